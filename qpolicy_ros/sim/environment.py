@@ -1,0 +1,194 @@
+"""One simulated robot behind the interface that training, evaluation and the ROS node share."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+
+from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
+from qpolicy_ros.sim.channels import action_names, observation_names
+from qpolicy_ros.sim.tasks import resolve_env_id, task_name
+
+
+class Simulated(Protocol):
+    """What the simulator node and :func:`qpolicy_ros.sim.rollout.rollout` need of a robot."""
+
+    contract: Contract
+    model: Any  # mujoco.MjModel, or None
+    data: Any  # mujoco.MjData, or None
+    step_limit: int | None  # steps until an episode is truncated
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start an episode; return the float32 observation (n,)."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Apply a float32 action (m,); return observation, reward, terminated, truncated."""
+
+    def render(self) -> np.ndarray | None:
+        """Return a frame (height, width, 3) uint8, or None in a viewer."""
+
+    def close(self) -> None:
+        """Free the simulation and its window."""
+
+
+class Simulation:
+    """A Gymnasium environment with float32 observations and actions.
+
+    The environment's float64 observation is rounded to float32 once, here, and the action is
+    handed over as float32: a policy sees the same values offline and over ROS.
+
+    Args:
+        task: a name of :data:`qpolicy_ros.sim.TASKS` or any Gymnasium id with a 1-D Box
+            observation and a finite 1-D Box action.
+        render_mode: None, ``"human"`` (a window) or ``"rgb_array"`` (frames from :meth:`render`).
+        max_episode_steps: steps until an episode is truncated; None keeps the task's own limit.
+
+    Attributes:
+        contract: names, limits and control period (s), read from the MuJoCo model.
+        env: the Gymnasium environment.
+        model, data: MuJoCo model and state, None for an environment that is not MuJoCo.
+        step_limit: steps until an episode is truncated, None where there is no limit.
+
+    Raises:
+        PolicyError: unknown task, missing simulator dependency, or unsupported spaces.
+    """
+
+    def __init__(
+        self, task: str, render_mode: str | None = None, max_episode_steps: int | None = None
+    ) -> None:
+        env_id = resolve_env_id(task)
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise PolicyError(
+                f"max_episode_steps: {max_episode_steps} is not a positive number of steps; "
+                "leave it out for the task's own limit"
+            )
+        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
+            os.environ.setdefault("MUJOCO_GL", "egl")
+        self.env = _make(env_id, render_mode, max_episode_steps)
+        _check_spaces(env_id, self.env)
+        robot: Any = self.env.unwrapped
+        self.model = getattr(robot, "model", None)
+        self.data = getattr(robot, "data", None)
+        spec = self.env.spec
+        self.step_limit = max_episode_steps or (spec.max_episode_steps if spec else None)
+        self.contract = self._read_contract(env_id)
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,)."""
+        observation, _ = self.env.reset(seed=seed)
+        return np.asarray(observation, dtype=np.float32)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Apply ``action`` (m,) for one control period.
+
+        Returns:
+            observation float32 (n,), reward, terminated (by the task), truncated (by time).
+        """
+        action = np.asarray(action, dtype=np.float32)
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        observation = np.asarray(observation, dtype=np.float32)
+        return observation, float(reward), bool(terminated), bool(truncated)
+
+    def render(self) -> np.ndarray | None:
+        """Return the frame (height, width, 3) uint8 of an ``rgb_array`` simulation."""
+        frame: Any = self.env.render()
+        return None if frame is None else np.asarray(frame, dtype=np.uint8)
+
+    def close(self) -> None:
+        """Close the environment and its window."""
+        self.env.close()
+
+    def _read_contract(self, env_id: str) -> Contract:
+        observation, _ = self.env.reset(seed=0)
+        space: Any = self.env.action_space
+        low, high = space.low, space.high
+        names = action_names(self.model, low.size)
+        return Contract(
+            task=task_name(env_id),
+            env_id=env_id,
+            observation=tuple(
+                Channel(name, "feature")
+                for name in observation_names(self.model, self.data, np.asarray(observation))
+            ),
+            action=tuple(
+                ActionChannel(
+                    names[i], float(low[i]), float(high[i]), float(np.clip(0.0, low[i], high[i]))
+                )
+                for i in range(low.size)
+            ),
+            period=_control_period(env_id, self.env),
+        )
+
+
+def open_simulation(
+    task: str, render_mode: str | None = None, max_episode_steps: int | None = None
+) -> Simulated:
+    """Open a task by name or Gymnasium id, or an MJCF file by its path (``*.xml``).
+
+    Raises:
+        PolicyError: as :class:`Simulation` and :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`.
+    """
+    if task.endswith((".xml", ".mjcf")) or Path(task).is_file():
+        from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 (only for MJCF files)
+
+        return MjcfSimulation(task, render_mode, max_episode_steps)
+    return Simulation(task, render_mode, max_episode_steps)
+
+
+def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -> gymnasium.Env:
+    try:
+        with warnings.catch_warnings():
+            # The -v4 tasks are the paper's; that newer ones exist is no news to the user.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return gymnasium.make(
+                env_id,
+                render_mode=render_mode,
+                max_episode_steps=max_episode_steps,
+                disable_env_checker=True,
+            )
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise PolicyError(f"task: {env_id} cannot be opened: {reason}") from error
+
+
+def _check_spaces(env_id: str, env: gymnasium.Env) -> None:
+    seen, acts = env.observation_space, env.action_space
+    if not isinstance(seen, gymnasium.spaces.Box) or len(seen.shape) != 1:
+        raise PolicyError(
+            f"task: {env_id}: observation space {_describe(seen)} is not supported; "
+            "choose a task whose observation is a 1-D Box"
+        )
+    if not isinstance(acts, gymnasium.spaces.Box) or len(acts.shape) != 1:
+        raise PolicyError(
+            f"task: {env_id}: action space {_describe(acts)} is not supported; "
+            "choose a task whose action is a 1-D Box"
+        )
+    if not (np.isfinite(acts.low).all() and np.isfinite(acts.high).all()):
+        raise PolicyError(
+            f"task: {env_id}: action limits {acts.low.tolist()} to {acts.high.tolist()} are not "
+            "finite; choose a task with finite action limits"
+        )
+
+
+def _describe(space: gymnasium.Space) -> str:
+    shape = getattr(space, "shape", None)
+    return type(space).__name__ + (f" of shape {shape}" if shape else "")
+
+
+def _control_period(env_id: str, env: gymnasium.Env) -> float:
+    """Control period in seconds: the simulator's own, else one rendered frame."""
+    period = getattr(env.unwrapped, "dt", None)
+    if period is None:
+        rate = env.metadata.get("render_fps")
+        period = 1.0 / rate if rate else None
+    if not period:
+        raise PolicyError(
+            f"task: {env_id}: gives no control period (neither `dt` nor `render_fps`); "
+            "choose a task that does"
+        )
+    return float(period)

@@ -1,0 +1,43 @@
+"""Names of the tasks: our short names and any Gymnasium environment id."""
+
+from __future__ import annotations
+
+import gymnasium
+
+from qpolicy_ros.policy import PolicyError
+
+#: Short task name -> Gymnasium id. The paper's results are on the ``-v4`` tasks.
+TASKS: dict[str, str] = {
+    "hopper": "Hopper-v4",
+    "walker2d": "Walker2d-v4",
+    "halfcheetah": "HalfCheetah-v4",
+    "ant": "Ant-v4",
+    "humanoid": "Humanoid-v4",
+}
+
+
+def resolve_env_id(task: str) -> str:
+    """Return the Gymnasium id of ``task``: a name of :data:`TASKS` or an id itself.
+
+    Raises:
+        PolicyError: ``task`` is neither.
+    """
+    if task in TASKS:
+        return TASKS[task]
+    try:
+        gymnasium.spec(task)
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = f" ({error})" if isinstance(error, ImportError) else ""
+        raise PolicyError(
+            f"task: {task!r} is not known{reason}; use one of {', '.join(TASKS)} "
+            "or a Gymnasium environment id such as Hopper-v5"
+        ) from error
+    return task
+
+
+def task_name(env_id: str) -> str:
+    """Return the short name of a Gymnasium id, or the id itself where there is none."""
+    for name, known in TASKS.items():
+        if known == env_id:
+            return name
+    return env_id
