@@ -1,0 +1,1 @@
+"""From a policy artifact to Verilog; imports as `qpolicy_fpga`."""

@@ -1,0 +1,221 @@
+"""The `qpolicy` command: finds a subcommand, parses its arguments, turns errors into one line.
+
+A subcommand is a module with a frozen dataclass `Args` and `main(args: Args) -> int`. Modules
+are imported when they are called, so that `qpolicy info` never pays for torch or MuJoCo.
+
+Exit status: 0 success, 1 a failed check, 2 a wrong call or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qpolicy_ros import __version__
+from qpolicy_ros.cli import UsageError
+
+EXIT_CHECK_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand: where it is and what it does, in one line."""
+
+    target: str
+    """`module:function`, the function taking the module's `Args` and returning the status."""
+    summary: str
+    """One line for `qpolicy --help`."""
+
+
+COMMANDS: dict[str, Command] = {
+    "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
+    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC"),
+    "quantize": Command(
+        "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
+    ),
+    "export": Command(
+        "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
+    ),
+    "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
+    "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
+    "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
+}
+
+# Which extra of this package brings a module that a subcommand may find missing.
+EXTRAS: dict[str, str] = {
+    "brevitas": "train",
+    "gymnasium": "sim",
+    "imageio": "demo",
+    "imageio_ffmpeg": "demo",
+    "matplotlib": "demo",
+    "mujoco": "sim",
+    "rosbags": "latency",
+    "tensorboard": "train",
+    "torch": "train",
+}
+ROS_MODULES = frozenset(
+    {"diagnostic_msgs", "lifecycle_msgs", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs"}
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `qpolicy` with `argv` (default: the process's own) and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`qpolicy info F | head`). Python would complain once more
+        # when it flushes at exit, so give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Answer `--help` and `--version`, or run the named subcommand."""
+    name = arguments[0] if arguments else ""
+    if name in ("", "-h", "--help"):
+        print(_help())
+        return 0 if arguments else EXIT_USAGE
+    if name == "--version":
+        print(f"qpolicy {__version__}")
+        return 0
+    if name not in COMMANDS:
+        return _fail("qpolicy", _unknown(name))
+    try:
+        return _run(name, arguments[1:])
+    except BrokenPipeError:
+        raise
+    except ModuleNotFoundError as error:
+        return _fail(f"qpolicy {name}", _missing_module(error))
+    except Exception as error:
+        status = _status_of(error)
+        if status is None:
+            raise
+        return _fail(f"qpolicy {name}", _one_line(error), status)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    """Import the subcommand, parse its arguments and run it."""
+    module_name, _, function = COMMANDS[name].target.partition(":")
+    module = importlib.import_module(module_name)
+    args = _parse(module.Args, name, module.__doc__ or "", arguments)
+    return int(getattr(module, function)(args))
+
+
+def _parse(args_class: type, name: str, description: str, arguments: list[str]) -> Any:
+    """Parse `arguments` into `args_class`; a wrong call raises UsageError with one line."""
+    import tyro  # noqa: PLC0415  not needed by --help and --version
+
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                args_class,
+                prog=f"qpolicy {name}",
+                description=description,
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{_unbox(errors.getvalue())}; see `qpolicy {name} --help`") from None
+
+
+def _unbox(text: str) -> str:
+    """Return the message inside the frame that the argument parser draws, as one line."""
+    words: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("╭"):
+            words.append(line.strip("╭╮─ ") + ":")
+        elif line.startswith("│"):
+            content = line.strip("│ ")
+            if content.startswith("──"):
+                break
+            words.append(content)
+    return " ".join(words) or " ".join(text.split())
+
+
+def _help() -> str:
+    """Return the list of subcommands, one line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: qpolicy <command> [options]",
+            "",
+            "Low-bit control policies, from training to the robot.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`qpolicy <command> --help` gives its options with units and defaults.",
+            "`qpolicy --version` prints the version.",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    """Return what to say of a subcommand that does not exist."""
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean `qpolicy {near[0]}`?" if near else f"known: {', '.join(COMMANDS)}"
+    return f"unknown command {name!r}; {hint}"
+
+
+def _missing_module(error: ModuleNotFoundError) -> str:
+    """Return which extra to install for the module that is not there."""
+    module = error.name or str(error)
+    top = module.partition(".")[0]
+    if top in ROS_MODULES:
+        return f"the Python module {module!r} is missing; install or source ROS 2 (docs/install.md)"
+    extra = EXTRAS.get(top)
+    if extra is None:
+        return f"the Python module {module!r} is missing; install it with `pip install {top}`"
+    return (
+        f"the Python module {module!r} is missing; "
+        f"install it with `pip install 'qpolicy_ros[{extra}]'`"
+    )
+
+
+def _status_of(error: Exception) -> int | None:
+    """Return the exit status of an error that is the user's to repair, None for a bug of ours."""
+    from qpolicy_ros.backends import BackendError  # noqa: PLC0415  needs numpy
+    from qpolicy_ros.policy import ObservationError, PolicyError  # noqa: PLC0415  needs numpy
+
+    if isinstance(error, BackendError):
+        return EXIT_CHECK_FAILED
+    if isinstance(error, (PolicyError, ObservationError, UsageError, OSError)):
+        return EXIT_USAGE
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    """Return the message of `error` in one line; an operating system's error names its file."""
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(program: str, message: str, status: int = EXIT_USAGE) -> int:
+    """Print one line on standard error and return `status`."""
+    sys.stdout.flush()
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

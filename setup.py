@@ -1,0 +1,117 @@
+"""Build and install qpolicy_ros, with colcon (ament_python) or with pip."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+PACKAGE = "qpolicy_ros"
+SHARE = f"share/{PACKAGE}"
+KERNEL = "qpolicy_ros/policy/_kernel.c"
+
+# The import name of a top-level folder that is no package name of its own: nothing called
+# `training` or `fpga` may land in site-packages.
+RENAMED = {"qpolicy_training": "training", "qpolicy_fpga": "fpga"}
+
+
+class BuildKernel(build_ext):
+    """Build the C kernel; without a compiler say so in one line and go on with NumPy."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile one extension; a failure is a notice, as the NumPy engine does the same."""
+        try:
+            super().build_extension(ext)
+        except Exception as error:  # noqa: BLE001  any failure of any compiler is one notice
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            notice(f"the C kernel was not built ({reason})")
+
+
+def notice(what: str) -> None:
+    """Print one line that a missing kernel costs speed only."""
+    print(f"qpolicy_ros: {what}; the NumPy engine computes the same bits, slower", file=sys.stderr)
+
+
+def version() -> str:
+    """Return the version, read from the package's source (the one place it is written)."""
+    text = Path(PACKAGE, "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"{PACKAGE}/__init__.py: __version__: not found; write it as a literal")
+    return found.group(1)
+
+
+def packages() -> list[str]:
+    """Return every package by the name under which it is imported."""
+    names = find_packages(include=[PACKAGE, f"{PACKAGE}.*"])
+    for name, folder in RENAMED.items():
+        if Path(folder, "__init__.py").is_file():
+            names.append(name)
+            names += [f"{name}.{inner}" for inner in find_packages(folder)]
+    return names
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """Return what goes below share/: the ament marker, launch files, parameters, policies."""
+    entries = {
+        "share/ament_index/resource_index/packages": [f"resource/{PACKAGE}"],
+        SHARE: ["package.xml"],
+    }
+    for root, pattern in (
+        ("launch", "*.launch.py"),
+        ("config", "*.yaml"),
+        ("config/policies", "**/*"),
+    ):
+        for path in sorted(Path(root).glob(pattern)):
+            if path.is_file() and "__pycache__" not in path.parts:
+                entries.setdefault(f"{SHARE}/{path.parent.as_posix()}", []).append(path.as_posix())
+    return list(entries.items())
+
+
+def extensions() -> list[Extension]:
+    """Return the C kernel; no fused multiply-add, as bits must equal those of NumPy."""
+    if not Path(KERNEL).is_file():
+        notice(f"{KERNEL} is missing")
+        return []
+    flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
+    name = KERNEL[: -len(".c")].replace("/", ".")
+    return [Extension(name, [KERNEL], extra_compile_args=flags, optional=True)]
+
+
+SIM = ["gymnasium>=1.0", "mujoco>=3.1.3"]
+TRAIN = [*SIM, "torch>=2.2", "brevitas>=0.12", "tensorboard>=2.14", "setuptools<81"]
+LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
+DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31"]
+DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
+
+setup(
+    name=PACKAGE,
+    version=version(),
+    description="Low-bit control policies, bit-exact from torch to integers, served over ROS 2",
+    license="Apache-2.0",
+    author="QPolicy ROS maintainers",
+    maintainer="QPolicy ROS maintainers",
+    maintainer_email="maintainers@qpolicy-ros.example",
+    python_requires=">=3.10",
+    packages=packages(),
+    package_dir=RENAMED,
+    package_data={PACKAGE: ["py.typed"]},
+    exclude_package_data={PACKAGE: ["policy/*.c", "policy/*.h"]},
+    data_files=data_files(),
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildKernel},
+    install_requires=["numpy>=1.21", "safetensors>=0.4", "tyro>=0.9", "tqdm>=4.60"],
+    extras_require={"sim": SIM, "train": TRAIN, "latency": LATENCY, "demo": DEMO, "dev": DEV},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "qpolicy = qpolicy_ros.cli.main:main",
+            "policy_node = qpolicy_ros.nodes.policy_node:main",
+            "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
+            "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
+        ],
+    },
+)

@@ -1,0 +1,33 @@
+"""What every test gets: a ROS domain of its own, fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+
+import numpy as np
+import pytest
+
+
+def pytest_configure() -> None:
+    """Keep this run's DDS apart from every other one on the machine."""
+    # Domains above 101 collide with the ephemeral ports of Linux.
+    os.environ["ROS_DOMAIN_ID"] = str(20 + secrets.randbelow(82))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.pop("ROS_LOCALHOST_ONLY", None)
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries under test may use the global generator
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def ros_domain_id() -> int:
+    """Return this run's ROS domain, which child processes inherit."""
+    return int(os.environ["ROS_DOMAIN_ID"])

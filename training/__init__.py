@@ -1,0 +1,1 @@
+"""Training, quantisation and export of policies; imports as `qpolicy_training`."""
