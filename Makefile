@@ -1,0 +1,40 @@
+# Everything a newcomer types. Each target makes .venv ready first; PYTHON=... chooses the
+# interpreter it is made with.
+SHELL := /bin/bash
+BIN := .venv/bin
+export PYTHON ?= python3
+export MUJOCO_GL ?= egl
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full bench lint clean setup-demo setup-dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (table, plot, film in out/demo)
+	@$(BIN)/qpolicy demo $(ARGS)
+
+test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
+	@$(BIN)/pytest $(ARGS)
+
+test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
+	@$(BIN)/python scripts/test_full.py
+
+bench: setup-dev ## measure inference latency against its peers
+	@$(BIN)/qpolicy bench $(ARGS)
+
+lint: setup-dev ## check style, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@scripts/typecheck.sh
+
+clean: ## remove the environment and every build product
+	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find qpolicy_ros training fpga test launch -name __pycache__ -prune -exec rm -rf {} +
+	find qpolicy_ros -name '*.so' -delete
+
+setup-demo:
+	@scripts/setup_venv.sh demo
+
+setup-dev:
+	@scripts/setup_venv.sh dev
