@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --full, which `make test-full` sets."""
+    parser.addoption("--full", action="store_true", help="full counts instead of stated subsets")
+
+
 def pytest_configure() -> None:
     """Keep this run's DDS apart from every other one on the machine."""
     # Domains above 101 collide with the ephemeral ports of Linux.
@@ -31,3 +36,9 @@ def _seeds():
 def ros_domain_id() -> int:
     """Return this run's ROS domain, which child processes inherit."""
     return int(os.environ["ROS_DOMAIN_ID"])
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Return whether to test the full counts (`make test-full`) or the stated subset."""
+    return bool(request.config.getoption("--full"))

@@ -1,0 +1,73 @@
+"""Run every test file with full counts, one pytest process each, and log the outcome.
+
+The log (docs/test-full.log) starts with the tested tree's hash; run again on the same tree, files
+that passed are skipped, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOG = ROOT / "docs" / "test-full.log"
+# Not `python -m pytest`, which puts this folder, and so `launch/`, on the import path.
+PYTEST = Path(sys.executable).with_name("pytest")
+
+
+def tree_hash() -> str:
+    """Return the SHA-256 over names and contents of all tracked files but the log itself."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout.split(b"\0")
+    digest = hashlib.sha256()
+    for name in sorted(filter(None, listed)):
+        path = ROOT / name.decode()
+        if path != LOG and path.is_file():
+            digest.update(name + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def passed_before(header: str) -> set[str]:
+    """Return the files that the log says have passed on this very tree."""
+    lines = LOG.read_text(encoding="utf-8").splitlines() if LOG.is_file() else []
+    if lines[:1] != [header]:
+        LOG.write_text(header + "\n", encoding="utf-8")
+        return set()
+    return {line.split()[1] for line in lines[1:] if line.startswith("passed ")}
+
+
+def run(file: str) -> bool:
+    """Run one test file, append its line to the log, return whether it passed."""
+    command = [str(PYTEST), "--full", "--timeout=7200", file]
+    process = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    print(process.stdout, end="", flush=True)
+    summary = (process.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
+    outcome = "passed" if process.returncode == 0 else "FAILED"
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write(f"{outcome} {file} | {summary} | {now}\n")
+    return outcome == "passed"
+
+
+def main() -> int:
+    """Run what has not passed yet; return 1 where something fails."""
+    done = passed_before(f"tree {tree_hash()}")
+    files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("test/**/test_*.py"))
+    todo = [file for file in files if file not in done]
+    print(f"{len(done)} files passed before, {len(todo)} to run", flush=True)
+    failed = [file for file in todo if not run(file)]
+    print(f"{len(files) - len(failed)} of {len(files)} files passed; log: {LOG.relative_to(ROOT)}")
+    for file in failed:
+        print(f"FAILED {file}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
