@@ -1,0 +1,266 @@
+"""A training run's folder: configuration, curve, checkpoints, candidates, progress.
+
+The folder lies under ``$QPOLICY_RUNS`` (default ``~/.cache/qpolicy``) and is named by the SHA-256
+of the full configuration, so the same command always finds its own run again and two different
+runs never meet.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.state import load_state, save_state, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.utils.tensorboard import SummaryWriter
+
+    from qpolicy_training.normaliser import RunningNormaliser
+    from qpolicy_training.replay import ReplayBuffer
+    from qpolicy_training.sac import Learner
+    from qpolicy_training.task_env import TrainingEnv
+
+CHECKPOINT_SECONDS = 180.0
+CANDIDATES = 5
+
+
+def runs_folder() -> Path:
+    """Where runs live: ``$QPOLICY_RUNS`` or ``~/.cache/qpolicy``."""
+    return Path(os.environ.get("QPOLICY_RUNS", "~/.cache/qpolicy")).expanduser()
+
+
+def config_hash(config: Any) -> str:  # noqa: ANN401 - any dataclass
+    """First 12 hex digits of the SHA-256 of a configuration dataclass as canonical JSON."""
+    if not is_dataclass(config) or isinstance(config, type):
+        message = f"not a configuration: {config!r}"
+        raise TypeError(message)
+    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Run:
+    """One run; ``close`` releases its lock.
+
+    Raises ``PolicyError`` when another live process works in the same folder.
+    """
+
+    def __init__(self, name: str, config: Any) -> None:  # noqa: ANN401 - any dataclass
+        self.hash = config_hash(config)
+        self.folder = runs_folder() / f"{name}-{self.hash}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"{self.folder}: in use by another process; wait for it or stop it first"
+            raise PolicyError(message) from None
+        except OSError as error:
+            message = f"{self.folder}: {error.strerror}; set QPOLICY_RUNS to a writable folder"
+            raise PolicyError(message) from None
+        description = {"command": sys.argv, "config": asdict(config), "hash": self.hash}
+        write_atomically(
+            self.folder / "config.json", json.dumps(description, indent=1, default=str).encode()
+        )
+        self.warm = False
+        self.resumes: list[dict[str, Any]] = []
+        self.curve: list[tuple[int, float, float]] = []
+        self.candidates: dict[int, float] = {}
+        self.seconds = 0.0
+        self._started = self._saved = time.monotonic()
+        self._first_step = 0
+        self._writer: SummaryWriter | None = None
+        self._bar: tqdm[None] | None = None
+
+    # Progress ------------------------------------------------------------------------------
+
+    @contextmanager
+    def progress(self, total: int, initial: int) -> Iterator[Run]:
+        """Progress bar with ETA and the last held-out return, on standard error."""
+        self._first_step = initial
+        self._started = time.monotonic()
+        interval = 0.5 if sys.stderr.isatty() else 60.0
+        with tqdm(
+            total=total, initial=initial, unit="step", mininterval=interval, smoothing=0.05
+        ) as bar:
+            self._bar = bar
+            if self.curve:
+                bar.set_postfix(held_out=f"{self.curve[-1][1]:.0f}", refresh=False)
+            yield self
+        self._bar = None
+
+    def update(self, step: int) -> None:
+        """Move the progress bar to ``step``."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def speed(self, step: int, now: float) -> float:
+        """Environment steps a second since this process began."""
+        return (step - self._first_step) / max(now - self._started, 1e-9)
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Log one scalar to TensorBoard."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import
+
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+        self._writer.add_scalar(name, value, step)
+
+    # Curve and candidates --------------------------------------------------------------------
+
+    def record(self, step: int, mean_return: float) -> None:
+        """Add a point of the learning curve: mean return on held-out seeds."""
+        seconds = self.seconds + time.monotonic() - self._started
+        self.curve.append((step, mean_return, seconds))
+        self._write_curve()
+        self.scalar("held_out/return", mean_return, step)
+        if self._bar is not None:
+            best = max(row[1] for row in self.curve)
+            self._bar.set_postfix(
+                held_out=f"{mean_return:.0f}", best=f"{best:.0f}", refresh=False
+            )
+
+    def _write_curve(self) -> None:
+        lines = ["step,held_out_return,seconds"]
+        lines += [f"{step},{value!r},{seconds:.0f}" for step, value, seconds in self.curve]
+        write_atomically(self.folder / "curve.csv", ("\n".join(lines) + "\n").encode())
+
+    def candidate_path(self, step: int) -> Path:
+        """File of the snapshot taken at ``step``."""
+        return self.folder / f"candidate_{step:09d}.safetensors"
+
+    def consider(
+        self, step: int, mean_return: float, tensors: dict[str, torch.Tensor], meta: dict[str, Any]
+    ) -> None:
+        """Keep a snapshot if it is among the best so far by held-out return."""
+        if not np.isfinite(mean_return):
+            return
+        if len(self.candidates) >= CANDIDATES and mean_return <= min(self.candidates.values()):
+            return
+        meta = {**meta, "step": step, "held_out_return": mean_return}
+        save_state(self.candidate_path(step), tensors, meta)
+        self.candidates[step] = mean_return
+        for worst in sorted(self.candidates, key=self.candidates.__getitem__)[:-CANDIDATES]:
+            del self.candidates[worst]
+            self.candidate_path(worst).unlink(missing_ok=True)
+
+    # Checkpoints ---------------------------------------------------------------------------
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Networks, optimisers, normaliser, random states; with ``replay.f32`` resumes exactly."""
+        return self.folder / "checkpoint.safetensors"
+
+    def checkpoint_if_due(  # noqa: PLR0913 - the loop's parts
+        self,
+        step: int,
+        learner: Learner,
+        normaliser: RunningNormaliser,
+        replay: ReplayBuffer,
+        env: TrainingEnv,
+        rng: np.random.Generator,
+        *,
+        force: bool,
+    ) -> None:
+        """Checkpoint every few minutes; called between episodes."""
+        now = time.monotonic()
+        if not force and now - self._saved < CHECKPOINT_SECONDS:
+            return
+        replay.flush()
+        tensors = learner.tensors()
+        for name, value in normaliser.state().items():
+            tensors[f"normaliser.{name}"] = torch.from_numpy(np.asarray(value))
+        tensors["torch_rng"] = torch.get_rng_state()
+        save_state(
+            self.checkpoint_path,
+            tensors,
+            {
+                "step": step,
+                "updates": learner.updates,
+                "replay_rows": replay.size,
+                "env_rng": env.random_state(),
+                "sample_rng": rng.bit_generator.state,
+                "resumes": self.resumes,
+                "candidates": self.candidates,
+                "curve": self.curve,
+                "seconds": self.seconds + now - self._started,
+                "hash": self.hash,
+            },
+        )
+        self._saved = now
+        if self._writer is not None:
+            self._writer.flush()
+
+    def resume(
+        self,
+        learner: Learner,
+        normaliser: RunningNormaliser,
+        replay: ReplayBuffer,
+        env: TrainingEnv,
+        rng: np.random.Generator,
+    ) -> int:
+        """Restore the checkpoint if there is one; returns the step to go on from.
+
+        Exact where the replay file holds the checkpoint's rows; otherwise warm: the networks go
+        on, the replay buffer is filled again with the policy's own actions first.
+        """
+        if not self.checkpoint_path.exists():
+            return 0
+        tensors, meta = load_state(self.checkpoint_path)
+        if meta["hash"] != self.hash:
+            message = (
+                f"{self.checkpoint_path}: hash: {meta['hash']} is another configuration, this run "
+                f"is {self.hash}; give the command that the checkpoint was made with"
+            )
+            raise PolicyError(message)
+        learner.restore(tensors, meta["updates"])
+        normaliser.restore(
+            {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
+        )
+        torch.set_rng_state(tensors["torch_rng"])
+        rng.bit_generator.state = meta["sample_rng"]
+        env.restore_random_state(meta["env_rng"])
+        step = int(meta["step"])
+        self.warm = not replay.holds(meta["replay_rows"])
+        replay.size = 0 if self.warm else int(meta["replay_rows"])
+        self.resumes = [*meta["resumes"], {"step": step, "kind": "warm" if self.warm else "exact"}]
+        self.curve = [(int(s), float(r), float(t)) for s, r, t in meta["curve"]]
+        self.seconds = float(meta["seconds"])
+        self.candidates = {
+            int(s): float(r)
+            for s, r in meta["candidates"].items()
+            if self.candidate_path(int(s)).exists()
+        }
+        for path in self.folder.glob("candidate_*.safetensors"):
+            if int(path.stem.split("_")[1]) not in self.candidates:
+                path.unlink()
+        return step
+
+    def close(self) -> None:
+        """Flush logs and release the folder."""
+        if self._writer is not None:
+            self._writer.close()
+        self._lock.close()
+
+
+def read_curve(path: Path) -> list[tuple[int, float]]:
+    """Read the ``curve.csv`` of a run: ``(step, held-out return)`` rows."""
+    with path.open(newline="") as file:
+        return [
+            (int(row["step"]), float(row["held_out_return"])) for row in csv.DictReader(file)
+        ]

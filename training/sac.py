@@ -1,0 +1,251 @@
+"""Soft actor-critic, read top to bottom: one step in the environment, one gradient update.
+
+Haarnoja et al. 2018 (arXiv 1812.05905) as CleanRL's ``sac_continuous_action`` writes it: twin
+critics, entropy temperature tuned to ``-m``, time limits bootstrapped. Observations are stored raw
+and normalised when sampled, with running statistics. The actor is any module with the interface
+of ``Fp32Actor``: the FP32 teacher, or the quantised actor for QAT by RL (the paper, section 3).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
+from qpolicy_training.normaliser import CLIP, RunningNormaliser
+from qpolicy_training.replay import Batch, ReplayBuffer
+from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
+from qpolicy_training.task_env import TrainingEnv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpolicy_training.run import Run
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Hyperparameters; the defaults are CleanRL's."""
+
+    steps: int = 1_000_000
+    """Environment steps, one gradient update each."""
+    batch: int = 256
+    """Transitions per update."""
+    gamma: float = 0.99
+    """Discount factor."""
+    tau: float = 0.005
+    """Share of the critic that enters its target at each update."""
+    policy_lr: float = 3e-4
+    """Learning rate of the actor and its exploration head."""
+    critic_lr: float = 1e-3
+    """Learning rate of the critics and the entropy temperature."""
+    learning_starts: int = 5_000
+    """Environment steps before the first update; actions are random until then."""
+    policy_frequency: int = 2
+    """Critic updates per actor update."""
+    critic_width: int = 256
+    """Units in each of the critics' two hidden layers."""
+    evaluate_every: int = 10_000
+    """Environment steps between evaluations on held-out seeds."""
+    evaluate_episodes: int = 5
+    """Episodes per evaluation."""
+
+
+class Actor(Protocol):
+    """What SAC asks of an actor module: ``(batch, n)`` → pre-tanh mean and features."""
+
+    def __call__(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward pass."""
+
+
+class Learner:
+    """Networks, optimisers and the update rule."""
+
+    def __init__(self, actor: nn.Module, sizes: tuple[int, int, int], config: SacConfig) -> None:
+        """Build critics and exploration head for ``sizes`` = observations, actions, features."""
+        observations, actions, features = sizes
+        self.config = config
+        self.actor = actor
+        self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
+        self.head = GaussianHead(features, actions)
+        self.critic = TwinCritic(observations, actions, config.critic_width)
+        self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
+        self.log_alpha = torch.zeros((), requires_grad=True)
+        self.target_entropy = -float(actions)
+        # Quantiser scales that do not exist yet (statistics phase) must not be missed by Adam, so
+        # the actor has all its parameters from the start.
+        self.policy_parameters = [*actor.parameters(), *self.head.parameters()]
+        self.policy_optimiser = torch.optim.Adam(
+            self.policy_parameters, config.policy_lr, fused=True
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critic.parameters(), config.critic_lr, fused=True
+        )
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], config.critic_lr, fused=True)
+        self._critic_parameters = list(self.critic.parameters())
+        self._target_parameters = list(self.target.parameters())
+        self.updates = 0
+
+    def sample(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample actions in [-1, 1] and their log-probabilities."""
+        mean, features = self.forward(normalised)
+        return sample_action(mean, self.head(features))
+
+    def update(self, batch: Batch) -> float:
+        """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
+
+        ``batch`` holds normalised observations. Returns the critic loss.
+        """
+        config = self.config
+        with torch.no_grad():
+            alpha = self.log_alpha.exp()
+            next_action, next_log_probability = self.sample(batch.next_observation)
+            next_q = self.target(batch.next_observation, next_action).min(dim=0).values
+            soft_value = next_q - alpha * next_log_probability
+            target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
+        q = self.critic(batch.observation, batch.action)
+        # Sum, not mean, over the two critics, as in CleanRL.
+        critic_loss = 2.0 * F.mse_loss(q, target.expand_as(q))
+        _step(self.critic_optimiser, self._critic_parameters, critic_loss)
+
+        self.updates += 1
+        if self.updates % config.policy_frequency == 0:
+            self._update_policy(batch.observation, alpha)
+        torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.tau)
+        return critic_loss.item()
+
+    def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
+        action, log_probability = self.sample(observation)
+        # The critic is only passed through: its own gradients are not needed here.
+        for parameter in self._critic_parameters:
+            parameter.requires_grad_(requires_grad=False)
+        q = self.critic(observation, action).min(dim=0).values
+        for parameter in self._critic_parameters:
+            parameter.requires_grad_(requires_grad=True)
+        _step(
+            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
+        )
+        entropy_gap = (log_probability.detach() + self.target_entropy).mean()
+        _step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resume needs."""
+        return {
+            **module_state("actor", self.actor),
+            **module_state("head", self.head),
+            **module_state("critic", self.critic),
+            **module_state("target", self.target),
+            **adam_state("policy_adam", self.policy_optimiser),
+            **adam_state("critic_adam", self.critic_optimiser),
+            **adam_state("alpha_adam", self.alpha_optimiser),
+            "log_alpha": self.log_alpha,
+        }
+
+    def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
+        """Undo ``tensors``."""
+        restore_module("actor", self.actor, tensors)
+        restore_module("head", self.head, tensors)
+        restore_module("critic", self.critic, tensors)
+        restore_module("target", self.target, tensors)
+        restore_adam("policy_adam", self.policy_optimiser, tensors)
+        restore_adam("critic_adam", self.critic_optimiser, tensors)
+        restore_adam("alpha_adam", self.alpha_optimiser, tensors)
+        with torch.no_grad():
+            self.log_alpha.copy_(tensors["log_alpha"])
+        self.updates = updates
+
+
+def _step(optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+
+
+def train(  # noqa: PLR0913 - the loop's parts, each named
+    env: TrainingEnv,
+    learner: Learner,
+    normaliser: RunningNormaliser,
+    run: Run,
+    config: SacConfig,
+    *,
+    seed: int,
+    evaluate: Callable[[int], float],
+    random_start: bool = True,
+) -> None:
+    """Train until ``config.steps``; resume from the run's checkpoint where there is one.
+
+    ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
+    ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
+    its own policy instead).
+    Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    replay = ReplayBuffer(
+        run.folder / "replay.f32", config.steps, env.observations, env.actions
+    )
+    step = run.resume(learner, normaliser, replay, env, rng)
+    warm = run.warm
+    observation = env.start(seed if step == 0 else None)
+    episode_return = 0.0
+    with run.progress(config.steps, step) as progress:
+        while step < config.steps:
+            if step < config.learning_starts and random_start and not warm:
+                action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
+            else:
+                with torch.no_grad():
+                    normalised = torch.from_numpy(normaliser(observation)[None])
+                    action = learner.sample(normalised)[0][0].numpy()
+            normaliser.update(observation)
+            next_observation, reward, terminated, truncated = env.step(action)
+            replay.add(observation, action, next_observation, reward, terminated)
+            observation = next_observation
+            episode_return += reward
+            step += 1
+
+            if replay.size >= config.learning_starts:
+                batch = _normalise(replay.sample(config.batch, rng), normaliser)
+                loss = learner.update(batch)
+                if step % 1000 == 0:
+                    _log(run, learner, step, loss)
+            if step % config.evaluate_every == 0 and learner.updates > 0:
+                run.record(step, evaluate(step))
+            progress.update(step)
+            if terminated or truncated or step == config.steps:
+                run.scalar("train/return", episode_return, step)
+                # Between episodes the simulator has no state but its random generator, which is
+                # what makes a resume exact for every task.
+                run.checkpoint_if_due(
+                    step, learner, normaliser, replay, env, rng, force=step == config.steps
+                )
+                observation, episode_return = env.start(None), 0.0
+
+
+def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
+    mean = torch.from_numpy(normaliser.mean)
+    std = torch.from_numpy(normaliser.std)
+    return batch._replace(
+        observation=((batch.observation - mean) / std).clamp_(-CLIP, CLIP),
+        next_observation=((batch.next_observation - mean) / std).clamp_(-CLIP, CLIP),
+    )
+
+
+def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
+    if not np.isfinite(loss):
+        message = (
+            f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
+            "checkpoint is kept, lower --sac.critic-lr or change --seed"
+        )
+        raise PolicyError(message)
+    run.scalar("train/critic_loss", loss, step)
+    run.scalar("train/alpha", learner.log_alpha.exp().item(), step)
+    run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)

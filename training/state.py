@@ -1,0 +1,103 @@
+"""Checkpoints: tensors and JSON in one safetensors file, written atomically, without pickle."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from qpolicy_ros.policy import PolicyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write ``path`` atomically; a failure leaves the previous file untouched.
+
+    Raises ``PolicyError`` when the disk is full or the folder cannot be written.
+    """
+    payload = save(
+        {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()},
+        metadata={"json": json.dumps(meta)},
+    )
+    write_atomically(path, payload)
+
+
+def write_atomically(path: Path, payload: bytes) -> None:
+    """Replace ``path`` by ``payload`` so that a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        remedy = (
+            "free space there; the previous file is untouched"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "check that the folder exists and can be written"
+        )
+        message = f"{path}: write: {error.strerror}; {remedy}"
+        raise PolicyError(message) from None
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_state`` wrote; ``PolicyError`` when the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})["json"])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except FileNotFoundError:
+        message = f"{path}: checkpoint: not found; start the run without --resume"
+        raise PolicyError(message) from None
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        message = f"{path}: checkpoint: damaged ({error}); delete it to start again"
+        raise PolicyError(message) from None
+
+
+def module_state(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of ``module`` under ``prefix``."""
+    return {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+
+
+def restore_module(prefix: str, module: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Undo ``module_state``."""
+    head = f"{prefix}."
+    module.load_state_dict(
+        {name[len(head) :]: value for name, value in tensors.items() if name.startswith(head)}
+    )
+
+
+def adam_state(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Moments and step counts of an Adam optimiser."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{name}": value
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_adam(
+    prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Undo ``adam_state``."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(f"{prefix}."):
+            index, field = name[len(prefix) + 1 :].split(".")
+            state.setdefault(int(index), {})[field] = value
+    if state:
+        whole = optimiser.state_dict()
+        whole["state"] = state
+        optimiser.load_state_dict(whole)
