@@ -1,0 +1,60 @@
+"""What every backend is, and the error it raises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qpolicy_ros.policy.errors import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from qpolicy_ros.policy.model import Float32
+
+
+class BackendError(RuntimeError):
+    """A backend does not compute what its policy says; the text is one line."""
+
+
+class Backend(Protocol):
+    """Serves one policy, one observation at a time, from one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name it has in ``BACKENDS``."""
+        ...
+
+    @property
+    def quantise_ns(self) -> int:
+        """Time spent on quantising or normalising the input in the last ``act``, ns."""
+        ...
+
+    def act(self, observation: npt.ArrayLike) -> Float32:
+        """Action for one observation: float32 ``(n,)`` to a new float32 ``(m,)``.
+
+        Raises:
+            ObservationError: wrong length or a value that is not finite.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the backend holds; it cannot act afterwards."""
+        ...
+
+
+def take_options(
+    backend: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return ``defaults`` overridden by ``options``.
+
+    Raises:
+        PolicyError: an option that ``defaults`` does not have.
+    """
+    for name in options:
+        if name not in defaults:
+            known = ", ".join(sorted(defaults)) or "none"
+            wrong = f"{name!r} is unknown"
+            raise PolicyError.at("", f"option of backend {backend!r}", wrong, f"known: {known}")
+    return {**defaults, **options}

@@ -1,0 +1,41 @@
+"""The policy artifact and its integer arithmetic: the one definition of what a policy computes."""
+
+from __future__ import annotations
+
+from qpolicy_ros.policy.artifact import load_policy, make_artifact, require_task, save_policy
+from qpolicy_ros.policy.bounds import accumulator_bounds, network_bounds
+from qpolicy_ros.policy.engines import Engine, engine_kinds, make_engine
+from qpolicy_ros.policy.errors import ObservationError, PolicyError
+from qpolicy_ros.policy.locate import find_policy, policy_folders
+from qpolicy_ros.policy.model import (
+    ActionChannel,
+    Baseline,
+    Channel,
+    Contract,
+    Golden,
+    IntegerNetwork,
+    PolicyArtifact,
+)
+
+__all__ = [
+    "ActionChannel",
+    "Baseline",
+    "Channel",
+    "Contract",
+    "Engine",
+    "Golden",
+    "IntegerNetwork",
+    "ObservationError",
+    "PolicyArtifact",
+    "PolicyError",
+    "accumulator_bounds",
+    "engine_kinds",
+    "find_policy",
+    "load_policy",
+    "make_artifact",
+    "make_engine",
+    "network_bounds",
+    "policy_folders",
+    "require_task",
+    "save_policy",
+]

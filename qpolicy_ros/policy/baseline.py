@@ -1,0 +1,43 @@
+"""The FP32 baseline's arithmetic in NumPy, float32 throughout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_ros.policy.observation import as_observations, refuse_non_finite
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from qpolicy_ros.policy.model import Baseline, Contract, Float32
+
+FP32_TOLERANCE = 1e-5  # on actions, relative to the largest limit where that exceeds 1
+
+
+def baseline_actions(baseline: Baseline, observations: npt.ArrayLike) -> Float32:
+    """Actions of the FP32 policy: float32 ``(N, n)`` to ``(N, m)``.
+
+    The order of float32 sums is BLAS's own, so two machines agree within ``fp32_tolerance`` only.
+
+    Raises:
+        ObservationError: wrong shape or a value that is not finite.
+    """
+    matrix = as_observations(observations, baseline.mean.size)
+    refuse_non_finite(matrix)
+    with np.errstate(over="ignore"):
+        hidden = (matrix - baseline.mean) / baseline.std
+    clip = np.float32(baseline.clip)
+    hidden = np.clip(hidden, -clip, clip)
+    for weight, bias in zip(baseline.weights[:-1], baseline.biases[:-1], strict=True):
+        hidden = np.maximum(hidden @ weight.T + bias, np.float32(0))
+    last = hidden @ baseline.weights[-1].T + baseline.biases[-1]
+    actions: Float32 = np.tanh(last) * baseline.scale + baseline.bias
+    return actions
+
+
+def fp32_tolerance(contract: Contract) -> float:
+    """How far two FP32 implementations may differ on an action of this contract."""
+    largest = max(max(abs(channel.low), abs(channel.high)) for channel in contract.action)
+    return FP32_TOLERANCE * max(1.0, largest)

@@ -1,0 +1,188 @@
+"""What a policy is made of: its contract, its integer network, its FP32 baseline, its goldens.
+
+Shapes: ``n`` observation values, ``m`` actions, ``k`` golden vectors. Arrays of a loaded
+artifact are read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+MIN_BITS = 2
+MAX_BITS = 8
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One observation value: its name and where a robot's value comes from.
+
+    ``source`` is ``feature`` (position in a feature vector) or ``<topic>.<field>:<joint>``.
+    """
+
+    name: str
+    source: str = "feature"
+
+
+@dataclass(frozen=True)
+class ActionChannel:
+    """One action: its name, limits and the value that is safe to hold (actuator units)."""
+
+    name: str
+    low: float
+    high: float
+    safe: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What goes in and out of a policy, in order, and how often.
+
+    Attributes:
+        task: short name of the task, for example ``hopper``.
+        env_id: Gymnasium id, empty for a real robot.
+        observation: ``n`` channels.
+        action: ``m`` channels.
+        period: control period, s.
+    """
+
+    task: str
+    env_id: str
+    observation: tuple[Channel, ...]
+    action: tuple[ActionChannel, ...]
+    period: float
+
+    @property
+    def low(self) -> Float32:
+        """Lower action limits, float32 ``(m,)``."""
+        return np.array([channel.low for channel in self.action], np.float32)
+
+    @property
+    def high(self) -> Float32:
+        """Upper action limits, float32 ``(m,)``."""
+        return np.array([channel.high for channel in self.action], np.float32)
+
+    @property
+    def safe(self) -> Float32:
+        """Safe action, float32 ``(m,)``."""
+        return np.array([channel.safe for channel in self.action], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """The integer policy, complete: nothing else takes part in computing an action.
+
+    1. ``q = clip(rint((x - mean) * gain), -2^(input_bits-1), 2^(input_bits-1) - 1)``, float32,
+       half to even;
+    2. hidden layer: ``code = number of T in the neuron's row with W q >= T``, unsigned;
+    3. last layer: ``count`` the same way, ``code = -2^(output_bits-1) + count``;
+    4. ``action[j] = table[j, count]``.
+
+    Attributes:
+        mean: float32 ``(n,)``; gain: float32 ``(n,)``, finite and > 0.
+        weights: one int8 ``(out, in)`` a layer, the output layer last.
+        thresholds: one int32 ``(out, 2^bits - 1)`` a layer, rows ascending, each value within
+            ``[acc_min, acc_max + 1]`` of its neuron (always ... never).
+        table: float32 ``(m, 2^output_bits)``, within the action limits.
+    """
+
+    mean: Float32
+    gain: Float32
+    input_bits: int
+    core_bits: int
+    output_bits: int
+    weights: tuple[Int8, ...]
+    thresholds: tuple[Int32, ...]
+    table: Float32
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return tuple(int(weight.shape[0]) for weight in self.weights[:-1])
+
+    @property
+    def input_range(self) -> tuple[int, int]:
+        """Lowest and highest input code."""
+        return -(1 << (self.input_bits - 1)), (1 << (self.input_bits - 1)) - 1
+
+    @property
+    def output_min(self) -> int:
+        """Output code of count 0."""
+        return -(1 << (self.output_bits - 1))
+
+    def layer_input_range(self, layer: int) -> tuple[int, int]:
+        """Lowest and highest code that layer ``layer`` (0-based) can receive."""
+        return self.input_range if layer == 0 else (0, (1 << self.core_bits) - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """The FP32 policy of the same task, with its own normalisation.
+
+    ``h = clip((x - mean) / std, -clip, clip)``, ReLU between layers,
+    ``action = tanh(last) * scale + bias``; all float32.
+
+    Attributes:
+        mean, std: float32 ``(n,)``, ``std`` > 0.
+        weights, biases: float32 ``(out, in)`` and ``(out,)`` a layer.
+        scale, bias: float32 ``(m,)``.
+    """
+
+    mean: Float32
+    std: Float32
+    clip: float
+    weights: tuple[Float32, ...]
+    biases: tuple[Float32, ...]
+    scale: Float32
+    bias: Float32
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return tuple(int(weight.shape[0]) for weight in self.weights[:-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Observations with the answers that every implementation must give.
+
+    Attributes:
+        observations: float32 ``(k, n)``.
+        codes: signed output codes, int32 ``(k, m)``; None where there is no integer network.
+        actions: float32 ``(k, m)`` of the integer network, exact; None as above.
+        baseline_actions: float32 ``(k, m)``, within ``FP32_TOLERANCE``.
+    """
+
+    observations: Float32
+    codes: Int32 | None
+    actions: Float32 | None
+    baseline_actions: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyArtifact:
+    """One policy file's content; made by ``make_artifact`` and ``load_policy`` only.
+
+    Attributes:
+        network: None in a file that holds an FP32 baseline alone.
+        provenance: how the policy came to be, JSON-able.
+        function_hash, file_hash: SHA-256 as 64 hex digits, see ``hashing``.
+        path: the file that it was loaded from, empty if none.
+    """
+
+    contract: Contract
+    baseline: Baseline
+    network: IntegerNetwork | None
+    provenance: dict[str, Any]
+    golden: Golden
+    function_hash: str
+    file_hash: str
+    path: str = field(default="")

@@ -1,0 +1,222 @@
+"""Every rule that a policy must meet, checked when it is made, saved and loaded."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qpolicy_ros.policy.bounds import network_bounds
+from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.policy.hashing import canonical_json
+from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from qpolicy_ros.policy.model import Baseline, Contract, Golden, IntegerNetwork
+
+MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
+MAX_LAYERS = 16
+MAX_GOLDEN = 4096
+INT32_MAX = 2**31 - 1
+
+_EXPORT = "export the policy again"
+
+
+class Checker:
+    """Raises PolicyError with one file's name in front."""
+
+    def __init__(self, file: object) -> None:
+        self.file = file
+
+    def require(self, condition: bool, field: str, wrong: str, remedy: str = _EXPORT) -> None:  # noqa: FBT001
+        """Raise unless ``condition``."""
+        if not condition:
+            raise PolicyError.at(self.file, field, wrong, remedy)
+
+    def tensor(
+        self, value: npt.NDArray[Any], field: str, dtype: str, shape: tuple[int, ...]
+    ) -> None:
+        """Require dtype, shape and, for floats, that every value is finite."""
+        self.require(isinstance(value, np.ndarray), field, f"is {type(value).__name__}, not a tensor")
+        self.require(value.dtype == np.dtype(dtype), field, f"dtype {value.dtype}, expected {dtype}")
+        self.require(value.shape == shape, field, f"shape {value.shape}, expected {shape}")
+        if dtype == "float32":
+            finite = np.isfinite(value)
+            if not finite.all():
+                self.require(False, field, f"{_first(value, ~finite)} is not finite")  # noqa: FBT003
+
+    def all(self, value: npt.NDArray[Any], good: npt.NDArray[np.bool_], field: str, rule: str) -> None:
+        """Require ``good`` everywhere; the error names the first value that is not."""
+        if not good.all():
+            self.require(False, field, f"{_first(value, ~good)} {rule}")  # noqa: FBT003
+
+    def is_text(self, value: object, field: str, *, empty: bool = False) -> None:
+        """Require a string."""
+        good = isinstance(value, str) and (empty or bool(value))
+        self.require(good, field, f"{value!r} is not a name")
+
+    def is_number(self, value: object, field: str) -> None:
+        """Require a finite number."""
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        self.require(good and math.isfinite(value), field, f"{value!r} is not a finite number")  # type: ignore[arg-type]
+
+
+def check_contract(contract: Contract, file: object = "") -> None:
+    """Raise PolicyError unless names are unique, limits ordered and the period positive."""
+    check = Checker(file)
+    check.is_text(contract.task, "task")
+    check.is_text(contract.env_id, "env_id", empty=True)
+    check.is_number(contract.period, "period")
+    check.require(contract.period > 0, "period", f"{contract.period} s is not above 0")
+    for field, channels in (("observation", contract.observation), ("action", contract.action)):
+        size = len(channels)
+        check.require(1 <= size <= MAX_WIDTH, field, f"{size} values, allowed 1 to {MAX_WIDTH}")
+        seen: set[str] = set()
+        for index, channel in enumerate(channels):
+            check.is_text(channel.name, f"{field}[{index}].name")
+            check.require(
+                channel.name not in seen, f"{field}[{index}].name", f"{channel.name!r} appears twice"
+            )
+            seen.add(channel.name)
+    for index, value in enumerate(contract.observation):
+        check.is_text(value.source, f"observation[{index}].source")
+    for index, action in enumerate(contract.action):
+        field = f"action[{index}]"
+        for part in ("low", "high", "safe"):
+            check.is_number(getattr(action, part), f"{field}.{part}")
+        limits = f"limits {action.low} to {action.high} of {action.name!r}"
+        check.require(action.low < action.high, field, f"{limits} are not ascending")
+        inside = action.low <= action.safe <= action.high
+        check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")
+
+
+def check_network(network: IntegerNetwork, contract: Contract, file: object = "") -> None:
+    """Raise PolicyError unless the network keeps every rule of ``IntegerNetwork``."""
+    check = Checker(file)
+    check_bits(
+        {"input": network.input_bits, "core": network.core_bits, "output": network.output_bits},
+        file,
+    )
+    inputs, outputs = len(contract.observation), len(contract.action)
+    check.tensor(network.mean, "integer.mean", "float32", (inputs,))
+    check.tensor(network.gain, "integer.gain", "float32", (inputs,))
+    check.all(network.gain, network.gain > 0, "integer.gain", "is not above 0")
+
+    layers = len(network.weights)
+    _check_layers(check, "integer.weight", [weight.shape for weight in network.weights], inputs, outputs)
+    check.require(
+        len(network.thresholds) == layers,
+        "integer.threshold",
+        f"{len(network.thresholds)} layers, but {layers} of integer.weight",
+    )
+    limit = 1 << (network.core_bits - 1)
+    for index, weight in enumerate(network.weights):
+        field = f"integer.weight.{index}"
+        check.tensor(weight, field, "int8", weight.shape)
+        inside = (weight >= -limit) & (weight < limit)
+        check.all(weight, inside, field, f"does not fit {network.core_bits} bits")
+    for index, (low, high) in enumerate(network_bounds(network)):
+        field = f"integer.threshold.{index}"
+        bits = network.output_bits if index == layers - 1 else network.core_bits
+        threshold = network.thresholds[index]
+        check.tensor(threshold, field, "int32", (len(low), (1 << bits) - 1))
+        fits = bool(high.max() < INT32_MAX and low.min() > -INT32_MAX)
+        check.require(fits, f"integer.weight.{index}", "accumulators do not fit 32 bits")
+        ascending = np.ones(threshold.shape, np.bool_)
+        ascending[:, 1:] = threshold[:, 1:] >= threshold[:, :-1]
+        check.all(threshold, ascending, field, "is below its left neighbour")
+        reachable = (threshold >= low[:, None]) & (threshold <= high[:, None] + 1)
+        check.all(threshold, reachable, field, "is outside [acc_min, acc_max + 1] of its neuron")
+
+    check.tensor(network.table, "integer.table", "float32", (outputs, 1 << network.output_bits))
+    inside = (network.table >= contract.low[:, None]) & (network.table <= contract.high[:, None])
+    check.all(network.table, inside, "integer.table", "is outside the action limits")
+
+
+def check_bits(bits: Mapping[str, object], file: object = "") -> None:
+    """Raise PolicyError unless every bit-width is an integer from 2 to 8."""
+    for name, value in bits.items():
+        good = isinstance(value, int) and not isinstance(value, bool)
+        Checker(file).require(
+            good and MIN_BITS <= value <= MAX_BITS,  # type: ignore[operator]
+            f"bits.{name}",
+            f"{value!r} is not a bit-width from {MIN_BITS} to {MAX_BITS}",
+        )
+
+
+def check_baseline(baseline: Baseline, contract: Contract, file: object = "") -> None:
+    """Raise PolicyError unless the FP32 baseline fits the contract and is finite."""
+    check = Checker(file)
+    inputs, outputs = len(contract.observation), len(contract.action)
+    check.tensor(baseline.mean, "baseline.mean", "float32", (inputs,))
+    check.tensor(baseline.std, "baseline.std", "float32", (inputs,))
+    check.all(baseline.std, baseline.std > 0, "baseline.std", "is not above 0")
+    check.is_number(baseline.clip, "baseline.clip")
+    check.require(baseline.clip > 0, "baseline.clip", f"{baseline.clip} is not above 0")
+    _check_layers(check, "baseline.weight", [weight.shape for weight in baseline.weights], inputs, outputs)
+    layers = len(baseline.weights)
+    check.require(
+        len(baseline.biases) == layers,
+        "baseline.bias",
+        f"{len(baseline.biases)} layers, but {layers} of baseline.weight",
+    )
+    for index, (weight, bias) in enumerate(zip(baseline.weights, baseline.biases, strict=True)):
+        check.tensor(weight, f"baseline.weight.{index}", "float32", weight.shape)
+        check.tensor(bias, f"baseline.bias.{index}", "float32", weight.shape[:1])
+    check.tensor(baseline.scale, "baseline.action_scale", "float32", (outputs,))
+    check.tensor(baseline.bias, "baseline.action_bias", "float32", (outputs,))
+
+
+def check_golden(golden: Golden, contract: Contract, *, integer: bool, file: object = "") -> None:
+    """Raise PolicyError unless the golden vectors have the right shapes (their values: replay)."""
+    check = Checker(file)
+    inputs, outputs = len(contract.observation), len(contract.action)
+    count = len(golden.observations)
+    check.require(
+        1 <= count <= MAX_GOLDEN, "golden.observations", f"{count} vectors, allowed 1 to {MAX_GOLDEN}"
+    )
+    check.tensor(golden.observations, "golden.observations", "float32", (count, inputs))
+    check.tensor(golden.baseline_actions, "golden.baseline_actions", "float32", (count, outputs))
+    for field, value, dtype in (
+        ("golden.codes", golden.codes, "int32"),
+        ("golden.actions", golden.actions, "float32"),
+    ):
+        wrong = "is missing" if integer else "is there without an integer network"
+        check.require((value is not None) == integer, field, wrong)
+        if value is not None:
+            check.tensor(value, field, dtype, (count, outputs))
+
+
+def check_provenance(provenance: object, file: object = "") -> None:
+    """Raise PolicyError unless ``provenance`` is a JSON object without NaN and infinities."""
+    check = Checker(file)
+    check.require(isinstance(provenance, dict), "provenance", f"{provenance!r} is not an object")
+    try:
+        canonical_json(provenance)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PolicyError.at(file, "provenance", str(error), "keep plain finite JSON") from error
+
+
+def _check_layers(
+    check: Checker, field: str, shapes: Sequence[tuple[int, ...]], inputs: int, outputs: int
+) -> None:
+    layers = len(shapes)
+    check.require(1 <= layers <= MAX_LAYERS, field, f"{layers} layers, allowed 1 to {MAX_LAYERS}")
+    width = inputs
+    for index, shape in enumerate(shapes):
+        name = f"{field}.{index}"
+        check.require(len(shape) == 2, name, f"shape {shape}, expected two axes")  # noqa: PLR2004
+        good = shape[1] == width and 1 <= shape[0] <= MAX_WIDTH
+        check.require(good, name, f"shape {shape}, expected (1 to {MAX_WIDTH}, {width})")
+        width = shape[0]
+    check.require(width == outputs, f"{field}.{layers - 1}", f"{width} outputs, expected {outputs}")
+
+
+def _first(value: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> str:
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), value.shape))
+    return f"value {value[index]} at {list(index)}"
