@@ -99,6 +99,8 @@ def _dispatch(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("qpolicy_"):
+            raise
         return _fail(f"qpolicy {name}", _missing_module(error))
     except Exception as error:
         status = _status_of(error)

@@ -1,0 +1,192 @@
+"""The `qpolicy` command: help, errors in one line, exit status, start-up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qpolicy_ros.cli import UsageError
+from qpolicy_ros.cli import main as cli
+from qpolicy_ros.policy import PolicyError
+
+QPOLICY = Path(sys.executable).with_name("qpolicy")
+
+
+@dataclass(frozen=True)
+class Args:
+    """A command for tests."""
+
+    count: int = 3
+    """How many, episodes."""
+    json: bool = False
+    """One JSON object."""
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Return a function that installs a subcommand `probe` with the given body."""
+
+    def install(body):
+        module = types.ModuleType("probe_command", "Probes the command line.")
+        module.Args = Args
+        module.main = body
+        monkeypatch.setitem(sys.modules, "probe_command", module)
+        monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("probe_command:main", "probes"))
+
+    return install
+
+
+def raiser(error: BaseException):
+    def body(_args):
+        raise error
+
+    return body
+
+
+def test_help_lists_every_command_on_one_line(capsys):
+    assert cli.main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in cli.COMMANDS:
+        assert sum(line.startswith(f"  {name} ") for line in lines) == 1
+
+
+def test_no_command_is_a_wrong_call(capsys):
+    assert cli.main([]) == 2
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("qpolicy 0.")
+
+
+def test_unknown_command_suggests_the_nearest(capsys):
+    assert cli.main(["evalute"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean `qpolicy evaluate`?" in error
+
+
+def test_arguments_reach_the_command(command):
+    seen = []
+    command(lambda args: seen.append(args) or 0)
+    assert cli.main(["probe", "--count", "7", "--json"]) == 0
+    assert seen == [Args(count=7, json=True)]
+
+
+def test_command_help_gives_units_and_defaults(command, capsys):
+    command(lambda _args: 0)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["probe", "--help"])
+    assert not stop.value.code
+    text = capsys.readouterr().out
+    assert "How many, episodes. (default: 3)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--count", "many"], "--count"), (["--cuont", "3"], "--cuont")],
+)
+def test_wrong_argument_is_one_line_that_names_it(command, capsys, arguments, named):
+    command(lambda _args: 0)
+    assert cli.main(["probe", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert named in error
+    assert "qpolicy probe --help" in error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PolicyError("a.safetensors: integer.gain: is -1; must be > 0"),
+        UsageError("--episodes: is 0; give 1 or more"),
+        FileNotFoundError(2, "No such file or directory", "a.safetensors"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(command, capsys, error):
+    command(raiser(error))
+    assert cli.main(["probe"]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert text.startswith("qpolicy probe: error: ")
+
+
+def test_failed_check_is_exit_1(command):
+    command(lambda _args: 1)
+    assert cli.main(["probe"]) == 1
+
+
+def test_interrupt_is_exit_130(command):
+    command(raiser(KeyboardInterrupt()))
+    assert cli.main(["probe"]) == 130
+
+
+def test_a_bug_is_not_hidden(command):
+    command(raiser(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["probe"])
+
+
+def test_missing_optional_module_names_the_extra(command, capsys):
+    command(raiser(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    assert cli.main(["probe"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "qpolicy_ros[train]" in error
+
+
+def test_reader_that_stops_early_is_no_error():
+    result = subprocess.run(
+        ["bash", "-c", f"'{QPOLICY}' --help | true; echo ${{PIPESTATUS[0]}}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stderr == ""
+    assert result.stdout == "0\n"
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_help(name):
+    result = subprocess.run([QPOLICY, name, "--help"], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"usage: qpolicy {name}" in result.stdout
+
+
+def imports_of(*arguments: str) -> set[str]:
+    """Return the modules that are loaded when `qpolicy` has run."""
+    code = (
+        "import sys, json\n"
+        "from qpolicy_ros.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
+    )
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_info_loads_neither_torch_nor_a_simulator_nor_ros():
+    loaded = imports_of("info", "--help")
+    assert "qpolicy_ros.cli.info" in loaded
+    assert not loaded & {"torch", "brevitas", "gymnasium", "mujoco", "rclpy"}
+
+
+def test_info_starts_within_half_a_second():
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([QPOLICY, "info", "--help"], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    # The best of five: the machine may be busy, the program may not be slow.
+    assert min(seconds) < 0.5

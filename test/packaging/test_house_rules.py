@@ -1,0 +1,164 @@
+"""Which room may import what: docs/architecture.md, read from the sources themselves."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = {"qpolicy_ros", "qpolicy_training", "qpolicy_fpga"}
+MESSAGES = {
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "lifecycle_msgs",
+    "nav_msgs",
+    "rcl_interfaces",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """A folder and what its modules may import beside the standard library."""
+
+    folder: str
+    name: str
+    third_party: frozenset[str]
+    own: frozenset[str]
+    """Prefixes of this project's modules, beside the room itself."""
+    late: frozenset[str] = frozenset()
+    """Third-party packages that may be absent: imported inside a function only."""
+
+
+def room(folder: str, third_party: set[str], own: set[str], name: str = "", late: str = "") -> Room:
+    """Return a room; its import name is its path unless given."""
+    name = name or folder.replace("/", ".")
+    allowed = frozenset(own | {name})
+    return Room(folder, name, frozenset(third_party), allowed, frozenset(late.split()))
+
+
+POLICY = "qpolicy_ros.policy"
+BACKENDS = "qpolicy_ros.backends"
+SIM = "qpolicy_ros.sim"
+ROOMS = [
+    room("qpolicy_ros/policy", {"numpy", "safetensors"}, set(), late="ament_index_python"),
+    room("qpolicy_ros/backends", {"numpy"}, {POLICY}),
+    room("qpolicy_ros/sim", {"numpy", "gymnasium", "mujoco", "imageio"}, {POLICY, BACKENDS}),
+    room("qpolicy_ros/nodes", {"numpy", "rclpy", "rosbags"} | MESSAGES, {POLICY, BACKENDS, SIM}),
+    room(
+        "training",
+        {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.cli", "qpolicy_ros.__version__"},
+        name="qpolicy_training",
+    ),
+    room("fpga", {"numpy"}, {POLICY}, name="qpolicy_fpga"),
+]
+# The simulator's node is the one that may know the simulator.
+SIM_NODES = {"mujoco_sim_node", "simulator", "simulation_clock"}
+
+
+def imported(source: str, package: str, *, at_top: bool = False) -> set[str]:
+    """Return the dotted names that `source`, a module in `package`, imports.
+
+    Those inside functions count too, unless only those that run on import are asked for.
+    """
+    names: set[str] = set()
+    for node in walk(ast.parse(source), at_top=at_top):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base]).rstrip(".")
+            names |= {f"{base}.{alias.name}" for alias in node.names} if base in OWN else {base}
+    return names
+
+
+def walk(tree: ast.AST, *, at_top: bool) -> Iterator[ast.AST]:
+    """Yield the nodes of `tree`, without functions' bodies if `at_top`."""
+    for node in ast.iter_child_nodes(tree):
+        if not (at_top and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+            yield node
+            yield from walk(node, at_top=at_top)
+
+
+def violations(source: str, rules: Room) -> list[str]:
+    """Return what `source`, a module of the room, imports and may not."""
+    found = []
+    at_top = imported(source, rules.name, at_top=True)
+    for name in imported(source, rules.name):
+        top = name.partition(".")[0]
+        if top in OWN:
+            allowed = any(name == own or name.startswith(own + ".") for own in rules.own)
+        else:
+            allowed = top in sys.stdlib_module_names or top in rules.third_party
+            allowed = allowed or (top in rules.late and name not in at_top)
+        if not allowed:
+            found.append(name)
+    return sorted(found)
+
+
+def modules() -> list[tuple[Room, Path]]:
+    """Return every Python module of every room."""
+    return [
+        (rules, path) for rules in ROOMS for path in sorted((ROOT / rules.folder).rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "path"),
+    [pytest.param(rules, path, id=str(path.relative_to(ROOT))) for rules, path in modules()],
+)
+def test_module_imports_only_what_its_room_may(rules, path):
+    assert violations(path.read_text(encoding="utf-8"), rules) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem)
+        for path in sorted((ROOT / "qpolicy_ros" / "nodes").glob("*.py"))
+        if path.stem not in SIM_NODES
+    ],
+)
+def test_only_the_simulator_node_imports_the_simulator(path):
+    names = imported(path.read_text(encoding="utf-8"), "qpolicy_ros.nodes")
+    assert not [name for name in names if name.startswith(SIM)]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch", ["torch"]),
+        ("def f():\n    import rclpy.node", ["rclpy.node"]),
+        ("from qpolicy_ros.backends import create_backend", ["qpolicy_ros.backends"]),
+        ("from qpolicy_ros import sim", ["qpolicy_ros.sim"]),
+        ("import ament_index_python", ["ament_index_python"]),
+        ("from ..nodes import policy_node", ["qpolicy_ros.nodes"]),
+    ],
+)
+def test_a_forbidden_import_is_found(source, expected):
+    assert violations(source, ROOMS[0]) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import math",
+        "import numpy as np",
+        "from . import bounds",
+        "def f():\n    import ament_index_python",
+    ],
+)
+def test_an_allowed_import_passes(source):
+    assert violations(source, ROOMS[0]) == []
