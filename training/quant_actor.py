@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import brevitas.nn as qnn
 import torch
 from brevitas.core.scaling import ParameterFromRuntimeStatsScaling
-from brevitas.quant import Int8ActPerTensorFloat, Int8WeightPerTensorFloat, Int32Bias
-from brevitas.quant import Uint8ActPerTensorFloat
+from brevitas.quant import (
+    Int8ActPerTensorFloat,
+    Int8WeightPerTensorFloat,
+    Int32Bias,
+    Uint8ActPerTensorFloat,
+)
 from brevitas.quant.fixed_point import (
     Int8ActPerTensorFixedPoint,
     Int8WeightPerTensorFixedPoint,
@@ -96,7 +101,7 @@ class QuantActor(nn.Module):
                 weight_bit_width=spec.b_core,
                 bias_quant=Int32Bias,
             )
-            for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True)
+            for fan_in, fan_out in pairwise(sizes)
         )
         self.activations = nn.ModuleList(
             qnn.QuantReLU(act_quant=unsigned, bit_width=spec.b_core, return_quant_tensor=True)
@@ -105,6 +110,7 @@ class QuantActor(nn.Module):
         self.output = qnn.QuantIdentity(
             act_quant=signed, bit_width=spec.b_out, return_quant_tensor=True
         )
+        self._scalings: list[ParameterFromRuntimeStatsScaling] | None = None
         self.register_load_state_dict_post_hook(_restore_statistics)
 
     def forward(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +129,15 @@ class QuantActor(nn.Module):
 
     def scalings(self) -> list[ParameterFromRuntimeStatsScaling]:
         """Brevitas modules that hold the activation ranges, in the order of ``quantisers``."""
-        return [scaling_of(quantiser) for quantiser in self.quantisers()]
+        if self._scalings is None:  # found once: the chain of attributes is slow
+            self._scalings = [scaling_of(quantiser) for quantiser in self.quantisers()]
+        return self._scalings
+
+    def flat_parameters(self) -> list[Tensor]:
+        """Range parameters, then weight matrices, then biases, each in order of the layers."""
+        layers = [(layer.weight, layer.bias) for layer in self.layers]
+        ranges = [scaling.value for scaling in self.scalings()]
+        return [*ranges, *(weight for weight, _ in layers), *(bias for _, bias in layers)]
 
     @property
     def calibrated(self) -> bool:
