@@ -77,6 +77,7 @@ class Simulation:
         spec = self.env.spec
         self.step_limit = max_episode_steps or (spec.max_episode_steps if spec else None)
         self.contract = self._read_contract(env_id)
+        self._low, self._high = self.contract.low, self.contract.high
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,)."""
@@ -84,12 +85,13 @@ class Simulation:
         return np.asarray(observation, dtype=np.float32)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Apply ``action`` (m,) for one control period.
+        """Apply ``action`` (m,), clipped to its limits, for one control period.
 
         Returns:
             observation float32 (n,), reward, terminated (by the task), truncated (by time).
         """
-        action = np.asarray(action, dtype=np.float32)
+        # As the policy node does: a float32 sum may exceed a limit by one unit in the last place.
+        action = np.clip(np.asarray(action, dtype=np.float32), self._low, self._high)
         observation, reward, terminated, truncated, _ = self.env.step(action)
         observation = np.asarray(observation, dtype=np.float32)
         return observation, float(reward), bool(terminated), bool(truncated)

@@ -53,6 +53,7 @@ def evaluate(
     task: str,
     episodes: int,
     seed: int,
+    *,
     progress: Callable[[Episode], object] | None = None,
     max_episode_steps: int | None = None,
 ) -> list[float]:

@@ -1,0 +1,310 @@
+"""``mujoco_sim_node``: plays a simulated robot over ROS 2, in lock-step or in real time.
+
+In lock-step the stamp of an observation identifies it: the node steps when an action with that
+stamp arrives, and sends the observation again when none comes. No time but simulated time enters,
+so the returns equal those of an offline rollout.
+"""
+
+# ruff: noqa: G004  rclpy's logger takes a finished string
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from array import array
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+
+from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.parameters import declare
+from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.sim import open_simulation
+from qpolicy_ros.sim.channels import joint_names
+from qpolicy_ros.sim.film import Film
+from qpolicy_ros.sim.session import Result, Session
+
+EPISODE = ("return", "length", "seed", "terminated", "missed")
+
+_NANOSECONDS = 1_000_000_000
+_LAST_WORD = Duration(seconds=2)
+
+
+class MujocoSimNode(Node):
+    """Node around a :class:`Session`; see ``sim_specs`` for its parameters.
+
+    Args:
+        stop: called to end the process.
+
+    Raises:
+        PolicyError: unknown task, wrong parameter, no film possible.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__("mujoco_sim_node")
+        declare(self, SPECS)
+        self._stop = stop
+        self._simulation = self._open()
+        contract = self._contract = self._simulation.contract
+        self._film = self._open_film()
+        self._period_ns = round(contract.period * _NANOSECONDS)
+        self._now_ns = 0
+        self._paused = False
+        self._action = contract.safe
+        self._answer: npt.NDArray[np.float32] | None = None  # to the observation now published
+        self._heard = False
+        self._heard_at = time.monotonic()
+        self._complaint = ""
+        self._realtime: bool = self._value("realtime")
+        self._make_topics()
+        self._session = Session(self._simulation, self._value("seed"))
+        self._publish()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        if self._realtime:
+            self._timer = self.create_timer(contract.period, self._tick, clock=steady)
+        else:
+            self._timer = self.create_timer(
+                self._value("resend_timeout"), self._send_again, clock=steady
+            )
+        self.get_logger().info(
+            f"{contract.task}: {len(contract.observation)} values out, {len(contract.action)} "
+            f"actions in every {contract.period * 1e3:g} ms, "
+            f"{'real-time' if self._realtime else 'lock-step'}, mujoco {mujoco.__version__}"
+        )
+
+    def close(self) -> None:
+        """Finish the film, let the last results arrive, close the simulation."""
+        if self._film is not None:
+            self._film.close()
+        self._episode_publisher.wait_for_all_acked(_LAST_WORD)
+        self._simulation.close()
+
+    # Steps
+
+    def _on_action(self, message: JointState) -> None:
+        # The policy's float32 values survive their way through float64 exactly.
+        action = np.array(message.position, dtype=np.float32)
+        complaint = self._check(message, action)
+        if complaint:
+            if complaint != self._complaint:
+                self.get_logger().error(complaint)
+                self._complaint = complaint
+            return
+        answers = message.header.stamp == self._observation_message.header.stamp
+        if not self._realtime and (not answers or self._answer is not None):
+            return  # an answer to an earlier observation, or the same one twice
+        self._action = action
+        self._heard, self._heard_at = True, time.monotonic()
+        if answers:
+            self._answer = action
+            if not (self._realtime or self._paused):
+                self._step()
+
+    def _tick(self) -> None:
+        """Make one step of real time."""
+        if self._paused:
+            return
+        if self._heard:
+            self._step()
+        else:
+            # The robot is not switched on before its policy is there.
+            self._give_up_if_silent()
+            self._publish()
+
+    def _send_again(self) -> None:
+        """Send the observation again: nobody has answered it for ``resend_timeout``."""
+        if self._paused or self._answer is not None:
+            return
+        self._give_up_if_silent()
+        self._observation_publisher.publish(self._observation_message)
+
+    def _step(self) -> None:
+        result = self._session.step(self._action, missed=self._answer is None)
+        self._add_frame()
+        if result is not None:
+            self._finish(result)
+        self._publish()
+
+    def _finish(self, result: Result) -> None:
+        count, wanted = len(self._session.results), self._value("episodes")
+        message = JointState(name=list(EPISODE), position=[float(value) for value in result])
+        message.header.stamp = self._stamp()
+        self._episode_publisher.publish(message)
+        missed = f", {result.missed} late actions" if self._realtime else ""
+        self.get_logger().info(
+            f"episode {count} (seed {result.seed}): return {result.return_:.3f}, "
+            f"{result.length} steps{missed}{'' if result.terminated else ', time limit'}"
+        )
+        self._action = self._contract.safe
+        if wanted and count >= wanted:
+            self._timer.cancel()
+            self._paused = True
+            returns = [each.return_ for each in self._session.results]
+            self.get_logger().info(
+                f"{count} episodes: return {statistics.fmean(returns):.3f} "
+                f"± {statistics.pstdev(returns):.3f}"
+            )
+            self._stop()
+
+    def _give_up_if_silent(self) -> None:
+        limit = self._value("policy_timeout")
+        if limit and time.monotonic() - self._heard_at > limit:
+            why = self._complaint or "is policy_node active, in this ROS domain?"
+            self.get_logger().error(f"no action on `action_stamped` for {limit:g} s: {why}")
+            self._stop(1)
+
+    # Messages
+
+    def _publish(self) -> None:
+        """Publish the observation with the next stamp."""
+        self._now_ns += self._period_ns
+        self._answer = None
+        stamp = self._stamp()
+        self._clock_publisher.publish(ClockMessage(clock=stamp))
+        message = self._observation_message
+        message.header.stamp = stamp
+        message.position = _doubles(self._session.observation)
+        self._observation_publisher.publish(message)
+        if self._joints_message.name:
+            data = self._simulation.data
+            self._joints_message.header.stamp = stamp
+            self._joints_message.position = _doubles(data.qpos[self._qpos])
+            self._joints_message.velocity = _doubles(data.qvel[self._qvel])
+            self._joints_publisher.publish(self._joints_message)
+        if not self._realtime and hasattr(self, "_timer"):
+            self._timer.reset()
+
+    def _stamp(self) -> Time:
+        seconds, nanoseconds = divmod(self._now_ns, _NANOSECONDS)
+        return Time(sec=seconds, nanosec=nanoseconds)
+
+    def _check(self, message: JointState, action: npt.NDArray[np.float32]) -> str:
+        """Return what is wrong with an action, empty if nothing is."""
+        expected = self._action_names
+        if message.name and list(message.name) != expected:
+            return (
+                f"action_stamped: names {list(message.name)} where {self._contract.task} has "
+                f"{expected}: is the policy for another task?"
+            )
+        if action.size != len(expected):
+            return f"action_stamped: {action.size} values where {len(expected)} are expected"
+        if not np.isfinite(action).all():
+            return f"action_stamped: {action.tolist()} is not finite"
+        return ""
+
+    # Services
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._session.next_episode()
+        self._action = self._contract.safe
+        self._publish()
+        response.success, response.message = True, f"seed {self._session.seed}"
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        self._heard_at = time.monotonic()
+        if not self._paused and not self._realtime and self._answer is not None:
+            self._step()
+        response.success, response.message = True, "paused" if self._paused else "running"
+        return response
+
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = False
+        if not self._paused:
+            response.message = "not paused; call ~/pause first"
+        elif self._answer is None and not self._realtime:
+            response.message = "the observation has not been answered yet"
+            self._observation_publisher.publish(self._observation_message)
+        else:
+            self._step()
+            response.success = True
+        return response
+
+    # Set-up
+
+    def _value(self, name: str) -> Any:
+        return self.get_parameter(name).value
+
+    def _open(self) -> Any:
+        headless, video = self._value("headless"), self._value("video")
+        if video and not headless:
+            wrong = f"{video!r} is rendered offscreen, headless is false"
+            raise PolicyError.at("", "video", wrong, "set headless to true or leave video out")
+        mode = "rgb_array" if video else None if headless else "human"
+        return open_simulation(self._value("task"), mode, self._value("max_episode_steps") or None)
+
+    def _open_film(self) -> Film | None:
+        path = self._value("video")
+        return Film(path, self._contract.period) if path else None
+
+    def _add_frame(self) -> None:
+        if self._film is None:
+            return
+        try:
+            self._film.add(self._simulation)
+        except PolicyError as error:
+            self.get_logger().warning(f"no film: {error}")
+            self._film.close()
+            self._film = None
+
+    def _make_topics(self) -> None:
+        names = [channel.name for channel in self._contract.observation]
+        wanted = self._value("names")
+        if wanted not in {"auto", "always", "never"}:
+            raise PolicyError.at("", "names", f"{wanted!r} is unknown", "auto, always or never")
+        named = wanted == "always" or (wanted == "auto" and len(names) <= NAMES_UP_TO)
+        self._observation_message = JointState(name=names if named else [])
+        self._action_names = [channel.name for channel in self._contract.action]
+        joints, self._qpos, self._qvel = _scalar_joints(self._simulation.model)
+        self._joints_message = JointState(name=joints)
+        create = self.create_publisher
+        deadline = self._value("deadline")
+        sensors = qos.profile(depth=10, deadline=deadline)
+        self._observation_publisher = create(JointState, "observation", sensors)
+        self._joints_publisher = create(JointState, "joint_states", qos.profile(depth=10))
+        self._clock_publisher = create(ClockMessage, "/clock", qos.profile(depth=10))
+        self._episode_publisher = create(JointState, "episode", qos.EPISODES)
+        self.create_subscription(JointState, "action_stamped", self._on_action, qos.COMMAND)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_service(Trigger, "~/step", self._on_step)
+
+
+def _scalar_joints(
+    model: Any,
+) -> tuple[list[str], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Names of the hinge and slide joints and where they are in ``qpos`` and ``qvel``."""
+    if model is None:
+        return [], np.empty(0, np.intp), np.empty(0, np.intp)
+    kinds = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+    scalar = np.isin(model.jnt_type, [int(kind) for kind in kinds])
+    names = [name for name, chosen in zip(joint_names(model), scalar, strict=True) if chosen]
+    return names, model.jnt_qposadr[scalar], model.jnt_dofadr[scalar]
+
+
+def _doubles(values: npt.NDArray[Any]) -> array[float]:
+    """Return ``values`` as a message field takes them fastest."""
+    return array("d", np.asarray(values, dtype=np.float64).tobytes())
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node; exits 2 with one line if it cannot start."""
+    sys.exit(run(MujocoSimNode, "mujoco_sim_node", SUMMARY, SPECS, args))
+
+
+if __name__ == "__main__":
+    main()

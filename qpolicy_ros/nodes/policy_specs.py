@@ -1,0 +1,28 @@
+"""The parameters of ``policy_node``."""
+
+from __future__ import annotations
+
+from qpolicy_ros.nodes.parameters import Spec
+
+SUMMARY = "Serve a policy: `observation` in, `action_stamped` and `action` out."
+
+SPECS = (
+    Spec("policy", "", "task name such as hopper or hopper/fp32, or a .safetensors file; "
+         "empty takes `task`"),
+    Spec("task", "", "the task that the policy must be for; empty accepts any"),
+    Spec("backend", "integer", "what computes the action; can be swapped while serving, among "
+         "`preload`"),
+    Spec("preload", ["integer", "fp32"], "backends built and checked at configure, ready to be "
+         "swapped in", read_only=True),
+    Spec("timeout", 0.5, "s without a good observation until the safe action is sent; 0 = off",
+         (0.0, 3600.0)),
+    Spec("rate_limit", 0.0, "largest change of an action, actuator units per s; 0 = off",
+         (0.0, 1e9)),
+    Spec("deadline", 0.0, "s between observations that DDS shall watch; needs a publisher that "
+         "offers it; 0 = off", (0.0, 3600.0), read_only=True),
+    Spec("lockstep", False, "reliable observations, and an observation sent again gets the same "
+         "answer again", read_only=True),
+    Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
+         read_only=True),
+    Spec("integer.engine", "auto", "engine of the integer backend: auto, c or numpy"),
+)  # fmt: skip

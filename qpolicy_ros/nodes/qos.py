@@ -1,0 +1,33 @@
+"""Quality of service of every topic, in one place."""
+
+from __future__ import annotations
+
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def profile(*, reliable: bool = True, depth: int = 1, deadline: float = 0.0) -> QoSProfile:
+    """Return a volatile keep-last profile; ``deadline`` in s, 0 asks for none."""
+    qos = QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+    )
+    if deadline > 0:
+        qos.deadline = Duration(seconds=deadline)
+    return qos
+
+
+#: Commands to controllers: only the newest counts, and it must arrive.
+COMMAND = profile(depth=1)
+
+#: Figures that a recorder should not miss.
+FIGURES = profile(depth=100)
+
+#: Results of episodes: a late subscriber gets the earlier ones too.
+EPISODES = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1000,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)

@@ -1,0 +1,141 @@
+"""The process around a node: start, signals, clean stop, one-line errors."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from qpolicy_ros.nodes.parameters import Spec, help_text
+from qpolicy_ros.policy import PolicyError
+
+
+class Stop:
+    """A request to end the process; may be made from any thread.
+
+    Attributes:
+        code: exit status.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._event = threading.Event()
+        self._wake: Callable[[], object] = lambda: None
+
+    def __call__(self, code: int = 0) -> None:
+        """Ask the executor to return; the first request's ``code`` counts."""
+        if not self._event.is_set():
+            self.code = code
+            self._event.set()
+        self._wake()
+
+    def __bool__(self) -> bool:
+        """Whether the process shall end."""
+        return self._event.is_set()
+
+    def on_request(self, wake: Callable[[], object]) -> None:
+        """Call ``wake`` when a stop is requested, to interrupt the executor's wait."""
+        self._wake = wake
+
+
+class RunnableNode(Protocol):
+    """What :func:`run` needs beyond rclpy's Node."""
+
+    def close(self) -> None:
+        """Leave the robot safe; called while the context is still alive."""
+
+
+class Program(Protocol):
+    """Builds a node that may call the given :class:`Stop` to end the process."""
+
+    def __call__(self, stop: Stop) -> RunnableNode:
+        """Return the node; PolicyError if it cannot start."""
+
+
+def run(
+    program: Program, name: str, summary: str, specs: Sequence[Spec], args: list[str] | None = None
+) -> int:
+    """Run one node until a signal or its own request to stop.
+
+    rclpy's own signal handlers would invalidate the context before the node can send its last
+    message, so SIGINT and SIGTERM are handled here.
+
+    Returns:
+        Exit status: the node's own, or 2 if it could not start.
+    """
+    arguments = sys.argv[1:] if args is None else args
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(help_text(name, summary, specs) + "\n")
+        return 0
+    try:
+        rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # what rclpy raises for arguments that it cannot parse
+        return _fail(name, error)
+    stop = Stop()
+    try:
+        with _signals(stop):
+            return _spin(program, stop)
+    except PolicyError as error:
+        return _fail(name, error)
+    finally:
+        rclpy.try_shutdown()
+
+
+def _spin(program: Program, stop: Stop) -> int:
+    node = program(stop)
+    executor = SingleThreadedExecutor()
+    wake = node.create_guard_condition(lambda: None)  # type: ignore[attr-defined]
+    stop.on_request(wake.trigger)
+    executor.add_node(node)  # type: ignore[arg-type]
+    try:
+        while not stop:
+            executor.spin_once()
+    finally:
+        node.close()
+        stop.on_request(lambda: None)
+        executor.shutdown()
+        node.destroy_node()  # type: ignore[attr-defined]
+    return stop.code
+
+
+def _fail(name: str, error: Exception) -> int:
+    sys.stderr.write(f"{name}: error: {' '.join(str(error).split())}\n")
+    return 2
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into ``stop``.
+
+    The main thread waits inside the middleware, where Python's handlers do not run. So a second
+    thread reads the byte that the interpreter writes on a signal, and wakes the executor.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while reader.recv(1):
+            stop()
+
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        writer.close()
+        listener.join()
+        reader.close()

@@ -1,0 +1,112 @@
+"""What stands between a message and the policy, and between the policy and the robot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.policy import Contract, ObservationError
+
+
+class ObservationReader:
+    """Puts an observation together by name, never by index alone.
+
+    The order of a list of names is worked out once and remembered as long as the same list comes.
+
+    Args:
+        contract: gives the ordered names of the n observation values.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._expected = [channel.name for channel in contract.observation]
+        self._names: list[str] = []
+        self._order: npt.NDArray[np.intp] | None = None
+
+    def read(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
+        """Return the observation in the contract's order, float32 (n,).
+
+        Args:
+            names: one name a value in any order, or empty for the contract's own order.
+            values: the values (float64 from a message), rounded to float32 here.
+
+        Raises:
+            ObservationError: ``wrong_length``, ``missing``, ``extra`` or ``misnamed``.
+        """
+        expected = len(names) if names else len(self._expected)
+        if len(values) != expected:
+            whose = "names" if names else "the policy's values"
+            raise ObservationError(
+                "wrong_length", f"observation: {len(values)} values for {expected} {whose}"
+            )
+        if names and names != self._names:
+            self._order = self._match(names)
+            self._names = list(names)
+        # A float64 beyond float32's range becomes infinite, which the backend refuses.
+        with np.errstate(over="ignore"):
+            observation = np.array(values, dtype=np.float32)
+        if not names or self._order is None:
+            return observation
+        return observation[self._order]
+
+    def _match(self, names: Sequence[str]) -> npt.NDArray[np.intp] | None:
+        """Return for each expected name its place in ``names``; None if the order is the same."""
+        place = {name: index for index, name in enumerate(names)}
+        missing = [name for name in self._expected if name not in place]
+        unknown = sorted(place.keys() - set(self._expected))
+        if missing and unknown:
+            raise ObservationError(
+                "misnamed", f"observation: {_list(unknown)} given, {_list(missing)} expected"
+            )
+        if missing:
+            raise ObservationError("missing", f"observation: {_list(missing)} missing")
+        if unknown:
+            raise ObservationError("extra", f"observation: {_list(unknown)} not expected")
+        if len(place) != len(names):
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            raise ObservationError("extra", f"observation: {_list(twice)} given more than once")
+        if list(names) == self._expected:
+            return None
+        return np.array([place[name] for name in self._expected], dtype=np.intp)
+
+
+class ActionGuard:
+    """Keeps actions within their limits and, if asked, within a rate of change.
+
+    Args:
+        contract: gives limits, safe action (m,) and control period (s).
+        rate_limit: largest change in actuator units a second; 0 is off.
+    """
+
+    def __init__(self, contract: Contract, rate_limit: float = 0.0) -> None:
+        self.safe = contract.safe
+        self._low, self._high = contract.low, contract.high
+        self._period = contract.period
+        self._last = self.safe
+        self._step: np.float32 | None = None
+        self.set_rate_limit(rate_limit)
+
+    def set_rate_limit(self, rate_limit: float) -> None:
+        """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
+        self._step = np.float32(rate_limit * self._period) if rate_limit > 0 else None
+
+    def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return ``action`` (m,) within limits, one control period after the last action."""
+        limited = np.clip(action, self._low, self._high)
+        if self._step is not None:
+            limited = np.clip(limited, self._last - self._step, self._last + self._step)
+            self._last = limited
+        return limited
+
+    def hold(self) -> npt.NDArray[np.float32]:
+        """Return the safe action (m,); the rate limit starts from it again."""
+        self._last = self.safe
+        return self.safe
+
+
+def _list(names: Sequence[str], shown: int = 3) -> str:
+    """Quote the first few names."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(repr(name) for name in names[:shown]) + more

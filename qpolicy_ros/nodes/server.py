@@ -1,0 +1,165 @@
+"""The policy node without ROS: one artifact, its ready backends, and one answer at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.backends import (
+    BACKENDS,
+    Backend,
+    BackendError,
+    check_golden,
+    create_backend,
+)
+from qpolicy_ros.nodes.safety import ActionGuard, ObservationReader
+from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
+
+_WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
+
+
+class PolicyServer:
+    """Answers observations with one of several ready backends.
+
+    Args:
+        artifact: the policy.
+        backend: name of the backend that serves first.
+        preload: names of the backends to build and check now; ``backend`` always is.
+        options: options of each backend by its name.
+        rate_limit: actuator units a second, 0 = off.
+
+    Attributes:
+        artifact: the policy.
+        ready: the backends that can be swapped in.
+        failed: why each other preloaded backend could not be built.
+        refused: how many observations were refused, by reason.
+        last_reason: text of the last refusal, empty before the first.
+        started_ns, inferred_ns: monotonic times around the last backend call, ns.
+        quantise_ns: part of it spent on the input, ns.
+
+    Raises:
+        PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
+    """
+
+    def __init__(
+        self,
+        artifact: PolicyArtifact,
+        backend: str,
+        preload: Sequence[str] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        rate_limit: float = 0.0,
+    ) -> None:
+        self.artifact = artifact
+        self.ready: dict[str, Backend] = {}
+        self.failed: dict[str, str] = {}
+        self.refused: Counter[str] = Counter()
+        self.last_reason = ""
+        self.started_ns = self.inferred_ns = self.quantise_ns = 0
+        self.guard = ActionGuard(artifact.contract, rate_limit)
+        self._reader = ObservationReader(artifact.contract)
+        options = options or {}
+        check_known(backend)
+        for name in preload:
+            check_known(name)
+        try:
+            self._backend = self.ready[backend] = _build(backend, artifact, options)
+            for name in preload:
+                if name not in self.ready:
+                    self._preload(name, options)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that serves."""
+        return self._backend.name
+
+    def check_ready(self, name: str) -> None:
+        """Raise PolicyError, with the reason, unless ``name`` can be swapped in at once."""
+        check_known(name)
+        if name in self.ready:
+            return
+        reason = self.failed.get(name, "it is not in `preload`")
+        remedy = f"ready: {', '.join(self.ready)}"
+        raise PolicyError.at("", "backend", f"{name!r} is not ready: {reason}", remedy)
+
+    def swap(self, name: str) -> None:
+        """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""
+        self.check_ready(name)
+        self._backend = self.ready[name]
+
+    def answer(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
+        """Return the action float32 (m,) within its limits.
+
+        Args:
+            names: one name a value in any order, or empty for the contract's order.
+            values: the observation's values.
+
+        Raises:
+            ObservationError: the observation is refused; ``refused`` has counted it.
+            BackendError: the backend failed; counted as ``backend``.
+        """
+        try:
+            observation = self._reader.read(names, values)
+            self.started_ns = time.monotonic_ns()
+            action = self._backend.act(observation)
+            self.inferred_ns = time.monotonic_ns()
+        except ObservationError as error:
+            self._refuse(error.reason, self._named(error))
+            raise
+        except BackendError as error:
+            self._refuse("backend", str(error))
+            raise
+        self.quantise_ns = self._backend.quantise_ns
+        return self.guard.limit(action)
+
+    def close(self) -> None:
+        """Close every backend."""
+        for backend in self.ready.values():
+            backend.close()
+        self.ready.clear()
+
+    def _preload(self, name: str, options: Mapping[str, Mapping[str, Any]]) -> None:
+        try:
+            self.ready[name] = _build(name, self.artifact, options)
+        except (PolicyError, BackendError) as error:
+            self.failed[name] = str(error)
+
+    def _refuse(self, reason: str, text: str) -> None:
+        self.refused[reason] += 1
+        self.last_reason = f"{reason}: {text}"
+
+    def _named(self, error: ObservationError) -> str:
+        """Text of ``error`` with the name of the value beside its index."""
+        if error.index < 0:
+            return str(error)
+        return f"{error} ({self.artifact.contract.observation[error.index].name})"
+
+
+def check_known(backend: str) -> None:
+    """Raise PolicyError unless a backend of this name exists."""
+    if backend not in BACKENDS:
+        remedy = f"choose one of {', '.join(BACKENDS)}"
+        raise PolicyError.at("", "backend", f"{backend!r} is unknown", remedy)
+
+
+def _build(
+    name: str, artifact: PolicyArtifact, options: Mapping[str, Mapping[str, Any]]
+) -> Backend:
+    """Build a backend, compare it with the golden vectors and warm it up."""
+    backend = create_backend(name, artifact, options.get(name, {}))
+    try:
+        check_golden(backend, artifact)
+        observation = artifact.golden.observations[0]
+        for _ in range(_WARM_UP_CALLS):
+            backend.act(observation)
+    except BaseException:
+        backend.close()
+        raise
+    return backend

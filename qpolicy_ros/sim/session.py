@@ -1,0 +1,70 @@
+"""Episodes one after another, one control step at a time, for a caller that drives the steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.sim.environment import Simulated
+
+
+class Result(NamedTuple):
+    """A finished episode.
+
+    Attributes:
+        return_: sum of rewards, added in step order; NaN for a robot without a task.
+        length: control steps.
+        seed: what the episode was reset with.
+        terminated: the task ended it, not the time limit.
+        missed: steps that had to use an action that answers an older observation.
+    """
+
+    return_: float
+    length: int
+    seed: int
+    terminated: bool
+    missed: int
+
+
+class Session:
+    """Plays the episodes of ``seed``, ``seed + 1``, …; the sums are those of ``rollout``.
+
+    Args:
+        simulation: what is played.
+        seed: of the first episode.
+
+    Attributes:
+        observation: float32 (n,) to be answered next.
+        seed: of the running episode.
+        results: the finished episodes.
+    """
+
+    def __init__(self, simulation: Simulated, seed: int) -> None:
+        self.simulation = simulation
+        self.results: list[Result] = []
+        self.seed = seed - 1
+        self.next_episode()
+
+    def next_episode(self) -> None:
+        """Leave the running episode and reset with the next seed."""
+        self.seed += 1
+        self._return, self._length, self._missed = 0.0, 0, 0
+        self.observation: npt.NDArray[np.float32] = self.simulation.reset(self.seed)
+
+    def step(self, action: npt.NDArray[np.float32], *, missed: bool = False) -> Result | None:
+        """Apply ``action`` (m,) for one control period; return the result of a finished episode.
+
+        After the last step of an episode the next one has been started.
+        """
+        self.observation, reward, terminated, truncated = self.simulation.step(action)
+        self._return += reward
+        self._length += 1
+        self._missed += missed
+        if not (terminated or truncated):
+            return None
+        result = Result(self._return, self._length, self.seed, terminated, self._missed)
+        self.results.append(result)
+        self.next_episode()
+        return result
