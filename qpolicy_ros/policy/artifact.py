@@ -123,7 +123,9 @@ def require_task(artifact: PolicyArtifact, task: str) -> None:
     """Raise PolicyError unless ``artifact`` is a policy of ``task`` (short name or env id)."""
     contract = artifact.contract
     if task not in {contract.task, contract.env_id} - {""}:
-        wrong = f"policy of {contract.task!r} ({contract.env_id or 'no env_id'}), asked for {task!r}"
+        wrong = (
+            f"policy of {contract.task!r} ({contract.env_id or 'no env_id'}), asked for {task!r}"
+        )
         remedy = f"give a policy of {task!r} or set the task to {contract.task!r}"
         raise PolicyError.at(artifact.path, "task", wrong, remedy)
 
@@ -152,9 +154,7 @@ def _check_parts(
 
 def _check_artifact(artifact: PolicyArtifact, file: Path) -> None:
     """Check all parts, then both hashes, then replay the golden vectors."""
-    _check_parts(
-        artifact.contract, artifact.baseline, artifact.network, artifact.provenance, file
-    )
+    _check_parts(artifact.contract, artifact.baseline, artifact.network, artifact.provenance, file)
     golden, integer = artifact.golden, artifact.network is not None
     validate.check_golden(golden, artifact.contract, integer=integer, file=file)
     check = validate.Checker(file)

@@ -128,7 +128,7 @@ def _check_entries(header: Mapping[str, Any], size: int, start: int, file: Path)
         count = _ITEM_BYTES[dtype]
         for dimension in shape:
             count *= dimension
-        if len(shape) > 2 or any(d > MAX_DIMENSION for d in shape):  # noqa: PLR2004
+        if len(shape) > 2 or any(d > MAX_DIMENSION for d in shape):
             wrong = f"shape {shape!r:.60}, at most 2 axes of {MAX_DIMENSION}"
             raise PolicyError.at(file, f"{name:.80}", wrong, _FOREIGN)
         if finish - begin != count:

@@ -31,7 +31,7 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name)
     path = Path(text)
-    if path.suffix == SUFFIX and (path.is_absolute() or path.exists() or len(path.parts) > 2):  # noqa: PLR2004
+    if path.suffix == SUFFIX and (path.is_absolute() or path.exists() or len(path.parts) > 2):
         return path  # load_policy says what is wrong with it
     if not text or path.is_absolute() or ".." in path.parts:
         return path
@@ -44,7 +44,9 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
             return folder / relative
     if path.exists():
         return path
-    known = sorted({_name(folder, file) for folder in folders for file in folder.glob(f"*/*{SUFFIX}")})
+    known = sorted(
+        {_name(folder, file) for folder in folders for file in folder.glob(f"*/*{SUFFIX}")}
+    )
     remedy = f"known: {', '.join(known)}" if known else f"none found in {_listed(folders)}"
     raise PolicyError.at("", "policy", f"{text!r} is neither a file nor a shipped policy", remedy)
 

@@ -8,6 +8,7 @@ whatever the order of summing. Which one a layer needs is decided by ``partial_s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class NumpyEngine:
 
     Attributes:
         kind: ``numpy``.
-        quantise_ns: always 0, it is not measured here.
+        quantise_ns: time spent on the input codes in the last call for one observation, ns.
     """
 
     kind = "numpy"
@@ -58,6 +59,7 @@ class NumpyEngine:
         ]
         self._codes = np.empty(network.mean.shape, np.float32)
         self._actions = np.arange(network.table.shape[0])
+        self.quantise_ns = 0
 
     @property
     def network(self) -> IntegerNetwork:
@@ -70,7 +72,7 @@ class NumpyEngine:
         Raises:
             ObservationError: wrong length or a value that is not finite.
         """
-        counts = self._input_codes(as_observation(observation, self._codes.size))
+        counts: npt.NDArray[Any] = self._input_codes(observation)
         for layer in self._layers:
             counts = _forward(layer, counts)
         return self._network.table[self._actions, counts]
@@ -81,7 +83,7 @@ class NumpyEngine:
         Raises:
             ObservationError: wrong length or a value that is not finite.
         """
-        counts = self._input_codes(as_observation(observation, self._codes.size))
+        counts: npt.NDArray[Any] = self._input_codes(observation)
         codes = [counts.astype(np.int32)]
         for layer in self._layers:
             counts = _forward(layer, counts)
@@ -118,9 +120,13 @@ class NumpyEngine:
         codes[-1] += np.int32(self._network.output_min)
         return codes
 
-    def _input_codes(self, observation: Float32) -> Float32:
-        refuse_non_finite(observation)
-        return self._quantise(observation, self._codes)
+    def _input_codes(self, observation: npt.ArrayLike) -> Float32:
+        start = perf_counter_ns()
+        vector = as_observation(observation, self._codes.size)
+        refuse_non_finite(vector)
+        codes = self._quantise(vector, self._codes)
+        self.quantise_ns = perf_counter_ns() - start
+        return codes
 
     def _quantise(self, values: Float32, out: Float32 | None) -> Float32:
         # A finite value far from the mean may overflow to infinity; the clip brings it back.

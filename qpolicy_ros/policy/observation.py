@@ -35,7 +35,7 @@ def as_observations(observations: npt.ArrayLike, length: int) -> Float32:
         ObservationError: ``wrong_length``, also for anything that is not a matrix.
     """
     matrix = _as_float32(observations)
-    if matrix.ndim != 2 or matrix.shape[1] != length:  # noqa: PLR2004 a matrix has two axes
+    if matrix.ndim != 2 or matrix.shape[1] != length:
         message = f"observations: shape {matrix.shape} where the policy expects (N, {length})"
         raise ObservationError("wrong_length", message)
     return matrix

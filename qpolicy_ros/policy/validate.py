@@ -33,7 +33,7 @@ class Checker:
     def __init__(self, file: object) -> None:
         self.file = file
 
-    def require(self, condition: bool, field: str, wrong: str, remedy: str = _EXPORT) -> None:  # noqa: FBT001
+    def require(self, condition: bool, field: str, wrong: str, remedy: str = _EXPORT) -> None:
         """Raise unless ``condition``."""
         if not condition:
             raise PolicyError.at(self.file, field, wrong, remedy)
@@ -42,18 +42,24 @@ class Checker:
         self, value: npt.NDArray[Any], field: str, dtype: str, shape: tuple[int, ...]
     ) -> None:
         """Require dtype, shape and, for floats, that every value is finite."""
-        self.require(isinstance(value, np.ndarray), field, f"is {type(value).__name__}, not a tensor")
-        self.require(value.dtype == np.dtype(dtype), field, f"dtype {value.dtype}, expected {dtype}")
+        self.require(
+            isinstance(value, np.ndarray), field, f"is {type(value).__name__}, not a tensor"
+        )
+        self.require(
+            value.dtype == np.dtype(dtype), field, f"dtype {value.dtype}, expected {dtype}"
+        )
         self.require(value.shape == shape, field, f"shape {value.shape}, expected {shape}")
         if dtype == "float32":
             finite = np.isfinite(value)
             if not finite.all():
-                self.require(False, field, f"{_first(value, ~finite)} is not finite")  # noqa: FBT003
+                self.require(False, field, f"{_first(value, ~finite)} is not finite")
 
-    def all(self, value: npt.NDArray[Any], good: npt.NDArray[np.bool_], field: str, rule: str) -> None:
+    def all(
+        self, value: npt.NDArray[Any], good: npt.NDArray[np.bool_], field: str, rule: str
+    ) -> None:
         """Require ``good`` everywhere; the error names the first value that is not."""
         if not good.all():
-            self.require(False, field, f"{_first(value, ~good)} {rule}")  # noqa: FBT003
+            self.require(False, field, f"{_first(value, ~good)} {rule}")
 
     def is_text(self, value: object, field: str, *, empty: bool = False) -> None:
         """Require a string."""
@@ -80,7 +86,9 @@ def check_contract(contract: Contract, file: object = "") -> None:
         for index, channel in enumerate(channels):
             check.is_text(channel.name, f"{field}[{index}].name")
             check.require(
-                channel.name not in seen, f"{field}[{index}].name", f"{channel.name!r} appears twice"
+                channel.name not in seen,
+                f"{field}[{index}].name",
+                f"{channel.name!r} appears twice",
             )
             seen.add(channel.name)
     for index, value in enumerate(contract.observation):
@@ -108,7 +116,9 @@ def check_network(network: IntegerNetwork, contract: Contract, file: object = ""
     check.all(network.gain, network.gain > 0, "integer.gain", "is not above 0")
 
     layers = len(network.weights)
-    _check_layers(check, "integer.weight", [weight.shape for weight in network.weights], inputs, outputs)
+    _check_layers(
+        check, "integer.weight", [weight.shape for weight in network.weights], inputs, outputs
+    )
     check.require(
         len(network.thresholds) == layers,
         "integer.threshold",
@@ -158,7 +168,9 @@ def check_baseline(baseline: Baseline, contract: Contract, file: object = "") ->
     check.all(baseline.std, baseline.std > 0, "baseline.std", "is not above 0")
     check.is_number(baseline.clip, "baseline.clip")
     check.require(baseline.clip > 0, "baseline.clip", f"{baseline.clip} is not above 0")
-    _check_layers(check, "baseline.weight", [weight.shape for weight in baseline.weights], inputs, outputs)
+    _check_layers(
+        check, "baseline.weight", [weight.shape for weight in baseline.weights], inputs, outputs
+    )
     layers = len(baseline.weights)
     check.require(
         len(baseline.biases) == layers,
@@ -178,7 +190,9 @@ def check_golden(golden: Golden, contract: Contract, *, integer: bool, file: obj
     inputs, outputs = len(contract.observation), len(contract.action)
     count = len(golden.observations)
     check.require(
-        1 <= count <= MAX_GOLDEN, "golden.observations", f"{count} vectors, allowed 1 to {MAX_GOLDEN}"
+        1 <= count <= MAX_GOLDEN,
+        "golden.observations",
+        f"{count} vectors, allowed 1 to {MAX_GOLDEN}",
     )
     check.tensor(golden.observations, "golden.observations", "float32", (count, inputs))
     check.tensor(golden.baseline_actions, "golden.baseline_actions", "float32", (count, outputs))
@@ -210,7 +224,7 @@ def _check_layers(
     width = inputs
     for index, shape in enumerate(shapes):
         name = f"{field}.{index}"
-        check.require(len(shape) == 2, name, f"shape {shape}, expected two axes")  # noqa: PLR2004
+        check.require(len(shape) == 2, name, f"shape {shape}, expected two axes")
         good = shape[1] == width and 1 <= shape[0] <= MAX_WIDTH
         check.require(good, name, f"shape {shape}, expected (1 to {MAX_WIDTH}, {width})")
         width = shape[0]

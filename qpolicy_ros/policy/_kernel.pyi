@@ -1,0 +1,22 @@
+import numpy.typing as npt
+
+from qpolicy_ros.policy.model import Float32, Int8, Int32
+
+def instruction_sets() -> list[str]: ...
+
+class Kernel:
+    instructions: str
+    quantise_ns: int
+    def __new__(
+        cls,
+        mean: Float32,
+        gain: Float32,
+        table: Float32,
+        bits: tuple[int, int, int],
+        weights: tuple[Int8, ...],
+        thresholds: tuple[Int32, ...],
+        instructions: str = "",
+    ) -> Kernel: ...
+    def act(self, observation: npt.ArrayLike, actions: Float32, /) -> int: ...
+    def act_batch(self, observations: npt.ArrayLike, actions: Float32, /) -> int: ...
+    def codes_batch(self, observations: npt.ArrayLike, codes: Int32, /) -> int: ...
