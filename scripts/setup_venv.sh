@@ -16,10 +16,13 @@ fingerprint() { # of the files named, the interpreter and this folder, as a venv
     { cat "$@"; "$PYTHON" -V; pwd; } 2>/dev/null | sha256sum | cut -d' ' -f1
 }
 
-# pip warns of every index that is not its own, one line a package; errors stay.
-pip() {
-    "$VENV/bin/python" -m pip --disable-pip-version-check --no-input "$@" \
-        2> >(grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Running pip as' >&2)
+# pip, cut down to the large downloads; its warnings about indexes that are not its own go, its
+# errors stay.
+pip_install() {
+    "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install --progress-bar off "$@" \
+        2> >(grep -v -e '^WARNING: Location .* is ignored' -e '^WARNING: Running pip as' >&2) |
+        { grep --line-buffered -oE 'Downloading .*\([0-9.]+ [MG]B\)|^Installing collected' || true; } |
+        sed -uE 's/^Downloading ([^ ]*\/)?([A-Za-z0-9_.]+-[0-9.]+)[^ ]*(.*)$/  \2\3/; s/^Installing.*/  unpacking/'
 }
 
 requirements=(constraints.txt requirements-demo.txt)
@@ -39,14 +42,17 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
         echo "error: $PYTHON is $("$PYTHON" -V 2>&1); .venv needs Python 3.11 or newer; set PYTHON=python3.11" >&2
         exit 1
     }
-    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -c 'import pip' 2>/dev/null || "$PYTHON" -m venv "$VENV"
+    # A venv knows its own path: one that was copied from elsewhere is made anew.
+    if ! grep -qsF "$PWD/$VENV" "$VENV/bin/activate" || ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then
+        "$PYTHON" -m venv --clear "$VENV"
+    fi
     echo "installing the packages of requirements-$KIND.txt into $VENV (downloads; minutes the first time)"
     if [ "$KIND" = dev ] && ! "$VENV/bin/python" -c 'import torch' 2>/dev/null &&
         "$VENV/bin/python" -c "import urllib.request as u; u.urlopen('$TORCH_INDEX/torch/', timeout=10)" 2>/dev/null; then
         # Without this PyPI's torch brings gigabytes of CUDA.
-        pip install -q -c constraints.txt --extra-index-url "$TORCH_INDEX" torch
+        pip_install -c constraints.txt --extra-index-url "$TORCH_INDEX" torch
     fi
-    pip install -q --progress-bar on -r "requirements-$KIND.txt"
+    pip_install -r "requirements-$KIND.txt"
     echo "$wanted" >"$stamp"
 fi
 
@@ -57,7 +63,7 @@ stamp=$VENV/.stamp-package
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     echo "installing qpolicy_ros into $VENV (editable)"
     log=$VENV/install.log
-    pip install --no-deps --no-build-isolation -e . >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+    "$VENV/bin/python" -m pip install --no-deps --no-build-isolation -e . >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
     "$VENV/bin/python" -c 'import qpolicy_ros.policy._kernel' 2>/dev/null ||
         echo "notice: the C kernel was not built ($log says why); the NumPy engine computes the same bits, slower" >&2
     echo "$wanted" >"$stamp"
