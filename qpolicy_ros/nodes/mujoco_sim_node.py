@@ -5,8 +5,6 @@ stamp arrives, and sends the observation again when none comes. No time but simu
 so the returns equal those of an offline rollout.
 """
 
-# ruff: noqa: G004  rclpy's logger takes a finished string
-
 from __future__ import annotations
 
 import statistics

@@ -1,7 +1,5 @@
 """``policy_node``: a lifecycle node that answers observations with actions."""
 
-# ruff: noqa: G004  rclpy's logger takes a finished string
-
 from __future__ import annotations
 
 import gc
@@ -92,10 +90,9 @@ class PolicyNode(LifecycleNode):
         self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
         self._watchdog.cancel()
         self._state, self._failure = "inactive", ""
-        log = self.get_logger()
         for name, reason in server.failed.items():
-            log.warning(f"backend {name!r} is not ready: {reason}")
-        log.info(
+            self.get_logger().warning(f"backend {name!r} is not ready: {reason}")
+        self.get_logger().info(
             f"{contract.task}: {len(contract.observation)} values in, {len(contract.action)} "
             f"actions out every {contract.period * 1e3:g} ms; backend {server.backend}, "
             f"ready: {', '.join(server.ready)}; function {server.artifact.function_hash[:12]}"

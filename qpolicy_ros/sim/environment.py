@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
+import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
@@ -143,9 +144,12 @@ def open_simulation(
 
 
 def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -> gymnasium.Env:
+    # The -v4 tasks are the paper's: neither that Gymnasium has newer ones nor that their models
+    # use old MuJoCo attributes is news to the user.
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda _: None)
     try:
         with warnings.catch_warnings():
-            # The -v4 tasks are the paper's; that newer ones exist is no news to the user.
             warnings.simplefilter("ignore", DeprecationWarning)
             return gymnasium.make(
                 env_id,
@@ -156,6 +160,8 @@ def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -
     except (gymnasium.error.Error, ImportError) as error:
         reason = " ".join(str(error).split())
         raise PolicyError(f"task: {env_id} cannot be opened: {reason}") from error
+    finally:
+        mujoco.set_mju_user_warning(handler)
 
 
 def _check_spaces(env_id: str, env: gymnasium.Env) -> None:
