@@ -17,14 +17,25 @@ class RunningNormaliser:
     """
 
     def __init__(self, size: int) -> None:
+        self.frozen = False
         self.count = 0
         self._mean = np.zeros(size)
         self._m2 = np.zeros(size)
         self.mean = np.zeros(size, np.float32)
         self.std = np.ones(size, np.float32)
 
+    @classmethod
+    def fixed(cls, mean: NDArray[np.float32], std: NDArray[np.float32]) -> RunningNormaliser:
+        """A normaliser that stays at ``mean`` and ``std``, both float32 ``(n,)``."""
+        normaliser = cls(mean.size)
+        normaliser.frozen = True
+        normaliser.mean, normaliser.std = mean.copy(), std.copy()
+        return normaliser
+
     def update(self, observation: NDArray[np.float32]) -> None:
-        """Add one observation of shape ``(n,)``."""
+        """Add one observation of shape ``(n,)``; no effect where the statistics are fixed."""
+        if self.frozen:
+            return
         self.count += 1
         delta = observation - self._mean
         self._mean += delta / self.count
@@ -43,7 +54,9 @@ class RunningNormaliser:
         return {"count": np.array(self.count, np.float64), "mean": self._mean, "m2": self._m2}
 
     def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
-        """Undo ``state``."""
+        """Undo ``state``; no effect where the statistics are fixed."""
+        if self.frozen:
+            return
         self.count = int(state["count"])
         self._mean = state["mean"].copy()
         self._m2 = state["m2"].copy()

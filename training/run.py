@@ -166,6 +166,15 @@ class Run:
         """Networks, optimisers, normaliser, random states; with ``replay.f32`` resumes exactly."""
         return self.folder / "checkpoint.safetensors"
 
+    def adopt(self, checkpoint: Path) -> None:
+        """Put ``checkpoint`` into this folder unless it has one of its own that is further on."""
+        _, meta = load_state(checkpoint)
+        if self.checkpoint_path.exists():
+            _, own = load_state(self.checkpoint_path)
+            if own["step"] >= meta["step"]:
+                return
+        write_atomically(self.checkpoint_path, checkpoint.read_bytes())
+
     def checkpoint_if_due(  # noqa: PLR0913 - the loop's parts
         self,
         step: int,

@@ -69,11 +69,22 @@ class Actor(Protocol):
 class Learner:
     """Networks, optimisers and the update rule."""
 
-    def __init__(self, actor: nn.Module, sizes: tuple[int, int, int], config: SacConfig) -> None:
-        """Build critics and exploration head for ``sizes`` = observations, actions, features."""
+    def __init__(
+        self,
+        actor: nn.Module,
+        sizes: tuple[int, int, int],
+        config: SacConfig,
+        policy_starts: int = 0,
+    ) -> None:
+        """Build critics and exploration head for ``sizes`` = observations, actions, features.
+
+        ``policy_starts``: critic updates before the first update of the actor, so that new critics
+        do not spoil a trained actor.
+        """
+        self._policy_starts = policy_starts
         observations, actions, features = sizes
         self.config = config
-        self.actor = actor
+        self.actor = actor.eval()
         self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
         self.head = GaussianHead(features, actions)
         self.critic = TwinCritic(observations, actions, config.critic_width)
@@ -117,13 +128,17 @@ class Learner:
         _step(self.critic_optimiser, self._critic_parameters, critic_loss)
 
         self.updates += 1
-        if self.updates % config.policy_frequency == 0:
+        due = self.updates % config.policy_frequency == 0
+        if due and self.updates > self._policy_starts:
             self._update_policy(batch.observation, alpha)
         torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.tau)
         return critic_loss.item()
 
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
+        # Activation statistics are taken here alone (training mode), not when acting or bootstrapping.
+        self.actor.train()
         action, log_probability = self.sample(observation)
+        self.actor.eval()
         # The critic is only passed through: its own gradients are not needed here.
         for parameter in self._critic_parameters:
             parameter.requires_grad_(requires_grad=False)

@@ -1,0 +1,81 @@
+"""Train an FP32 policy by SAC; go on where a killed run stopped.
+
+The run's folder is $QPOLICY_RUNS/<task>-fp32-sac-<hash> (default ~/.cache/qpolicy). The same
+command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
+checkpoint.safetensors alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
+from qpolicy_training.provenance import provenance
+from qpolicy_training.rehearsal import golden_observations, measured_returns
+from qpolicy_training.sac import SacConfig
+from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.teacher import TeacherConfig, train_teacher
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of `qpolicy train`."""
+
+    task: str
+    """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
+    seed: int = 1
+    """Seed of networks, exploration and environment."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Units of the actor's hidden layers."""
+    sac: SacConfig = field(default_factory=SacConfig)
+    """Hyperparameters of SAC."""
+    out: Path | None = None
+    """Policy file to write; the learning curve goes beside it as .csv."""
+    resume_from: Path | None = None
+    """A checkpoint.safetensors of the same configuration to go on from, without its replay."""
+    episodes: int = 100
+    """Episodes of the final evaluation, seeds 0, 1, ..."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def main(args: Args) -> int:
+    """Run `qpolicy train`."""
+    config = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
+    teacher, run, winner = train_teacher(config, resume_from=args.resume_from)
+    env = TrainingEnv(args.task)
+    baseline = teacher.baseline()
+    observations = golden_observations(teacher.policy(), args.task)
+
+    def artifact(facts: dict[str, object]) -> PolicyArtifact:
+        return make_artifact(env.contract, baseline, None, provenance(**facts), observations)
+
+    facts: dict[str, object] = {
+        "method": config.kind,
+        "seed": args.seed,
+        "steps": winner.step,
+        "steps_trained": args.sac.steps,
+        "config_hash": run.hash,
+        "resumes": run.resumes,
+        "training_seconds": round(run.seconds),
+    }
+    backend = create_backend("fp32", artifact(facts))
+    facts["returns"] = {"fp32": measured_returns(backend, args.task, args.episodes)}
+    finished = artifact(facts)
+    out = args.out or run.folder / "fp32.safetensors"
+    save_policy(finished, out)
+    if args.out is not None:
+        shutil.copyfile(run.folder / "curve.csv", args.out.with_suffix(".csv"))
+    run.close()
+    result = {"task": env.contract.task, "policy": str(out), "run": str(run.folder), **facts}
+    if args.json:
+        print(json.dumps(result))
+    else:
+        mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
+        print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes", file=sys.stdout)
+    return 0

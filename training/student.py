@@ -1,0 +1,224 @@
+"""Quantised students of an FP32 policy: post-training, distilled, or trained by RL (QAT).
+
+- ``ptq``: the teacher's own weights, rounded, ranges fitted on the states it visits.
+- ``distill``: DAgger on the teacher's actions (``distill.py``).
+- ``qat``: SAC with the quantised actor (``sac.py``), from the first step as in the paper
+  (section 3: statistics over the first 300 updates, then learned ranges; FP32 critics), or going
+  on from a distilled student.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_training.distill import DistillConfig, collect_teacher, distill
+from qpolicy_training.fast_quant import actor_forward
+from qpolicy_training.integer_policy import integer_policy
+from qpolicy_training.normaliser import RunningNormaliser
+from qpolicy_training.quant_actor import ActorSpec, QuantActor, from_float
+from qpolicy_training.run import Run
+from qpolicy_training.sac import Learner, SacConfig, train
+from qpolicy_training.selection import (
+    Winner,
+    choose,
+    held_out_return,
+    normaliser_state,
+    restored_normaliser,
+)
+from qpolicy_training.state import load_state, module_state, restore_module
+from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.teacher import Teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+
+METHODS = ("ptq", "distill", "qat")
+PTQ_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The full configuration of a quantised policy's run; its hash names the run."""
+
+    method: str
+    task: str
+    teacher: str
+    """Hash of the teacher's function, or empty: QAT from the first step uses no teacher."""
+    hidden: tuple[int, ...]
+    b_in: int
+    b_core: int
+    b_out: int
+    seed: int
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    sac: SacConfig = field(default_factory=SacConfig)
+    start: str = ""
+    """Hash of the student that QAT goes on from; empty: from the first step."""
+    critic: str = ""
+    """Hash of the checkpoint whose critics QAT goes on from; empty: new critics."""
+    policy_starts: int = 0
+    """Critic updates before the first update of the actor."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained quantised actor with the fixed normalisation of its observations."""
+
+    actor: QuantActor
+    normaliser: RunningNormaliser
+
+    @classmethod
+    def of(cls, actor: QuantActor, mean: np.ndarray, std: np.ndarray) -> Student:
+        """A student with the normalisation ``mean`` and ``std``, float32 ``(n,)`` each."""
+        return cls(actor, RunningNormaliser.fixed(mean, std))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What QAT goes on from: a student, and perhaps the critics of its teacher's run."""
+
+    student: Student
+    critic: Path | None
+
+
+def train_student(
+    config: StudentConfig, baseline: Baseline, start: Start | None, resume_from: Path | None = None
+) -> tuple[Student, Run, Winner]:
+    """Run ``config.method`` and return the best student; the caller closes the run.
+
+    ``start``: for QAT that goes on from a student, else None. Raises ``PolicyError`` as
+    ``train_teacher`` does.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(config.seed)
+    env = TrainingEnv(config.task)
+    if (baseline.mean.size, baseline.scale.size) != (env.observations, env.actions):
+        message = (
+            f"teacher: {baseline.mean.size} observations and {baseline.scale.size} actions, but "
+            f"{config.task} has {env.observations} and {env.actions}; give a teacher of this task"
+        )
+        raise PolicyError(message)
+    spec = ActorSpec(
+        env.observations,
+        env.actions,
+        config.hidden,
+        config.b_in,
+        config.b_core,
+        config.b_out,
+    )
+    run = Run(f"{env.contract.task}-{config.method}", config)
+    if resume_from is not None:
+        run.adopt(resume_from)
+    teacher = Teacher.of(baseline)
+    if config.method == "ptq":
+        _post_training(config, run, env, spec, teacher)
+    elif config.method == "distill":
+        _distil(config, run, env, spec, teacher)
+    else:
+        _reinforce(config, run, env, spec, start)
+    winner = choose(
+        run, config.task, lambda path: _policy(load_student(path, spec), env)
+    )
+    return load_student(winner.path, spec), run, winner
+
+
+def load_student(path: Path, spec: ActorSpec) -> Student:
+    """Read a snapshot of a student's run."""
+    tensors, _ = load_state(path)
+    actor = QuantActor(spec)
+    restore_module("actor", actor, tensors)
+    return Student(actor.eval(), restored_normaliser(tensors))
+
+
+def _policy(student: Student, env: TrainingEnv) -> Callable[[np.ndarray], np.ndarray]:
+    return integer_policy(student.actor, student.normaliser, env)
+
+
+def _keeper(
+    config: StudentConfig, run: Run, env: TrainingEnv, normaliser: RunningNormaliser, episodes: int
+) -> Callable[[int, QuantActor], float]:
+    """Evaluate a student through the integer engine and keep it if it is among the best."""
+
+    def evaluate(step: int, actor: QuantActor) -> float:
+        mean = held_out_return(integer_policy(actor, normaliser, env), config.task, episodes)
+        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+        run.consider(step, mean, tensors, {})
+        return mean
+
+    return evaluate
+
+
+def _post_training(
+    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, teacher: Teacher
+) -> None:
+    if config.hidden != tuple(layer.out_features for layer in teacher.actor.hidden):
+        message = (
+            f"hidden: {config.hidden}: ptq keeps the teacher's widths; "
+            "leave --hidden out, or use --method distill"
+        )
+        raise PolicyError(message)
+    observations = collect_teacher(teacher, env, PTQ_STEPS, config.seed)
+    layers = [*teacher.actor.hidden, teacher.actor.mean]
+    actor = from_float(
+        [layer.weight for layer in layers],
+        [layer.bias for layer in layers],
+        spec,
+        torch.from_numpy(teacher.normaliser(observations)),
+    )
+    evaluate = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
+    run.record(0, evaluate(0, actor))
+
+
+def _distil(
+    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, teacher: Teacher
+) -> None:
+    keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
+
+    def evaluate(done: int, student: QuantActor) -> float:
+        steps = done * config.distill.round_steps
+        mean = keep(steps, student)
+        run.record(steps, mean)
+        return mean
+
+    distill(teacher, env, spec, config.distill, seed=config.seed, evaluate=evaluate)
+
+
+def _reinforce(
+    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, start: Start | None
+) -> None:
+    actor = QuantActor(spec)
+    normaliser = RunningNormaliser(env.observations)
+    if start is not None:
+        actor.load_state_dict(start.student.actor.state_dict())
+        normaliser = start.student.normaliser
+    learner = Learner(
+        actor, (env.observations, env.actions, config.hidden[-1]), config.sac, config.policy_starts
+    )
+    learner.forward = lambda normalised: actor_forward(actor, normalised)
+    if start is not None and start.critic is not None:
+        tensors, _ = load_state(start.critic)
+        restore_module("critic", learner.critic, tensors)
+        restore_module("target", learner.target, tensors)
+        with torch.no_grad():
+            learner.log_alpha.copy_(tensors["log_alpha"])
+    keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
+
+    def held_out(step: int) -> float:
+        return keep(step, actor) if actor.calibrated else float("-inf")
+
+    train(
+        env,
+        learner,
+        normaliser,
+        run,
+        config.sac,
+        seed=config.seed,
+        evaluate=held_out,
+        random_start=start is None,
+    )
