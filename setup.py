@@ -78,11 +78,12 @@ def extensions() -> list[Extension]:
         return []
     flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
     name = KERNEL[: -len(".c")].replace("/", ".")
-    return [Extension(name, [KERNEL], extra_compile_args=flags, optional=True)]
+    headers = sorted(path.as_posix() for path in Path(KERNEL).parent.glob("*.h"))
+    return [Extension(name, [KERNEL], depends=headers, extra_compile_args=flags, optional=True)]
 
 
-SIM = ["gymnasium>=1.0", "mujoco>=3.1.3"]
-TRAIN = [*SIM, "torch>=2.2", "brevitas>=0.12", "tensorboard>=2.14", "setuptools<81"]
+SIM = ["gymnasium>=1.0", "mujoco>=3.0"]
+TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
@@ -98,12 +99,11 @@ setup(
     python_requires=">=3.10",
     packages=packages(),
     package_dir=RENAMED,
-    package_data={PACKAGE: ["py.typed"]},
-    exclude_package_data={PACKAGE: ["policy/*.c", "policy/*.h"]},
+    package_data={PACKAGE: ["py.typed", "policy/*.pyi"]},
     data_files=data_files(),
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernel},
-    install_requires=["numpy>=1.21", "safetensors>=0.4", "tyro>=0.9", "tqdm>=4.60"],
+    install_requires=["numpy>=1.21", "safetensors>=0.4", "tyro>=0.9.20", "tqdm>=4.60"],
     extras_require={"sim": SIM, "train": TRAIN, "latency": LATENCY, "demo": DEMO, "dev": DEV},
     zip_safe=False,
     entry_points={
