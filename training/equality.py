@@ -130,3 +130,17 @@ def brevitas_disagreement_ppm(
         name: float((ours.numpy() != theirs).mean() * 1e6)
         for name, ours, theirs in zip(names, trace, reference, strict=True)
     }
+
+
+def sample_observations(
+    mean: npt.ArrayLike, std: npt.ArrayLike, count: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """Random observations, float32 ``(count, n)``: normal around ``mean``, some far outside.
+
+    One row in eight is stretched tenfold, so that input codes clip.
+    """
+    rng = np.random.default_rng(seed)
+    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    noise = rng.standard_normal((count, centre.size))
+    noise[::8] *= 10.0
+    return (centre + noise * spread).astype(np.float32)

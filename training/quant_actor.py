@@ -92,7 +92,8 @@ class QuantActor(nn.Module):
         self.input = qnn.QuantIdentity(
             act_quant=signed, bit_width=spec.b_in, return_quant_tensor=True
         )
-        self.layers = nn.ModuleList(
+        # Any: ModuleList would hide what Brevitas layers have beside forward.
+        self.layers: Any = nn.ModuleList(
             qnn.QuantLinear(
                 fan_in,
                 fan_out,
@@ -103,7 +104,7 @@ class QuantActor(nn.Module):
             )
             for fan_in, fan_out in pairwise(sizes)
         )
-        self.activations = nn.ModuleList(
+        self.activations: Any = nn.ModuleList(
             qnn.QuantReLU(act_quant=unsigned, bit_width=spec.b_core, return_quant_tensor=True)
             for _ in spec.hidden
         )
@@ -123,7 +124,7 @@ class QuantActor(nn.Module):
             x = activation(layer(x))
         return self.output(self.layers[-1](x)).value, x.value
 
-    def quantisers(self) -> list[nn.Module]:
+    def quantisers(self) -> list[Any]:
         """Activation quantisers in order: input, hidden layers, output."""
         return [self.input, *self.activations, self.output]
 
@@ -182,14 +183,14 @@ def _restore_statistics(actor: nn.Module, incompatible: Any) -> None:
     ]
 
 
-def scaling_of(quantiser: nn.Module) -> ParameterFromRuntimeStatsScaling:
+def scaling_of(quantiser: Any) -> ParameterFromRuntimeStatsScaling:
     """The module inside a Brevitas activation quantiser that holds its range."""
     scaling = quantiser.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
     assert isinstance(scaling, ParameterFromRuntimeStatsScaling)
     return scaling
 
 
-def set_range(quantiser: nn.Module, largest: float, *, power_of_two: bool) -> None:
+def set_range(quantiser: Any, largest: float, *, power_of_two: bool) -> None:
     """Set an activation quantiser's range to ``largest`` (> 0) and end its statistics phase."""
     scaling = scaling_of(quantiser)
     largest = max(largest, 1e-6)
@@ -197,7 +198,7 @@ def set_range(quantiser: nn.Module, largest: float, *, power_of_two: bool) -> No
     scaling.counter = scaling.collect_stats_steps + 1
 
 
-def get_range(quantiser: nn.Module, *, power_of_two: bool) -> float:
+def get_range(quantiser: Any, *, power_of_two: bool) -> float:
     """Range of a calibrated activation quantiser: bits divide it into steps."""
     value = scaling_of(quantiser).value.item()
     return 2.0**value if power_of_two else abs(value)
@@ -241,7 +242,7 @@ def calibrate(actor: QuantActor, normalised: Tensor) -> None:
     actor.train(was_training)
 
 
-def _fit_range(quantiser: nn.Module, values: Tensor, *, power_of_two: bool) -> None:
+def _fit_range(quantiser: Any, values: Tensor, *, power_of_two: bool) -> None:
     largest = values.abs().max().item()
     best, least = largest, math.inf
     for factor in torch.linspace(0.1, 1.0, 37).tolist():
