@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, Shutdown
+from launch.events.process import ProcessExited
+from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -43,10 +45,15 @@ def generate_launch_description() -> LaunchDescription:
             {name: text(name) for name in ("task", "policy", "backend")},
             {name: flag(name) for name in ("lockstep", "autostart", "use_sim_time")},
         ],
-        on_exit=Shutdown(reason="policy_node ended"),
+        on_exit=_end,
     )
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, default, description in ARGUMENTS
     ]
     return LaunchDescription([*declared, node])
+
+
+def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """End the launch with its node; a second Shutdown while one is under way would be an error."""
+    return [] if context.is_shutdown else [Shutdown(reason="policy_node ended")]

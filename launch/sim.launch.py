@@ -13,6 +13,7 @@ from launch.actions import (
     Shutdown,
 )
 from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -62,7 +63,7 @@ def generate_launch_description() -> LaunchDescription:
             {name: typed(name, int) for name in ("seed", "episodes")},
             {name: typed(name, bool) for name in ("realtime", "headless")},
         ],
-        on_exit=Shutdown(reason="the simulation ended"),
+        on_exit=_end,
     )
     recorder = OpaqueFunction(
         function=_recorder, condition=IfCondition(LaunchConfiguration("record"))
@@ -72,6 +73,11 @@ def generate_launch_description() -> LaunchDescription:
         for name, default, description in ARGUMENTS
     ]
     return LaunchDescription([*declared, recorder, policy, simulator])
+
+
+def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """End the launch with the simulation, unless the launch is ending already."""
+    return [] if context.is_shutdown else [Shutdown(reason="the simulation ended")]
 
 
 def _recorder(_: LaunchContext) -> list[LaunchDescriptionEntity]:
