@@ -48,15 +48,16 @@ class Fp32Backend:
         with np.errstate(over="ignore"):  # the clip brings an overflow back
             np.subtract(values, baseline.mean, out=current)
             np.divide(current, baseline.std, out=current)
-        np.clip(current, -self._clip, self._clip, out=current)
+        np.maximum(current, -self._clip, out=current)
+        np.minimum(current, self._clip, out=current)
         self.quantise_ns = perf_counter_ns() - start
         last = len(self._layers) - 1
-        for index, (weight, bias, out) in enumerate(self._layers):
-            np.dot(weight, current, out=out)
-            out += bias
+        for index, (weight, bias, sums) in enumerate(self._layers):
+            weight.dot(current, sums)
+            np.add(sums, bias, out=sums)
             if index < last:
-                np.maximum(out, 0, out=out)
-            current = out
+                np.maximum(sums, 0, out=sums)
+            current = sums
         actions: Float32 = np.tanh(current)
         actions *= baseline.scale
         actions += baseline.bias

@@ -66,14 +66,15 @@ def make_artifact(
     except ObservationError as error:
         raise PolicyError.at("", "golden_observations", str(error), "choose others") from error
     validate.check_golden(golden, contract, integer=network is not None)
+    # Through JSON: what a later load will give, and out of the caller's reach.
+    provenance = json.loads(canonical_json(provenance))
     unhashed = PolicyArtifact(contract, baseline, network, provenance, golden, "", "")
     metadata, tensors = metadata_of(unhashed), tensors_of(unhashed)
     return PolicyArtifact(
         contract,
         baseline,
         network,
-        # A copy through JSON: what a later load will give, and out of the caller's reach.
-        json.loads(canonical_json(provenance)),
+        provenance,
         golden,
         function_hash(metadata, tensors),
         file_hash(metadata, tensors),
@@ -123,9 +124,7 @@ def require_task(artifact: PolicyArtifact, task: str) -> None:
     """Raise PolicyError unless ``artifact`` is a policy of ``task`` (short name or env id)."""
     contract = artifact.contract
     if task not in {contract.task, contract.env_id} - {""}:
-        wrong = (
-            f"policy of {contract.task!r} ({contract.env_id or 'no env_id'}), asked for {task!r}"
-        )
+        wrong = f"the policy is for {contract.task!r}, asked for {task!r}"
         remedy = f"give a policy of {task!r} or set the task to {contract.task!r}"
         raise PolicyError.at(artifact.path, "task", wrong, remedy)
 
@@ -192,8 +191,8 @@ def _write_atomically(target: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(target)
         temporary = ""
         _sync_folder(target.parent)
     except OSError as error:
@@ -204,7 +203,7 @@ def _write_atomically(target: Path, content: bytes) -> None:
     finally:
         if temporary:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,7 +17,8 @@ def accumulator_bounds(weights: npt.NDArray[Any], in_min: int, in_max: int) -> t
 
     Args:
         weights: integers ``(out, in)``.
-        in_min, in_max: range of every input code.
+        in_min: lowest code that any input can have.
+        in_max: highest code that any input can have.
 
     Returns:
         int64 ``(out,)`` lows and highs; both are reached by some ``q``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -59,7 +58,7 @@ def read_container(file: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
 def _regular_size(file: Path) -> int:
     """Size in bytes; looked up before opening, since opening a pipe would block."""
     try:
-        status = os.stat(file)
+        status = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         remedy = "check the path, or train and export one"
         raise PolicyError.at(file, "file", "does not exist", remedy) from None

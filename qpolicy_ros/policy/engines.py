@@ -22,20 +22,22 @@ class Engine(Protocol):
     """Computes an integer network; every engine gives the same bits.
 
     One instance reuses its buffers and serves one thread at a time.
-
-    Attributes:
-        kind: ``c`` or ``numpy``.
-        quantise_ns: time spent on the input codes in the last ``act``, ns.
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """``c`` or ``numpy``."""
+        ...
 
     @property
-    def quantise_ns(self) -> int: ...
+    def quantise_ns(self) -> int:
+        """Time spent on the input codes in the last ``act``, ns."""
+        ...
 
     @property
-    def network(self) -> IntegerNetwork: ...
+    def network(self) -> IntegerNetwork:
+        """The network that it computes."""
+        ...
 
     def act(self, observation: npt.ArrayLike) -> Float32:
         """Action for one observation: float32 ``(n,)`` to a new float32 ``(m,)``.

@@ -55,8 +55,8 @@ def tensors_of(artifact: PolicyArtifact) -> dict[str, npt.NDArray[Any]]:
         tensors["integer.mean"] = network.mean
         tensors["integer.gain"] = network.gain
         tensors["integer.table"] = network.table
-        for index, weight in enumerate(network.weights):
-            tensors[f"integer.weight.{index}"] = weight
+        for index in range(len(network.weights)):
+            tensors[f"integer.weight.{index}"] = network.weights[index]
             tensors[f"integer.threshold.{index}"] = network.thresholds[index]
         tensors["golden.codes"] = golden.codes
         tensors["golden.actions"] = golden.actions
@@ -131,7 +131,7 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
         value = metadata[field]
         good = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
         check.require(good, field, f"{value!r} is not a SHA-256 in hexadecimal")
-    return metadata
+    return dict(metadata)
 
 
 def parse_tensors(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +16,20 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from qpolicy_ros.policy.model import Baseline, Contract, Golden, IntegerNetwork
+    from qpolicy_ros.policy.model import (
+        ActionChannel,
+        Baseline,
+        Channel,
+        Contract,
+        Golden,
+        IntegerNetwork,
+    )
 
 MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
 MAX_LAYERS = 16
 MAX_GOLDEN = 4096
 INT32_MAX = 2**31 - 1
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _EXPORT = "export the policy again"
 
@@ -69,7 +76,8 @@ class Checker:
     def is_number(self, value: object, field: str) -> None:
         """Require a finite number."""
         good = isinstance(value, int | float) and not isinstance(value, bool)
-        self.require(good and math.isfinite(value), field, f"{value!r} is not a finite number")  # type: ignore[arg-type]
+        good = good and abs(value) <= FLOAT32_MAX  # type: ignore[operator]
+        self.require(good, field, f"{value!r} is not a finite number that fits float32")  # type: ignore[arg-type]
 
 
 def check_contract(contract: Contract, file: object = "") -> None:
@@ -79,7 +87,11 @@ def check_contract(contract: Contract, file: object = "") -> None:
     check.is_text(contract.env_id, "env_id", empty=True)
     check.is_number(contract.period, "period")
     check.require(contract.period > 0, "period", f"{contract.period} s is not above 0")
-    for field, channels in (("observation", contract.observation), ("action", contract.action)):
+    named: tuple[tuple[str, Sequence[Channel | ActionChannel]], ...] = (
+        ("observation", contract.observation),
+        ("action", contract.action),
+    )
+    for field, channels in named:
         size = len(channels)
         check.require(1 <= size <= MAX_WIDTH, field, f"{size} values, allowed 1 to {MAX_WIDTH}")
         seen: set[str] = set()
@@ -180,6 +192,7 @@ def check_baseline(baseline: Baseline, contract: Contract, file: object = "") ->
     for index, (weight, bias) in enumerate(zip(baseline.weights, baseline.biases, strict=True)):
         check.tensor(weight, f"baseline.weight.{index}", "float32", weight.shape)
         check.tensor(bias, f"baseline.bias.{index}", "float32", weight.shape[:1])
+    _check_overflow(check, baseline)
     check.tensor(baseline.scale, "baseline.action_scale", "float32", (outputs,))
     check.tensor(baseline.bias, "baseline.action_bias", "float32", (outputs,))
 
@@ -229,6 +242,15 @@ def _check_layers(
         check.require(good, name, f"shape {shape}, expected (1 to {MAX_WIDTH}, {width})")
         width = shape[0]
     check.require(width == outputs, f"{field}.{layers - 1}", f"{width} outputs, expected {outputs}")
+
+
+def _check_overflow(check: Checker, baseline: Baseline) -> None:
+    """No observation may drive a float32 sum to infinity, since infinity minus itself is NaN."""
+    largest = np.full(baseline.mean.shape, baseline.clip, np.float64)
+    for index, (weight, bias) in enumerate(zip(baseline.weights, baseline.biases, strict=True)):
+        largest = np.abs(weight.astype(np.float64)) @ largest + np.abs(bias)
+        fits = bool(largest.max() < FLOAT32_MAX)
+        check.require(fits, f"baseline.weight.{index}", "sums can exceed float32")
 
 
 def _first(value: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from qpolicy_ros.policy import (
     ActionChannel,
     Baseline,
@@ -31,7 +33,7 @@ def make_contract(inputs: int = 4, outputs: int = 2, task: str = "toy") -> Contr
     )
 
 
-def random_network(  # noqa: PLR0913 a network has that many sizes
+def random_network(
     seed: int = 0,
     inputs: int = 4,
     hidden: Sequence[int] = (8, 8),
@@ -51,7 +53,7 @@ def random_network(  # noqa: PLR0913 a network has that many sizes
     widths = [inputs, *hidden, outputs]
     limit = 1 << (core_bits - 1)
     weights, thresholds = [], []
-    for layer, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(widths)):
         if extreme:
             sign = rng.integers(0, 2, (fan_out, 1))
             weight = np.where(sign == 1, -limit, limit - 1) * np.ones((1, fan_in), np.int64)
@@ -93,7 +95,7 @@ def random_baseline(
     """A valid FP32 policy with random weights."""
     rng = np.random.default_rng(seed)
     widths = [inputs, *hidden, outputs]
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(pairwise(widths))
     return Baseline(
         mean=rng.normal(size=inputs).astype(np.float32),
         std=rng.uniform(0.5, 2.0, inputs).astype(np.float32),
@@ -111,7 +113,7 @@ def random_observations(seed: int, count: int, inputs: int) -> np.ndarray[Any, A
     return rng.normal(0, 30, (count, inputs)).astype(np.float32)
 
 
-def random_artifact(  # noqa: PLR0913
+def random_artifact(
     seed: int = 0,
     inputs: int = 4,
     hidden: Sequence[int] = (8, 8),

@@ -1,0 +1,31 @@
+"""Random quantised actors for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from qpolicy_training.quant_actor import ActorSpec, QuantActor
+
+
+def random_actor(spec: ActorSpec, seed: int = 0) -> QuantActor:
+    """An actor with random weights and biases whose ranges fit (and clip a little of) its values."""
+    torch.manual_seed(seed)
+    actor = QuantActor(spec).train()
+    with torch.no_grad():
+        for layer in actor.layers:
+            layer.weight.normal_()
+            layer.bias.normal_(std=0.3)
+        actor(torch.randn(512, spec.observations))
+        actor.finish_statistics()
+        for scaling in actor.scalings():
+            # An octave less in the logarithm of a power of two, a factor in a free scale.
+            scaling.value.add_(-1.0) if spec.power_of_two else scaling.value.mul_(0.71)
+    return actor.eval()
+
+
+def random_statistics(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of observations, float32 ``(size,)`` each."""
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=size).astype(np.float32)
+    return mean, rng.uniform(0.1, 3.0, size).astype(np.float32)

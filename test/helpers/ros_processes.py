@@ -1,0 +1,183 @@
+"""Real nodes in processes of their own, and a node in this process that watches them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from qpolicy_ros.nodes import qos
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0  # s; a busy machine starts a node in one or two
+
+
+def random_domain() -> int:
+    """A ROS domain whose ports do not collide with the ephemeral ones of Linux."""
+    return 1 + secrets.randbelow(101)
+
+
+class NodeProcess:
+    """A node of this package in its own OS process."""
+
+    def __init__(self, module: str, domain: int, log: Path, **parameters: object) -> None:
+        self.log = log
+        arguments = [
+            part
+            for name, value in parameters.items()
+            for part in ("-p", f"{name.replace('__', '.')}:={_yaml(value)}")
+        ]
+        environment = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "OMP_NUM_THREADS": "1",
+        }
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"qpolicy_ros.nodes.{module}", "--ros-args", *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        """Return the exit status."""
+        return self.process.wait(timeout)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Make sure that nothing is left behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Watcher:
+    """A node in this process: publishes observations, collects what comes back."""
+
+    def __init__(self, domain: int) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("watcher", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.messages: dict[str, list[Any]] = {}
+        topics: Iterable[tuple[str, type, Any]] = (
+            ("action_stamped", JointState, qos.profile(depth=100)),
+            ("action", Float64MultiArray, qos.profile(depth=100)),
+            ("timing", JointState, qos.profile(depth=100)),
+            ("episode", JointState, qos.EPISODES),
+            ("/diagnostics", DiagnosticArray, qos.profile(depth=100)),
+            ("joint_states", JointState, qos.profile(depth=100)),
+        )
+        for topic, kind, profile in topics:
+            self.messages[topic] = []
+            self.node.create_subscription(kind, topic, self.messages[topic].append, profile)
+        self.observations = self.node.create_publisher(
+            JointState, "observation", qos.profile(depth=10)
+        )
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
+        """Spin until ``condition`` holds; fail after ``timeout`` s."""
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, "nothing came in time"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=left)
+
+    def wait_for_policy(self) -> None:
+        """Wait until the policy node subscribes and its actions reach us."""
+        self.until(
+            lambda: (
+                self.observations.get_subscription_count()
+                and self.node.count_publishers("action_stamped")
+            )
+        )
+        self.spin(0.3)
+
+    def ask(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> JointState:
+        """Publish an observation and return the action that carries its stamp."""
+        self.tell(values, names, stamp)
+        self.until(lambda: self.answers(stamp))
+        return self.answers(stamp)[-1]
+
+    def tell(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> None:
+        message = JointState(name=list(names), position=array("d", values))
+        message.header.stamp = Time(sec=stamp)
+        self.observations.publish(message)
+
+    def answers(self, stamp: int) -> list[JointState]:
+        return [m for m in self.messages["action_stamped"] if m.header.stamp.sec == stamp]
+
+    def set_parameter(self, name: str, value: str) -> Any:
+        """Set a string parameter of the policy node; return its SetParametersResult."""
+        request = SetParameters.Request()
+        content = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+        request.parameters = [Parameter(name=name, value=content)]
+        return self.call(SetParameters, "policy_node/set_parameters", request).results[0]
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def transition(self, label: str) -> bool:
+        request = ChangeState.Request()
+        request.transition.label = label
+        return self.call(ChangeState, "policy_node/change_state", request).success
+
+    def state(self) -> str:
+        request = GetState.Request()
+        return self.call(GetState, "policy_node/get_state", request).current_state.label
+
+    def diagnostics(self) -> dict[str, str]:
+        """Return the values of the next diagnostics message, with level and message."""
+        seen = len(self.messages["/diagnostics"])
+        self.until(lambda: len(self.messages["/diagnostics"]) > seen)
+        status = self.messages["/diagnostics"][-1].status[0]
+        level = int.from_bytes(status.level, "little")
+        values = {item.key: item.value for item in status.values}
+        return {**values, "level": str(level), "message": status.message}
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
