@@ -38,6 +38,7 @@ from qpolicy_ros.sim.session import Result, Session
 EPISODE = ("return", "length", "seed", "terminated", "missed")
 
 _NANOSECONDS = 1_000_000_000
+_DISCOVERY = 1.0  # s
 _LAST_WORD = Duration(seconds=2)
 
 
@@ -87,12 +88,22 @@ class MujocoSimNode(Node):
         """Finish the film, let the last results arrive, close the simulation."""
         if self._film is not None:
             self._film.close()
-        self._episode_publisher.wait_for_all_acked(_LAST_WORD)
+        # Short runs end before DDS has found everyone who wants their results.
+        end = time.monotonic() + _DISCOVERY
+        publisher = self._episode_publisher
+        while (
+            self._session.results
+            and not publisher.get_subscription_count()
+            and time.monotonic() < end
+        ):
+            time.sleep(0.02)
+        publisher.wait_for_all_acked(_LAST_WORD)
         self._simulation.close()
 
     # Steps
 
     def _on_action(self, message: JointState) -> None:
+        arrived = time.monotonic_ns()
         # The policy's float32 values survive their way through float64 exactly.
         action = np.array(message.position, dtype=np.float32)
         complaint = self._check(message, action)
@@ -107,6 +118,8 @@ class MujocoSimNode(Node):
         self._action = action
         self._heard, self._heard_at = True, time.monotonic()
         if answers:
+            if self._answer is None:
+                self._report_round_trip(arrived)
             self._answer = action
             if not (self._realtime or self._paused):
                 self._step()
@@ -175,6 +188,7 @@ class MujocoSimNode(Node):
         message = self._observation_message
         message.header.stamp = stamp
         message.position = _doubles(self._session.observation)
+        self._published_ns = time.monotonic_ns()
         self._observation_publisher.publish(message)
         if self._joints_message.name:
             data = self._simulation.data
@@ -184,6 +198,13 @@ class MujocoSimNode(Node):
             self._joints_publisher.publish(self._joints_message)
         if not self._realtime and hasattr(self, "_timer"):
             self._timer.reset()
+
+    def _report_round_trip(self, arrived: int) -> None:
+        """Publish the time from the observation's first publication to its action, µs."""
+        message = self._round_trip_message
+        message.header.stamp = self._observation_message.header.stamp
+        message.position = array("d", ((arrived - self._published_ns) / 1000.0,))
+        self._round_trip_publisher.publish(message)
 
     def _stamp(self) -> Time:
         seconds, nanoseconds = divmod(self._now_ns, _NANOSECONDS)
@@ -276,6 +297,8 @@ class MujocoSimNode(Node):
         self._joints_publisher = create(JointState, "joint_states", qos.profile(depth=10))
         self._clock_publisher = create(ClockMessage, "/clock", qos.profile(depth=10))
         self._episode_publisher = create(JointState, "episode", qos.EPISODES)
+        self._round_trip_message = JointState(name=["round_trip"])
+        self._round_trip_publisher = create(JointState, "round_trip", qos.FIGURES)
         self.create_subscription(JointState, "action_stamped", self._on_action, qos.COMMAND)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)

@@ -1,0 +1,74 @@
+"""Nodes in processes of their own, in a ROS domain of their own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from policy_builders import random_artifact
+from ros_processes import NodeProcess, Watcher, random_domain
+
+from qpolicy_ros.policy import save_policy
+from qpolicy_ros.sim import Simulation
+
+Start = Callable[..., NodeProcess]
+
+
+@pytest.fixture(scope="session")
+def policies(tmp_path_factory) -> dict[str, Path]:
+    """Random policies, one file a task; their returns are poor and all different."""
+    folder = tmp_path_factory.mktemp("policies")
+    files = {}
+    for index, task in enumerate(("hopper", "halfcheetah")):
+        contract = Simulation(task).contract
+        artifact = random_artifact(index, hidden=(16, 16), contract=contract)
+        files[task] = folder / f"{task}.safetensors"
+        save_policy(artifact, files[task])
+    save_policy(
+        random_artifact(7, contract=Simulation("hopper").contract, integer=False),
+        folder / "fp32.safetensors",
+    )
+    files["fp32"] = folder / "fp32.safetensors"
+    return files
+
+
+@pytest.fixture
+def domain() -> int:
+    return random_domain()
+
+
+@pytest.fixture
+def start(domain, tmp_path) -> Iterator[Start]:
+    """Start nodes; whatever still runs at the end of the test is killed."""
+    started: list[NodeProcess] = []
+
+    def starter(module: str, **parameters: object) -> NodeProcess:
+        log = tmp_path / f"{module}_{len(started)}.log"
+        started.append(NodeProcess(module, domain, log, **parameters))
+        return started[-1]
+
+    yield starter
+    for node in started:
+        node.end()
+
+
+@pytest.fixture
+def watcher(domain) -> Iterator[Watcher]:
+    watching = Watcher(domain)
+    yield watching
+    watching.close()
+
+
+@pytest.fixture
+def serve(start, policies) -> Callable[..., NodeProcess]:
+    """Start a policy node that serves the hopper policy, without a timeout."""
+
+    def starter(**parameters: object) -> NodeProcess:
+        defaults = {"policy": str(policies["hopper"]), "timeout": 0.0, "autostart": True}
+        return start("policy_node", **{**defaults, **parameters})
+
+    return starter

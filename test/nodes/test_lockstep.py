@@ -1,0 +1,74 @@
+"""Lock-step over DDS, two processes: the returns equal the offline evaluation's."""
+
+from __future__ import annotations
+
+import pytest
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.policy import load_policy, policy_folders
+from qpolicy_ros.sim import TASKS, evaluate
+
+SHIPPED = {
+    task: folder / task / "paper.safetensors"
+    for folder in reversed(policy_folders())
+    for task in TASKS
+    if (folder / task / "paper.safetensors").is_file()
+}
+EPISODES = 3
+
+
+def returns_over_ros(start, watcher, task, policy, backend, seed, steps=0, **parameters):
+    simulator = start(
+        "mujoco_sim_node",
+        task=task,
+        episodes=EPISODES,
+        seed=seed,
+        max_episode_steps=steps,
+        **parameters,
+    )
+    # The policy comes last: nothing moves before it, so nothing is missed here.
+    watcher.until(lambda: watcher.node.count_publishers("episode"))
+    start("policy_node", policy=str(policy), backend=backend, lockstep=True, autostart=True)
+    assert simulator.wait(120) == 0, simulator.output
+    watcher.until(lambda: len(watcher.messages["episode"]) == EPISODES)
+    return [dict(zip(m.name, m.position, strict=True)) for m in watcher.messages["episode"]]
+
+
+@pytest.mark.parametrize("backend", ["integer", "fp32"])
+@pytest.mark.parametrize("task", ["hopper", "halfcheetah"])
+def test_random_policy(start, watcher, policies, task, backend):
+    act = create_backend(backend, load_policy(policies[task])).act
+    offline = evaluate(act, task, EPISODES, 20, max_episode_steps=200)
+    episodes = returns_over_ros(start, watcher, task, policies[task], backend, 20, 200)
+    assert [episode["return"] for episode in episodes] == offline
+    assert [episode["seed"] for episode in episodes] == [20, 21, 22]
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no shipped policies in config/policies")
+@pytest.mark.parametrize("backend", ["integer", "fp32"])
+@pytest.mark.parametrize("task", list(SHIPPED))
+def test_shipped_policy_whole_episodes(start, watcher, task, backend):
+    act = create_backend(backend, load_policy(SHIPPED[task])).act
+    offline = evaluate(act, task, EPISODES, 1000)
+    episodes = returns_over_ros(start, watcher, task, SHIPPED[task], backend, 1000)
+    assert [episode["return"] for episode in episodes] == offline
+
+
+def test_observations_sent_again_change_nothing(start, watcher, policies):
+    act = create_backend("integer", load_policy(policies["halfcheetah"])).act
+    offline = evaluate(act, "halfcheetah", EPISODES, 3, max_episode_steps=100)
+    policy = policies["halfcheetah"]
+    episodes = returns_over_ros(
+        start, watcher, "halfcheetah", policy, "integer", 3, 100, resend_timeout=0.001
+    )
+    assert [episode["return"] for episode in episodes] == offline
+
+
+def test_joint_states_are_the_robots_joints(start, watcher, policies):
+    start("mujoco_sim_node", task="hopper")
+    watcher.until(lambda: watcher.node.count_publishers("joint_states"))
+    start("policy_node", policy=str(policies["hopper"]), lockstep=True, autostart=True)
+    watcher.until(lambda: watcher.messages["joint_states"])
+    message = watcher.messages["joint_states"][0]
+    joints = ["rootx", "rootz", "rooty", "thigh_joint", "leg_joint", "foot_joint"]
+    assert (list(message.name), len(message.position), len(message.velocity)) == (joints, 6, 6)
