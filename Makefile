@@ -3,7 +3,6 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON ?= python3
-export MUJOCO_GL ?= egl
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full bench lint clean setup-demo setup-dev
