@@ -103,8 +103,8 @@ def report(facts: Mapping[str, Any], artifact: PolicyArtifact) -> str:
         ("function hash", facts["function_hash"][:_SHORT_HASH]),
         ("file hash", facts["file_hash"][:_SHORT_HASH]),
     ]
-    rows += _flat("returns", facts["returns"])
-    rows += _flat("made by", {k: v for k, v in artifact.provenance.items() if k != "returns"})
+    rows += _section("returns", facts["returns"])
+    rows += _section("made by", {k: v for k, v in artifact.provenance.items() if k != "returns"})
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
 
@@ -115,16 +115,17 @@ def _names(names: Sequence[str]) -> str:
     return f"{len(names)}: {', '.join(names[:_NAMES_SHOWN])}{rest}"
 
 
-def _flat(label: str, value: object) -> list[tuple[str, str]]:
-    """One row a leaf: nested keys are joined by blanks, the label stands in the first row."""
+def _section(label: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """One row a value; nested keys are joined by blanks, the label stands in the first row."""
+    leaves = _leaves(values)
+    width = max((len(key) for key, _ in leaves), default=0)
+    return [
+        (label if index == 0 else "", f"{key:<{width}}  {text}")
+        for index, (key, text) in enumerate(leaves)
+    ]
+
+
+def _leaves(value: object, path: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        rows = [
-            (f"{key} {inner}".strip(), text)
-            for key, part in value.items()
-            for inner, text in _flat("", part)
-        ]
-        width = max((len(key) for key, _ in rows), default=0)
-        texts = [f"{key:<{width}}  {text}" for key, text in rows]
-        return [(label if i == 0 else "", text) for i, text in enumerate(texts)]
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return [(label, text)]
+        return [leaf for key, part in value.items() for leaf in _leaves(part, f"{path} {key}")]
+    return [(path.strip(), f"{value:g}" if isinstance(value, float) else str(value))]

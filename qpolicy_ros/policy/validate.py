@@ -75,9 +75,12 @@ class Checker:
 
     def is_number(self, value: object, field: str) -> None:
         """Require a finite number."""
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        good = good and abs(value) <= FLOAT32_MAX  # type: ignore[operator]
-        self.require(good, field, f"{value!r} is not a finite number that fits float32")  # type: ignore[arg-type]
+        good = (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and abs(value) <= FLOAT32_MAX  # false for NaN as well
+        )
+        self.require(good, field, f"{value!r} is not a finite number that fits float32")
 
 
 def check_contract(contract: Contract, file: object = "") -> None:
