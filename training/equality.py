@@ -62,7 +62,8 @@ def compare_accumulators(network: IntegerNetwork, snapped: SnappedPolicy) -> Com
         sign = np.where(same, 1, -1)
         wrong = int((ours != theirs * sign[:, None]).sum())
         low, high = accumulator_bounds(ours, *layer.input_range)
-        thresholds = network.thresholds[i].astype(np.int64)
+        # Sorted: the contract counts thresholds, whatever their order.
+        thresholds = np.sort(network.thresholds[i].astype(np.int64), axis=1)
         for neurons, points in _points(low, high, thresholds):
             codes = _tail(layer, points * sign[neurons], neurons) - layer.code_range[0]
             for column, neuron in enumerate(neurons):

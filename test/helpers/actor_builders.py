@@ -9,7 +9,7 @@ from qpolicy_training.quant_actor import ActorSpec, QuantActor
 
 
 def random_actor(spec: ActorSpec, seed: int = 0) -> QuantActor:
-    """An actor with random weights and biases whose ranges fit (and clip a little of) its values."""
+    """Random weights and biases; the ranges fit the values and clip a few."""
     torch.manual_seed(seed)
     actor = QuantActor(spec).train()
     with torch.no_grad():

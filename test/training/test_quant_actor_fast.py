@@ -23,8 +23,8 @@ SPECS = [
 def without_ties(actor: QuantActor, x: torch.Tensor) -> torch.Tensor:
     """Rows in which no value lies where float32 summation order decides a code or a gradient.
 
-    Where a sum is zero but for Brevitas' rounding noise, the sign of the noise decides its gradient.
-    With power-of-two scales there is no noise.
+    Where a sum is zero but for Brevitas' rounding noise, the sign of that noise decides its
+    gradient. With power-of-two scales there is no noise.
     """
     if actor.spec.power_of_two:
         return x[:512]
