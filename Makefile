@@ -4,6 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON ?= python3
 
+# Tests run with one thread: torch's sums depend on how many there are.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full bench lint clean setup-demo setup-dev
 
@@ -14,10 +15,10 @@ demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (ta
 	@$(BIN)/qpolicy demo $(ARGS)
 
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
-	@$(BIN)/pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
 
 test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
-	@$(BIN)/python scripts/test_full.py
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py
 
 bench: setup-dev ## measure inference latency against its peers
 	@$(BIN)/qpolicy bench $(ARGS)
