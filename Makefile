@@ -4,7 +4,6 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON ?= python3
 
-# Tests run with one thread: torch's sums depend on how many there are.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-full bench lint clean setup-demo setup-dev
 
@@ -14,6 +13,7 @@ help: ## list the targets
 demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (table, plot, film in out/demo)
 	@$(BIN)/qpolicy demo $(ARGS)
 
+# Tests run with one thread: torch's sums depend on how many there are.
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
 
