@@ -116,13 +116,14 @@ class MujocoSimNode(Node):
         if not self._realtime and (not answers or self._answer is not None):
             return  # an answer to an earlier observation, or the same one twice
         self._action = action
-        self._heard, self._heard_at = True, time.monotonic()
         if answers:
-            if self._answer is None:
+            # The first observation waits for the policy to start: that is no round trip.
+            if self._heard and self._answer is None:
                 self._report_round_trip(arrived)
             self._answer = action
-            if not (self._realtime or self._paused):
-                self._step()
+        self._heard, self._heard_at = True, time.monotonic()
+        if answers and not (self._realtime or self._paused):
+            self._step()
 
     def _tick(self) -> None:
         """Make one step of real time."""
