@@ -139,16 +139,17 @@ def _parse(args_class: type, name: str, description: str, arguments: list[str]) 
 
 def _unbox(text: str) -> str:
     """Return the message inside the frame that the argument parser draws, as one line."""
-    words: list[str] = []
+    title, words = "", []
     for line in text.splitlines():
         if line.startswith("╭"):
-            words.append(line.strip("╭╮─ ") + ":")
+            title = line.strip("╭╮─ ") + ":"
         elif line.startswith("│"):
             content = line.strip("│ ")
             if content.startswith("──"):
                 break
             words.append(content)
-    return " ".join(words) or " ".join(text.split())
+    message = " ".join(words) or " ".join(text.split())
+    return message if message.startswith(title) else f"{title} {message}"
 
 
 def _help() -> str:
