@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy, save_policy
@@ -30,7 +31,7 @@ from qpolicy_training.snapped import snap
 class Args:
     """Arguments of `qpolicy export`."""
 
-    source: Path
+    source: Annotated[Path, tyro.conf.Positional]
     """A .qat.safetensors file, or a folder that holds exactly one."""
     out: Path
     """Policy file to write."""

@@ -31,6 +31,8 @@ from brevitas.quant.fixed_point import (
 )
 from torch import Tensor, nn
 
+from qpolicy_ros.policy import PolicyError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,7 +47,7 @@ class ActorSpec:
     ``b_in``, ``b_core`` and ``b_out`` bits (2 to 8) of the input, of weights and hidden
     activations, and of the output. ``power_of_two`` restricts every scale to a power of two.
 
-    Raises ``ValueError`` naming the field and its value.
+    Raises ``PolicyError`` naming the field and its value.
     """
 
     observations: int
@@ -59,11 +61,11 @@ class ActorSpec:
     def __post_init__(self) -> None:
         for name in ("b_in", "b_core", "b_out"):
             if not MIN_BITS <= getattr(self, name) <= MAX_BITS:
-                raise ValueError(
+                raise PolicyError(
                     f"{name}: {getattr(self, name)} bits; use {MIN_BITS} to {MAX_BITS}"
                 )
         if not self.hidden or min(self.observations, self.actions, *self.hidden) < 1:
-            raise ValueError(
+            raise PolicyError(
                 f"layer sizes: {self.layer_sizes()}; use at least one hidden layer "
                 "and sizes of at least 1"
             )
@@ -278,10 +280,10 @@ def with_bits(actor: QuantActor, spec: ActorSpec, normalised: Tensor | None = No
     Activation ranges are refitted on ``normalised`` observations ``(samples, n)`` where their bits
     change, and kept otherwise (all kept without observations). ``actor`` is left alone.
 
-    Raises ``ValueError`` where ``spec`` has other layer sizes.
+    Raises ``PolicyError`` where ``spec`` has other layer sizes.
     """
     if spec.layer_sizes() != actor.spec.layer_sizes():
-        raise ValueError(
+        raise PolicyError(
             f"layer sizes: {spec.layer_sizes()}, the actor's are "
             f"{actor.spec.layer_sizes()}; only bit-widths may change"
         )
