@@ -10,6 +10,7 @@
 
 #include "_kernel_clock.h"
 #include "_kernel_layers.h"
+#include "_kernel_pack.h"
 
 enum { MAX_LAYERS = 16, ALIGNMENT = 64 };
 
@@ -133,28 +134,6 @@ static int measure(Kernel *kernel, const Source *source) {
     return 0;
 }
 
-static void pack_layer(Layer *layer, const Source *source, int index, int group) {
-    const int8_t *weights = source->weights[index].buf;
-    const int32_t *thresholds = source->thresholds[index].buf;
-    const int levels = layer->levels, offset = index ? 0 : 1 << (source->input_bits - 1);
-    for (int i = 0; i < layer->blocks * LANES * levels; i++) layer->thresholds[i] = INT32_MAX;
-    for (int neuron = 0; neuron < layer->outputs; neuron++) {
-        const int block = neuron / LANES, lane = neuron % LANES;
-        for (int i = 0; i < layer->inputs; i++) {
-            const int8_t weight = weights[(size_t)neuron * layer->inputs + i];
-            const size_t at = (size_t)block * (layer->padded / group) + i / group;
-            layer->weights[(at * LANES + lane) * group + i % group] = weight;
-            layer->start[neuron] -= offset * weight;
-        }
-        for (int level = 0; level < levels; level++) {
-            const size_t place = layer->bits <= FEW_BITS
-                                     ? ((size_t)block * levels + level) * LANES + lane
-                                     : (size_t)neuron * levels + level;
-            layer->thresholds[place] = thresholds[(size_t)neuron * levels + level];
-        }
-    }
-}
-
 /* Hand out the parts of one block of zeros: once to add their sizes up, once to place them. */
 static size_t place(Kernel *kernel, const Source *source, char *base) {
     size_t used = 0;
@@ -174,7 +153,8 @@ static size_t place(Kernel *kernel, const Source *source, char *base) {
         const size_t neurons = (size_t)layer->blocks * LANES;
         PART(layer->weights, neurons * layer->padded);
         PART(layer->start, neurons * sizeof(int32_t));
-        PART(layer->thresholds, neurons * layer->levels * sizeof(int32_t));
+        PART(layer->thresholds, kept(layer) * layer->blocks * sizeof(int32_t));
+        PART(layer->coarse, kept_coarse(layer) * layer->blocks * sizeof(int32_t));
     }
 #undef PART
     if (base) {
@@ -243,8 +223,11 @@ static PyObject *kernel_new(PyTypeObject *type, PyObject *args, PyObject *keywor
         goto failed;
     }
     place(kernel, &source, (char *)aligned((size_t)kernel->memory));
-    for (int i = 0; i < kernel->layers; i++) 
-        pack_layer(&kernel->layer[i], &source, i, kernel->set->group);
+    for (int i = 0; i < kernel->layers; i++) {
+        const int offset = i ? 0 : 1 << (source.input_bits - 1);
+        pack_weights(&kernel->layer[i], source.weights[i].buf, offset, kernel->set->group);
+        pack_thresholds(&kernel->layer[i], source.thresholds[i].buf);
+    }
     release_source(&source);
     return (PyObject *)kernel;
 failed:

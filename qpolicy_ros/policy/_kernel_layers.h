@@ -7,7 +7,7 @@
  *
  * Signed input codes are stored with 2^(b_in-1) added, so that every layer multiplies unsigned
  * codes with signed weights, which is what the vector instructions want; `start` takes the
- * addition back. All sums are exact: with at most MAX_WIDTH inputs, codes up to 255 and weights
+ * addition back. Thresholds of padding are INT32_MAX, which no sum reaches. All sums are exact: with at most MAX_WIDTH inputs, codes up to 255 and weights
  * down to -128 no partial sum exceeds 255 * 128 * 2^14 + 128 * 128 * 2^14 < 2^30.
  */
 #ifndef QPOLICY_KERNEL_LAYERS_H
@@ -25,8 +25,8 @@
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 #define HAVE_X86 1
 #include <immintrin.h>
-#define TARGET_AVX2 __attribute__((target("avx2")))
-#define TARGET_VNNI __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512vnni")))
+#define TARGET_AVX2 __attribute__((target("avx2,popcnt")))
+#define TARGET_VNNI __attribute__((target("avx2,popcnt,avx512f,avx512bw,avx512vl,avx512vnni")))
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -46,7 +46,9 @@ typedef struct {
     int run;             /* additions that an int16 sum of products holds, see Instructions */
     int8_t *weights;     /* [blocks][padded / group][LANES][group] */
     int32_t *start;      /* [blocks][LANES] */
-    int32_t *thresholds; /* bits <= FEW_BITS: [blocks][levels][LANES], else [blocks][LANES][levels] */
+    /* bits <= FEW_BITS: [blocks][levels][LANES]. Else [blocks][LANES][levels + 1], and in `coarse`
+     * each sixteenth one again: [blocks][levels / 16][LANES]. */
+    int32_t *thresholds, *coarse;
 } Layer;
 
 typedef struct {
@@ -82,15 +84,21 @@ INLINE void input_codes(const Input *input, const float *values, uint8_t *codes)
     }
 }
 
+/* The thresholds of a block of neurons. */
+INLINE const int32_t *thresholds_of(const Layer *layer, int block) {
+    const int levels = layer->bits <= FEW_BITS ? layer->levels : layer->levels + 1;
+    return layer->thresholds + (size_t)block * LANES * levels;
+}
+
 static void count_plain(const Layer *layer, int block, const int32_t *sums, uint8_t *counts) {
     const int levels = layer->levels;
-    const int32_t *row = layer->thresholds + (size_t)block * LANES * levels;
+    const int32_t *row = thresholds_of(layer, block);
     int32_t count[LANES] = {0};
     if (layer->bits <= FEW_BITS) {
         for (int level = 0; level < levels; level++, row += LANES)
             for (int lane = 0; lane < LANES; lane++) count[lane] += sums[lane] >= row[lane];
     } else {
-        for (int lane = 0; lane < LANES; lane++, row += levels)
+        for (int lane = 0; lane < LANES; lane++, row += levels + 1)
             for (int step = (levels + 1) / 2; step; step /= 2)
                 count[lane] += sums[lane] >= row[count[lane] + step - 1] ? step : 0;
     }
@@ -140,38 +148,44 @@ TARGET_AVX2 INLINE __m256i widen_avx2(__m256i sums, __m256i pairs) {
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-TARGET_AVX2 INLINE __m256i count_avx2(const Layer *layer, const int32_t *row, __m256i sums) {
-    const int levels = layer->levels;
-    __m256i count = _mm256_setzero_si256();
-    if (layer->bits <= FEW_BITS) {
-        for (int level = 0; level < levels; level++, row += LANES) {
-            __m256i limit = _mm256_loadu_si256((const __m256i *)row);
-            /* -1 where limit > sum: levels + that sum is the count of limit <= sum. */
-            count = _mm256_add_epi32(count, _mm256_cmpgt_epi32(limit, sums));
-        }
-        return _mm256_add_epi32(count, _mm256_set1_epi32(levels));
+/* How many of `levels` rows of LANES thresholds each of eight sums reaches. */
+TARGET_AVX2 INLINE __m256i count_avx2(const int32_t *row, int levels, __m256i sums) {
+    __m256i missed = _mm256_setzero_si256(); /* minus one for each threshold above the sum */
+    for (int level = 0; level < levels; level++, row += LANES) {
+        __m256i limit = _mm256_loadu_si256((const __m256i *)row);
+        missed = _mm256_add_epi32(missed, _mm256_cmpgt_epi32(limit, sums));
     }
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    __m256i base = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(levels));
-    for (int step = (levels + 1) / 2; step; step /= 2) {
-        __m256i next = _mm256_add_epi32(count, _mm256_set1_epi32(step));
-        __m256i index = _mm256_add_epi32(base, next);
-        __m256i below = _mm256_cmpgt_epi32(_mm256_i32gather_epi32(row - 1, index, 4), sums);
-        count = _mm256_blendv_epi8(next, count, below);
-    }
-    return count;
+    return _mm256_add_epi32(missed, _mm256_set1_epi32(levels));
 }
 
 TARGET_AVX2 INLINE void store_avx2(const Layer *layer, int block, __m256i low, __m256i high,
                                    uint8_t *counts) {
-    const int32_t *row = layer->thresholds + (size_t)block * LANES * layer->levels;
-    const int half = layer->bits <= FEW_BITS ? LANES / 2 : LANES / 2 * layer->levels;
-    low = count_avx2(layer, row, low);
-    high = count_avx2(layer, row + half, high);
-    __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xD8);
+    const int many = layer->bits > FEW_BITS, levels = many ? layer->levels / 16 : layer->levels;
+    const int32_t *row = thresholds_of(layer, block);
+    const int32_t *first = many ? layer->coarse + (size_t)block * LANES * levels : row;
+    counts += block * LANES;
+    __m256i reached[2] = {count_avx2(first, levels, low), count_avx2(first + 8, levels, high)};
+    if (many) {
+        /* Sixteen thresholds are left for each neuron, one after the other in memory. */
+        int32_t sum[LANES], from[LANES];
+        _mm256_storeu_si256((__m256i *)sum, low);
+        _mm256_storeu_si256((__m256i *)sum + 1, high);
+        _mm256_storeu_si256((__m256i *)from, reached[0]);
+        _mm256_storeu_si256((__m256i *)from + 1, reached[1]);
+        for (int lane = 0; lane < LANES; lane++, row += layer->levels + 1) {
+            const __m256i *fine = (const __m256i *)(row + 16 * from[lane]);
+            const __m256i one = _mm256_set1_epi32(sum[lane]);
+            __m256i a = _mm256_cmpgt_epi32(_mm256_loadu_si256(fine), one);
+            __m256i b = _mm256_cmpgt_epi32(_mm256_loadu_si256(fine + 1), one);
+            int missed = _mm256_movemask_epi8(_mm256_packs_epi32(a, b)); /* two bits each */
+            counts[lane] = (uint8_t)(16 * (from[lane] + 1) - __builtin_popcount(missed) / 2);
+        }
+        return;
+    }
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(reached[0], reached[1]), 0xD8);
     __m128i bytes =
         _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storeu_si128((__m128i *)(counts + block * LANES), bytes);
+    _mm_storeu_si128((__m128i *)counts, bytes);
 }
 
 TARGET_AVX2 INLINE void tile_avx2(const Layer *layer, const uint8_t *codes, uint8_t *counts,
@@ -245,26 +259,29 @@ TARGET_AVX2 static void input_avx2(const Input *input, const float *values, uint
 /* AVX-512 with VNNI: four products of unsigned and signed bytes added into int32 at once. */
 
 TARGET_VNNI INLINE void store_vnni(const Layer *layer, int block, __m512i sums, uint8_t *counts) {
-    const int levels = layer->levels;
-    const int32_t *row = layer->thresholds + (size_t)block * LANES * levels;
-    __m512i count = _mm512_setzero_si512();
-    if (layer->bits <= FEW_BITS) {
-        const __m512i one = _mm512_set1_epi32(1);
-        for (int level = 0; level < levels; level++, row += LANES) {
-            __mmask16 reached = _mm512_cmpge_epi32_mask(sums, _mm512_loadu_si512(row));
-            count = _mm512_mask_add_epi32(count, reached, count, one);
-        }
-    } else {
-        const __m512i lanes =
-            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        const __m512i base = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(levels));
-        for (int step = (levels + 1) / 2; step; step /= 2) {
-            __m512i next = _mm512_add_epi32(count, _mm512_set1_epi32(step));
-            __m512i limit = _mm512_i32gather_epi32(_mm512_add_epi32(base, next), row - 1, 4);
-            count = _mm512_mask_mov_epi32(count, _mm512_cmpge_epi32_mask(sums, limit), next);
-        }
+    const int many = layer->bits > FEW_BITS, levels = many ? layer->levels / 16 : layer->levels;
+    const int32_t *row = thresholds_of(layer, block);
+    const int32_t *first = many ? layer->coarse + (size_t)block * LANES * levels : row;
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i reached = _mm512_setzero_si512();
+    counts += block * LANES;
+    for (int level = 0; level < levels; level++, first += LANES) {
+        __mmask16 mask = _mm512_cmpge_epi32_mask(sums, _mm512_loadu_si512(first));
+        reached = _mm512_mask_add_epi32(reached, mask, reached, one);
     }
-    _mm_storeu_si128((__m128i *)(counts + block * LANES), _mm512_cvtepi32_epi8(count));
+    if (many) {
+        /* Sixteen thresholds are left for each neuron, one after the other in memory. */
+        int32_t sum[LANES], from[LANES];
+        _mm512_storeu_si512(sum, sums);
+        _mm512_storeu_si512(from, reached);
+        for (int lane = 0; lane < LANES; lane++, row += layer->levels + 1) {
+            __m512i fine = _mm512_loadu_si512(row + 16 * from[lane]);
+            __mmask16 mask = _mm512_cmple_epi32_mask(fine, _mm512_set1_epi32(sum[lane]));
+            counts[lane] = (uint8_t)(16 * from[lane] + __builtin_popcount(mask));
+        }
+        return;
+    }
+    _mm_storeu_si128((__m128i *)counts, _mm512_cvtepi32_epi8(reached));
 }
 
 /* `chains` sums a block, so that the multiply-adds of one block need not wait for each other. */
@@ -336,7 +353,8 @@ static int instructions_work(const Instructions *set) {
     if (set->layer == layer_vnni)
         return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512vnni");
-    if (set->layer == layer_avx2) return __builtin_cpu_supports("avx2");
+    if (set->layer == layer_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
 #endif
     return set->layer == layer_plain;
 }
