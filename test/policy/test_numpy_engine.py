@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from policy_builders import random_network, random_observations
 
-from qpolicy_ros.policy import IntegerNetwork, ObservationError, make_engine
+from qpolicy_ros.policy import IntegerNetwork, ObservationError, engine_kinds, make_engine
 
 
 @pytest.fixture
@@ -113,18 +113,36 @@ def test_codes_equal_python_integers(bits, extreme):
         )
 
 
-def test_accumulators_beyond_2_to_24_are_exact():
-    # 1200 codes of up to 255 times -128 pass 2^24, where float32 would lose the last bit.
-    network = random_network(
-        1, 8, (1200, 3), 2, input_bits=8, core_bits=8, output_bits=8, extreme=True
+@pytest.mark.parametrize("kind", engine_kinds())
+def test_accumulators_beyond_2_to_24_are_exact(kind):
+    # Hidden neuron 0 hands the input code on, 0 to 255; the others always give 255. The last sum
+    # is that code on top of 127 * 255 * 1000, where float32 knows even numbers only.
+    base, codes = 127 * 255 * 1000, np.arange(-128, 128)
+    assert base > 1 << 24
+    first = np.zeros((1001, 1), np.int8)
+    first[0] = 1
+    last = np.full((1, 1001), 127, np.int8)
+    last[0, 0] = 1
+    thresholds = np.zeros((1001, 255), np.int32)
+    thresholds[0] = codes[1:]
+    network = IntegerNetwork(
+        mean=np.zeros(1, np.float32),
+        gain=np.ones(1, np.float32),
+        input_bits=8,
+        core_bits=8,
+        output_bits=8,
+        weights=(first, last),
+        thresholds=(thresholds, (base + np.arange(1, 256))[None, :].astype(np.int32)),
+        table=np.zeros((1, 256), np.float32),
     )
-    assert max(abs(int(value)) for value in network.thresholds[1].ravel()) > 1 << 24
-    engine = make_engine(network, "numpy")
+    engine = make_engine(network, kind)
 
-    for observation in random_observations(2, 5, 8):
-        assert [codes.tolist() for codes in engine.trace(observation)] == by_hand(
-            network, observation
-        )
+    found = [engine.trace(np.array([code], np.float32))[-1][0] for code in codes]
+
+    assert found == codes.tolist()
+    np.testing.assert_array_equal(
+        engine.codes_batch(codes[:, None].astype(np.float32))[-1][:, 0], codes
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
