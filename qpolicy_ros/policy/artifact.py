@@ -207,8 +207,8 @@ def _write_atomically(target: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened."""
-    if os.name == "posix":
+    """Make the rename itself durable; some systems cannot sync a folder, and the file is whole."""
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
