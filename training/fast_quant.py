@@ -48,7 +48,11 @@ def fast_forward(actor: QuantActor, normalised: Tensor) -> tuple[Tensor, Tensor]
     """
     if not actor.calibrated:
         raise RuntimeError("the actor still collects statistics; call the actor itself")
-    return _Forward.apply(normalised, actor.spec, *actor.flat_parameters())
+    parameters = actor.flat_parameters()
+    network = _quantise_network(actor.spec, parameters)
+    if not torch.is_grad_enabled():
+        return _run(normalised, network)[1]
+    return _Forward.apply(normalised, network, *parameters)
 
 
 @dataclass(frozen=True)
@@ -122,14 +126,39 @@ class _Layer:
     residual: Tensor
     step: Step
     largest: float
+    bias: Tensor  # rounded to ``bias_step``, the step of the accumulator
     bias_residual: Tensor
     bias_step: float
 
 
-def _quantise_layer(
-    weight: Tensor, bias: Tensor, step_in: float, spec: ActorSpec
-) -> tuple[_Layer, Tensor]:
-    """The layer, and its bias rounded to the accumulator's step.
+@dataclass
+class _Network:
+    """The quantised parameters of an actor."""
+
+    steps: list[Step]
+    bits: list[int]
+    layers: list[_Layer]
+
+
+def _quantise_network(spec: ActorSpec, parameters: list[Tensor]) -> _Network:
+    """Quantise the parameters, as ``flat_parameters`` lists them.
+
+    On every call: torch's count of changes in place, by which one could keep the result between
+    optimiser steps, misses those of a fused optimiser.
+    """
+    count = len(spec.hidden) + 1
+    bits = [spec.b_in, *(spec.b_core for _ in spec.hidden), spec.b_out]
+    steps = [
+        activation_step(r.item(), b, signed=i in (0, count), power_of_two=spec.power_of_two)
+        for i, (r, b) in enumerate(zip(parameters[: count + 1], bits, strict=True))
+    ]
+    pairs = zip(parameters[count + 1 : 2 * count + 1], parameters[2 * count + 1 :], strict=True)
+    layers = [_quantise_layer(w, b, steps[i].size, spec) for i, (w, b) in enumerate(pairs)]
+    return _Network(steps, bits, layers)
+
+
+def _quantise_layer(weight: Tensor, bias: Tensor, step_in: float, spec: ActorSpec) -> _Layer:
+    """Round a weight matrix and its bias.
 
     NumPy here: its calls on small arrays cost a quarter of torch's, and the values are the same.
     """
@@ -149,37 +178,33 @@ def _quantise_layer(
     np.clip(bias_codes, BIAS_MIN, BIAS_MAX, out=bias_codes)
     np.subtract(bias_codes, bias_residual, out=bias_residual)
     bias_codes *= np.float32(bias_step)
-    arrays = [torch.from_numpy(x) for x in (codes, residual, bias_residual, bias_codes)]
-    layer = _Layer(arrays[0], arrays[1], step, largest, arrays[2], bias_step)
-    return layer, arrays[3]
+    tensors = [torch.from_numpy(x) for x in (codes, residual, bias_codes, bias_residual)]
+    return _Layer(tensors[0], tensors[1], step, largest, tensors[2], tensors[3], bias_step)
+
+
+def _run(x: Tensor, network: _Network) -> tuple[list[_Quantised], tuple[Tensor, Tensor]]:
+    """Every quantiser's result, and the outputs: pre-tanh action and features."""
+    steps, bits, last = network.steps, network.bits, len(network.layers)
+    quantised = [_quantise(x / steps[0].size, steps[0], bits[0], signed=True)]
+    for i, layer in enumerate(network.layers, start=1):
+        h = torch.addmm(layer.bias, quantised[-1].codes, layer.codes.t(), alpha=layer.bias_step)
+        h.div_(steps[i].size)
+        quantised.append(_quantise(h, steps[i], bits[i], signed=i == last))
+    features, output = (q.codes * q.step.size for q in quantised[-2:])
+    return quantised, (output, features)
 
 
 class _Forward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, spec: ActorSpec, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        count = len(spec.hidden) + 1
-        ranges, weights = parameters[: count + 1], parameters[count + 1 : 2 * count + 1]
-        biases = parameters[2 * count + 1 :]
-        bits = (spec.b_in, *(spec.b_core for _ in spec.hidden), spec.b_out)
-        ends = (0, count)
-        steps = [
-            activation_step(r.item(), b, signed=i in ends, power_of_two=spec.power_of_two)
-            for i, (r, b) in enumerate(zip(ranges, bits, strict=True))
-        ]
-        quantised = [_quantise(x / steps[0].size, steps[0], bits[0], signed=True)]
-        layers = []
-        for i in range(count):
-            layer, bias = _quantise_layer(weights[i], biases[i], steps[i].size, spec)
-            h = torch.addmm(bias, quantised[-1].codes, layer.codes.t(), alpha=layer.bias_step)
-            h.div_(steps[i + 1].size)
-            signed = i + 1 == count
-            quantised.append(_quantise(h, steps[i + 1], bits[i + 1], signed=signed))
-            layers.append(layer)
-        ctx.save_for_backward(*weights)
-        ctx.quantised, ctx.layers = quantised, layers
+    def forward(
+        ctx: Any, x: Tensor, network: _Network, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        count = len(network.layers)
+        quantised, outputs = _run(x, network)
+        ctx.save_for_backward(*parameters[count + 1 : 2 * count + 1])
+        ctx.quantised, ctx.layers = quantised, network.layers
         ctx.set_materialize_grads(False)
-        features = quantised[-2].codes * quantised[-2].step.size
-        return quantised[-1].codes * quantised[-1].step.size, features
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:

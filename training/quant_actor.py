@@ -177,7 +177,8 @@ def _restore_statistics(actor: nn.Module, incompatible: Any) -> None:
     if rows is None:
         return
     for scaling, (value, buffer, counter) in zip(actor.scalings(), rows.tolist(), strict=True):
-        scaling.value.data.fill_(value)
+        with torch.no_grad():
+            scaling.value.fill_(value)
         scaling.buffer.fill_(buffer)
         scaling.counter = int(counter)
     incompatible.missing_keys[:] = [
@@ -196,7 +197,8 @@ def set_range(quantiser: Any, largest: float, *, power_of_two: bool) -> None:
     """Set an activation quantiser's range to ``largest`` (> 0) and end its statistics phase."""
     scaling = scaling_of(quantiser)
     largest = max(largest, 1e-6)
-    scaling.value.data.fill_(math.log2(largest) if power_of_two else largest)
+    with torch.no_grad():
+        scaling.value.fill_(math.log2(largest) if power_of_two else largest)
     scaling.counter = scaling.collect_stats_steps + 1
 
 

@@ -108,3 +108,16 @@ def test_training_on_the_fast_path_learns():
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.15 * losses[0]
+
+
+def test_a_step_of_a_fused_optimiser_is_seen():
+    # Torch's version counters do not see it, which a cache of quantised weights would trust.
+    actor = random_actor(SPECS[0]).train()
+    optimiser = torch.optim.Adam(actor.parameters(), lr=0.1, fused=True)
+    x = torch.randn(2000, 17)
+    fast_forward(actor, x)[0].sum().backward()
+    optimiser.step()
+    x = without_ties(actor, x)
+    assert len(x) > 10
+    with torch.no_grad():
+        assert torch.equal(fast_forward(actor, x)[0], actor(x)[0])
