@@ -39,7 +39,7 @@ EPISODE = ("return", "length", "seed", "terminated", "missed")
 
 _NANOSECONDS = 1_000_000_000
 _DISCOVERY = 1.0  # s
-_LAST_WORD = Duration(seconds=2)
+_LAST_WORD = Duration(seconds=0.5)
 
 
 class MujocoSimNode(Node):

@@ -32,7 +32,7 @@ from qpolicy_ros.policy import ObservationError, PolicyError, find_policy, load_
 
 _UNTIL_CLEANUP = frozenset({"policy", "task", "integer.engine"})
 _NO_TIME = Time()  # stamp of a safe action that answers no observation
-_LAST_WORD = Duration(seconds=1)
+_LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
 
 
 class PolicyNode(LifecycleNode):

@@ -26,6 +26,7 @@ from std_msgs.msg import Float64MultiArray
 from qpolicy_ros.nodes import qos
 
 ROOT = Path(__file__).resolve().parents[2]
+FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 PATIENCE = 20.0  # s; a busy machine starts a node in one or two
 
 
@@ -71,10 +72,13 @@ class NodeProcess:
         self.process.send_signal(number)
 
     def end(self) -> None:
-        """Make sure that nothing is left behind."""
-        if self.process.poll() is None:
+        """Make sure that nothing is left behind, shared memory included."""
+        self.process.terminate()
+        try:
+            self.process.wait(5.0)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
 
 
 class Watcher:

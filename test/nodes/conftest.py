@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import NodeProcess, Watcher, random_domain
+from ros_processes import FAST_DISCOVERY, NodeProcess, Watcher, random_domain
 
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation
@@ -37,7 +37,8 @@ def policies(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def domain() -> int:
+def domain(monkeypatch) -> int:
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(FAST_DISCOVERY))
     return random_domain()
 
 
