@@ -19,7 +19,7 @@ from qpolicy_training.distill import DistillConfig
 from qpolicy_training.equality import compare_accumulators, compare_with_snapped
 from qpolicy_training.export import build_artifact
 from qpolicy_training.provenance import file_digest, provenance
-from qpolicy_training.qat_file import load_qat, save_qat
+from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.snapped import snap
@@ -84,12 +84,15 @@ def main(args: Args) -> int:
     artifact = _artifact(student, teacher, args, facts)
     out = args.out or run.folder / "quantised.safetensors"
     save_policy(artifact, out)
-    save_qat(
-        out.with_suffix(".qat.safetensors"),
-        student.actor,
-        student.normaliser.mean,
-        student.normaliser.std,
+    qat = QatPolicy(
+        task=artifact.contract.task,
+        actor=student.actor,
+        mean=student.normaliser.mean,
+        std=student.normaliser.std,
+        observations=artifact.golden.observations,
+        provenance=artifact.provenance,
     )
+    save_qat(qat, qat_path(out))
     if args.out is not None:
         shutil.copyfile(run.folder / "curve.csv", out.with_suffix(".csv"))
     run.close()

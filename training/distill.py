@@ -7,7 +7,8 @@ all states so far are trained on again. Bit-widths of the core are lowered step 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,25 @@ from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 
+from qpolicy_training.state import (
+    adam_state,
+    load_state,
+    module_state,
+    restore_adam,
+    restore_module,
+    save_state,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from qpolicy_training.run import Run
     from qpolicy_training.task_env import TrainingEnv
     from qpolicy_training.teacher import Teacher
 
+CALIBRATION = 4096
+"""Observations on which activation ranges are fitted when a stage begins."""
 TEACHER_NOISE = 0.1
 """Standard deviation of the noise on the teacher's own actions in the first round, of full scale:
 it shows the student states beside the teacher's path."""
@@ -53,11 +67,39 @@ def stages(b_core: int) -> list[int]:
     return [bits for bits in (8, 4, 3, 2) if bits > b_core] + [b_core]
 
 
+@dataclass(frozen=True)
+class _Round:
+    """One round: the student's bit-widths, and where it stands in its stage."""
+
+    spec: ActorSpec
+    first: bool
+    """Whether the stage begins: the student is rebuilt at these bits, the optimiser is new."""
+    stage_rounds: int
+    """Rounds of the stage, over which the learning rate falls."""
+    final: bool
+    """Whether the bits are the target's, so that the student is evaluated."""
+
+
+def plan(spec: ActorSpec, rounds: int) -> list[_Round]:
+    """Rounds of all stages: half of them at the target's bits, the others shared by the rest."""
+    widths = stages(spec.b_core)
+    last = rounds if len(widths) == 1 else max(rounds // 2, 1)
+    early = max((rounds - last) // max(len(widths) - 1, 1), 1)
+    result = []
+    for bits in widths:
+        final = bits == spec.b_core
+        coarse = spec if final else replace(spec, b_in=max(spec.b_in, bits), b_core=bits)
+        count = last if final else early
+        result += [_Round(coarse, index == 0, count, final) for index in range(count)]
+    return result
+
+
 def distill(
     teacher: Teacher,
     env: TrainingEnv,
     spec: ActorSpec,
     config: DistillConfig,
+    run: Run,
     *,
     seed: int,
     evaluate: Callable[[int, QuantActor], float],
@@ -65,71 +107,118 @@ def distill(
     """Train a student of ``spec``; returns it as it stands after the last round.
 
     ``evaluate(round, student)`` returns a mean held-out return and keeps the best students: rounds
-    swing, so the caller chooses among them.
+    swing, so the caller chooses among them. After each round ``run`` keeps all that the next one
+    needs: a killed run goes on exactly.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    observations = collect_teacher(teacher, env, config.round_steps * 2, seed)
-    labels = _labels(teacher, observations)
-    widths = stages(spec.b_core)
-    first = ActorSpec(spec.observations, spec.actions, spec.hidden, 8, widths[0], spec.b_out)
-    student = QuantActor(first)
-    calibrate(student, _normalised(teacher, observations))
-    # Half of the rounds belong to the last stage, the others share the rest.
-    last = max(config.rounds // 2, 1)
-    early = (config.rounds - last) // max(len(widths) - 1, 1)
-    done = 0
-    with tqdm(total=early * (len(widths) - 1) + last, unit="round", desc="distill") as progress:
-        for stage, bits in enumerate(widths):
-            final = stage == len(widths) - 1
-            target = spec if final else ActorSpec(
-                spec.observations, spec.actions, spec.hidden, max(spec.b_in, bits), bits, spec.b_out
+    rounds = plan(spec, config.rounds)
+    progress_file = run.folder / "distill.safetensors"
+    state = _load(progress_file, rounds, run)
+    if state is None:
+        observations = collect_teacher(teacher, env, config.round_steps * 2, seed)
+        student = QuantActor(rounds[0].spec)
+        calibrate(student, _normalised(teacher, observations))
+        state = _State(0, student, _adam(student, config), observations)
+    inputs = _normalised(teacher, state.observations)
+    labels = _labels(teacher, state.observations)
+    with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
+        for current in rounds[state.done :]:
+            # Each round draws from a generator of its own, so that a resume needs no state of it.
+            rng = np.random.default_rng((seed, state.done))
+            if current.first:
+                sample = inputs[rng.permutation(len(inputs))[:CALIBRATION]]
+                state.student = with_bits(state.student, current.spec, sample)
+                state.optimiser = _adam(state.student, config)
+            start = 0 if current.first else state.done - _stage_start(rounds, state.done)
+            loss = _fit(state, (inputs, labels), config, rng, (start, current.stage_rounds))
+            state.done += 1
+            postfix = {"bits": current.spec.b_core, "loss": f"{loss:.4f}"}
+            if current.final:
+                postfix["held_out"] = f"{evaluate(state.done, state.student):.0f}"
+            progress.set_postfix(postfix, refresh=False)
+            progress.update()
+            new = _drive_student(
+                state.student, teacher, env, config.round_steps, seed + state.done
             )
-            inputs = _normalised(teacher, observations)
-            student = with_bits(student, target, inputs[rng.permutation(len(inputs))[:4096]])
-            rounds = last if final else early
-            optimiser = torch.optim.Adam(student.parameters(), config.learning_rate, fused=True)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-                optimiser,
-                max(rounds * config.round_updates, 1),
-                config.learning_rate / 20,
-            )
-            for _ in range(rounds):
-                loss = _fit(student, optimiser, schedule, (inputs, labels), config, rng)
-                done += 1
-                postfix = {"bits": bits, "loss": f"{loss:.4f}"}
-                if final:
-                    postfix["held_out"] = f"{evaluate(done, student):.0f}"
-                progress.set_postfix(postfix, refresh=False)
-                progress.update()
-                new = _drive_student(student, teacher, env, config.round_steps, seed + done)
-                observations = np.concatenate((observations, new))
-                labels = torch.cat((labels, _labels(teacher, new)))
-                inputs = _normalised(teacher, observations)
-    return student
+            state.observations = np.concatenate((state.observations, new))
+            labels = torch.cat((labels, _labels(teacher, new)))
+            inputs = torch.cat((inputs, _normalised(teacher, new)))
+            _save(progress_file, state, run)
+    return state.student
+
+
+@dataclass
+class _State:
+    """All that the next round needs."""
+
+    done: int
+    student: QuantActor
+    optimiser: torch.optim.Optimizer
+    observations: np.ndarray
+
+
+def _stage_start(rounds: list[_Round], done: int) -> int:
+    return max(index for index in range(done + 1) if rounds[index].first)
+
+
+def _adam(student: QuantActor, config: DistillConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(student.parameters(), config.learning_rate, fused=True)
+
+
+def _save(path: Path, state: _State, run: Run) -> None:
+    tensors = {
+        **module_state("actor", state.student),
+        **adam_state("adam", state.optimiser),
+        "observations": torch.from_numpy(state.observations),
+    }
+    meta = {
+        "done": state.done,
+        "candidates": run.candidates,
+        "curve": run.curve,
+        "resumes": run.resumes,
+    }
+    save_state(path, tensors, meta)
+
+
+def _load(path: Path, rounds: list[_Round], run: Run) -> _State | None:
+    if not path.exists():
+        return None
+    tensors, meta = load_state(path)
+    student = QuantActor(rounds[meta["done"] - 1].spec)
+    restore_module("actor", student, tensors)
+    optimiser = torch.optim.Adam(student.parameters(), fused=True)
+    restore_adam("adam", optimiser, tensors)
+    run.rewind(meta["curve"], meta["candidates"])
+    run.resumes = [*meta["resumes"], {"step": meta["done"], "kind": "exact"}]
+    return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
 
 
 def _fit(
-    student: QuantActor,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    state: _State,
     data: tuple[torch.Tensor, torch.Tensor],
     config: DistillConfig,
     rng: np.random.Generator,
+    place: tuple[int, int],
 ) -> float:
-    """One round of regression onto the teacher's actions; returns the mean loss."""
+    """One round of regression onto the teacher's actions; returns the mean loss.
+
+    ``place``: this round's number in its stage and the rounds of the stage.
+    """
     inputs, labels = data
-    parameters = list(student.parameters())
+    parameters = list(state.student.parameters())
     total = 0.0
-    for _ in range(config.round_updates):
+    for update in range(config.round_updates):
+        share = (place[0] + update / config.round_updates) / place[1]
+        floor = config.learning_rate / 20
+        rate = floor + (config.learning_rate - floor) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
         index = torch.from_numpy(rng.integers(0, len(inputs), config.batch))
-        mean, _ = actor_forward(student, inputs[index])
+        mean, _ = actor_forward(state.student, inputs[index])
         loss = F.mse_loss(torch.tanh(mean), labels[index])
         gradients = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        optimiser.step()
-        schedule.step()
+        state.optimiser.step()
         total += loss.item()
     return total / config.round_updates
 

@@ -248,17 +248,21 @@ class Run:
         self.warm = not replay.holds(meta["replay_rows"])
         replay.size = 0 if self.warm else int(meta["replay_rows"])
         self.resumes = [*meta["resumes"], {"step": step, "kind": "warm" if self.warm else "exact"}]
-        self.curve = [(int(s), float(r), float(t)) for s, r, t in meta["curve"]]
         self.seconds = float(meta["seconds"])
+        self.rewind(meta["curve"], meta["candidates"])
+        return step
+
+    def rewind(self, curve: list[list[float]], candidates: dict[str, float]) -> None:
+        """Go back to a checkpoint's curve and candidates: what came after it is played again."""
+        self.curve = [(int(step), value, seconds) for step, value, seconds in curve]
         self.candidates = {
-            int(s): float(r)
-            for s, r in meta["candidates"].items()
-            if self.candidate_path(int(s)).exists()
+            int(step): value
+            for step, value in candidates.items()
+            if self.candidate_path(int(step)).exists()
         }
         for path in self.folder.glob("candidate_*.safetensors"):
             if int(path.stem.split("_")[1]) not in self.candidates:
                 path.unlink()
-        return step
 
     def close(self) -> None:
         """Flush logs and release the folder."""

@@ -186,7 +186,7 @@ def _distil(
         run.record(steps, mean)
         return mean
 
-    distill(teacher, env, spec, config.distill, seed=config.seed, evaluate=evaluate)
+    distill(teacher, env, spec, config.distill, run, seed=config.seed, evaluate=evaluate)
 
 
 def _reinforce(

@@ -1,0 +1,168 @@
+"""`qpolicy train` and `qpolicy quantize` from end to end, on short runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from qpolicy_training import distill as distill_module
+from qpolicy_training.distill import plan, stages
+from qpolicy_training.quant_actor import ActorSpec
+from qpolicy_training.state import load_state
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import load_policy
+
+TRAIN = (
+    "train --task hopper --seed 2 --hidden 32 32 --sac.steps 1200 --sac.learning-starts 300 "
+    "--sac.evaluate-every 300 --sac.evaluate-episodes 1 --sac.critic-width 32 --episodes 2"
+).split()
+BITS = "--b-in 6 --b-core 2 --hidden 16 16 --episodes 2".split()
+DISTILL = (
+    "--method distill --distill.rounds 4 --distill.round-steps 300 --distill.round-updates 20 "
+    "--distill.evaluate-episodes 1"
+).split()
+QAT = (
+    "--method qat --sac.steps 1600 --sac.learning-starts 300 --sac.evaluate-every 400 "
+    "--sac.evaluate-episodes 1 --sac.critic-width 32"
+).split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher and a distilled student of it."""
+    folder = tmp_path_factory.mktemp("policies")
+    with pytest.MonkeyPatch.context() as patch:
+        _short(patch, folder)
+        assert main([*TRAIN, "--out", str(folder / "fp32.safetensors")]) == 0
+        command = ["quantize", "--teacher", str(folder / "fp32.safetensors"), *BITS, *DISTILL]
+        assert main([*command, "--out", str(folder / "paper.safetensors")]) == 0
+    return folder
+
+
+def _short(patch: pytest.MonkeyPatch, runs: Path) -> None:
+    patch.setenv("QPOLICY_RUNS", str(runs / "runs"))
+    patch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+
+
+@pytest.fixture
+def quantize(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    _short(monkeypatch, folder)
+
+    def call(*arguments: str) -> tuple[int, dict[str, Any], str]:
+        teacher = str(folder / "fp32.safetensors")
+        status = main(["quantize", "--teacher", teacher, *arguments, "--json"])
+        captured = capsys.readouterr()
+        return status, json.loads(captured.out or "{}"), captured.err
+
+    return call
+
+
+def test_the_teacher_is_an_artifact_without_an_integer_network(folder: Path) -> None:
+    artifact = load_policy(folder / "fp32.safetensors")
+    assert artifact.network is None
+    assert artifact.contract.env_id == "Hopper-v4"
+    assert artifact.provenance["returns"]["fp32"]["episodes"] == 2
+    assert (folder / "fp32.csv").read_text().startswith("step,held_out_return")
+
+
+def test_the_student_has_the_bits_asked_for_and_its_teacher_inside(folder: Path) -> None:
+    teacher = load_policy(folder / "fp32.safetensors")
+    student = load_policy(folder / "paper.safetensors")
+    network = student.network
+    assert network is not None
+    assert (network.input_bits, network.core_bits, network.output_bits) == (6, 2, 8)
+    assert network.hidden == (16, 16)
+    assert student.provenance["teacher_file_hash"] == teacher.file_hash
+    observation = teacher.golden.observations[0]
+    actions = [create_backend("fp32", each).act(observation) for each in (teacher, student)]
+    assert np.array_equal(*actions)
+
+
+def test_export_makes_the_same_function_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again.safetensors"
+    source = str(folder / "paper.qat.safetensors")
+    assert main(["export", source, "--out", str(out)]) == 0
+    again = load_policy(out)
+    assert again.function_hash == load_policy(folder / "paper.safetensors").function_hash
+
+
+def test_a_killed_distillation_resumes_exactly(
+    folder: Path, tmp_path: Path, quantize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        save(*_)
+        raise Killed
+
+    save = distill_module._save
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(distill_module, "_save", killed)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                quantize(*BITS, *DISTILL)
+    status, result, _ = quantize(*BITS, *DISTILL)
+    assert status == 0
+    assert [resume["step"] for resume in result["resumes"]] == [1, 2]
+    resumed, _ = load_state(Path(result["run"]) / "distill.safetensors")
+    unbroken, _ = load_state(next((folder / "runs").glob("hopper-distill-*/distill.safetensors")))
+    assert resumed.keys() == unbroken.keys()
+    for name, value in resumed.items():
+        assert torch.equal(value, unbroken[name]), name
+
+
+def test_ptq_keeps_the_widths_of_the_teacher(quantize) -> None:
+    status, result, _ = quantize("--method", "ptq", "--hidden", "32", "32", "--episodes", "1")
+    assert status == 0
+    network = load_policy(result["policy"]).network
+    assert network is not None
+    assert network.hidden == (32, 32)
+
+
+def test_ptq_at_another_width_is_refused(quantize) -> None:
+    status, _, error = quantize("--method", "ptq", "--hidden", "16", "16")
+    assert status == 2
+    assert "ptq keeps the teacher's widths" in error
+
+
+def test_qat_from_the_first_step(quantize) -> None:
+    status, result, _ = quantize(*BITS, *QAT)
+    assert status == 0
+    assert result["method"] == "qat"
+    assert load_policy(result["policy"]).network is not None
+
+
+def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quantize) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    start = str(folder / "paper.qat.safetensors")
+    status, result, _ = quantize(
+        *BITS, *QAT, "--start", start, "--critic", str(critic), "--policy-starts", "100"
+    )
+    assert status == 0
+    assert load_policy(result["policy"]).network is not None
+
+
+def test_a_critic_without_a_start_is_refused(folder: Path, quantize) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    status, _, error = quantize(*BITS, *QAT, "--critic", str(critic))
+    assert status == 2
+    assert "give --start too" in error
+
+
+@pytest.mark.parametrize(
+    ("b_core", "expected"), [(2, [8, 4, 3, 2]), (3, [8, 4, 3]), (8, [8]), (5, [8, 5])]
+)
+def test_the_core_is_lowered_step_by_step(b_core: int, expected: list[int]) -> None:
+    assert stages(b_core) == expected
+    rounds = plan(ActorSpec(11, 3, (16,), 6, b_core), 24)
+    assert [each.spec.b_core for each in rounds if each.first] == expected
+    assert rounds[-1].spec == ActorSpec(11, 3, (16,), 6, b_core)
+    assert sum(each.final for each in rounds) >= 12

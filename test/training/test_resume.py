@@ -1,0 +1,172 @@
+"""A killed run goes on exactly; a light checkpoint goes on warm; damage is named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qpolicy_training import run as run_module
+from qpolicy_training.run import Run, config_hash, read_curve
+from qpolicy_training.sac import SacConfig
+from qpolicy_training.state import load_state, save_state
+from qpolicy_training.teacher import TeacherConfig, train_teacher
+
+from qpolicy_ros.policy import PolicyError
+
+SHORT = SacConfig(
+    steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
+)
+CONFIG = TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
+
+CHILD = textwrap.dedent(
+    """
+    import sys
+    from qpolicy_training import run, selection
+    from qpolicy_training.sac import SacConfig
+    from qpolicy_training.teacher import TeacherConfig, train_teacher
+
+    run.CHECKPOINT_SECONDS = 0.0
+    selection.FINAL_EPISODES = 1
+    sac = SacConfig(
+        steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
+    )
+    train_teacher(TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=sac))
+    """
+)
+
+
+def _child(runs: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "QPOLICY_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", CHILD], env=environment, stderr=subprocess.DEVNULL
+    )
+
+
+def _folder(runs: Path) -> Path:
+    return runs / f"hopper-fp32-sac-{config_hash(CONFIG)}"
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("unbroken")
+    assert _child(runs).wait(timeout=300) == 0
+    return _folder(runs)
+
+
+def _curve_values(folder: Path) -> list[tuple[int, float]]:
+    return read_curve(folder / "curve.csv")
+
+
+def test_a_killed_run_resumes_exactly(unbroken: Path, tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    child = _child(tmp_path)
+    deadline = time.monotonic() + 120
+    while not (folder / "candidate_000000750.safetensors").exists():
+        assert child.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    stopped_at = load_state(folder / "checkpoint.safetensors")[1]["step"]
+    assert 300 < stopped_at < 1500
+    assert _child(tmp_path).wait(timeout=300) == 0
+
+    assert _curve_values(folder) == _curve_values(unbroken)
+    tensors, meta = load_state(folder / "checkpoint.safetensors")
+    expected, _ = load_state(unbroken / "checkpoint.safetensors")
+    assert meta["resumes"] == [{"step": stopped_at, "kind": "exact"}]
+    assert tensors.keys() == expected.keys()
+    for name, value in tensors.items():
+        assert np.array_equal(value.numpy(), expected[name].numpy()), name
+
+
+def test_a_light_checkpoint_resumes_warm(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light = tmp_path / "light.safetensors"
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    save_state(light, tensors, {**meta, "step": 900})
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    _, run, _ = train_teacher(CONFIG, resume_from=light)
+    run.close()
+    assert run.resumes == [{"step": 900, "kind": "warm"}]
+    final = load_state(run.checkpoint_path)[1]
+    assert final["step"] == 1500
+    assert final["replay_rows"] == 600, "only what was collected after the warm resume"
+    assert final["updates"] > meta["updates"]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    other = TeacherConfig(task="hopper", seed=4, hidden=(32, 32), sac=SHORT)
+    with pytest.raises(PolicyError, match="another configuration"):
+        train_teacher(other, resume_from=unbroken / "checkpoint.safetensors")
+
+
+def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "checkpoint.safetensors"
+    whole = (unbroken / "checkpoint.safetensors").read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PolicyError, match=r"checkpoint\.safetensors.*damaged"):
+        load_state(damaged)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    shutil.copyfile(unbroken / "checkpoint.safetensors", path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PolicyError, match="No space left on device; free space"):
+        save_state(path, {}, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
+
+
+def test_a_full_disk_is_found_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(PolicyError, match=r"cannot reserve .* MiB .*No space left"):
+        train_teacher(CONFIG)
+
+
+def test_two_processes_do_not_share_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    first = Run("hopper", CONFIG)
+    with pytest.raises(PolicyError, match="in use by another process"):
+        Run("hopper", CONFIG)
+    first.close()
+    Run("hopper", CONFIG).close()
+
+
+def test_every_field_of_the_configuration_names_the_run() -> None:
+    assert config_hash(CONFIG) != config_hash(
+        TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SacConfig(steps=1501))
+    )
+    assert run_module.config_hash(CONFIG) == config_hash(
+        TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
+    )
