@@ -27,6 +27,7 @@ from qpolicy_ros.nodes import qos
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
+HANDSHAKE = 999_999  # stamp, s
 PATIENCE = 20.0  # s; a busy machine starts a node in one or two
 
 
@@ -123,15 +124,22 @@ class Watcher:
         while (left := end - time.monotonic()) > 0:
             self.executor.spin_once(timeout_sec=left)
 
-    def wait_for_policy(self) -> None:
-        """Wait until the policy node subscribes and its actions reach us."""
-        self.until(
-            lambda: (
-                self.observations.get_subscription_count()
-                and self.node.count_publishers("action_stamped")
-            )
-        )
-        self.spin(0.3)
+    def wait_for_policy(self, values: Sequence[float] = ()) -> None:
+        """Wait until the policy node is active; with ``values``, until it answers them.
+
+        Best effort loses what is sent before both sides have found each other.
+        """
+        self.until(self.observations.get_subscription_count)
+        if values:
+            end = time.monotonic() + PATIENCE
+            while not self.answers(HANDSHAKE):
+                assert time.monotonic() < end, "the policy node does not answer"
+                self.tell(values, stamp=HANDSHAKE)
+                self.spin(0.1)
+            self.until(lambda: self.messages["action"])
+            self.spin(0.3)
+            for messages in self.messages.values():
+                messages.clear()
 
     def ask(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> JointState:
         """Publish an observation and return the action that carries its stamp."""

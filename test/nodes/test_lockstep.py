@@ -15,13 +15,14 @@ SHIPPED = {
     if (folder / task / "paper.safetensors").is_file()
 }
 EPISODES = 3
+MANY = 20  # in `make test-full`
 
 
 def returns_over_ros(start, watcher, task, policy, backend, seed, steps=0, **parameters):
+    episodes = parameters.setdefault("episodes", EPISODES)
     simulator = start(
         "mujoco_sim_node",
         task=task,
-        episodes=EPISODES,
         seed=seed,
         max_episode_steps=steps,
         **parameters,
@@ -29,8 +30,8 @@ def returns_over_ros(start, watcher, task, policy, backend, seed, steps=0, **par
     # The policy comes last: nothing moves before it, so nothing is missed here.
     watcher.until(lambda: watcher.node.count_publishers("episode"))
     start("policy_node", policy=str(policy), backend=backend, lockstep=True, autostart=True)
-    assert simulator.wait(120) == 0, simulator.output
-    watcher.until(lambda: len(watcher.messages["episode"]) == EPISODES)
+    assert simulator.wait(40 * episodes) == 0, simulator.output
+    watcher.until(lambda: len(watcher.messages["episode"]) == episodes)
     return [dict(zip(m.name, m.position, strict=True)) for m in watcher.messages["episode"]]
 
 
@@ -47,10 +48,11 @@ def test_random_policy(start, watcher, policies, task, backend):
 @pytest.mark.skipif(not SHIPPED, reason="no shipped policies in config/policies")
 @pytest.mark.parametrize("backend", ["integer", "fp32"])
 @pytest.mark.parametrize("task", list(SHIPPED))
-def test_shipped_policy_whole_episodes(start, watcher, task, backend):
+def test_shipped_policy_whole_episodes(start, watcher, task, backend, full):
     act = create_backend(backend, load_policy(SHIPPED[task])).act
-    offline = evaluate(act, task, EPISODES, 1000)
-    episodes = returns_over_ros(start, watcher, task, SHIPPED[task], backend, 1000)
+    count = MANY if full else EPISODES
+    offline = evaluate(act, task, count, 1000)
+    episodes = returns_over_ros(start, watcher, task, SHIPPED[task], backend, 1000, episodes=count)
     assert [episode["return"] for episode in episodes] == offline
 
 

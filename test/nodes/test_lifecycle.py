@@ -1,0 +1,144 @@
+"""Start, stop and failure of the policy node."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from qpolicy_ros.policy import load_policy
+
+SAFE = [0.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def observation(policies):
+    return load_policy(policies["hopper"]).golden.observations[0].tolist()
+
+
+def unsolicited(watcher):
+    """Actions that answer no observation: stamp zero."""
+    return [list(message.position) for message in watcher.answers(0)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"policy": "hoper"}, "policy: 'hoper' is neither a file nor a shipped policy"),
+        ({"policy": "/tmp"}, "/tmp: file: is a folder"),
+        ({"policy": "/nowhere/x.safetensors"}, "/nowhere/x.safetensors"),
+        ({"policy": ""}, "policy: is empty"),
+        ({"backend": "gpu"}, "backend: 'gpu' is unknown; choose one of integer, fp32"),
+        ({"task": "ant"}, "asked for 'ant'"),
+        ({"timeout": -1.0}, "timeout"),
+        ({"timeout": 1}, "timeout"),
+    ],
+)
+def test_a_wrong_start_is_one_line_and_status_2(serve, parameters, text):
+    node = serve(**parameters)
+    assert node.wait() == 2
+    lines = [line for line in node.output.splitlines() if "C kernel" not in line]
+    assert len(lines) == 1, node.output
+    assert text in lines[0]
+
+
+def test_a_wrong_policy_is_in_the_diagnostics(start, watcher):
+    start("policy_node", policy="/tmp")
+    assert not watcher.transition("configure")
+    report = watcher.diagnostics()
+    assert report["state"] == "unconfigured"
+    assert report["level"] == "2"
+    assert report["message"].startswith("/tmp: file: is a folder")
+
+
+def test_transitions_one_by_one(start, watcher, policies, observation):
+    start("policy_node", policy=str(policies["hopper"]), timeout=0.0)
+    assert watcher.state() == "unconfigured"
+    assert watcher.transition("configure")
+    assert watcher.transition("activate")
+    watcher.wait_for_policy(observation)
+    watcher.ask(observation, stamp=1)
+    assert watcher.transition("deactivate")
+    assert watcher.state() == "inactive"
+    assert unsolicited(watcher) == [SAFE]
+    assert watcher.transition("activate")
+    watcher.wait_for_policy(observation)
+    watcher.ask(observation, stamp=2)
+    assert watcher.transition("deactivate")
+    assert watcher.transition("cleanup")
+    assert watcher.transition("configure")
+    assert watcher.state() == "inactive"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sends_the_safe_action_last(serve, watcher, observation, number):
+    node = serve()
+    watcher.wait_for_policy(observation)
+    assert list(watcher.ask(observation).position) != SAFE
+    node.send(number)
+    watcher.until(lambda: unsolicited(watcher) and len(watcher.messages["action"]) == 2)
+    assert list(watcher.messages["action_stamped"][-1].position) == SAFE
+    assert list(watcher.messages["action"][-1].data) == SAFE
+    assert node.wait() == 0
+    assert "Traceback" not in node.output
+
+
+def test_a_stale_observation_brings_the_safe_action(serve, watcher, observation):
+    serve(timeout=0.8)
+    watcher.wait_for_policy(observation)
+    for stamp in range(1, 11):  # for longer than the timeout
+        watcher.ask(observation, stamp=stamp)
+        watcher.spin(0.1)
+    assert not unsolicited(watcher)
+    watcher.until(lambda: unsolicited(watcher), timeout=3.0)
+    assert unsolicited(watcher)[0] == SAFE
+    assert watcher.diagnostics()["last_reason"].startswith("stale: no good observation for 0.8 s")
+
+
+def test_no_timeout_no_safe_action(serve, watcher, observation):
+    serve(timeout=0.0)
+    watcher.wait_for_policy(observation)
+    watcher.ask(observation)
+    watcher.spin(1.5)
+    assert not unsolicited(watcher)
+
+
+def test_a_killed_simulator_brings_the_safe_action(start, serve, watcher):
+    simulator = start("mujoco_sim_node", task="hopper")
+    node = serve(timeout=0.3, lockstep=True)
+    watcher.until(lambda: len(watcher.messages["timing"]) > 100)
+    simulator.send(signal.SIGKILL)
+    simulator.wait()
+    watcher.messages["action_stamped"].clear()
+    watcher.until(lambda: unsolicited(watcher), timeout=3.0)
+    assert unsolicited(watcher)[0] == SAFE
+    assert node.process.poll() is None
+
+
+def test_a_new_simulator_is_served_after_a_killed_one(start, serve, watcher):
+    first = start("mujoco_sim_node", task="hopper")
+    serve(timeout=0.3, lockstep=True)
+    watcher.until(lambda: watcher.messages["timing"])
+    first.send(signal.SIGKILL)
+    first.wait()
+    second = start("mujoco_sim_node", task="hopper", episodes=2)
+    assert second.wait() == 0, second.output
+
+
+def test_an_unknown_parameter_is_reported(serve, watcher):
+    node = serve(bakend="fp32")
+    watcher.wait_for_policy()
+    assert "parameter 'bakend' is unknown and ignored" in node.output
+
+
+def test_a_repeated_observation_gets_the_same_answer_again(serve, watcher, observation):
+    serve(lockstep=True)
+    watcher.wait_for_policy(observation)
+    before = int(watcher.diagnostics()["repeated"])
+    watcher.ask(observation, stamp=7)
+    assert watcher.set_parameter("backend", "fp32").successful
+    watcher.tell(observation, stamp=7)
+    watcher.until(lambda: len(watcher.answers(7)) == 2)
+    first, second = watcher.answers(7)
+    assert first == second
+    assert int(watcher.diagnostics()["repeated"]) == before + 1
