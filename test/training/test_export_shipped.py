@@ -20,7 +20,7 @@ from qpolicy_training.snapped import snap
 
 POLICIES = Path(__file__).parents[2] / "config" / "policies"
 MODULES = sorted(POLICIES.glob(f"*/*{SUFFIX}"))
-OBSERVATIONS = 100_000
+OBSERVATIONS = 100_000  # ten times as many in `make test-full`
 
 
 def name(module: Path) -> str:
@@ -38,13 +38,14 @@ def test_every_integer_policy_has_its_module_beside_it():
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name)
-def test_shipped_policy_equals_its_module_on_observations(module, capsys):
+def test_shipped_policy_equals_its_module_on_observations(module, capsys, full):
     qat, artifact = load_qat(module), load_policy(policy_of(module))
     snapped = snap(qat.actor, qat.mean, qat.std)
-    random = sample_observations(qat.mean, qat.std, OBSERVATIONS, seed=7)
-    observations = np.concatenate([qat.observations, artifact.golden.observations, random])
-    result = compare_with_snapped(artifact.network, snapped, observations)
-    assert result.equal, result.mismatches
+    for seed in range(7, 17 if full else 8):
+        random = sample_observations(qat.mean, qat.std, OBSERVATIONS, seed=seed)
+        observations = np.concatenate([qat.observations, artifact.golden.observations, random])
+        result = compare_with_snapped(artifact.network, snapped, observations)
+        assert result.equal, result.mismatches
     ppm = brevitas_disagreement_ppm(qat.actor, snapped, observations[:20_000], qat.std)
     with capsys.disabled():
         print(f"\n{name(module)}: plain Brevitas graph, ppm: {ppm}")  # noqa: T201 the report
