@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
 
 # Which extra of this package brings a module that a subcommand may find missing.
 EXTRAS: dict[str, str] = {
+    "PIL": "demo",
     "brevitas": "train",
     "gymnasium": "sim",
     "imageio": "demo",

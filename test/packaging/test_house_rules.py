@@ -59,6 +59,12 @@ ROOMS = [
         {POLICY, BACKENDS, SIM},
     ),
     room(
+        "qpolicy_ros/demo",
+        {"numpy", "rclpy", "mujoco"} | MESSAGES,
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes"},
+        late="matplotlib imageio PIL",
+    ),
+    room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli", "qpolicy_ros.__version__"},
