@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import gymnasium
 
 from qpolicy_ros.policy import PolicyError
@@ -24,8 +26,11 @@ def resolve_env_id(task: str) -> str:
     """
     if task in TASKS:
         return TASKS[task]
+    module, _, name = task.rpartition(":")
     try:
-        gymnasium.spec(task)
+        if module:  # "module:Id": importing the module registers its tasks
+            importlib.import_module(module)
+        gymnasium.spec(name)
     except (gymnasium.error.Error, ImportError) as error:
         reason = f" ({error})" if isinstance(error, ImportError) else ""
         raise PolicyError(

@@ -1,0 +1,84 @@
+"""The command `qpolicy evaluate`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from policy_builders import make_contract, random_artifact
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.cli import UsageError, evaluate
+from qpolicy_ros.cli.evaluate import Args
+from qpolicy_ros.policy import PolicyError, save_policy
+from qpolicy_ros.sim import Simulation
+from qpolicy_ros.sim import evaluate as play
+
+KEYS = [
+    "task",
+    "backend",
+    "episodes",
+    "seed",
+    "returns",
+    "mean_return",
+    "std_return",
+    "mujoco_version",
+    "function_hash",
+]
+
+
+@pytest.fixture(scope="module")
+def artifact():
+    return random_artifact(2, hidden=(8,), contract=Simulation("hopper").contract)
+
+
+@pytest.fixture
+def file(tmp_path, artifact):
+    save_policy(artifact, tmp_path / "hopper.safetensors")
+    return str(tmp_path / "hopper.safetensors")
+
+
+@pytest.mark.parametrize("backend", ["integer", "fp32"])
+def test_json(file, artifact, capsys, backend):
+    assert evaluate.main(Args(file, backend, episodes=2, seed=4, json=True)) == 0
+    output = capsys.readouterr().out
+    report = json.loads(output)
+    assert list(report) == KEYS
+    assert report["returns"] == play(create_backend(backend, artifact).act, "hopper", 2, 4)
+    assert report["function_hash"] == artifact.function_hash
+    assert report["mean_return"] == pytest.approx(sum(report["returns"]) / 2)
+
+
+def test_the_table_has_mean_and_spread(file, capsys):
+    evaluate.main(Args(file, episodes=2, seed=4, json=True))
+    report = json.loads(capsys.readouterr().out)
+    evaluate.main(Args(file, episodes=2, seed=4))
+    assert f"{report['mean_return']:.1f} ± {report['std_return']:.1f}" in capsys.readouterr().out
+
+
+def test_progress_goes_to_standard_error(file, capsys):
+    evaluate.main(Args(file, episodes=2, json=True))
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert "episode" in captured.err
+
+
+def test_the_task_must_be_the_policys(file):
+    with pytest.raises(PolicyError, match="hopper"):
+        evaluate.main(Args(file, task="ant"))
+
+
+def test_the_gymnasium_id_is_as_good_as_the_task(file):
+    assert evaluate.main(Args(file, task="Hopper-v4", episodes=1)) == 0
+
+
+def test_a_robots_policy_has_no_task_to_play(tmp_path):
+    save_policy(random_artifact(contract=make_contract()), tmp_path / "robot.safetensors")
+    with pytest.raises(PolicyError, match="'toy' is not known"):
+        evaluate.main(Args(str(tmp_path / "robot.safetensors")))
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"seed": -1}, {"max_episode_steps": -1}])
+def test_counts_are_checked(file, wrong):
+    with pytest.raises(UsageError, match="too small"):
+        evaluate.main(Args(file, **wrong))
