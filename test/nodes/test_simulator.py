@@ -1,0 +1,179 @@
+"""The simulator node: real time, services, giving up, bad input."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+
+from qpolicy_ros.nodes import qos
+
+
+@pytest.fixture
+def observations(watcher):
+    """Everything that is published on `observation`."""
+    received = []
+    watcher.node.create_subscription(
+        JointState, "observation", received.append, qos.profile(depth=100)
+    )
+    return received
+
+
+@pytest.fixture
+def act(watcher):
+    """Publish an action for hopper."""
+    publisher = watcher.node.create_publisher(JointState, "action_stamped", qos.COMMAND)
+
+    def publish(stamp, values=(0.0, 0.0, 0.0), names=()):
+        message = JointState(name=list(names), position=array("d", values))
+        message.header.stamp = stamp
+        publisher.publish(message)
+
+    return publish
+
+
+def stamp_ns(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def trigger(watcher, name):
+    return watcher.call(Trigger, f"mujoco_sim_node/{name}", Trigger.Request())
+
+
+def pause(watcher, on):
+    return watcher.call(SetBool, "mujoco_sim_node/pause", SetBool.Request(data=on))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"task": "hoper"}, "task: 'hoper' is not known"),
+        ({"task": "CartPole-v1"}, "action space Discrete is not supported"),
+        ({"names": "some"}, "names: 'some' is unknown"),
+        ({"episodes": -1}, "episodes"),
+        ({"video": "/nowhere/film.mp4"}, "/nowhere/film.mp4: video: its folder does not exist"),
+        ({"video": "film.mp4", "headless": False}, "video: 'film.mp4' is rendered offscreen"),
+    ],
+)
+def test_a_wrong_start_is_one_line_and_status_2(start, parameters, text):
+    node = start("mujoco_sim_node", **parameters)
+    assert node.wait() == 2
+    assert len(node.output.splitlines()) == 1, node.output
+    assert text in node.output
+
+
+def test_without_a_policy_it_gives_up(start):
+    node = start("mujoco_sim_node", policy_timeout=0.5)
+    assert node.wait() == 1
+    assert "no action on `action_stamped` for 0.5 s" in node.output
+
+
+def test_a_policy_of_another_task_is_named(start, policies):
+    simulator = start("mujoco_sim_node", task="walker2d", policy_timeout=4.0)
+    start("policy_node", policy=str(policies["hopper"]), autostart=True, lockstep=True)
+    assert simulator.wait() == 1
+    assert "where walker2d has" in simulator.output
+
+
+def test_a_lockstep_observation_is_sent_again_until_it_is_answered(start, watcher, observations):
+    start("mujoco_sim_node", resend_timeout=0.1)
+    watcher.until(lambda: len(observations) >= 3)
+    assert len(_stamps(observations)) == 1
+
+
+def test_only_the_action_with_the_right_stamp_counts(start, watcher, observations, act):
+    start("mujoco_sim_node", resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    first = observations[-1]
+    wrong = JointState().header.stamp
+    act(wrong)
+    watcher.spin(0.4)
+    assert stamp_ns(observations[-1]) == stamp_ns(first)
+    watcher.until(lambda: act(first.header.stamp) or len(_stamps(observations)) == 2)
+    assert _stamps(observations)[1] - _stamps(observations)[0] == 8_000_000
+
+
+def test_one_step_at_a_time_while_paused(start, watcher, observations, act):
+    start("mujoco_sim_node", resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    assert not trigger(watcher, "step").success  # not paused
+    assert pause(watcher, on=True).success
+    assert not trigger(watcher, "step").success  # not answered
+    act(observations[-1].header.stamp)
+    watcher.spin(0.5)
+    assert len(_stamps(observations)) == 1
+    assert trigger(watcher, "step").success
+    watcher.until(lambda: len(_stamps(observations)) == 2)
+    assert not trigger(watcher, "step").success  # the next one needs its own answer
+
+
+def test_going_on_after_a_pause_uses_the_answer_that_came(start, watcher, observations, act):
+    start("mujoco_sim_node", resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    pause(watcher, on=True)
+    act(observations[-1].header.stamp)
+    watcher.spin(0.3)
+    pause(watcher, on=False)
+    watcher.until(lambda: len(_stamps(observations)) == 2)
+
+
+def test_reset_takes_the_next_seed(start, watcher, observations):
+    start("mujoco_sim_node", seed=5, resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    before = list(observations[-1].position)
+    assert trigger(watcher, "reset").message == "seed 6"
+    watcher.until(lambda: len(_stamps(observations)) == 2)
+    assert list(observations[-1].position) != before
+
+
+def test_real_time_keeps_the_control_rate(start, watcher, observations, policies):
+    start("mujoco_sim_node", task="halfcheetah", realtime=True)
+    start("policy_node", policy=str(policies["halfcheetah"]), autostart=True, timeout=0.0)
+    watcher.until(lambda: watcher.messages["timing"])
+    clocks = []
+    watcher.node.create_subscription(Clock, "/clock", clocks.append, qos.profile(depth=100))
+    watcher.spin(0.5)
+    first, begin = len(observations), _seconds(watcher)
+    watcher.spin(2.0)
+    rate = (len(observations) - first) / (_seconds(watcher) - begin)
+    assert rate == pytest.approx(20.0, rel=0.1)  # 50 ms
+    assert len(clocks) > 30
+
+
+def test_real_time_waits_for_its_policy_then_counts_late_actions(start, watcher, policies):
+    node = start(
+        "mujoco_sim_node", task="halfcheetah", realtime=True, max_episode_steps=20, episodes=1
+    )
+    watcher.until(lambda: watcher.node.count_publishers("episode"))
+    watcher.spin(0.5)
+    start("policy_node", policy=str(policies["halfcheetah"]), autostart=True, timeout=0.0)
+    assert node.wait() == 0
+    watcher.until(lambda: watcher.messages["episode"])
+    message = watcher.messages["episode"][0]
+    episode = dict(zip(message.name, message.position, strict=True))
+    assert (episode["length"], episode["terminated"]) == (20, 0)
+    assert 0 <= episode["missed"] < 20
+
+
+def test_long_observations_go_without_names(start, watcher, observations):
+    start("mujoco_sim_node", task="humanoid", resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    assert (len(observations[0].name), len(observations[0].position)) == (0, 376)
+
+
+@pytest.mark.parametrize(("names", "count"), [("never", 0), ("always", 11)])
+def test_names_on_demand(start, watcher, observations, names, count):
+    start("mujoco_sim_node", names=names, resend_timeout=0.1)
+    watcher.until(lambda: observations)
+    assert len(observations[0].name) == count
+
+
+def _stamps(messages):
+    return sorted({stamp_ns(message) for message in messages})
+
+
+def _seconds(watcher):
+    return watcher.node.get_clock().now().nanoseconds / 1e9
