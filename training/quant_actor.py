@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import brevitas.config
 import brevitas.nn as qnn
 import torch
 from brevitas.core.scaling import ParameterFromRuntimeStatsScaling
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MIN_BITS, MAX_BITS = 2, 8
+
+# By default Brevitas builds new quantisers when a state dict is loaded; an optimiser would go on
+# with the old range parameters, and ranges would silently stop learning after a resume.
+brevitas.config.REINIT_ON_STATE_DICT_LOAD = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,17 @@ class QuantActor(nn.Module):
         for layer, activation in zip(self.layers[:-1], self.activations, strict=True):
             x = activation(layer(x))
         return self.output(self.layers[-1](x)).value, x.value
+
+    def train(self, mode: bool = True) -> QuantActor:
+        """Set training mode.
+
+        A calibrated actor computes the same in both modes, so its 290 Brevitas modules are left
+        alone: walking them twice an update costs more than a fast forward and backward pass.
+        """
+        if self.calibrated:
+            self.training = mode
+            return self
+        return super().train(mode)
 
     def quantisers(self) -> list[Any]:
         """Activation quantisers in order: input, hidden layers, output."""

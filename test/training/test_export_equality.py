@@ -172,7 +172,6 @@ def test_export_does_not_disturb_training():
     before = actor.get_extra_state()
     exported(actor, *random_statistics(5))
     assert actor.training
-    assert all(module.training for module in actor.modules())
     assert torch.equal(actor.get_extra_state(), before)
 
 

@@ -74,6 +74,32 @@ def test_resume_from_state_dict_continues_the_statistics_exactly(batches):
     assert torch.equal(resumed.get_extra_state(), actor.get_extra_state())
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_loading_keeps_the_parameters_that_an_optimiser_holds(calibrated):
+    actor = QuantActor(SPEC).train()
+    assert not actor.calibrated
+    parameters = list(actor.parameters())
+    actor.load_state_dict((random_actor(SPEC) if calibrated else QuantActor(SPEC)).state_dict())
+    assert actor.calibrated == calibrated
+    for found in (list(actor.parameters()), actor.flat_parameters()):
+        assert {id(p) for p in found} == {id(p) for p in parameters}
+
+
+def test_a_calibrated_actor_computes_the_same_in_both_modes():
+    actor = QuantActor(SPEC).train()
+    actor(normalised())
+    actor.finish_statistics()
+    state = actor.get_extra_state()
+    trained, _ = actor.train()(normalised())
+    evaluated, _ = actor.eval()(normalised())
+    assert not actor.training
+    assert torch.equal(trained, evaluated)
+    reloaded = QuantActor(SPEC).eval()
+    reloaded.load_state_dict(actor.state_dict())
+    assert torch.equal(reloaded(normalised())[0], evaluated)
+    assert torch.equal(actor.get_extra_state(), state)
+
+
 def test_finish_statistics_needs_a_batch():
     with pytest.raises(RuntimeError, match="no batch"):
         QuantActor(SPEC).finish_statistics()
