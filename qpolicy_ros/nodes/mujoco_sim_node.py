@@ -265,7 +265,12 @@ class MujocoSimNode(Node):
             wrong = f"{video!r} is rendered offscreen, headless is false"
             raise PolicyError.at("", "video", wrong, "set headless to true or leave video out")
         mode = "rgb_array" if video else None if headless else "human"
-        return open_simulation(self._value("task"), mode, self._value("max_episode_steps") or None)
+        return open_simulation(
+            self._value("task"),
+            mode,
+            self._value("max_episode_steps") or None,
+            self._value("period") or None,
+        )
 
     def _open_film(self) -> Film | None:
         path = self._value("video")

@@ -17,6 +17,8 @@ SPECS = (
          read_only=True),
     Spec("max_episode_steps", 0, "control steps until an episode is cut; 0 = the task's own limit",
          (0, 2**31 - 1), read_only=True),
+    Spec("period", 0.0, "control period of an MJCF file, s; 0 = its time step", (0.0, 10.0),
+         read_only=True),
     Spec("realtime", False, "true: one control step per control period of wall time, with the "
          "last action; false: lock-step, each step waits for its action", read_only=True),
     Spec("resend_timeout", 0.2, "s of wall time until an unanswered observation is sent again "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
@@ -129,17 +128,24 @@ class Simulation:
 
 
 def open_simulation(
-    task: str, render_mode: str | None = None, max_episode_steps: int | None = None
+    task: str,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    period: float | None = None,
 ) -> Simulated:
     """Open a task by name or Gymnasium id, or an MJCF file by its path (``*.xml``).
 
     Raises:
-        PolicyError: as :class:`Simulation` and :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`.
+        PolicyError: as :class:`Simulation` and :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or
+            ``period`` (s) given for a task, which has its own.
     """
-    if task.endswith((".xml", ".mjcf")) or Path(task).is_file():
-        from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 (only for MJCF files)
+    if task.endswith((".xml", ".mjcf")):
+        from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 only for MJCF files
 
-        return MjcfSimulation(task, render_mode, max_episode_steps)
+        return MjcfSimulation(task, render_mode, max_episode_steps, period)
+    if period is not None:
+        wrong = f"{period:g} s is given, but {task!r} has a control period of its own"
+        raise PolicyError.at("", "period", wrong, "give it for an MJCF file only")
     return Simulation(task, render_mode, max_episode_steps)
 
 
