@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -63,13 +62,11 @@ class FilmJob:
     film: str
     still: str
 
-    def start(self, path: Path) -> Child:
-        """Write the job to ``path`` and start the process that renders it."""
+    def start(self, path: Path, gl: str) -> Child:
+        """Write the job to ``path`` and start the process that renders it, with library ``gl``."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
         # MuJoCo chooses its OpenGL library when it is imported.
-        screen = os.environ.get("DISPLAY") or os.environ.get("MUJOCO_GL")
-        environment = {} if screen else {"MUJOCO_GL": "egl"}
-        return Child(__name__, [str(path)], path.with_suffix(".log"), environment)
+        return Child(__name__, [str(path)], path.with_suffix(".log"), {"MUJOCO_GL": gl})
 
 
 def film(job: FilmJob) -> None:
@@ -99,8 +96,7 @@ def film(job: FilmJob) -> None:
         imageio.imwrite(job.still, np.concatenate(stills, axis=1))
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        remedy = "check that EGL works (Debian: libegl1 libgl1-mesa-dri)"
-        raise PolicyError.at("", "film", reason, remedy) from error
+        raise PolicyError(f"film: {reason}") from error
     finally:
         simulation.close()
 

@@ -51,8 +51,8 @@ def _is_free(domain: int) -> bool:
 
 
 @contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that ``finally`` blocks end the children then too."""
+def children_end_with_us() -> Iterator[None]:
+    """End every child when the context is left, on SIGTERM and Ctrl-C too."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -61,7 +61,30 @@ def sigterm_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
+        with _deferred_signals():
+            while _running:
+                _running[-1].close()
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the context is left.
+
+    By handlers, not by a mask: children would inherit that.
+    """
+    caught: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 class Child:
@@ -83,7 +106,7 @@ class Child:
     ) -> None:
         self.name = module.rpartition(".")[2]
         self.log = log
-        with log.open("w", encoding="utf-8") as stream:
+        with log.open("w", encoding="utf-8") as stream, _deferred_signals():
             # A session of its own: Ctrl-C reaches this process alone, which then ends the children
             # in order.
             self._process = subprocess.Popen(
@@ -94,6 +117,7 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, **(environment or {})},
             )
+            _running.append(self)
 
     @classmethod
     def node(
@@ -162,6 +186,11 @@ class Child:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
+        if self in _running:
+            _running.remove(self)
+
+
+_running: list[Child] = []
 
 
 def last_error(log: Path) -> str:
