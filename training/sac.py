@@ -24,6 +24,7 @@ from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.torch_setup import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,7 +204,7 @@ def train(  # noqa: PLR0913 - the loop's parts, each named
     its own policy instead).
     Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
     """
-    torch.manual_seed(seed)
+    prepare(seed)
     rng = np.random.default_rng(seed)
     replay = ReplayBuffer(
         run.folder / "replay.f32", config.steps, env.observations, env.actions

@@ -31,6 +31,7 @@ from qpolicy_training.selection import (
 )
 from qpolicy_training.state import load_state, module_state, restore_module
 from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.torch_setup import prepare
 from qpolicy_training.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ def train_student(
     ``start``: for QAT that goes on from a student, else None. Raises ``PolicyError`` as
     ``train_teacher`` does.
     """
-    torch.set_num_threads(1)
-    torch.manual_seed(config.seed)
+    prepare(config.seed)
     env = TrainingEnv(config.task)
     if (baseline.mean.size, baseline.scale.size) != (env.observations, env.actions):
         message = (

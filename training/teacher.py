@@ -21,6 +21,7 @@ from qpolicy_training.selection import (
 )
 from qpolicy_training.state import load_state, module_state, restore_module
 from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.torch_setup import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +98,7 @@ def train_teacher(
     ``resume_from``: a checkpoint to start a new run folder with. The caller closes the run. Raises ``PolicyError`` for an unusable task, a folder in use, a
     full disk or a diverging run.
     """
-    torch.set_num_threads(1)
-    torch.manual_seed(config.seed)
+    prepare(config.seed)
     env = TrainingEnv(config.task)
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
     learner = Learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
