@@ -7,7 +7,7 @@ so the returns equal those of an offline rollout.
 
 from __future__ import annotations
 
-import statistics
+import os
 import sys
 import time
 from array import array
@@ -166,8 +166,7 @@ class MujocoSimNode(Node):
             self._paused = True
             returns = [each.return_ for each in self._session.results]
             self.get_logger().info(
-                f"{count} episodes: return {statistics.fmean(returns):.3f} "
-                f"± {statistics.pstdev(returns):.3f}"
+                f"{count} episodes: return {np.mean(returns):.3f} ± {np.std(returns):.3f}"
             )
             self._stop()
 
@@ -264,6 +263,9 @@ class MujocoSimNode(Node):
         if video and not headless:
             wrong = f"{video!r} is rendered offscreen, headless is false"
             raise PolicyError.at("", "video", wrong, "set headless to true or leave video out")
+        if not headless and sys.platform == "linux" and not os.environ.get("DISPLAY"):
+            remedy = "set headless to true, or DISPLAY to a display"
+            raise PolicyError.at("", "headless", "false, but there is no display", remedy)
         mode = "rgb_array" if video else None if headless else "human"
         return open_simulation(
             self._value("task"),

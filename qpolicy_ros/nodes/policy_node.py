@@ -53,7 +53,7 @@ class PolicyNode(LifecycleNode):
         self._lockstep: bool = self._value("lockstep")
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._answered = self._repeated = self._stale = self._late = self._missed = 0
-        self._swaps = self._troubles_reported = 0
+        self._swaps = self._held_reported = self._slow_reported = 0
         self._is_stale = False
         self._period_ns = 0
         self._stamped, self._action, self._timing = JointState(), Float64MultiArray(), JointState()
@@ -244,16 +244,18 @@ class PolicyNode(LifecycleNode):
             "deadline_missed": self._missed,
             "swaps": self._swaps,
         }
-        troubles = refused + self._stale + self._late + self._missed
+        held = refused + self._stale
         level, text = diagnostics.OK, self._state
         if self._failure:
             level, text = diagnostics.ERROR, self._failure
         elif server is not None and self._is_stale:
             level, text = diagnostics.ERROR, server.last_reason
-        elif troubles > self._troubles_reported:
+        elif server is not None and held > self._held_reported:
+            level, text = diagnostics.WARN, server.last_reason
+        elif self._late + self._missed > self._slow_reported:
             level = diagnostics.WARN
-            text = server.last_reason if server and server.last_reason else "late"
-        self._troubles_reported = troubles
+            text = f"{self._late} late answers, {self._missed} missed deadlines"
+        self._held_reported, self._slow_reported = held, self._late + self._missed
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(
             diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)

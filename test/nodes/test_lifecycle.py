@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+from sensor_msgs.msg import JointState
 
+from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import load_policy
 
 SAFE = [0.0, 0.0, 0.0]
@@ -76,9 +78,9 @@ def test_a_signal_sends_the_safe_action_last(serve, watcher, observation, number
     watcher.wait_for_policy(observation)
     assert list(watcher.ask(observation).position) != SAFE
     node.send(number)
-    watcher.until(lambda: unsolicited(watcher) and len(watcher.messages["action"]) == 2)
-    assert list(watcher.messages["action_stamped"][-1].position) == SAFE
-    assert list(watcher.messages["action"][-1].data) == SAFE
+    watcher.until(lambda: unsolicited(watcher) == [SAFE])
+    watcher.until(lambda: list(watcher.messages["action"][-1].data) == SAFE)
+    assert watcher.messages["action_stamped"][-1] == watcher.answers(0)[0]
     assert node.wait() == 0
     assert "Traceback" not in node.output
 
@@ -123,6 +125,28 @@ def test_a_new_simulator_is_served_after_a_killed_one(start, serve, watcher):
     first.wait()
     second = start("mujoco_sim_node", task="hopper", episodes=2)
     assert second.wait() == 0, second.output
+
+
+def test_a_signal_ends_a_node_that_was_never_configured(start, watcher):
+    node = start("policy_node")
+    assert watcher.state() == "unconfigured"
+    node.send(signal.SIGTERM)
+    assert node.wait() == 0
+    assert "Traceback" not in node.output
+
+
+def test_dds_counts_missed_deadlines(serve, watcher, observation):
+    serve(deadline=0.2)
+    robot = watcher.observations
+    watcher.observations = watcher.node.create_publisher(
+        JointState, "observation", qos.profile(deadline=0.2)
+    )
+    watcher.node.destroy_publisher(robot)
+    watcher.wait_for_policy(observation)
+    watcher.spin(1.0)
+    report = watcher.diagnostics()
+    assert int(report["deadline_missed"]) >= 2
+    assert "missed deadlines" in report["message"]
 
 
 def test_an_unknown_parameter_is_reported(serve, watcher):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import load_policy, policy_folders
-from qpolicy_ros.sim import TASKS, evaluate
+from qpolicy_ros.policy import find_policy, load_policy, policy_folders
+from qpolicy_ros.sim import evaluate
 
-SHIPPED = {
-    task: folder / task / "paper.safetensors"
-    for folder in reversed(policy_folders())
-    for task in TASKS
-    if (folder / task / "paper.safetensors").is_file()
-}
+# Task, variant and backend of every shipped policy.
+SHIPPED = [
+    (file.parent.name, file.stem, backend)
+    for folder in policy_folders()[:1]
+    for file in sorted(folder.glob("*/*.safetensors"))
+    for backend in (["fp32"] if file.stem == "fp32" else ["integer", "fp32"])
+]
 EPISODES = 3
 MANY = 20  # in `make test-full`
 
@@ -46,13 +49,12 @@ def test_random_policy(start, watcher, policies, task, backend):
 
 
 @pytest.mark.skipif(not SHIPPED, reason="no shipped policies in config/policies")
-@pytest.mark.parametrize("backend", ["integer", "fp32"])
-@pytest.mark.parametrize("task", list(SHIPPED))
-def test_shipped_policy_whole_episodes(start, watcher, task, backend, full):
-    act = create_backend(backend, load_policy(SHIPPED[task])).act
-    count = MANY if full else EPISODES
-    offline = evaluate(act, task, count, 1000)
-    episodes = returns_over_ros(start, watcher, task, SHIPPED[task], backend, 1000, episodes=count)
+@pytest.mark.parametrize(("task", "variant", "backend"), SHIPPED)
+def test_shipped_policy_whole_episodes(start, watcher, task, variant, backend):
+    name = f"{task}/{variant}"
+    act = create_backend(backend, load_policy(find_policy(name))).act
+    offline = evaluate(act, task, EPISODES, 1000)
+    episodes = returns_over_ros(start, watcher, task, name, backend, 1000)
     assert [episode["return"] for episode in episodes] == offline
 
 
@@ -64,6 +66,25 @@ def test_observations_sent_again_change_nothing(start, watcher, policies):
         start, watcher, "halfcheetah", policy, "integer", 3, 100, resend_timeout=0.001
     )
     assert [episode["return"] for episode in episodes] == offline
+
+
+def test_a_policy_that_dies_and_another_in_its_place_change_nothing(start, watcher, policies):
+    policy = str(policies["halfcheetah"])
+    act = create_backend("integer", load_policy(policy)).act
+    offline = evaluate(act, "halfcheetah", 1, 9, max_episode_steps=800)
+    simulator = start(
+        "mujoco_sim_node", task="halfcheetah", episodes=1, seed=9, max_episode_steps=800
+    )
+    watcher.until(lambda: watcher.node.count_publishers("episode"))
+    first = start("policy_node", policy=policy, lockstep=True, autostart=True)
+    watcher.until(lambda: len(watcher.messages["timing"]) > 100)
+    first.send(signal.SIGKILL)
+    first.wait()
+    assert not watcher.messages["episode"]
+    start("policy_node", policy=policy, lockstep=True, autostart=True)
+    assert simulator.wait(60) == 0, simulator.output
+    watcher.until(lambda: watcher.messages["episode"])
+    assert [message.position[0] for message in watcher.messages["episode"]] == offline
 
 
 def test_joint_states_are_the_robots_joints(start, watcher, policies):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 
 import pytest
@@ -55,10 +56,13 @@ def pause(watcher, on):
         ({"names": "some"}, "names: 'some' is unknown"),
         ({"episodes": -1}, "episodes"),
         ({"video": "/nowhere/film.mp4"}, "/nowhere/film.mp4: video: its folder does not exist"),
+        ({"headless": False}, "headless: false, but there is no display"),
+        ({"task": "/nowhere/arm.xml"}, "there is no such MJCF file"),
         ({"video": "film.mp4", "headless": False}, "video: 'film.mp4' is rendered offscreen"),
     ],
 )
-def test_a_wrong_start_is_one_line_and_status_2(start, parameters, text):
+def test_a_wrong_start_is_one_line_and_status_2(start, monkeypatch, parameters, text):
+    monkeypatch.delenv("DISPLAY", raising=False)
     node = start("mujoco_sim_node", **parameters)
     assert node.wait() == 2
     assert len(node.output.splitlines()) == 1, node.output
@@ -169,6 +173,20 @@ def test_names_on_demand(start, watcher, observations, names, count):
     start("mujoco_sim_node", names=names, resend_timeout=0.1)
     watcher.until(lambda: observations)
     assert len(observations[0].name) == count
+
+
+def test_an_mjcf_file_gives_no_reward(start, watcher, observations, act, tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(
+        """<mujoco><worldbody><body><joint name="elbow"/><geom size="0.1"/></body></worldbody>
+        <actuator><motor joint="elbow" ctrlrange="-1 1"/></actuator></mujoco>"""
+    )
+    node = start("mujoco_sim_node", task=str(path), max_episode_steps=1, episodes=1, period=0.004)
+    watcher.until(lambda: observations and watcher.node.count_publishers("episode"))
+    assert list(observations[0].name) == ["position:elbow", "velocity:elbow"]
+    watcher.until(lambda: act(observations[-1].header.stamp, [0.5]) or watcher.messages["episode"])
+    assert node.wait() == 0
+    assert math.isnan(watcher.messages["episode"][0].position[0])
 
 
 def _stamps(messages):
