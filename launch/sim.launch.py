@@ -34,8 +34,7 @@ ARGUMENTS = (
     ("video", "", "file (.mp4) for a film of the robot; empty = none"),
 )
 
-TOPICS = ("/observation", "/action_stamped", "/action", "/timing", "/joint_states", "/episode",
-          "/diagnostics", "/clock")  # fmt: skip
+TOPICS = "^/(observation|action_stamped|action|timing|joint_states|episode|diagnostics|clock)$"
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -83,6 +82,6 @@ def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
 def _recorder(_: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return rosbag2's recorder where it is installed, else this package's own."""
     if importlib.util.find_spec("ros2bag") is not None:
-        command = ["ros2", "bag", "record", "--storage", "mcap", *TOPICS]
+        command = ["ros2", "bag", "record", "--regex", TOPICS]
         return [ExecuteProcess(cmd=command, output="screen")]
     return [Node(package="qpolicy_ros", executable="bag_recorder", output="screen")]

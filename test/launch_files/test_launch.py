@@ -91,15 +91,21 @@ def launch(share, tmp_path):
         "OMP_NUM_THREADS": "1",
     }
 
-    def run(file, *arguments, interrupt_after=None):
+    def run(file, *arguments, interrupt_after=None, extra=None):
         command = [sys.executable, "-c", RUN, str(share / "launch" / file), *arguments]
         if interrupt_after:
             command = ["timeout", "--signal=INT", str(interrupt_after), *command]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90,
+            command,
+            cwd=tmp_path,
+            env={**environment, **(extra or {})},
+            capture_output=True,
+            text=True,
+            timeout=90,
             check=False,
-        )  # fmt: skip
+        )
 
+    run.environment = environment
     return run
 
 
@@ -121,6 +127,25 @@ def test_sim_records_a_bag(launch, policy, tmp_path):
     done = launch("sim.launch.py", "task:=halfcheetah", policy, "episodes:=1", "record:=true")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("rosbag2_*/metadata.yaml"))
+
+
+def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path):
+    """A stand-in for `ros2 bag` notes how it was called."""
+    (tmp_path / "ros2bag.py").touch()
+    command = tmp_path / "ros2"
+    command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "called"}\n')
+    command.chmod(0o755)
+    extra = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{launch.environment['PYTHONPATH']}",
+    }
+    arguments = ["task:=halfcheetah", policy, "episodes:=1", "record:=true"]
+    assert launch("sim.launch.py", *arguments, extra=extra).returncode == 0
+    called = (tmp_path / "called").read_text().split()
+    assert called[:3] == ["bag", "record", "--regex"]
+    topics = ["/observation", "/action_stamped", "/timing", "/episode", "/diagnostics", "/clock"]
+    assert all(re.search(called[3], topic) for topic in topics)
+    assert not re.search(called[3], "/rosout")
 
 
 def test_sim_in_real_time_until_interrupted(launch, policy):
