@@ -96,7 +96,7 @@ def random_case(name: str) -> Case:
         period=0.01,
     )
     observations = _around(baseline)
-    network = _random_network(rng, shape, baseline)
+    network = _random_network(rng, shape, baseline, observations)
     artifact = make_artifact(contract, baseline, network, {"seed": 0}, observations[:8])
     return Case(name, artifact, observations)
 
@@ -131,30 +131,37 @@ def _random_baseline(rng: np.random.Generator, shape: Shape) -> Baseline:
     )
 
 
-def _random_network(rng: np.random.Generator, shape: Shape, baseline: Baseline) -> IntegerNetwork:
-    """Return a network whose thresholds lie where its accumulators do, as after training."""
+def _random_network(
+    rng: np.random.Generator, shape: Shape, baseline: Baseline, observations: np.ndarray
+) -> IntegerNetwork:
+    """Return a network whose thresholds spread its codes over all levels.
+
+    Thresholds out of reach would make an engine's work easier than a trained policy does.
+    """
     limit = (1 << (shape.core_bits - 1)) - 1  # narrow range: as Brevitas trains them
     highest_input = (1 << (shape.input_bits - 1)) - 1
+    gain = (highest_input / 3 / baseline.std).astype(np.float32)
+    codes = np.clip(
+        np.rint((observations - baseline.mean) * gain), -highest_input - 1, highest_input
+    ).astype(np.int64)
+    reach = (-highest_input - 1, highest_input)
     weights, thresholds = [], []
     layers = len(shape.widths) - 1
     for layer, (inputs, outputs) in enumerate(pairwise(shape.widths)):
         weight = rng.integers(-limit, limit + 1, (outputs, inputs))
-        codes = (
-            (-highest_input - 1, highest_input) if layer == 0 else (0, (1 << shape.core_bits) - 1)
-        )
-        low, high = accumulator_bounds(weight, *codes)
-        middle = weight.sum(axis=1) * sum(codes) / 2
-        spread = np.sqrt((weight**2).sum(axis=1)) * (codes[1] - codes[0]) / 4 + 1
-        levels = (1 << (_OUTPUT_BITS if layer == layers - 1 else shape.core_bits)) - 1
-        steps = np.linspace(-1.5, 1.5, levels)
-        rows = np.rint(middle[:, None] + spread[:, None] * steps)
-        rows = np.clip(rows, low[:, None], high[:, None] + 1)
+        low, high = accumulator_bounds(weight, *reach)
+        sums = codes @ weight.T
+        bits = _OUTPUT_BITS if layer == layers - 1 else shape.core_bits
+        shares = np.arange(1, 1 << bits) / (1 << bits)
+        rows = np.clip(np.rint(np.quantile(sums, shares, axis=0).T), low[:, None], high[:, None])
         weights.append(weight.astype(np.int8))
         thresholds.append(rows.astype(np.int32))
+        codes = (sums[:, :, None] >= rows).sum(axis=2)
+        reach = (0, (1 << shape.core_bits) - 1)
     row = np.tanh(np.linspace(-3, 3, 1 << _OUTPUT_BITS)).astype(np.float32)
     return IntegerNetwork(
         mean=baseline.mean,
-        gain=(highest_input / 3 / baseline.std).astype(np.float32),
+        gain=gain,
         input_bits=shape.input_bits,
         core_bits=shape.core_bits,
         output_bits=_OUTPUT_BITS,

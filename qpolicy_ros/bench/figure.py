@@ -22,7 +22,7 @@ _STYLE = {
     "grid.alpha": 0.25,
     "axes.axisbelow": True,
 }
-_LAST = 0.9999  # share of the calls that the ECDF shows
+_LAST = 0.999  # share of the calls that the ECDF shows
 
 
 def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> None:
@@ -57,18 +57,22 @@ def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> No
         plt.close(figure)
 
 
-def draw_ecdf(times: Mapping[str, npt.NDArray[np.int64]], title: str, path: Path) -> None:
+def draw_ecdf(
+    times: Mapping[str, npt.NDArray[np.int64]], colours: Mapping[str, str], title: str, path: Path
+) -> None:
     """Write a PNG: the share of calls that took less than x, with medians and p99 marked.
 
     Args:
         times: durations in ns by subject.
+        colours: ``#rrggbb`` by subject.
         title: of the plot.
         path: the file.
     """
     plt = _pyplot()
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
-        for (name, values), shade in zip(times.items(), _COLOURS, strict=False):
+        for name, values in times.items():
+            shade = colours[name]
             ordered = np.sort(values, axis=None) / 1e3
             share = np.arange(1, ordered.size + 1) / ordered.size
             shown = math.ceil(_LAST * ordered.size)

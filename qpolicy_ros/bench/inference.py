@@ -28,7 +28,8 @@ _HOW = (
     "One observation in, one action out, µs: median / p99. Called from Python as a user calls it, "
     "input check, quantisation or normalisation, and action table or tanh included. All subjects "
     "of a row are timed in turn, block by block in shuffled order; before that their actions are "
-    "compared. The FP32 subjects compute the policy's FP32 baseline."
+    "compared. The FP32 subjects compute the policy's FP32 baseline. Calls follow each other at "
+    "once, with warm caches; once a control period each of them takes longer."
 )
 
 

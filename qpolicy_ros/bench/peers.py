@@ -7,6 +7,7 @@ that a user would do once is done once.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,8 +52,11 @@ def torch_jit(baseline: Baseline) -> Act:
     import torch  # noqa: PLC0415  optional
 
     example = torch.from_numpy(baseline.mean.copy())
-    traced = torch.jit.trace(_torch_module(baseline), example)
-    module = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
+    with warnings.catch_warnings():
+        # Deprecated, and still the fastest that PyTorch has for one small observation.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(_torch_module(baseline), example)
+        module = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
 
     def act(observation: np.ndarray) -> np.ndarray:
         action: np.ndarray = module(torch.from_numpy(observation)).numpy()

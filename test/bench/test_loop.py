@@ -1,0 +1,51 @@
+"""The benchmark of the ROS 2 loop, over real DDS."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from qpolicy_ros.bench import loop
+from qpolicy_ros.bench.cases import random_case
+from qpolicy_ros.bench.measure import DisagreementError
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "shipped", list)
+        # The domain it chooses is its own business.
+        patch.setenv("ROS_DOMAIN_ID", "0")
+        rows = loop.run(out, lambda _: None, quick=True)
+    return rows, out
+
+
+def test_each_backend_meets_the_echo_node(written):
+    rows, _ = written
+    assert [(row.subject, row.peer) for row in rows] == [
+        ("policy_node integer", "rclpy echo"),
+        ("policy_node fp32", "rclpy echo"),
+    ]
+    assert all(row.p99_us >= row.p50_us > 10 for row in rows)
+
+
+def test_rows_page_and_plot_are_written(written):
+    rows, out = written
+    stored = json.loads((out / "ros_loop.json").read_text())
+    assert [row["ratio"] for row in stored] == [row.ratio for row in rows]
+    assert stored[0]["conditions"]["rate_hz"] == 1000
+    assert "| policy_node fp32 |" in (out / "ros_loop.md").read_text()
+    assert (out / "ros_loop.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("backend", ["integer", "fp32"])
+def test_a_node_that_sends_other_actions_is_refused(backend):
+    case = random_case("hopper shape")
+    zeros = np.zeros(3, np.float32)
+    with pytest.raises(DisagreementError, match=f"policy_node {backend}: golden observation 0"):
+        loop.verify(case, backend, lambda _: zeros)
