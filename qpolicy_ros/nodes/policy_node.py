@@ -101,20 +101,10 @@ class PolicyNode(LifecycleNode):
 
     def on_activate(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
-        deadline = self._value("deadline")
-        self._is_stale = False
-        self._last_values = None
-        callback: Any = self._on_observation if _gives_message_info() else self._on_bare_observation
-        self._subscription = self.create_subscription(
-            JointState,
-            "observation",
-            callback,
-            qos.profile(reliable=self._lockstep, depth=1, deadline=deadline),
-            event_callbacks=SubscriptionEventCallbacks(
-                deadline=self._on_deadline_missed if deadline > 0 else None
-            ),
-        )
-        self._set_timeout(self._value("timeout"))
+        try:
+            self._start_serving()
+        except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
+            return self._fail(f"{type(error).__name__}: {error}")
         self._state = "active"
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
@@ -335,6 +325,22 @@ class PolicyNode(LifecycleNode):
         else:
             # reset() on the hot path would start a cancelled timer again
             self._watchdog.timer_period_ns = 2**62
+
+    def _start_serving(self) -> None:
+        deadline = self._value("deadline")
+        self._is_stale = False
+        self._last_values = None
+        callback: Any = self._on_observation if _gives_message_info() else self._on_bare_observation
+        self._subscription = self.create_subscription(
+            JointState,
+            "observation",
+            callback,
+            qos.profile(reliable=self._lockstep, depth=1, deadline=deadline),
+            event_callbacks=SubscriptionEventCallbacks(
+                deadline=self._on_deadline_missed if deadline > 0 else None
+            ),
+        )
+        self._set_timeout(self._value("timeout"))
 
     def _stop_serving(self) -> None:
         assert self._server is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,8 +33,15 @@ PATIENCE = 20.0  # s; a busy machine starts a node in one or two
 
 
 def random_domain() -> int:
-    """A ROS domain whose ports do not collide with the ephemeral ones of Linux."""
-    return 1 + secrets.randbelow(101)
+    """A ROS domain that nobody uses, with ports below the ephemeral ones of Linux."""
+    while True:
+        domain = 1 + secrets.randbelow(101)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", 7400 + 250 * domain + 10))  # its first participant's port
+            except OSError:
+                continue
+        return domain
 
 
 class NodeProcess:
@@ -142,9 +150,17 @@ class Watcher:
                 messages.clear()
 
     def ask(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> JointState:
-        """Publish an observation and return the action that carries its stamp."""
-        self.tell(values, names, stamp)
-        self.until(lambda: self.answers(stamp))
+        """Publish an observation and return the action that carries its stamp.
+
+        Best effort may lose a message on a busy machine, so it is sent again now and then.
+        """
+        end = time.monotonic() + PATIENCE
+        while not self.answers(stamp):
+            assert time.monotonic() < end, "no action came"
+            self.tell(values, names, stamp)
+            again = time.monotonic() + 2.0
+            while not self.answers(stamp) and time.monotonic() < again:
+                self.executor.spin_once(timeout_sec=0.05)
         return self.answers(stamp)[-1]
 
     def tell(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> None:
