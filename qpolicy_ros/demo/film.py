@@ -26,7 +26,7 @@ from qpolicy_ros.sim.session import Session
 
 _SIZE = 480  # pixels, both ways
 _FRAMES_PER_SECOND = 25.0  # at most
-_BAR = 56  # pixels at the bottom for the caption
+_BAR = 56  # pixels at the top, where the sky is, for the caption
 _CAMERA = "track"  # what Gymnasium's robots call the camera that follows them
 _STILLS = (0.25, 0.52, 0.8)  # parts of the film's length: before, at and after the swap
 
@@ -132,20 +132,19 @@ class _Scribe:
         self._small: Any = ImageFont.load_default(size=15)
 
     def write(self, frame: Frame, step: int, seconds: float) -> Frame:
-        """Return the frame with task, backend and time in a bar at its bottom."""
+        """Return the frame with task, backend and time in a bar at its top."""
         from PIL import Image, ImageDraw  # noqa: PLC0415  comes with imageio
 
         swapped = int(step >= self._job.swap)
         name, caption = self._job.backends[swapped], self._job.captions[swapped]
         picture = Image.fromarray(frame)
         draw = ImageDraw.Draw(picture, "RGBA")
-        top = _SIZE - _BAR
-        draw.rectangle((0, top, _SIZE, _SIZE), fill=(16, 18, 22, 215))
-        draw.rectangle((0, top, 8, _SIZE), fill=colour(name))
-        draw.text((20, top + 6), name, font=self._large, fill="white")
-        draw.text((20, top + 31), caption, font=self._small, fill="#c8ccd2")
+        draw.rectangle((0, 0, _SIZE, _BAR), fill=(16, 18, 22, 215))
+        draw.rectangle((0, 0, 8, _BAR), fill=colour(name))
+        draw.text((20, 6), name, font=self._large, fill="white")
+        draw.text((20, 31), caption, font=self._small, fill="#c8ccd2")
         right = f"{self._job.task}   {seconds:4.1f} s"
-        draw.text((_SIZE - 12, top + 9), right, font=self._small, fill="#c8ccd2", anchor="ra")
+        draw.text((_SIZE - 12, 9), right, font=self._small, fill="#c8ccd2", anchor="ra")
         return np.asarray(picture)
 
 

@@ -108,7 +108,7 @@ def _can_serve(artifact: PolicyArtifact, backend: str) -> bool:
     try:
         create_backend(backend, artifact).close()
     except (PolicyError, BackendError) as error:
-        _say(f"{artifact.path}: without backend {backend}: {error}")
+        _say(f"without backend {backend}: {error}")
         return False
     return True
 
@@ -130,7 +130,7 @@ def _show(job: Job, backends: Sequence[str], episodes: int) -> Shown:
 
 def _films(out: Path, shown: Sequence[Shown], gl: str) -> list[dict[str, Any]]:
     """Render one film a policy, all at once; where that fails, say why and go on."""
-    _say(f"rendering {len(shown)} film{'s' if len(shown) > 1 else ''} offscreen")
+    _say(f"rendering {len(shown)} film{'s' if len(shown) > 1 else ''} of {_FILM_SECONDS:g} s")
     films = []
     with contextlib.ExitStack() as stack:
         rendering = []
