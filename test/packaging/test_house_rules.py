@@ -65,6 +65,12 @@ ROOMS = [
         late="matplotlib imageio PIL",
     ),
     room(
+        "qpolicy_ros/bench",
+        {"numpy", "rclpy"} | MESSAGES,
+        {POLICY, BACKENDS, "qpolicy_ros.__version__", "qpolicy_ros.nodes", "qpolicy_ros.demo"},
+        late="matplotlib onnx onnxruntime torch",
+    ),
+    room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli", "qpolicy_ros.__version__"},
