@@ -1,0 +1,167 @@
+"""From a policy to a folder of Verilog with a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qpolicy_fpga.arith import make_layer
+from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit_layer import emit_layer
+from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.plan import Form, logic_budget
+from qpolicy_fpga.verilog import LUT_SOURCE
+from qpolicy_ros import __version__
+from qpolicy_ros.policy import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_fpga.emit_core import Core
+    from qpolicy_fpga.emit_layer import LayerHardware
+    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Design:
+    """Generated sources and their timing.
+
+    Attributes:
+        files: text by file name.
+        core: timing of the whole.
+        layers: what became of each layer.
+    """
+
+    files: dict[str, str]
+    core: Core
+    layers: tuple[LayerHardware, ...]
+
+
+def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> Design:
+    """Return the Verilog of ``network`` with one form a layer."""
+    budget = logic_budget(clock_mhz)
+    layers = [make_layer(network, i, form.planes) for i, form in enumerate(forms)]
+    hardware = [emit_layer(layer, form, budget) for layer, form in zip(layers, forms, strict=True)]
+    core = core_timing(layers, hardware)
+    files = {
+        "qpolicy_core.v": emit_core(layers, hardware, core),
+        "qpolicy_lut.v": LUT_SOURCE,
+        "qpolicy_results.v": RESULTS_SOURCE,
+    }
+    for layer in hardware:
+        files[f"{layer.name}.v"] = layer.source
+    return Design(files, core, tuple(hardware))
+
+
+def generate(
+    artifact: PolicyArtifact,
+    part: str,
+    clock_mhz: float,
+    fit: str,
+    out: Path,
+    max_latency: int | None = None,
+) -> dict[str, Any]:
+    """Write the Verilog of a policy into folder ``out``; return its manifest.
+
+    Args:
+        artifact: a policy with an integer network.
+        part: one of ``parts.PARTS``.
+        clock_mhz: clock, MHz.
+        fit: ``latency`` (fewest cycles that fit) or ``area`` (fewest look-up tables).
+        out: folder, made if it is missing.
+        max_latency: cycles allowed, None for any number.
+
+    Raises:
+        PolicyError: the policy has no integer network, the part is not known, or it does not fit.
+        OSError: ``out`` cannot be written.
+    """
+    network = artifact.network
+    if network is None:
+        raise PolicyError.at(
+            artifact.path, "integer", "there is no integer network", "quantise the policy first"
+        )
+    device = find_part(part)
+    forms = choose_forms(network)
+    design = build(network, forms, clock_mhz)
+    manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in design.files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def choose_forms(network: IntegerNetwork) -> list[Form]:
+    """One form a layer."""
+    last = len(network.weights) - 1
+    forms = []
+    for index, weight in enumerate(network.weights):
+        bits = network.input_bits if index == 0 else network.core_bits
+        size = weight.size
+        if size <= 512 and index < last:
+            forms.append(Form(1, bits))
+        elif size <= 8192 or index == last:
+            forms.append(Form(1, 1 if size > 256 else bits))
+        else:
+            forms.append(Form(8, 1))
+    return forms
+
+
+def describe(
+    artifact: PolicyArtifact,
+    network: IntegerNetwork,
+    design: Design,
+    part: str,
+    clock_mhz: float,
+    fit: str,
+) -> dict[str, Any]:
+    """Return the manifest."""
+    core = design.core
+    return {
+        "format": FORMAT,
+        "generator": f"qpolicy_ros {__version__}",
+        "function_hash": artifact.function_hash,
+        "task": artifact.contract.task,
+        "part": part,
+        "clock_mhz": clock_mhz,
+        "fit": fit,
+        "n": int(network.weights[0].shape[1]),
+        "m": int(network.weights[-1].shape[0]),
+        "b_in": network.input_bits,
+        "b_core": network.core_bits,
+        "b_out": network.output_bits,
+        "hidden": list(network.hidden),
+        "codes_per_beat": core.codes_per_beat,
+        "beats": core.beats,
+        "cycles": core.cycles,
+        "initiation_interval": core.interval,
+        "credits": core.credits,
+        "layers": [
+            {
+                "inputs": int(network.weights[i].shape[1]),
+                "neurons": int(network.weights[i].shape[0]),
+                "fold": layer.form.fold,
+                "planes": layer.form.planes,
+                "trees": layer.trees,
+                "tail": layer.tail,
+                "steps": layer.steps,
+                "cycles": layer.latency,
+            }
+            for i, layer in enumerate(design.layers)
+        ],
+        "top": "qpolicy_core",
+        "files": sorted(design.files),
+    }
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

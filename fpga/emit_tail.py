@@ -1,0 +1,194 @@
+"""From a neuron's sum to its code: how many thresholds it reaches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_fpga.emit_tree import phase_bits
+from qpolicy_fpga.verilog import LUT_DELAY, Module, adder_delay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_fpga.arith import Layer
+
+
+def tail_delay(kind: str, width: int, fold: int) -> float:
+    """Logic between the sum and the tail's first register, ns, before routing."""
+    if kind == "compare":
+        return adder_delay(width) + LUT_DELAY if fold > 1 else (2 + width // 8) * LUT_DELAY
+    if kind == "table":
+        return 2 * LUT_DELAY
+    return 0.6 if kind == "rom" else adder_delay(width) + LUT_DELAY
+
+
+def tail_cycles(kind: str, out_bits: int) -> int:
+    """Registers from the sum to the code's own register, which is counted."""
+    return {"compare": 1, "table": 1, "rom": 2}.get(kind, out_bits)
+
+
+def emit_tail(
+    module: Module, layer: Layer, neurons: Sequence[int | None], kind: str, width: int, source: str
+) -> None:
+    """Drive ``code``, the tree's output before its register, from ``source``.
+
+    ``source`` is ``width`` bits; the phase of its neuron is ``tail_phase``.
+    """
+    rows = [
+        None if neuron is None else np.minimum(layer.thresholds[neuron], 1 << width)
+        for neuron in neurons
+    ]
+    if kind == "compare":
+        _compare(module, layer, rows, width, source)
+    elif kind == "search":
+        _search(module, layer, rows, width, source)
+    else:
+        _table(module, layer, rows, width, source, block=kind == "rom")
+
+
+def _sign(layer: Layer) -> int:
+    """What turns a count into the output code's bits: signed codes start at the lowest one."""
+    return 1 << (layer.out_bits - 1) if layer.signed_out else 0
+
+
+def _compare(
+    module: Module, layer: Layer, rows: list[np.ndarray | None], width: int, source: str
+) -> None:
+    levels = (1 << layer.out_bits) - 1
+    lines = module.lines
+    lines.append(f"    wire [{levels}:1] reached;")
+    for level in range(1, levels + 1):
+        if len(rows) == 1:
+            row = rows[0]
+            text = "1'b0" if row is None else at_least(source, width, int(row[level - 1]))
+            lines.append(f"    assign reached[{level}] = {text};")
+        else:
+            values = [0 if row is None else int(row[level - 1]) for row in rows]
+            bits = phase_bits(len(rows))
+            # One bit more than the sum: a threshold that is never reached needs it.
+            lines += [
+                f"    reg [{width}:0] bound{level};",
+                "    always @* begin",
+                "        case (tail_phase)",
+                *[
+                    f"            {bits}'d{phase}: bound{level} = {width + 1}'d{value};"
+                    for phase, value in enumerate(values)
+                ],
+                f"            default: bound{level} = {width + 1}'d0;",
+                "        endcase",
+                "    end",
+                f"    assign reached[{level}] = {{1'b0, {source}}} >= bound{level};",
+            ]
+    for bit in range(layer.out_bits):
+        step = 1 << bit
+        terms = []
+        for low in range(step, levels + 1, 2 * step):
+            end = low + step
+            terms.append(f"reached[{low}]" + (f" & ~reached[{end}]" if end <= levels else ""))
+        text = " | ".join(f"({term})" for term in terms)
+        flip = "~" if _sign(layer) >> bit & 1 else ""
+        lines.append(f"    assign code[{bit}] = {flip}({text});")
+
+
+def at_least(source: str, width: int, bound: int) -> str:
+    """Return the expression ``source >= bound`` for a constant, without a carry chain."""
+    if bound <= 0:
+        return "1'b1"
+    if bound >= 1 << width:
+        return "1'b0"
+    # From the lowest set bit of bound upwards: below it every sum is large enough.
+    low = (bound & -bound).bit_length() - 1
+    text = f"{source}[{low}]"
+    for bit in range(low + 1, width):
+        text = f"{source}[{bit}] {'&' if bound >> bit & 1 else '|'} ({text})"
+    return text
+
+
+def _table(
+    module: Module,
+    layer: Layer,
+    rows: list[np.ndarray | None],
+    width: int,
+    source: str,
+    *,
+    block: bool,
+) -> None:
+    """A table of codes over every sum (and phase), in look-up tables or in block RAM."""
+    bits = phase_bits(len(rows))
+    size, out = width + bits, layer.out_bits
+    address = f"{{tail_phase, {source}}}" if bits else source
+    codes = []
+    for row in rows:
+        count = 0 if row is None else np.searchsorted(row, np.arange(1 << width), side="right")
+        codes += [int(code) ^ _sign(layer) for code in np.broadcast_to(count, (1 << width,))]
+    style, event, assign = ("block", "posedge clk", "<=") if block else ("distributed", "*", "=")
+    default = codes[-1]
+    module.lines += [
+        f'    (* rom_style = "{style}" *) reg [{out - 1}:0] entry;',
+        f"    wire [{size - 1}:0] address = {address};",
+        f"    always @({event})",
+        "        case (address)",
+        *[
+            f"            {size}'d{at}: entry {assign} {out}'d{code};"
+            for at, code in enumerate(codes)
+            if code != default or block
+        ],
+        f"            default: entry {assign} {out}'d{default};",
+        "        endcase",
+        "    assign code = entry;",
+    ]
+
+
+def _search(
+    module: Module, layer: Layer, rows: list[np.ndarray | None], width: int, source: str
+) -> None:
+    """Binary search, highest bit first: stage s compares with one of 2^s thresholds."""
+    out, bits, lines = layer.out_bits, phase_bits(len(rows)), module.lines
+    previous, found, phase = source, "", "tail_phase"
+    for stage in range(out):
+        step = 1 << (out - 1 - stage)
+        key = ", ".join(part for part in (phase if bits else "", found) if part)
+        known = bits + stage
+        entries = []
+        for at, row in enumerate(rows):
+            for prefix in range(1 << stage):
+                level = prefix * 2 * step + step
+                value = 0 if row is None else int(row[level - 1])
+                entries.append((at << stage | prefix, value))
+        lines.append(f"    reg [{width}:0] bound{stage};")
+        if known:
+            lines += [
+                "    always @* begin",
+                f"        case ({{{key}}})",
+                *[
+                    f"            {known}'d{at}: bound{stage} = {width + 1}'d{value};"
+                    for at, value in entries
+                ],
+                f"            default: bound{stage} = {width + 1}'d0;",
+                "        endcase",
+                "    end",
+            ]
+        else:
+            lines.append(f"    always @* bound{stage} = {width + 1}'d{entries[0][1]};")
+        lines.append(f"    wire hit{stage} = {{1'b0, {previous}}} >= bound{stage};")
+        found_next = f"{found}, hit{stage}" if found else f"hit{stage}"
+        if stage == out - 1:
+            flip = f" ^ {out}'d{_sign(layer)}" if _sign(layer) else ""
+            lines.append(f"    assign code = {{{found_next}}}{flip};")
+            break
+        lines += [
+            f"    reg [{width - 1}:0] sum{stage};",
+            f"    reg [{stage}:0] found{stage};",
+            (
+                f"    always @(posedge clk) begin sum{stage} <= {previous}; "
+                f"found{stage} <= {{{found_next}}}; end"
+            ),
+        ]
+        if bits:
+            lines += [
+                f"    reg [{bits - 1}:0] phase{stage};",
+                f"    always @(posedge clk) phase{stage} <= {phase};",
+            ]
+        previous, found, phase = f"sum{stage}", f"found{stage}", f"phase{stage}"

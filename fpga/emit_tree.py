@@ -1,0 +1,141 @@
+"""One tree: the adders that ``fold`` neurons share, one neuron a phase.
+
+The weights are in the look-up tables: a first-level table sees the phase and a few input bits
+and gives the weighted sum of these bits for the neuron of that phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_fpga.heap import Heap, tables_of
+from qpolicy_fpga.verilog import LUT_DELAY, LUT_INPUTS, Module, invert
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_fpga.arith import Layer
+
+MUX_DELAY = LUT_DELAY
+
+
+@dataclass
+class Tree:
+    """A tree under construction.
+
+    Attributes:
+        module: its Verilog.
+        neurons: the neuron of each phase; a phase without one computes 0.
+        heap: where its bits are.
+        width: bits of the sum of one step.
+        total: bits of ``H``.
+    """
+
+    module: Module
+    neurons: tuple[int | None, ...]
+    heap: Heap
+    width: int
+    total: int
+    sum: str = ""
+
+
+def phase_bits(fold: int) -> int:
+    """Bits of the phase counter of ``fold`` neurons."""
+    return (fold - 1).bit_length()
+
+
+def make_tree(
+    name: str, layer: Layer, neurons: Sequence[int | None], planes: int, budget: float
+) -> Tree:
+    """Return the tree up to its sum, in module ``name``; ports are added by the caller."""
+    module = Module(name, [])
+    start = MUX_DELAY if layer.planes > planes else 0.0
+    highest = max(int(layer.high[n]) for n in neurons if n is not None)
+    full = (1 << layer.planes) - 1
+    step_high = highest // full * ((1 << planes) - 1)
+    width = max(1, step_high.bit_length())
+    heap = Heap(module, budget, width)
+    heap.time += start
+    for plane in range(planes):
+        if len(neurons) == 1:
+            _plain(heap, layer, neurons[0] or 0, plane)
+        else:
+            _phased(heap, layer, neurons, plane)
+    if len(neurons) > 1:
+        heap.time += LUT_DELAY
+    tree = Tree(
+        module=module,
+        neurons=tuple(neurons),
+        heap=heap,
+        width=width,
+        total=max(1, highest.bit_length()),
+    )
+    tree.sum = heap.total("sum")
+    return tree
+
+
+def _plain(heap: Heap, layer: Layer, neuron: int, plane: int) -> None:
+    """Bits of one neuron with constant weights: a plain or inverted input bit a weight digit."""
+    magnitude, negative = layer.magnitude[neuron], layer.negative[neuron]
+    for value in sorted({int(v) for v in magnitude} - {0}):
+        chosen = [
+            invert(bit) if negative[i] else bit
+            for i, bit in enumerate(_input_bits(layer, plane))
+            if magnitude[i] == value
+        ]
+        _weighted(heap, value, plane, chosen)
+
+
+def _weighted(heap: Heap, value: int, plane: int, bits: list[str]) -> None:
+    """Add ``value`` times the number of set ``bits``; several digits share one counter."""
+    digits = [place for place in range(value.bit_length()) if value >> place & 1]
+    while bits:
+        size = 1
+        if len(digits) > 1 and len(bits) >= 3:
+            size = min(len(bits), LUT_INPUTS)
+        group, bits = bits[:size], bits[size:]
+        counted = group
+        if size > 1:
+            values = [(address).bit_count() for address in range(1 << size)]
+            counted = [heap.module.lut(group, table) for table in tables_of(values)]
+        for digit in digits:
+            for place, bit in enumerate(counted):
+                heap.add(plane + digit + place, bit)
+
+
+def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int) -> None:
+    """Bits of several neurons in turn: tables of the phase and a few input bits."""
+    fold, count = len(neurons), phase_bits(len(neurons))
+    phase = [f"phase[{b}]" for b in range(count)]
+    size = LUT_INPUTS - count
+    rows = [n for n in neurons if n is not None]
+    used = np.flatnonzero(layer.magnitude[rows].max(axis=0))
+    # Inputs of like magnitude share a table, so that its value needs few bits.
+    used = used[np.argsort(layer.magnitude[rows][:, used].max(axis=0), kind="stable")]
+    bits = _input_bits(layer, plane)
+    for start in range(0, len(used), size):
+        group = [int(i) for i in used[start : start + size]]
+        values = []
+        for address in range(1 << (count + len(group))):
+            at = address >> len(group)
+            neuron = neurons[at] if at < fold else None
+            values.append(
+                0
+                if neuron is None
+                else sum(
+                    int(layer.magnitude[neuron, i])
+                    * ((address >> place & 1) ^ int(layer.negative[neuron, i]))
+                    for place, i in enumerate(group)
+                )
+            )
+        names = [bits[i] for i in group] + phase
+        for place, table in enumerate(tables_of(values)):
+            heap.add(plane + place, heap.module.lut(names, table))
+
+
+def _input_bits(layer: Layer, plane: int) -> list[str]:
+    """Names of the input bits of one plane of a step."""
+    return [f"c[{plane * layer.inputs + i}]" for i in range(layer.inputs)]

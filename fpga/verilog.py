@@ -1,0 +1,179 @@
+"""A Verilog module under construction: look-up tables, registers and the time along a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LUT_INPUTS = 6
+# Pre-route delays in ns, as Yosys 0.70 `sta` counts them for the 7 series (cells_sim.v).
+CLOCK_TO_OUT = 0.31
+LUT_DELAY = 0.65
+CARRY_START = 1.25
+CARRY_PER_BIT = 0.03
+
+
+def adder_delay(width: int) -> float:
+    """Delay of a carry-chain adder or comparator of ``width`` bits, ns, before routing."""
+    return CARRY_START + CARRY_PER_BIT * width
+
+
+@dataclass
+class Module:
+    """Lines of one module; ``lut`` and ``register`` name what they add.
+
+    Attributes:
+        name: module name.
+        ports: port declarations, one a line, without commas.
+        lines: the body.
+        luts: look-up tables instantiated so far.
+        flops: registered bits so far.
+    """
+
+    name: str
+    ports: list[str]
+    lines: list[str] = field(default_factory=list)
+    luts: int = 0
+    flops: int = 0
+    stages: int = 0
+
+    def lut(self, inputs: Sequence[str], table: int) -> str:
+        """Add ``table[{inputs}]`` (``inputs[0]`` the lowest address bit); return its name.
+
+        Inputs that the table does not depend on are left out; a constant or a plain input
+        costs nothing.
+        """
+        inputs, table = simplify(list(inputs), table)
+        count = len(inputs)
+        if count == 0:
+            return f"1'b{table & 1}"
+        if count == 1:
+            return inputs[0] if table == 0b10 else invert(inputs[0])
+        name = f"n{self.luts}"
+        address = ", ".join(reversed(inputs))
+        digits = (1 << count) // 4
+        self.lines += [
+            f"    wire {name};",
+            (
+                f"    qpolicy_lut #(.K({count}), .TABLE(64'h{table:0{digits}x})) "
+                f"lut{self.luts} (.a({{{address}}}), .y({name}));"
+            ),
+        ]
+        self.luts += 1
+        return name
+
+    def register(self, bits: Sequence[str]) -> list[str]:
+        """Add one register stage for ``bits``; return the names of the registered bits."""
+        constants = [bit for bit in bits if bit.startswith("1'b")]
+        live = list(dict.fromkeys(bit for bit in bits if bit not in constants))
+        name = f"r{self.stages}"
+        self.stages += 1
+        self.flops += len(live)
+        if live:
+            self.lines += [
+                f"    reg [{len(live) - 1}:0] {name};",
+                "    always @(posedge clk)",
+                f"        {name} <= {concatenate(live)};",
+            ]
+        at = {bit: f"{name}[{place}]" for place, bit in enumerate(live)}
+        return [at.get(bit, bit) for bit in bits]
+
+    def text(self) -> str:
+        """Return the module's source."""
+        ports = ",\n".join(f"    {port}" for port in self.ports)
+        head, tail = (
+            "    // verilator lint_off UNUSEDSIGNAL",
+            "    // verilator lint_on UNUSEDSIGNAL",
+        )
+        ports = f"{head}\n{ports}\n{tail}"
+        return "\n".join([f"module {self.name} (", ports, ");", *self.lines, "endmodule", ""])
+
+
+def invert(bit: str) -> str:
+    """Return the complement of a bit."""
+    if bit.startswith("1'b"):
+        return "1'b1" if bit.endswith("0") else "1'b0"
+    return bit[1:] if bit.startswith("~") else f"~{bit}"
+
+
+def concatenate(bits: Sequence[str]) -> str:
+    """Return ``bits`` (lowest first) as one vector, wrapped to readable lines."""
+    parts = list(reversed(bits))
+    rows = [", ".join(parts[i : i + 12]) for i in range(0, len(parts), 12)]
+    return "{" + ",\n            ".join(rows) + "}"
+
+
+def simplify(inputs: list[str], table: int) -> tuple[list[str], int]:
+    """Drop inputs that ``table`` does not depend on; constants and complements move into it."""
+    place = 0
+    while place < len(inputs):
+        low, high = cofactors(table, place, len(inputs))
+        bit = inputs[place]
+        if bit == "1'b0" or low == high:
+            table, inputs = low, inputs[:place] + inputs[place + 1 :]
+        elif bit == "1'b1":
+            table, inputs = high, inputs[:place] + inputs[place + 1 :]
+        else:
+            if bit.startswith("~"):
+                table = join(high, low, place, len(inputs))
+                inputs = [*inputs[:place], bit[1:], *inputs[place + 1 :]]
+            place += 1
+    return inputs, table
+
+
+def cofactors(table: int, place: int, count: int) -> tuple[int, int]:
+    """Return ``table`` with address bit ``place`` of ``count`` fixed at 0 and at 1."""
+    low = high = 0
+    for address in range(1 << (count - 1)):
+        base = ((address >> place) << (place + 1)) | (address & ((1 << place) - 1))
+        low |= (table >> base & 1) << address
+        high |= (table >> (base | 1 << place) & 1) << address
+    return low, high
+
+
+def join(low: int, high: int, place: int, count: int) -> int:
+    """Inverse of ``cofactors``."""
+    table = 0
+    for address in range(1 << (count - 1)):
+        base = ((address >> place) << (place + 1)) | (address & ((1 << place) - 1))
+        table |= (low >> address & 1) << base
+        table |= (high >> address & 1) << (base | 1 << place)
+    return table
+
+
+LUT_SOURCE = """\
+// One look-up table: y = TABLE[a]. On a Xilinx part it is the primitive itself, so that what the
+// generator counted is what is built; elsewhere, and in simulation, it is plain Verilog.
+module qpolicy_lut #(
+    parameter K = 6,
+    parameter [63:0] TABLE = 64'h0
+) (
+    input  wire [K-1:0] a,
+    output wire         y
+);
+`ifdef SYNTHESIS
+    generate
+        if (K == 2) begin : k2
+            LUT2 #(.INIT(TABLE[3:0])) lut (.O(y), .I0(a[0]), .I1(a[1]));
+        end else if (K == 3) begin : k3
+            LUT3 #(.INIT(TABLE[7:0])) lut (.O(y), .I0(a[0]), .I1(a[1]), .I2(a[2]));
+        end else if (K == 4) begin : k4
+            LUT4 #(.INIT(TABLE[15:0])) lut (
+                .O(y), .I0(a[0]), .I1(a[1]), .I2(a[2]), .I3(a[3]));
+        end else if (K == 5) begin : k5
+            LUT5 #(.INIT(TABLE[31:0])) lut (
+                .O(y), .I0(a[0]), .I1(a[1]), .I2(a[2]), .I3(a[3]), .I4(a[4]));
+        end else begin : k6
+            LUT6 #(.INIT(TABLE)) lut (
+                .O(y), .I0(a[0]), .I1(a[1]), .I2(a[2]), .I3(a[3]), .I4(a[4]), .I5(a[5]));
+        end
+    endgenerate
+`else
+    wire [(1<<K)-1:0] content = TABLE[(1<<K)-1:0];
+    assign y = content[a];
+`endif
+endmodule
+"""
