@@ -16,6 +16,7 @@ KERNEL = "qpolicy_ros/policy/_kernel.c"
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
 RENAMED = {"qpolicy_training": "training", "qpolicy_fpga": "fpga"}
+DATA_SUFFIXES = {".v", ".vh", ".cpp", ".tcl", ".xdc"}
 
 
 class BuildKernel(build_ext):
@@ -52,6 +53,15 @@ def packages() -> list[str]:
             names.append(name)
             names += [f"{name}.{inner}" for inner in find_packages(folder)]
     return names
+
+
+def package_data() -> dict[str, list[str]]:
+    """Return what lies beside the modules and belongs to them: types, Verilog, scripts."""
+    data = {PACKAGE: ["py.typed", "policy/*.pyi"]}
+    for name, folder in RENAMED.items():
+        files = sorted(path for path in Path(folder).rglob("*") if path.suffix in DATA_SUFFIXES)
+        data[name] = [path.relative_to(folder).as_posix() for path in files]
+    return data
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -99,7 +109,7 @@ setup(
     python_requires=">=3.10",
     packages=packages(),
     package_dir=RENAMED,
-    package_data={PACKAGE: ["py.typed", "policy/*.pyi"]},
+    package_data=package_data(),
     data_files=data_files(),
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernel},

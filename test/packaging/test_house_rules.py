@@ -51,7 +51,7 @@ BACKENDS = "qpolicy_ros.backends"
 SIM = "qpolicy_ros.sim"
 ROOMS = [
     room("qpolicy_ros/policy", {"numpy", "safetensors"}, set(), late="ament_index_python"),
-    room("qpolicy_ros/backends", {"numpy"}, {POLICY}),
+    room("qpolicy_ros/backends", {"numpy"}, {POLICY}, late="pynq serial"),
     room("qpolicy_ros/sim", {"numpy", "gymnasium", "mujoco", "imageio"}, {POLICY, BACKENDS}),
     room(
         "qpolicy_ros/nodes",
