@@ -23,6 +23,7 @@ from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.snapped import snap
+from qpolicy_training.state import ensure_writable
 from qpolicy_training.student import Start, Student, StudentConfig, train_student
 
 
@@ -66,6 +67,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
+    ensure_writable(args.out)
     teacher = load_policy(find_policy(args.teacher))
     config, start = _config(args, teacher)
     student, run, winner = train_student(config, teacher.baseline, start, args.resume_from)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
 from qpolicy_training.provenance import provenance
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
+from qpolicy_training.state import ensure_writable
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.teacher import TeacherConfig, train_teacher
 
@@ -46,6 +46,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
+    ensure_writable(args.out)
     config = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
     teacher, run, winner = train_teacher(config, resume_from=args.resume_from)
     env = TrainingEnv(args.task)
@@ -77,5 +78,5 @@ def main(args: Args) -> int:
         print(json.dumps(result))
     else:
         mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
-        print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes", file=sys.stdout)
+        print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes")
     return 0

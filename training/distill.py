@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-
 from qpolicy_training.state import (
     adam_state,
     load_state,
@@ -136,9 +135,7 @@ def distill(
                 postfix["held_out"] = f"{evaluate(state.done, state.student):.0f}"
             progress.set_postfix(postfix, refresh=False)
             progress.update()
-            new = _drive_student(
-                state.student, teacher, env, config.round_steps, seed + state.done
-            )
+            new = _drive_student(state.student, teacher, env, config.round_steps, seed + state.done)
             state.observations = np.concatenate((state.observations, new))
             labels = torch.cat((labels, _labels(teacher, new)))
             inputs = torch.cat((inputs, _normalised(teacher, new)))
@@ -214,7 +211,7 @@ def _fit(
             group["lr"] = rate
         index = torch.from_numpy(rng.integers(0, len(inputs), config.batch))
         mean, _ = actor_forward(state.student, inputs[index])
-        loss = F.mse_loss(torch.tanh(mean), labels[index])
+        loss = mse_loss(torch.tanh(mean), labels[index])
         gradients = torch.autograd.grad(loss, parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from qpolicy_training.task_env import TrainingEnv
 
 
-def integer_policy(
-    actor: QuantActor, normaliser: RunningNormaliser, env: TrainingEnv
-) -> Policy:
+def integer_policy(actor: QuantActor, normaliser: RunningNormaliser, env: TrainingEnv) -> Policy:
     """Export ``actor`` as it stands: float32 ``(n,)`` → float32 ``(m,)`` in the task's units."""
     network = export_network(actor, normaliser.mean, normaliser.std, env.scale, env.bias)
     return make_engine(network).act

@@ -6,6 +6,7 @@ Architecture and initialisation follow CleanRL's ``sac_continuous_action`` (two 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,9 +30,7 @@ class Fp32Actor(nn.Module):
     def __init__(self, observations: int, actions: int, hidden: Sequence[int]) -> None:
         super().__init__()
         widths = (observations, *hidden)
-        self.hidden = nn.ModuleList(
-            nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.mean = nn.Linear(widths[-1], actions)
 
     def forward(self, normalised: Tensor) -> tuple[Tensor, Tensor]:

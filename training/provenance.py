@@ -16,7 +16,7 @@ import numpy as np
 from qpolicy_ros.policy import PolicyError
 
 
-def provenance(**facts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+def provenance(**facts: Any) -> dict[str, Any]:
     """Command, git revision and versions of this process, and the ``facts`` given."""
     return {
         "command": shlex.join(["qpolicy", *sys.argv[1:]]),
@@ -61,8 +61,8 @@ def git_revision() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", "-C", str(folder), *arguments],  # noqa: S607 - git from PATH
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],
         check=True,
         capture_output=True,
         text=True,

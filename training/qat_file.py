@@ -20,8 +20,8 @@ import torch
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_training.quant_actor import ActorSpec, QuantActor
-from qpolicy_training.state import write_atomically
 
 if TYPE_CHECKING:
     import os

@@ -24,7 +24,8 @@ import torch
 from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.state import load_state, save_state, write_atomically
+from qpolicy_ros.policy.files import write_atomically
+from qpolicy_training.state import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def runs_folder() -> Path:
     return Path(os.environ.get("QPOLICY_RUNS", "~/.cache/qpolicy")).expanduser()
 
 
-def config_hash(config: Any) -> str:  # noqa: ANN401 - any dataclass
+def config_hash(config: Any) -> str:
     """First 12 hex digits of the SHA-256 of a configuration dataclass as canonical JSON."""
     if not is_dataclass(config) or isinstance(config, type):
         message = f"not a configuration: {config!r}"
@@ -60,7 +61,7 @@ class Run:
     Raises ``PolicyError`` when another live process works in the same folder.
     """
 
-    def __init__(self, name: str, config: Any) -> None:  # noqa: ANN401 - any dataclass
+    def __init__(self, name: str, config: Any) -> None:
         self.hash = config_hash(config)
         self.folder = runs_folder() / f"{name}-{self.hash}"
         try:
@@ -85,7 +86,7 @@ class Run:
         self._started = self._saved = time.monotonic()
         self._first_step = 0
         self._writer: SummaryWriter | None = None
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
 
     # Progress ------------------------------------------------------------------------------
 
@@ -131,9 +132,7 @@ class Run:
         self.scalar("held_out/return", mean_return, step)
         if self._bar is not None:
             best = max(row[1] for row in self.curve)
-            self._bar.set_postfix(
-                held_out=f"{mean_return:.0f}", best=f"{best:.0f}", refresh=False
-            )
+            self._bar.set_postfix(held_out=f"{mean_return:.0f}", best=f"{best:.0f}", refresh=False)
 
     def _write_curve(self) -> None:
         lines = ["step,held_out_return,seconds"]
@@ -175,7 +174,7 @@ class Run:
                 return
         write_atomically(self.checkpoint_path, checkpoint.read_bytes())
 
-    def checkpoint_if_due(  # noqa: PLR0913 - the loop's parts
+    def checkpoint_if_due(
         self,
         step: int,
         learner: Learner,
@@ -274,6 +273,4 @@ class Run:
 def read_curve(path: Path) -> list[tuple[int, float]]:
     """Read the ``curve.csv`` of a run: ``(step, held-out return)`` rows."""
     with path.open(newline="") as file:
-        return [
-            (int(row["step"]), float(row["held_out_return"])) for row in csv.DictReader(file)
-        ]
+        return [(int(row["step"]), float(row["held_out_return"])) for row in csv.DictReader(file)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import mse_loss
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
@@ -94,7 +94,7 @@ class Learner:
         self.target_entropy = -float(actions)
         # Quantiser scales that do not exist yet (statistics phase) must not be missed by Adam, so
         # the actor has all its parameters from the start.
-        self.policy_parameters = [*actor.parameters(), *self.head.parameters()]
+        self.policy_parameters: list[Tensor] = [*actor.parameters(), *self.head.parameters()]
         self.policy_optimiser = torch.optim.Adam(
             self.policy_parameters, config.policy_lr, fused=True
         )
@@ -102,8 +102,8 @@ class Learner:
             self.critic.parameters(), config.critic_lr, fused=True
         )
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], config.critic_lr, fused=True)
-        self._critic_parameters = list(self.critic.parameters())
-        self._target_parameters = list(self.target.parameters())
+        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
+        self._target_parameters: list[Tensor] = list(self.target.parameters())
         self.updates = 0
 
     def sample(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ class Learner:
             target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
         q = self.critic(batch.observation, batch.action)
         # Sum, not mean, over the two critics, as in CleanRL.
-        critic_loss = 2.0 * F.mse_loss(q, target.expand_as(q))
+        critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
         _step(self.critic_optimiser, self._critic_parameters, critic_loss)
 
         self.updates += 1
@@ -136,7 +136,7 @@ class Learner:
         return critic_loss.item()
 
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
-        # Activation statistics are taken here alone (training mode), not when acting or bootstrapping.
+        # Activation statistics are taken here alone, not when acting or bootstrapping.
         self.actor.train()
         action, log_probability = self.sample(observation)
         self.actor.eval()
@@ -146,9 +146,7 @@ class Learner:
         q = self.critic(observation, action).min(dim=0).values
         for parameter in self._critic_parameters:
             parameter.requires_grad_(requires_grad=True)
-        _step(
-            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
-        )
+        _step(self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean())
         entropy_gap = (log_probability.detach() + self.target_entropy).mean()
         _step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
 
@@ -179,14 +177,14 @@ class Learner:
         self.updates = updates
 
 
-def _step(optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
+def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimiser.step()
 
 
-def train(  # noqa: PLR0913 - the loop's parts, each named
+def train(
     env: TrainingEnv,
     learner: Learner,
     normaliser: RunningNormaliser,
@@ -206,9 +204,7 @@ def train(  # noqa: PLR0913 - the loop's parts, each named
     """
     prepare(seed)
     rng = np.random.default_rng(seed)
-    replay = ReplayBuffer(
-        run.folder / "replay.f32", config.steps, env.observations, env.actions
-    )
+    replay = ReplayBuffer(run.folder / "replay.f32", config.steps, env.observations, env.actions)
     step = run.resume(learner, normaliser, replay, env, rng)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)

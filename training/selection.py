@@ -51,9 +51,7 @@ def choose(run: Run, task: str, load: Callable[[Path], Policy]) -> Winner:
     Raises ``PolicyError`` where the run was too short to be evaluated once.
     """
     if not run.candidates:
-        message = (
-            f"{run.folder}: candidates: none; train for more steps than --sac.evaluate-every"
-        )
+        message = f"{run.folder}: candidates: none; train for more steps than --sac.evaluate-every"
         raise PolicyError(message)
     winners = []
     steps = sorted(run.candidates)

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,24 +31,21 @@ def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> 
     write_atomically(path, payload)
 
 
-def write_atomically(path: Path, payload: bytes) -> None:
-    """Replace ``path`` by ``payload`` so that a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def ensure_writable(path: Path | None) -> None:
+    """Make the folder of an output file now, not after hours of training.
+
+    Raises ``PolicyError`` where it cannot be made or written.
+    """
+    if path is None:
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        remedy = (
-            "free space there; the previous file is untouched"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "check that the folder exists and can be written"
-        )
-        message = f"{path}: write: {error.strerror}; {remedy}"
+        message = f"{path}: --out: {error.strerror}; choose a file in a folder you can write"
         raise PolicyError(message) from None
 
 
@@ -88,9 +86,7 @@ def adam_state(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tenso
     }
 
 
-def restore_adam(
-    prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
-) -> None:
+def restore_adam(prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Undo ``adam_state``."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

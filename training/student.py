@@ -31,8 +31,8 @@ from qpolicy_training.selection import (
 )
 from qpolicy_training.state import load_state, module_state, restore_module
 from qpolicy_training.task_env import TrainingEnv
-from qpolicy_training.torch_setup import prepare
 from qpolicy_training.teacher import Teacher
+from qpolicy_training.torch_setup import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +122,7 @@ def train_student(
         _distil(config, run, env, spec, teacher)
     else:
         _reinforce(config, run, env, spec, start)
-    winner = choose(
-        run, config.task, lambda path: _policy(load_student(path, spec), env)
-    )
+    winner = choose(run, config.task, lambda path: _policy(load_student(path, spec), env))
     return load_student(winner.path, spec), run, winner
 
 

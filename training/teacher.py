@@ -81,9 +81,7 @@ class Teacher:
         actor = Fp32Actor(baseline.mean.size, baseline.scale.size, baseline.hidden)
         layers = [*actor.hidden, actor.mean]
         with torch.no_grad():
-            for layer, weight, bias in zip(
-                layers, baseline.weights, baseline.biases, strict=True
-            ):
+            for layer, weight, bias in zip(layers, baseline.weights, baseline.biases, strict=True):
                 layer.weight.copy_(torch.tensor(weight))
                 layer.bias.copy_(torch.tensor(bias))
         normaliser = RunningNormaliser.fixed(baseline.mean, baseline.std)
@@ -95,8 +93,8 @@ def train_teacher(
 ) -> tuple[Teacher, Run, Winner]:
     """Train, or go on training, and return the best snapshot with what is known of it.
 
-    ``resume_from``: a checkpoint to start a new run folder with. The caller closes the run. Raises ``PolicyError`` for an unusable task, a folder in use, a
-    full disk or a diverging run.
+    ``resume_from``: a checkpoint to start a new run folder with. The caller closes the run. Raises
+    ``PolicyError`` for an unusable task, a folder in use, a full disk or a diverging run.
     """
     prepare(config.seed)
     env = TrainingEnv(config.task)

@@ -13,5 +13,5 @@ def prepare(seed: int) -> None:
     cycles (half of the critics' moments after 100,000 steps, which halved the speed).
     """
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # noqa: FBT003 - takes no keyword
+    torch.set_flush_denormal(True)
     torch.manual_seed(seed)

@@ -7,11 +7,8 @@ the format version, the contract, the bit-widths, the provenance and the two has
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +19,7 @@ from qpolicy_ros.policy import validate
 from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
 from qpolicy_ros.policy.errors import ObservationError, PolicyError
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.policy.hashing import canonical_json, file_hash, function_hash
 from qpolicy_ros.policy.layout import (
     FORMAT_VERSION,
@@ -93,7 +91,7 @@ def save_policy(artifact: PolicyArtifact, path: str | os.PathLike[str]) -> None:
     check.require(not target.is_dir(), "path", "is a folder", "give a file name in it")
     _check_artifact(artifact, target)
     metadata = {METADATA_KEY: canonical_json(metadata_of(artifact))}
-    _write_atomically(target, safetensors.numpy.save(tensors_of(artifact), metadata))
+    write_atomically(target, safetensors.numpy.save(tensors_of(artifact), metadata))
 
 
 def load_policy(path: str | os.PathLike[str]) -> PolicyArtifact:
@@ -178,39 +176,3 @@ def _check_artifact(artifact: PolicyArtifact, file: Path) -> None:
     )
     field = "golden.baseline_actions"
     check.require(bool(close.all()), field, "differ from the recorded answers", remedy)
-
-
-def _write_atomically(target: Path, content: bytes) -> None:
-    """Write beside ``target``, flush to the disk, then rename over it."""
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(target)
-        temporary = ""
-        _sync_folder(target.parent)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "choose a folder that exists and can be written"
-        wrong = f"cannot be written, {len(content)} bytes: {error.strerror or error}"
-        raise PolicyError.at(target, "file", wrong, remedy) from error
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; some systems cannot sync a folder, and the file is whole."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -9,28 +9,64 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import load_policy
 from qpolicy_training import distill as distill_module
 from qpolicy_training.distill import plan, stages
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.state import load_state
 
-from qpolicy_ros.backends import create_backend
-from qpolicy_ros.cli.main import main
-from qpolicy_ros.policy import load_policy
-
-TRAIN = (
-    "train --task hopper --seed 2 --hidden 32 32 --sac.steps 1200 --sac.learning-starts 300 "
-    "--sac.evaluate-every 300 --sac.evaluate-episodes 1 --sac.critic-width 32 --episodes 2"
-).split()
-BITS = "--b-in 6 --b-core 2 --hidden 16 16 --episodes 2".split()
-DISTILL = (
-    "--method distill --distill.rounds 4 --distill.round-steps 300 --distill.round-updates 20 "
-    "--distill.evaluate-episodes 1"
-).split()
-QAT = (
-    "--method qat --sac.steps 1600 --sac.learning-starts 300 --sac.evaluate-every 400 "
-    "--sac.evaluate-episodes 1 --sac.critic-width 32"
-).split()
+TRAIN = [
+    "train",
+    "--task",
+    "hopper",
+    "--seed",
+    "2",
+    "--hidden",
+    "32",
+    "32",
+    "--sac.steps",
+    "1200",
+    "--sac.learning-starts",
+    "300",
+    "--sac.evaluate-every",
+    "300",
+    "--sac.evaluate-episodes",
+    "1",
+    "--sac.critic-width",
+    "32",
+    "--episodes",
+    "2",
+]
+BITS = ["--b-in", "6", "--b-core", "2", "--hidden", "16", "16", "--episodes", "2"]
+DISTILL = [
+    "--method",
+    "distill",
+    "--distill.rounds",
+    "4",
+    "--distill.round-steps",
+    "300",
+    "--distill.round-updates",
+    "20",
+    "--distill.evaluate-episodes",
+    "1",
+]
+QAT = [
+    "--method",
+    "qat",
+    "--sac.steps",
+    "1600",
+    "--sac.learning-starts",
+    "300",
+    "--sac.evaluate-every",
+    "400",
+    "--sac.evaluate-episodes",
+    "1",
+    "--sac.critic-width",
+    "32",
+]
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +202,10 @@ def test_the_core_is_lowered_step_by_step(b_core: int, expected: list[int]) -> N
     assert [each.spec.b_core for each in rounds if each.first] == expected
     assert rounds[-1].spec == ActorSpec(11, 3, (16,), 6, b_core)
     assert sum(each.final for each in rounds) >= 12
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TRAIN, "--out", str(tmp_path)]) == 2
+    assert "--out: Is a directory" in capsys.readouterr().err

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from qpolicy_ros.policy import PolicyError
 from qpolicy_training import run as run_module
 from qpolicy_training.run import Run, config_hash, read_curve
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.state import load_state, save_state
 from qpolicy_training.teacher import TeacherConfig, train_teacher
-
-from qpolicy_ros.policy import PolicyError
 
 SHORT = SacConfig(
     steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
@@ -46,7 +46,7 @@ CHILD = textwrap.dedent(
 
 def _child(runs: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "QPOLICY_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(  # noqa: S603 - our own interpreter
+    return subprocess.Popen(
         [sys.executable, "-c", CHILD], env=environment, stderr=subprocess.DEVNULL
     )
 
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PolicyError, match="No space left on device; free space"):
+    with pytest.raises(PolicyError, match="No space left on device; free some space"):
         save_state(path, {}, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
@@ -152,9 +152,7 @@ def test_a_full_disk_is_found_before_the_run_starts(
         train_teacher(CONFIG)
 
 
-def test_two_processes_do_not_share_a_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_do_not_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     first = Run("hopper", CONFIG)
     with pytest.raises(PolicyError, match="in use by another process"):
