@@ -8,6 +8,7 @@ import numpy as np
 
 from qpolicy_ros.backends.base import Backend, BackendError
 from qpolicy_ros.backends.fp32 import Fp32Backend
+from qpolicy_ros.backends.fpga import FpgaBackend
 from qpolicy_ros.backends.integer import IntegerBackend
 from qpolicy_ros.policy.baseline import fp32_tolerance
 from qpolicy_ros.policy.errors import PolicyError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BACKENDS: dict[str, Callable[[PolicyArtifact, Mapping[str, Any]], Backend]] = {
     IntegerBackend.name: IntegerBackend,
     Fp32Backend.name: Fp32Backend,
+    FpgaBackend.name: FpgaBackend,
 }
 
 

@@ -93,6 +93,14 @@ class NumpyEngine:
         codes[-1] += np.int32(self._network.output_min)
         return codes
 
+    def input_codes(self, observation: npt.ArrayLike) -> Int32:
+        """Step 1 alone, for an accelerator that does the rest: int32 ``(n,)``.
+
+        Raises:
+            ObservationError: wrong length or a value that is not finite.
+        """
+        return self._input_codes(observation).astype(np.int32)
+
     def act_batch(self, observations: npt.ArrayLike) -> Float32:
         """Actions for many observations: float32 ``(N, n)`` to ``(N, m)``, equal to ``act``'s.
 

@@ -143,7 +143,9 @@ def test_bad_observation_is_refused(name, artifact, observation, reason):
 
 
 def test_unknown_backend_names_the_known(artifact):
-    with pytest.raises(PolicyError, match="backend: 'gpu' is unknown; choose one of fp32, integer"):
+    with pytest.raises(
+        PolicyError, match="backend: 'gpu' is unknown; choose one of fp32, fpga, integer"
+    ):
         create_backend("gpu", artifact)
 
 

@@ -1,0 +1,1 @@
+"""The side of the driver that needs a generator and a simulator: transport ``rtlsim``."""

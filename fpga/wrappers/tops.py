@@ -1,0 +1,121 @@
+"""The top modules: a wrapper with the sizes and the function hash of one generated core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from qpolicy_ros.backends.fpga.registers import check_sizes
+from qpolicy_ros.policy.errors import PolicyError
+
+RTL = Path(__file__).with_name("rtl")
+
+
+class Sizes(NamedTuple):
+    """What a wrapper must know of its core."""
+
+    n: int
+    b_in: int
+    codes_per_beat: int
+    beats: int
+    m: int
+    b_out: int
+    function_hash: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> Sizes:
+        """Take the sizes from a generated folder's manifest."""
+        return cls(*(manifest[name] for name in cls._fields))
+
+    def parameters(self) -> str:
+        """Return the wrapper's parameters in Verilog."""
+        hash_128 = f"128'h{self.function_hash[:32]}"
+        values = [*self[:-1], hash_128]
+        names = [field.upper() for field in self._fields]
+        return ", ".join(f".{name}({value})" for name, value in zip(names, values, strict=True))
+
+
+class Wrapper(NamedTuple):
+    """A wrapper: its modules and the ports of its top, in Verilog."""
+
+    module: str
+    files: tuple[str, ...]
+    ports: tuple[tuple[str, str], ...]  # (direction and range, name)
+    parameters: tuple[str, ...] = ()  # further ones, passed on by the top, "NAME = default"
+
+
+_AXI_LITE_PORTS = (
+    ("input  wire       ", "s_axi_aclk"),
+    ("input  wire       ", "s_axi_aresetn"),
+    ("input  wire [11:0]", "s_axi_awaddr"),
+    ("input  wire [2:0] ", "s_axi_awprot"),
+    ("input  wire       ", "s_axi_awvalid"),
+    ("output wire       ", "s_axi_awready"),
+    ("input  wire [31:0]", "s_axi_wdata"),
+    ("input  wire [3:0] ", "s_axi_wstrb"),
+    ("input  wire       ", "s_axi_wvalid"),
+    ("output wire       ", "s_axi_wready"),
+    ("output wire [1:0] ", "s_axi_bresp"),
+    ("output wire       ", "s_axi_bvalid"),
+    ("input  wire       ", "s_axi_bready"),
+    ("input  wire [11:0]", "s_axi_araddr"),
+    ("input  wire [2:0] ", "s_axi_arprot"),
+    ("input  wire       ", "s_axi_arvalid"),
+    ("output wire       ", "s_axi_arready"),
+    ("output wire [31:0]", "s_axi_rdata"),
+    ("output wire [1:0] ", "s_axi_rresp"),
+    ("output wire       ", "s_axi_rvalid"),
+    ("input  wire       ", "s_axi_rready"),
+    ("output wire       ", "irq"),
+)
+
+WRAPPERS = {
+    "axi_lite": Wrapper(
+        "qpolicy_axi_lite",
+        ("qpolicy_axi_lite.v", "qpolicy_sequencer.v", "qpolicy_input_memory.v"),
+        _AXI_LITE_PORTS,
+    ),
+}
+
+
+def top_name(kind: str) -> str:
+    """Return the name of the top module of wrapper ``kind``."""
+    return f"qpolicy_{kind}_top"
+
+
+def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write wrapper ``kind`` for a generated core into ``folder``; the top's file comes first.
+
+    Raises:
+        PolicyError: the core's sizes do not fit into the register map.
+    """
+    sizes = Sizes.of(manifest)
+    problem = check_sizes(sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out)
+    if problem:
+        raise PolicyError.at("", "wrapper", problem, "use a narrower policy or the stream wrapper")
+    wrapper = WRAPPERS[kind]
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {f"{top_name(kind)}.v": top(kind, sizes)}
+    for name in (*wrapper.files, "qpolicy_registers.vh"):
+        texts[name] = (RTL / name).read_text(encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts if name.endswith(".v")]
+
+
+def top(kind: str, sizes: Sizes) -> str:
+    """Return the Verilog of the top module of wrapper ``kind``."""
+    wrapper = WRAPPERS[kind]
+    ports = ",\n".join(f"    {direction} {name}" for direction, name in wrapper.ports)
+    names = [parameter.partition("=")[0].strip() for parameter in wrapper.parameters]
+    given = sizes.parameters() + "".join(f", .{name}({name})" for name in names)
+    head = "".join(f"    parameter {parameter},\n" for parameter in wrapper.parameters)
+    head = f" #(\n{head[:-2]}\n)" if head else ""
+    wires = ",\n".join(f"        .{name}({name})" for _, name in wrapper.ports)
+    return (
+        f"// Generated: {wrapper.module} with the sizes of one policy's core.\n"
+        f"`default_nettype none\nmodule {top_name(kind)}{head} (\n{ports}\n);\n"
+        f"    {wrapper.module} #(\n        {given}\n    ) wrapper (\n{wires}\n    );\n"
+        "endmodule\n`default_nettype wire\n"
+    )
