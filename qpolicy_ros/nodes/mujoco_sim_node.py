@@ -300,10 +300,10 @@ class MujocoSimNode(Node):
         self._joints_message = JointState(name=joints)
         create = self.create_publisher
         deadline = self._value("deadline")
-        sensors = qos.profile(depth=10, deadline=deadline)
+        sensors = qos.profile(depth=100, deadline=deadline)
         self._observation_publisher = create(JointState, "observation", sensors)
-        self._joints_publisher = create(JointState, "joint_states", qos.profile(depth=10))
-        self._clock_publisher = create(ClockMessage, "/clock", qos.profile(depth=10))
+        self._joints_publisher = create(JointState, "joint_states", qos.FIGURES)
+        self._clock_publisher = create(ClockMessage, "/clock", qos.FIGURES)
         self._episode_publisher = create(JointState, "episode", qos.EPISODES)
         self._round_trip_message = JointState(name=["round_trip"])
         self._round_trip_publisher = create(JointState, "round_trip", qos.FIGURES)

@@ -83,9 +83,12 @@ class PolicyNode(LifecycleNode):
         contract = server.artifact.contract
         self._period_ns = round(contract.period * 1e9)
         self._stamped.name = [channel.name for channel in contract.action]
-        command = qos.profile(depth=1, deadline=self._value("deadline"))
+        deadline = self._value("deadline")
+        command = qos.profile(depth=1, deadline=deadline)
+        # In lock-step nothing overtakes: a recorder shall get every action.
+        stamped = qos.profile(depth=100, deadline=deadline) if self._lockstep else command
         self._action_publisher = self.create_publisher(Float64MultiArray, "action", command)
-        self._stamped_publisher = self.create_publisher(JointState, "action_stamped", command)
+        self._stamped_publisher = self.create_publisher(JointState, "action_stamped", stamped)
         self._timing_publisher = self.create_publisher(JointState, "timing", qos.FIGURES)
         self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
         self._watchdog.cancel()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,24 @@ HANDSHAKE = 999_999  # stamp, s
 PATIENCE = 20.0  # s; a busy machine starts a node in one or two
 
 
-def random_domain() -> int:
-    """A ROS domain that nobody uses, with ports below the ephemeral ones of Linux."""
+@contextlib.contextmanager
+def reserved_domain() -> Iterator[int]:
+    """A ROS domain that nobody uses, held against other test runs on this machine.
+
+    Its ports are below the ephemeral ones of Linux.
+    """
     while True:
         domain = 1 + secrets.randbelow(101)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        name = Path(tempfile.gettempdir(), f"ros_domain_{domain}.lock")
+        with name.open("w") as lock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("", 7400 + 250 * domain + 10))  # its first participant's port
             except OSError:
                 continue
-        return domain
+            probe.close()
+            yield domain
+        return
 
 
 class NodeProcess:

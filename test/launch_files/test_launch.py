@@ -18,7 +18,7 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed (comes wit
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import FAST_DISCOVERY, ROOT, random_domain
+from ros_processes import FAST_DISCOVERY, ROOT, reserved_domain
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import save_policy
@@ -76,7 +76,13 @@ def policy(tmp_path, artifact):
 
 
 @pytest.fixture
-def launch(share, tmp_path):
+def domain():
+    with reserved_domain() as number:
+        yield number
+
+
+@pytest.fixture
+def launch(share, tmp_path, domain):
     """Launch a file with arguments in its own ROS domain; return the finished process."""
     prefix = share.parents[1]
     python = next(prefix.glob("lib/python*/site-packages"))
@@ -84,7 +90,7 @@ def launch(share, tmp_path):
         **os.environ,
         "AMENT_PREFIX_PATH": f"{prefix}{os.pathsep}{os.environ.get('AMENT_PREFIX_PATH', '')}",
         "PYTHONPATH": f"{python}{os.pathsep}{os.pathsep.join(filter(None, sys.path))}",
-        "ROS_DOMAIN_ID": str(random_domain()),
+        "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(tmp_path / "log"),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(FAST_DISCOVERY),

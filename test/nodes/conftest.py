@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import FAST_DISCOVERY, NodeProcess, Watcher, random_domain
+from ros_processes import FAST_DISCOVERY, NodeProcess, Watcher, reserved_domain
 
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation
@@ -37,9 +37,10 @@ def policies(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def domain(monkeypatch) -> int:
+def domain(monkeypatch) -> Iterator[int]:
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(FAST_DISCOVERY))
-    return random_domain()
+    with reserved_domain() as number:
+        yield number
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def start(domain, tmp_path) -> Iterator[Start]:
     yield starter
     for node in started:
         node.end()
+        print(f"{node.log.name}:\n{node.output}")  # noqa: T201 shown where the test failed
 
 
 @pytest.fixture
