@@ -15,7 +15,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -55,19 +55,33 @@ def reserved_domain() -> Iterator[int]:
         return
 
 
+class Place(NamedTuple):
+    """Where the nodes of one test meet: nobody else's messages come in."""
+
+    domain: int
+    namespace: str
+
+
+@contextlib.contextmanager
+def private_place() -> Iterator[Place]:
+    """A reserved domain and, as other programs may choose the same one, a namespace."""
+    with reserved_domain() as domain:
+        yield Place(domain, f"/test_{secrets.token_hex(4)}")
+
+
 class NodeProcess:
     """A node of this package in its own OS process."""
 
-    def __init__(self, module: str, domain: int, log: Path, **parameters: object) -> None:
+    def __init__(self, module: str, place: Place, log: Path, **parameters: object) -> None:
         self.log = log
-        arguments = [
-            part
-            for name, value in parameters.items()
-            for part in ("-p", f"{name.replace('__', '.')}:={_yaml(value)}")
-        ]
+        arguments = ["-r", f"__ns:={place.namespace}"]
+        for topic in ("diagnostics", "clock"):
+            arguments += ["-r", f"/{topic}:={place.namespace}/{topic}"]
+        for name, value in parameters.items():
+            arguments += ["-p", f"{name.replace('__', '.')}:={_yaml(value)}"]
         environment = {
             **os.environ,
-            "ROS_DOMAIN_ID": str(domain),
+            "ROS_DOMAIN_ID": str(place.domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "OMP_NUM_THREADS": "1",
         }
@@ -104,10 +118,10 @@ class NodeProcess:
 class Watcher:
     """A node in this process: publishes observations, collects what comes back."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, place: Place) -> None:
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("watcher", context=self.context)
+        rclpy.init(context=self.context, domain_id=place.domain)
+        self.node = rclpy.create_node("watcher", context=self.context, namespace=place.namespace)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.messages: dict[str, list[Any]] = {}
@@ -116,7 +130,7 @@ class Watcher:
             ("action", Float64MultiArray, qos.profile(depth=100)),
             ("timing", JointState, qos.profile(depth=100)),
             ("episode", JointState, qos.EPISODES),
-            ("/diagnostics", DiagnosticArray, qos.profile(depth=100)),
+            ("diagnostics", DiagnosticArray, qos.profile(depth=100)),
             ("joint_states", JointState, qos.profile(depth=100)),
         )
         for topic, kind, profile in topics:
@@ -208,9 +222,9 @@ class Watcher:
 
     def diagnostics(self) -> dict[str, str]:
         """Return the values of the next diagnostics message, with level and message."""
-        seen = len(self.messages["/diagnostics"])
-        self.until(lambda: len(self.messages["/diagnostics"]) > seen)
-        status = self.messages["/diagnostics"][-1].status[0]
+        seen = len(self.messages["diagnostics"])
+        self.until(lambda: len(self.messages["diagnostics"]) > seen)
+        status = self.messages["diagnostics"][-1].status[0]
         level = int.from_bytes(status.level, "little")
         values = {item.key: item.value for item in status.values}
         return {**values, "level": str(level), "message": status.message}

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import FAST_DISCOVERY, NodeProcess, Watcher, reserved_domain
+from ros_processes import FAST_DISCOVERY, NodeProcess, Place, Watcher, private_place
 
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation
@@ -37,20 +37,20 @@ def policies(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def domain(monkeypatch) -> Iterator[int]:
+def place(monkeypatch) -> Iterator[Place]:
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(FAST_DISCOVERY))
-    with reserved_domain() as number:
-        yield number
+    with private_place() as found:
+        yield found
 
 
 @pytest.fixture
-def start(domain, tmp_path) -> Iterator[Start]:
-    """Start nodes; whatever still runs at the end of the test is killed."""
+def start(place, tmp_path) -> Iterator[Start]:
+    """Start nodes; whatever still runs at the end of the test is ended."""
     started: list[NodeProcess] = []
 
     def starter(module: str, **parameters: object) -> NodeProcess:
         log = tmp_path / f"{module}_{len(started)}.log"
-        started.append(NodeProcess(module, domain, log, **parameters))
+        started.append(NodeProcess(module, place, log, **parameters))
         return started[-1]
 
     yield starter
@@ -60,8 +60,8 @@ def start(domain, tmp_path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def watcher(domain) -> Iterator[Watcher]:
-    watching = Watcher(domain)
+def watcher(place) -> Iterator[Watcher]:
+    watching = Watcher(place)
     yield watching
     watching.close()
 

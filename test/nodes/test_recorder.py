@@ -13,7 +13,7 @@ from qpolicy_ros.nodes import qos
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_recorded_run(start, watcher, policies, tmp_path, number):
+def test_a_recorded_run(start, watcher, place, policies, tmp_path, number):
     bag = tmp_path / "bag"
     recorder = start("bag_recorder", output=str(bag))
     watcher.until(lambda: watcher.node.count_subscribers("episode") == 2)
@@ -26,11 +26,13 @@ def test_a_recorded_run(start, watcher, policies, tmp_path, number):
     recorder.send(number)
     assert recorder.wait() == 0, recorder.output
     with AnyReader([bag]) as reader:
-        counts = Counter(connection.topic for connection, _, _ in reader.messages())
+        counts = Counter(
+            connection.topic.removeprefix(place.namespace) for connection, _, _ in reader.messages()
+        )
         results = [
             reader.deserialize(raw, connection.msgtype)
             for connection, _, raw in reader.messages()
-            if connection.topic == "/episode"
+            if connection.topic.endswith("/episode")
         ]
     assert [message.position[0] for message in results] == [
         message.position[0] for message in watcher.messages["episode"]

@@ -138,7 +138,7 @@ def test_real_time_keeps_the_control_rate(start, watcher, observations, policies
     start("policy_node", policy=str(policies["halfcheetah"]), autostart=True, timeout=0.0)
     watcher.until(lambda: watcher.messages["timing"])
     clocks = []
-    watcher.node.create_subscription(Clock, "/clock", clocks.append, qos.profile(depth=100))
+    watcher.node.create_subscription(Clock, "clock", clocks.append, qos.profile(depth=100))
     watcher.spin(0.5)
     first, begin = len(observations), _seconds(watcher)
     watcher.spin(2.0)
