@@ -93,7 +93,6 @@ def _torch_module(baseline: Baseline) -> Any:
     import torch  # noqa: PLC0415  optional
 
     torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
     last = len(baseline.weights) - 1
 
     class Policy(torch.nn.Module):
@@ -104,8 +103,8 @@ def _torch_module(baseline: Baseline) -> Any:
             self.layers = torch.nn.ModuleList()
             for weight, bias in zip(baseline.weights, baseline.biases, strict=True):
                 layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-                layer.weight.copy_(torch.tensor(weight))
-                layer.bias.copy_(torch.tensor(bias))
+                layer.weight = torch.nn.Parameter(torch.tensor(weight), requires_grad=False)
+                layer.bias = torch.nn.Parameter(torch.tensor(bias), requires_grad=False)
                 self.layers.append(layer)
             for name in ("mean", "std", "scale", "bias"):
                 self.register_buffer(name, torch.tensor(getattr(baseline, name)))
