@@ -30,7 +30,9 @@ from qpolicy_ros.nodes.server import PolicyServer, check_known
 from qpolicy_ros.nodes.timing import STAGES, Instants, stages
 from qpolicy_ros.policy import ObservationError, PolicyError, find_policy, load_policy, require_task
 
-_UNTIL_CLEANUP = frozenset({"policy", "task", "integer.engine"})
+_UNTIL_CLEANUP = frozenset(
+    {"policy", "task", "integer.engine", "fpga.transport", "fpga.device", "fpga.bitstream"}
+)
 _NO_TIME = Time()  # stamp of a safe action that answers no observation
 _LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
 

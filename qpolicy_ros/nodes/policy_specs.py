@@ -25,4 +25,10 @@ SPECS = (
     Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
          read_only=True),
     Spec("integer.engine", "auto", "engine of the integer backend: auto, c or numpy"),
+    Spec("fpga.transport", "rtlsim", "how the fpga backend is reached: rtlsim (the generated "
+         "Verilog, simulated), pynq or uart"),
+    Spec("fpga.device", "", "uart: the serial port, `@` and its baud rate if not 1000000; pynq: "
+         "the IP's name in the overlay, empty for qpolicy_0"),
+    Spec("fpga.bitstream", "", "pynq: the .bit to load, empty if it is loaded; rtlsim: a folder "
+         "of `qpolicy fpga generate`, empty to generate one"),
 )  # fmt: skip

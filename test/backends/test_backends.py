@@ -21,7 +21,7 @@ from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
 
 @pytest.fixture(scope="module")
 def artifact():
-    return random_artifact(inputs=17, hidden=(64, 64), outputs=6)
+    return random_artifact(inputs=17, hidden=(16, 16), outputs=6)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
