@@ -19,6 +19,7 @@ from tqdm import tqdm
 from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
+from qpolicy_training.run import require_positive
 from qpolicy_training.state import (
     adam_state,
     load_state,
@@ -59,6 +60,10 @@ class DistillConfig:
     """Of Adam; falls to a twentieth by a cosine within each stage of bit-widths."""
     evaluate_episodes: int = 5
     """Held-out episodes after each round of the last stage."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        require_positive(self, "--distill")
 
 
 def stages(b_core: int) -> list[int]:

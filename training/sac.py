@@ -22,6 +22,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
+from qpolicy_training.run import require_positive
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
@@ -58,6 +59,10 @@ class SacConfig:
     """Environment steps between evaluations on held-out seeds."""
     evaluate_episodes: int = 5
     """Episodes per evaluation."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        require_positive(self, "--sac")
 
 
 class Actor(Protocol):

@@ -113,6 +113,12 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise PolicyError.at(file, "metadata", f"{error}", "export the policy again") from error
     check.require(isinstance(metadata, dict), "metadata", "is not an object")
+    check.require(
+        "format" not in metadata,
+        "format",
+        f"{metadata.get('format')!r} is a trained module, not a policy",
+        "make a policy of it with `qpolicy export`",
+    )
     version = metadata.get("format_version")
     good = isinstance(version, int) and not isinstance(version, bool) and version >= 1
     check.require(good, "format_version", f"{version!r} is not a version number")

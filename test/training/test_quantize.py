@@ -209,3 +209,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
 ) -> None:
     assert main([*TRAIN, "--out", str(tmp_path)]) == 2
     assert "--out: Is a directory" in capsys.readouterr().err
+
+
+def test_a_number_that_cannot_be_trained_with_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--task", "hopper", "--sac.steps", "-5"]) == 2
+    assert "--sac.steps: -5 is too small" in capsys.readouterr().err
+
+
+def test_a_trained_module_is_not_taken_for_a_policy(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(folder / "paper.qat.safetensors")]) == 2
+    assert "trained module, not a policy; make a policy of it" in capsys.readouterr().err
