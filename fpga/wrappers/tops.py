@@ -76,6 +76,44 @@ WRAPPERS = {
         ("qpolicy_axi_lite.v", "qpolicy_sequencer.v", "qpolicy_input_memory.v"),
         _AXI_LITE_PORTS,
     ),
+    "axi_stream": Wrapper(
+        "qpolicy_axi_stream",
+        ("qpolicy_axi_stream.v",),
+        (
+            ("input  wire                ", "aclk"),
+            ("input  wire                ", "aresetn"),
+            ("input  wire [IN_WIDTH-1:0] ", "s_axis_tdata"),
+            ("input  wire                ", "s_axis_tvalid"),
+            ("output wire                ", "s_axis_tready"),
+            ("input  wire                ", "s_axis_tlast"),
+            ("output wire [OUT_WIDTH-1:0]", "m_axis_tdata"),
+            ("output wire                ", "m_axis_tvalid"),
+            ("input  wire                ", "m_axis_tready"),
+            ("output wire                ", "m_axis_tlast"),
+            ("output wire [31:0]         ", "malformed"),
+            ("output wire [127:0]        ", "function_hash"),
+        ),
+        ("IN_WIDTH = {in_width}", "OUT_WIDTH = {out_width}"),
+    ),
+    "uart": Wrapper(
+        "qpolicy_uart",
+        (
+            "qpolicy_uart.v",
+            "qpolicy_uart_rx.v",
+            "qpolicy_uart_tx.v",
+            "qpolicy_crc16.v",
+            "qpolicy_sequencer.v",
+            "qpolicy_input_memory.v",
+        ),
+        (
+            ("input  wire", "clk"),
+            ("input  wire", "rst"),
+            ("input  wire", "rx"),
+            ("output wire", "tx"),
+            ("output wire", "active"),
+        ),
+        ("CLKS_PER_BIT = 100", "BYTE_LIMIT = 2000000", "CORE_LIMIT = 1000000"),
+    ),
 }
 
 
@@ -91,7 +129,9 @@ def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[
         PolicyError: the core's sizes do not fit into the register map.
     """
     sizes = Sizes.of(manifest)
-    problem = check_sizes(sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out)
+    problem = kind == "axi_lite" and check_sizes(
+        sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out
+    )
     if problem:
         raise PolicyError.at("", "wrapper", problem, "use a narrower policy or the stream wrapper")
     wrapper = WRAPPERS[kind]
@@ -110,7 +150,12 @@ def top(kind: str, sizes: Sizes) -> str:
     ports = ",\n".join(f"    {direction} {name}" for direction, name in wrapper.ports)
     names = [parameter.partition("=")[0].strip() for parameter in wrapper.parameters]
     given = sizes.parameters() + "".join(f", .{name}({name})" for name in names)
-    head = "".join(f"    parameter {parameter},\n" for parameter in wrapper.parameters)
+    widths = {
+        "in_width": -(-sizes.codes_per_beat * sizes.b_in // 8) * 8,
+        "out_width": -(-sizes.m * sizes.b_out // 8) * 8,
+    }
+    texts = [parameter.format_map(widths) for parameter in wrapper.parameters]
+    head = "".join(f"    parameter {text},\n" for text in texts)
     head = f" #(\n{head[:-2]}\n)" if head else ""
     wires = ",\n".join(f"        .{name}({name})" for _, name in wrapper.ports)
     return (

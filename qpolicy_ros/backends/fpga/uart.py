@@ -1,0 +1,136 @@
+"""Transport ``uart``: a core behind a serial port, through pyserial."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from qpolicy_ros.backends.base import BackendError
+from qpolicy_ros.backends.fpga.device import UINT32, Identity
+from qpolicy_ros.backends.fpga.frames import (
+    CRC_BYTES,
+    HEAD_BYTES,
+    IDENTIFY,
+    INFER,
+    REPLY,
+    STATUS,
+    Decoder,
+    Frame,
+    encode,
+)
+from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.policy.model import Int32, PolicyArtifact
+
+DEFAULT_BAUD = 1_000_000
+_ANSWER_LIMIT = 0.05  # s beyond the bytes' own time; a USB adapter holds bytes back for 16 ms
+_IDENTITY_BYTES = 37
+_BITS_A_BYTE = 10
+
+
+class UartDevice:
+    """The accelerator behind a serial port; reads release the GIL and end at their time limit.
+
+    Args:
+        port: an open ``serial.Serial`` with ``timeout`` and ``write_timeout`` settable.
+        shape: sizes that the policy expects; the caller compares them with ``identify``.
+        name: the port, for messages.
+    """
+
+    def __init__(self, port: Any, shape: Shape, name: str) -> None:
+        self.name = name
+        self.cycles = 0
+        self._port = port
+        self._packer = Packer(shape, 8)
+        self._sequence = 0
+        longest = max(_IDENTITY_BYTES, 5 + self._packer.output_bytes)
+        self._decoder = Decoder(longest)
+
+    def identify(self) -> Identity:
+        """See ``Device.identify``."""
+        payload = self._ask(IDENTIFY, b"", _IDENTITY_BYTES)
+        return Identity.from_words(np.frombuffer(payload, UINT32, offset=1))
+
+    def infer(self, codes: Int32) -> Int32:
+        """See ``Device.infer``."""
+        size = 5 + self._packer.output_bytes
+        payload = self._ask(INFER, self._packer.pack(codes).tobytes(), size)
+        self.cycles = int.from_bytes(payload[1:5], "little")
+        return self._packer.unpack(np.frombuffer(payload, np.uint8, offset=5))
+
+    def read_cycles(self) -> int:
+        """Return how many clock cycles the last inference took in the core."""
+        return self.cycles
+
+    def close(self) -> None:
+        """See ``Device.close``."""
+        self._port.close()
+
+    def _ask(self, kind: int, payload: bytes, size: int) -> bytes:
+        """Send a request and return the payload of its reply, ``size`` bytes."""
+        self._sequence = (self._sequence + 1) & 0xFF
+        request = encode(Frame(kind, self._sequence, payload))
+        both_ways = len(request) + HEAD_BYTES + size + CRC_BYTES
+        limit = _ANSWER_LIMIT + both_ways * _BITS_A_BYTE / self._port.baudrate
+        try:
+            self._decoder.clear()
+            self._port.reset_input_buffer()
+            self._port.write_timeout = limit
+            self._port.write(request)
+            reply = self._receive(kind, limit)
+        except OSError as error:  # serial.SerialException is one
+            raise BackendError(f"fpga: {self.name}: {error}") from error
+        if reply.payload[:1] != b"\0":
+            code = reply.payload[0] if reply.payload else -1
+            meaning = STATUS.get(code, f"status {code}")
+            raise BackendError(f"fpga: {self.name}: refused: {meaning}")
+        if len(reply.payload) != size:
+            raise BackendError(
+                f"fpga: {self.name}: the reply has {len(reply.payload)} bytes instead of {size}; "
+                "the core is not this policy's"
+            )
+        return reply.payload
+
+    def _receive(self, kind: int, limit: float) -> Frame:
+        """Return the reply to the request sent last; other frames are late or foreign."""
+        end = time.monotonic() + limit
+        received = 0
+        while True:
+            self._port.timeout = max(end - time.monotonic(), 0.0)
+            data = self._port.read(self._decoder.missing)
+            received += len(data)
+            for frame in self._decoder.feed(data):
+                if (frame.kind, frame.sequence) == (kind | REPLY, self._sequence):
+                    return frame
+            if time.monotonic() >= end and not data:
+                what = f"{received} bytes but no whole reply" if received else "no answer"
+                raise BackendError(f"fpga: {self.name}: {what} within {limit * 1e3:.0f} ms")
+
+
+def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDevice:
+    """Open serial port ``device``: ``/dev/ttyUSB1`` or ``/dev/ttyUSB1@115200``.
+
+    Raises:
+        PolicyError: an option is wrong.
+        BackendError: pyserial is not installed or the port cannot be opened.
+    """
+    name, _, baud = device.partition("@")
+    if not name or (baud and not baud.isdecimal()):
+        remedy = "give a serial port such as /dev/ttyUSB1 or /dev/ttyUSB1@115200"
+        raise PolicyError.at("", "fpga.device", f"{device!r} is no serial port", remedy)
+    if bitstream:
+        remedy = "load the board with Vivado's hardware manager and leave it empty"
+        raise PolicyError.at("", "fpga.bitstream", "is not taken by transport uart", remedy)
+    try:
+        import serial  # noqa: PLC0415  only this transport needs it
+    except ImportError as error:
+        message = "fpga: pyserial is not installed; install it with `pip install pyserial`"
+        raise BackendError(message) from error
+    try:
+        port = serial.Serial(name, int(baud or DEFAULT_BAUD), timeout=_ANSWER_LIMIT, exclusive=True)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"fpga: {name}: {error}") from error
+    assert artifact.network is not None
+    return UartDevice(port, Shape.of(artifact.network), name)
