@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,10 +155,11 @@ def test_reader_that_stops_early_is_no_error():
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
-def test_every_command_has_help(name):
-    result = subprocess.run([QPOLICY, name, "--help"], check=False, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert f"usage: qpolicy {name}" in result.stdout
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert not stop.value.code
+    assert f"usage: qpolicy {name}" in capsys.readouterr().out
 
 
 def imports_of(*arguments: str) -> set[str]:
@@ -182,11 +183,13 @@ def test_info_loads_neither_torch_nor_a_simulator_nor_ros():
     assert not loaded & {"torch", "brevitas", "gymnasium", "mujoco", "rclpy"}
 
 
-def test_info_starts_within_half_a_second():
+def test_info_starts_within_half_a_second_of_processor_time():
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([QPOLICY, "info", "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    # The best of five: the machine may be busy, the program may not be slow.
+        after = os.times()
+        spent = after.children_user + after.children_system
+        seconds.append(spent - before.children_user - before.children_system)
+    # Processor time, the best of five: the machine may be busy, the program may not be slow.
     assert min(seconds) < 0.5
