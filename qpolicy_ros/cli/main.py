@@ -59,7 +59,9 @@ EXTRAS: dict[str, str] = {
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
+    "pyosys": "fpga",
     "rosbags": "latency",
+    "serial": "fpga",
     "tensorboard": "train",
     "torch": "train",
 }
