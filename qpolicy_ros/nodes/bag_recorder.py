@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Connection
@@ -97,7 +96,7 @@ class BagRecorder(Node):
         profile = qos.profile(reliable=reliable, depth=_DEPTH)
         if topic == "episode":
             profile = qos.EPISODES
-        events = SubscriptionEventCallbacks(
+        events = qos.SubscriptionEventCallbacks(
             incompatible_qos=(lambda _: self._relax(topic)) if reliable else None
         )
         self._recorded[topic] = self.create_subscription(

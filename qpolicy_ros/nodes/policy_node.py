@@ -11,10 +11,8 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
@@ -341,7 +339,7 @@ class PolicyNode(LifecycleNode):
             "observation",
             callback,
             qos.profile(reliable=self._lockstep, depth=1, deadline=deadline),
-            event_callbacks=SubscriptionEventCallbacks(
+            event_callbacks=qos.SubscriptionEventCallbacks(
                 deadline=self._on_deadline_missed if deadline > 0 else None
             ),
         )

@@ -5,6 +5,13 @@ from __future__ import annotations
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+__all__ = ["COMMAND", "EPISODES", "FIGURES", "SubscriptionEventCallbacks", "profile"]
+
 
 def profile(*, reliable: bool = True, depth: int = 1, deadline: float = 0.0) -> QoSProfile:
     """Return a volatile keep-last profile; ``deadline`` in s, 0 asks for none."""

