@@ -26,6 +26,7 @@ from qpolicy_ros.policy.model import Int32, PolicyArtifact
 
 DEFAULT_BAUD = 1_000_000
 _ANSWER_LIMIT = 0.05  # s beyond the bytes' own time; a USB adapter holds bytes back for 16 ms
+_SLICE = 0.005  # s that one read waits at most
 _IDENTITY_BYTES = 37
 _BITS_A_BYTE = 10
 
@@ -34,7 +35,7 @@ class UartDevice:
     """The accelerator behind a serial port; reads release the GIL and end at their time limit.
 
     Args:
-        port: an open ``serial.Serial`` with ``timeout`` and ``write_timeout`` settable.
+        port: an open ``serial.Serial`` whose time limits are short (``_SLICE``).
         shape: sizes that the policy expects; the caller compares them with ``identify``.
         name: the port, for messages.
     """
@@ -76,8 +77,7 @@ class UartDevice:
         limit = _ANSWER_LIMIT + both_ways * _BITS_A_BYTE / self._port.baudrate
         try:
             self._decoder.clear()
-            self._port.reset_input_buffer()
-            self._port.write_timeout = limit
+            self._port.read(self._port.in_waiting)  # answers that came too late
             self._port.write(request)
             reply = self._receive(kind, limit)
         except OSError as error:  # serial.SerialException is one
@@ -98,7 +98,6 @@ class UartDevice:
         end = time.monotonic() + limit
         received = 0
         while True:
-            self._port.timeout = max(end - time.monotonic(), 0.0)
             data = self._port.read(self._decoder.missing)
             received += len(data)
             for frame in self._decoder.feed(data):
@@ -129,7 +128,9 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDe
         message = "fpga: pyserial is not installed; install it with `pip install pyserial`"
         raise BackendError(message) from error
     try:
-        port = serial.Serial(name, int(baud or DEFAULT_BAUD), timeout=_ANSWER_LIMIT, exclusive=True)
+        port = serial.Serial(
+            name, int(baud or DEFAULT_BAUD), timeout=_SLICE, write_timeout=0.2, exclusive=True
+        )
     except (OSError, ValueError) as error:
         raise BackendError(f"fpga: {name}: {error}") from error
     assert artifact.network is not None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
+
 from qpolicy_fpga.driver.verilate import find_verilator
 from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, Sizes, top_name, write_wrapper
 

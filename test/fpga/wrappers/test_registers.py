@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from qpolicy_fpga.wrappers import register_files
 
+from qpolicy_fpga.wrappers import register_files
 from qpolicy_ros.backends.fpga.registers import REGISTERS, check_sizes
 
 
