@@ -1,0 +1,1 @@
+"""What Vivado needs: IP description, Tcl scripts, constraints, board tops, and its reports read."""

@@ -1,0 +1,52 @@
+"""Write what Vivado needs for a board beside a generated core."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from qpolicy_fpga.design import MANIFEST
+from qpolicy_fpga.vivado.component import component
+from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
+from qpolicy_ros.policy.errors import PolicyError
+
+_HERE = Path(__file__).parent
+BOARDS = {
+    "pynq-z2": ("axi_lite", ("common.tcl", "package_ip.tcl", "pynq_z2.tcl")),
+    "arty-a7": (
+        "uart",
+        ("common.tcl", "arty_a7.tcl", "load_arty_a7.tcl", "arty_a7.v", "arty_a7.xdc"),
+    ),
+}
+
+
+def write_board(board: str, folder: Path) -> list[Path]:
+    """Write ``folder/<board>``: sources with their wrapper, and the scripts; return its files.
+
+    Args:
+        board: ``pynq-z2`` or ``arty-a7``.
+        folder: what ``qpolicy fpga generate`` wrote.
+
+    Raises:
+        PolicyError: an unknown board, or sizes that do not fit into the wrapper.
+        OSError: the folder cannot be read or written.
+    """
+    if board not in BOARDS:
+        known = ", ".join(BOARDS)
+        raise PolicyError.at("", "board", f"{board!r} is unknown", f"choose one of {known}")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    wrapper, scripts = BOARDS[board]
+    out = folder / board
+    sources = out / "sources"
+    write_wrapper(wrapper, manifest, sources)
+    for name in manifest["files"]:
+        shutil.copy(folder / name, sources / name)
+    for name in scripts:
+        shutil.copy(_HERE / name, out / name)
+    if wrapper == "axi_lite":
+        shutil.copy(RTL / "qpolicy_axi_timeout.v", out)
+        names = sorted(path.name for path in sources.iterdir())
+        text = component([name for name in names if name.endswith((".v", ".vh"))])
+        (sources / "component.xml").write_text(text, encoding="utf-8")
+    return sorted(path for path in out.rglob("*") if path.is_file())

