@@ -1,14 +1,14 @@
-// Drives Vqpolicy_core through its ready/valid ports. IN_BITS and OUT_BITS stand before this file.
+// Drives qpolicy_core through its ready/valid ports. IN_BITS and OUT_BITS stand before this file.
 #include <cstdint>
 #include <cstring>
-#include "Vqpolicy_core.h"
+#include "Vtop.h"
 #include "verilated.h"
 
 static const long kPatience = 200000;  // cycles without progress before we give up
 
 struct Core {
     VerilatedContext context;
-    Vqpolicy_core top{&context};
+    Vtop top{&context};
     long cycle = 0;
 };
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.arith import make_layer
 from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
 from qpolicy_fpga.emit_layer import emit_layer
+from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.plan import Form, logic_budget
+from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from qpolicy_fpga.emit_core import Core
     from qpolicy_fpga.emit_layer import LayerHardware
+    from qpolicy_fpga.explore import Choice
+    from qpolicy_fpga.plan import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 MANIFEST = "manifest.json"
@@ -87,9 +90,11 @@ def generate(
             artifact.path, "integer", "there is no integer network", "quantise the policy first"
         )
     device = find_part(part)
-    forms = choose_forms(network)
-    design = build(network, forms, clock_mhz)
+    choice, front = choose(network, device, clock_mhz, fit, max_latency)
+    design = build(network, choice.forms, clock_mhz)
     manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
+    manifest["estimate"] = _estimate(choice)
+    manifest["pareto"] = [_estimate(other) for other in front]
     out.mkdir(parents=True, exist_ok=True)
     for name, text in design.files.items():
         (out / name).write_text(text, encoding="utf-8")
@@ -97,20 +102,16 @@ def generate(
     return manifest
 
 
-def choose_forms(network: IntegerNetwork) -> list[Form]:
-    """One form a layer."""
-    last = len(network.weights) - 1
-    forms = []
-    for index, weight in enumerate(network.weights):
-        bits = network.input_bits if index == 0 else network.core_bits
-        size = weight.size
-        if size <= 512 and index < last:
-            forms.append(Form(1, bits))
-        elif size <= 8192 or index == last:
-            forms.append(Form(1, 1 if size > 256 else bits))
-        else:
-            forms.append(Form(8, 1))
-    return forms
+def _estimate(choice: Choice) -> dict[str, Any]:
+    """Return what the cost model says of a choice."""
+    return {
+        "cycles": choice.cycles,
+        "lut": round(choice.lut),
+        "ff": round(choice.ff),
+        "carry4": round(choice.carry4),
+        "bram36": choice.bram36,
+        "forms": [[form.fold, form.planes, form.ram] for form in choice.forms],
+    }
 
 
 def describe(
@@ -148,6 +149,7 @@ def describe(
                 "neurons": int(network.weights[i].shape[0]),
                 "fold": layer.form.fold,
                 "planes": layer.form.planes,
+                "weights": "ram" if layer.form.ram else "lut",
                 "trees": layer.trees,
                 "tail": layer.tail,
                 "steps": layer.steps,

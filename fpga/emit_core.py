@@ -47,9 +47,9 @@ def core_timing(layers: Sequence[Layer], hardware: Sequence[LayerHardware]) -> C
     direct = beats == 1 and hardware[0].steps == 1
     cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in hardware)
     # A bank may only be written again when the layer that reads it has finished.
-    gap = max(layer.steps for layer in hardware)
+    gap = max(layer.steps + layer.reads for layer in hardware)
     for writer, reader in itertools.pairwise(hardware):
-        gap = max(gap, writer.spread + reader.steps)
+        gap = max(gap, writer.spread + reader.steps + reader.reads)
     gap = max(gap, hardware[-1].spread + 1)
     interval = beats - 1 + gap
     return Core(codes, beats, cycles, interval, gap, -(-cycles // interval) + 1, direct)

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit_steps import bit_planes, delay, phase_counter, step_counters
 from qpolicy_fpga.emit_tail import emit_tail, tail_cycles, tail_delay
-from qpolicy_fpga.emit_tree import Tree, make_tree, phase_bits
-from qpolicy_fpga.plan import Form, tail_kind
+from qpolicy_fpga.emit_tree import Tree, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit_weights import emit_weights, read_cycles, weight_words
+from qpolicy_fpga.plan import MAX_LUT_FOLD, tail_kind
 from qpolicy_fpga.verilog import CLOCK_TO_OUT, adder_delay
 
 if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
+    from qpolicy_fpga.plan import Form
 
+# Unused bits are not an error in a tree: a weight of 0 leaves its input unread, and thresholds
+# may not need a sum's lowest bits. Nor is an unused reset: a layer of one cycle has no state.
 HEADER = """\
-// A layer and its trees are one file. A weight of 0 leaves its input unread, so the inputs of a
-// tree are not checked for unused bits.
+// A layer and its trees are one file, hence DECLFILENAME. What is unused is so by its weights and
+// thresholds, hence UNUSEDSIGNAL.
 // verilator lint_off DECLFILENAME
+// verilator lint_off UNUSEDSIGNAL
 """
 
 
@@ -29,7 +35,8 @@ class LayerHardware:
         name: the layer's module.
         form: how it is laid out.
         tail: kind of the tail.
-        steps: cycles for which it reads its input codes.
+        steps: steps of a frame.
+        reads: cycles by which its reading of the input codes ends later than its steps.
         latency: cycles from the first of them to the last output code's visibility.
         spread: cycles between the first output codes written and the last.
         trees: number of trees.
@@ -43,6 +50,7 @@ class LayerHardware:
     form: Form
     tail: str
     steps: int
+    reads: int
     latency: int
     spread: int
     trees: int
@@ -55,23 +63,26 @@ def emit_layer(layer: Layer, form: Form, budget: float) -> LayerHardware:
     """Return layer ``layer`` laid out as ``form``, ``budget`` ns of logic between registers."""
     name = f"qpolicy_layer{layer.index}"
     trees = [
-        make_tree(f"{name}_tree{t}", layer, neurons, form.planes, budget)
+        make_tree(f"{name}_tree{t}", layer, neurons, form, budget)
         for t, neurons in enumerate(assign_neurons(layer.neurons, form.fold))
     ]
-    timing = _align(layer, form, trees, budget)
+    timing = align(layer, form, trees, budget)
     for tree in trees:
         _finish(tree, layer, form, timing)
     steps = form.steps(layer.code_bits)
-    last = steps - 1 + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
-    source = "\n".join(
-        [HEADER, *(tree.module.text() for tree in trees), _wrap(layer, form, trees, timing)]
-    )
+    reads = read_cycles(form)
+    last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
+    modules = [*(tree.module.text() for tree in trees), _wrap(layer, form, trees, timing)]
+    if form.ram:
+        modules.insert(0, emit_weights(layer, [tree.neurons for tree in trees]))
+    source = "\n".join([HEADER, *modules])
     return LayerHardware(
         source=source,
         name=name,
         form=form,
         tail=timing.kind,
         steps=steps,
+        reads=reads,
         latency=last,
         spread=(form.fold - 1) * form.plane_steps(layer.code_bits),
         trees=len(trees),
@@ -115,7 +126,7 @@ class Timing:
         return self.stages + int(self.serial and not self.early) + int(self.registered)
 
 
-def _align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
+def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
     """Give every tree the same number of stages and choose where the tail begins."""
     kind = tail_kind(layer, form.fold)
     serial = form.plane_steps(layer.code_bits) > 1
@@ -145,12 +156,17 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
         source = f"sum_{stage}"
     tree.module.flops += padding * tree.width
     if timing.serial:
-        shifted = f"{{held[{total - 1 - form.planes}:0], {form.planes}'d0}}"
+        rest = total - form.planes
         wide = f"{{{total - tree.width}'d0, {source}}}" if total > tree.width else source
+        # A tail that looks at the next value leaves only what is shifted to be kept.
+        kept = rest if timing.early else total
         lines += [
-            f"    reg [{total - 1}:0] held;",
-            f"    wire [{total - 1}:0] next = (first ? {total}'d0 : {shifted}) + {wide};",
-            "    always @(posedge clk) held <= next;",
+            f"    reg [{kept - 1}:0] held;",
+            (
+                f"    wire [{total - 1}:0] next = "
+                f"(first ? {total}'d0 : {{held[{rest - 1}:0], {form.planes}'d0}}) + {wide};"
+            ),
+            f"    always @(posedge clk) held <= next[{kept - 1}:0];",
         ]
         source = "next" if timing.early else "held"
     count = phase_bits(form.fold)
@@ -158,14 +174,21 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
     declarations = []
     if count:
         # Each tree has its own copy of the phase: one counter could not drive every table.
-        for port in ("phase", "tail_phase"):
-            ports.append(f"input  wire [{count - 1}:0] {port}_next")
+        own = ["phase"] if not form.ram else []
+        if form.fold <= MAX_LUT_FOLD or timing.kind != "compare":
+            own.append("tail_phase")
+        if not form.ram:
+            ports.append(f"input  wire [{count - 1}:0] phase_next")
+        ports.append(f"input  wire [{count - 1}:0] tail_phase_next")
+        for port in own:
             declarations += [
                 f'    (* keep = "true" *) reg [{count - 1}:0] {port};',
                 f"    always @(posedge clk) {port} <= {port}_next;",
             ]
     if timing.serial:
         ports.append("input  wire first")
+    if form.ram:
+        ports.append(f"input  wire [{layer.inputs * weight_bits(layer) - 1}:0] w")
     ports += [
         f"input  wire [{layer.inputs * form.planes - 1}:0] c",
         f"output wire [{layer.out_bits - 1}:0] code",
@@ -177,156 +200,57 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
 
 def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
     """Return the layer's module: steps, trees, write strobes, bank."""
-    name = f"qpolicy_layer{layer.index}"
-    bits, n, out = layer.code_bits, layer.inputs, layer.out_bits
-    plane_steps, fold, count = form.plane_steps(bits), form.fold, phase_bits(form.fold)
-    steps = form.steps(bits)
-    module = [
-        f"module {name} (",
-        "    input  wire clk,",
-        "    input  wire rst,",
-        "    // high in the cycle before the codes are all there" if steps > 1 else "    // codes",
-        "    input  wire load,",
-        f"    input  wire [{n * bits - 1}:0] codes,",
-        f"    output reg  [{layer.neurons * out - 1}:0] result,",
-        "    // high in the cycle before the result is all there",
-        "    output wire last",
-        ");",
-    ]
-    plane_bits = max(1, (plane_steps - 1).bit_length())
-    body: list[str] = []
-    if steps > 1:
-        body += ["    reg run;"]
-        if plane_steps > 1:
-            body += [f"    reg [{plane_bits - 1}:0] plane;"]
-        if fold > 1:
-            body += [
-                f"    reg [{count - 1}:0] phase;",
-                f"    reg [{count - 1}:0] phase_next;",
-            ]
-        end_plane = f"plane == {plane_bits}'d{plane_steps - 1}" if plane_steps > 1 else "1'b1"
-        end_phase = f"phase == {count}'d{fold - 1}" if fold > 1 else "1'b1"
-        body += [
-            f"    wire end_plane = {end_plane};",
-            f"    wire end_step = end_plane & ({end_phase});",
-            "    always @(posedge clk) begin",
-            "        if (rst) run <= 1'b0;",
-            "        else if (load) run <= 1'b1;",
-            "        else if (end_step) run <= 1'b0;",
-            "    end",
-        ]
-        if plane_steps > 1:
-            zero, one = f"{plane_bits}'d0", f"{plane_bits}'d1"
-            body += [
-                "    always @(posedge clk)",
-                f"        plane <= (load | end_plane) ? {zero} : plane + {one};",
-            ]
-        if fold > 1:
-            body += [
-                "    always @* begin",
-                "        phase_next = phase;",
-                f"        if (load) phase_next = {count}'d0;",
-                f"        else if (end_plane) phase_next = phase + {count}'d1;",
-                "    end",
-                "    always @(posedge clk) phase <= phase_next;",
-            ]
-        body.append("    wire summed = run & end_plane;")
-    else:
-        body.append("    wire summed = load;")
-    body += _planes(layer, form)
-    body += _delay("summed", timing.before_tail, "ready", reset=True)
-    if timing.serial:
-        body.append(f"    wire first_plane = plane == {plane_bits}'d0;")
-        body += _delay("first_plane", timing.stages, "first", reset=False)
+    fold, count, out = form.fold, phase_bits(form.fold), layer.out_bits
     cycles = tail_cycles(timing.kind, out)
-    body += _delay("ready", cycles - 1, "write", reset=True)
+    body = [*step_counters(layer, form), *bit_planes(layer, form)]
+    if form.ram:
+        body += weight_words(layer, len(trees), count)
+    body += delay("summed", timing.before_tail + read_cycles(form), "ready", reset=True)
+    if timing.serial:
+        body.append("    wire first_plane = ~|plane;")
+        body += delay("first_plane", timing.stages, "first", reset=False)
+    body += delay("ready", cycles - 1, "write", reset=True)
     if fold > 1:
-        body += _phase_counter("tail_phase", "ready", fold)
-        body += _phase_counter("write_phase", "write", fold)
+        body += phase_counter("tail_phase", "ready", fold)
+        body += phase_counter("write_phase", "write", fold)
         body.append(f"    assign last = write & (write_phase == {count}'d{fold - 1});")
     else:
         body.append("    assign last = write;")
     body.append(f"    wire [{len(trees) * out - 1}:0] code;")
     for t, tree in enumerate(trees):
         ports = [".clk(clk)"]
+        if count and not form.ram:
+            ports.append(".phase_next(phase_next)")
         if count:
-            ports += [".phase_next(phase_next)", ".tail_phase_next(tail_phase_next)"]
+            ports.append(".tail_phase_next(tail_phase_next)")
+        if form.ram:
+            size = layer.inputs * weight_bits(layer)
+            ports.append(f".w(weights[{t * size} +: {size}])")
         if timing.serial:
             ports.append(".first(first)")
         ports += [".c(c)", f".code(code[{t * out} +: {out}])"]
         body.append(f"    {tree.module.name} tree{t} ({', '.join(ports)});")
     body += _bank(layer, fold, len(trees))
-    return "\n".join([*module, *body, "endmodule", ""])
-
-
-def _planes(layer: Layer, form: Form) -> list[str]:
-    """Lines that choose the bit planes of a step, highest first; the sign bit is inverted."""
-    bits, n, planes = layer.code_bits, layer.inputs, form.planes
-    steps = form.plane_steps(bits)
-
-    def source(code: int, plane: int) -> str:
-        if plane >= bits:
-            return "1'b0"
-        sign = "~" if layer.signed and plane == bits - 1 else ""
-        return f"{sign}codes[{code * bits + plane}]"
-
-    vectors = []
-    for step in range(steps):
-        top = steps * planes - (step + 1) * planes
-        names = [source(i, top + plane) for plane in range(planes) for i in range(n)]
-        parts = list(reversed(names))
-        rows = [", ".join(parts[i : i + 10]) for i in range(0, len(parts), 10)]
-        vectors.append("{" + ",\n        ".join(rows) + "}")
-    width = n * planes
-    if steps == 1:
-        return [f"    wire [{width - 1}:0] c = {vectors[0]};"]
-    plane_bits = (steps - 1).bit_length()
-    lines = [
-        f"    wire [{width - 1}:0] plane_group{step} = {vector};"
-        for step, vector in enumerate(vectors)
-    ]
-    return [
-        *lines,
-        f"    reg [{width - 1}:0] c;",
-        "    always @* begin",
-        "        case (plane)",
-        *[f"            {plane_bits}'d{s}: c = plane_group{s};" for s in range(steps - 1)],
-        f"            default: c = plane_group{steps - 1};",
-        "        endcase",
-        "    end",
-    ]
-
-
-def _delay(source: str, cycles: int, name: str, *, reset: bool) -> list[str]:
-    """Lines that delay one bit."""
-    if cycles == 0:
-        return [f"    wire {name} = {source};"]
-    chain = f"{name}_chain"
-    shifted = source if cycles == 1 else f"{{{chain}[{cycles - 2}:0], {source}}}"
-    following = f"rst ? {cycles}'d0 : {shifted}" if reset else shifted
-    return [
-        f"    reg [{cycles - 1}:0] {chain};",
-        f"    always @(posedge clk) {chain} <= {following};",
-        f"    wire {name} = {chain}[{cycles - 1}];",
-    ]
-
-
-def _phase_counter(name: str, event: str, fold: int) -> list[str]:
-    """Lines of a counter of phases that ``event`` advances."""
-    count = phase_bits(fold)
-    return [
-        f"    reg [{count - 1}:0] {name};",
-        f"    reg [{count - 1}:0] {name}_next;",
-        "    always @* begin",
-        f"        {name}_next = {name};",
-        f"        if (rst) {name}_next = {count}'d0;",
-        (
-            f"        else if ({event}) {name}_next = "
-            f"({name} == {count}'d{fold - 1}) ? {count}'d0 : {name} + {count}'d1;"
-        ),
-        "    end",
-        f"    always @(posedge clk) {name} <= {name}_next;",
-    ]
+    when = "in the cycle before the codes are all there"
+    if form.steps(layer.code_bits) == 1:
+        when = "when the codes are there"
+    return "\n".join(
+        [
+            f"module qpolicy_layer{layer.index} (",
+            "    input  wire clk,",
+            "    input  wire rst,",
+            f"    // high {when}",
+            "    input  wire load,",
+            f"    input  wire [{layer.inputs * layer.code_bits - 1}:0] codes,",
+            f"    output reg  [{layer.neurons * out - 1}:0] result,",
+            "    // high in the cycle before the result is all there",
+            "    output wire last",
+            ");",
+            *body,
+            "endmodule",
+            "",
+        ]
+    )
 
 
 def _bank(layer: Layer, fold: int, trees: int) -> list[str]:

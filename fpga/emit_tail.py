@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit_tree import phase_bits
+from qpolicy_fpga.plan import MAX_LUT_FOLD
 from qpolicy_fpga.verilog import LUT_DELAY, Module, adder_delay
 
 if TYPE_CHECKING:
@@ -67,16 +68,20 @@ def _compare(
         else:
             values = [0 if row is None else int(row[level - 1]) for row in rows]
             bits = phase_bits(len(rows))
-            # One bit more than the sum: a threshold that is never reached needs it.
+            # One bit more than the sum: a threshold that is never reached needs it. Up to
+            # MAX_LUT_FOLD phases the table is part of the comparator, above it has a register.
+            early = len(rows) > MAX_LUT_FOLD
+            event = "posedge clk" if early else "*"
+            phase_name, assign = ("tail_phase_next", "<=") if early else ("tail_phase", "=")
             lines += [
                 f"    reg [{width}:0] bound{level};",
-                "    always @* begin",
-                "        case (tail_phase)",
+                f"    always @({event}) begin",
+                f"        case ({phase_name})",
                 *[
-                    f"            {bits}'d{phase}: bound{level} = {width + 1}'d{value};"
+                    f"            {bits}'d{phase}: bound{level} {assign} {width + 1}'d{value};"
                     for phase, value in enumerate(values)
                 ],
-                f"            default: bound{level} = {width + 1}'d0;",
+                f"            default: bound{level} {assign} {width + 1}'d0;",
                 "        endcase",
                 "    end",
                 f"    assign reached[{level}] = {{1'b0, {source}}} >= bound{level};",
@@ -157,9 +162,9 @@ def _search(
                 level = prefix * 2 * step + step
                 value = 0 if row is None else int(row[level - 1])
                 entries.append((at << stage | prefix, value))
-        lines.append(f"    reg [{width}:0] bound{stage};")
         if known:
             lines += [
+                f"    reg [{width}:0] bound{stage};",
                 "    always @* begin",
                 f"        case ({{{key}}})",
                 *[
@@ -171,7 +176,7 @@ def _search(
                 "    end",
             ]
         else:
-            lines.append(f"    always @* bound{stage} = {width + 1}'d{entries[0][1]};")
+            lines.append(f"    wire [{width}:0] bound{stage} = {width + 1}'d{entries[0][1]};")
         lines.append(f"    wire hit{stage} = {{1'b0, {previous}}} >= bound{stage};")
         found_next = f"{found}, hit{stage}" if found else f"hit{stage}"
         if stage == out - 1:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.arith import Layer
+    from qpolicy_fpga.plan import Form
 
 MUX_DELAY = LUT_DELAY
 
@@ -31,7 +32,7 @@ class Tree:
         neurons: the neuron of each phase; a phase without one computes 0.
         heap: where its bits are.
         width: bits of the sum of one step.
-        total: bits of ``H``.
+        total: bits of ``H``, at least those of an input code.
     """
 
     module: Module
@@ -48,10 +49,11 @@ def phase_bits(fold: int) -> int:
 
 
 def make_tree(
-    name: str, layer: Layer, neurons: Sequence[int | None], planes: int, budget: float
+    name: str, layer: Layer, neurons: Sequence[int | None], form: Form, budget: float
 ) -> Tree:
     """Return the tree up to its sum, in module ``name``; ports are added by the caller."""
     module = Module(name, [])
+    planes = form.planes
     start = MUX_DELAY if layer.planes > planes else 0.0
     highest = max(int(layer.high[n]) for n in neurons if n is not None)
     full = (1 << layer.planes) - 1
@@ -60,7 +62,9 @@ def make_tree(
     heap = Heap(module, budget, width)
     heap.time += start
     for plane in range(planes):
-        if len(neurons) == 1:
+        if form.ram:
+            _stored(heap, layer, neurons, plane)
+        elif len(neurons) == 1:
             _plain(heap, layer, neurons[0] or 0, plane)
         else:
             _phased(heap, layer, neurons, plane)
@@ -71,7 +75,7 @@ def make_tree(
         neurons=tuple(neurons),
         heap=heap,
         width=width,
-        total=max(1, highest.bit_length()),
+        total=max(layer.planes, highest.bit_length()),
     )
     tree.sum = heap.total("sum")
     return tree
@@ -134,6 +138,23 @@ def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int)
         names = [bits[i] for i in group] + phase
         for place, table in enumerate(tables_of(values)):
             heap.add(plane + place, heap.module.lut(names, table))
+
+
+def weight_bits(layer: Layer) -> int:
+    """Bits of a weight in block RAM: magnitude below, sign on top."""
+    return int(layer.magnitude.max()).bit_length() + 1
+
+
+def _stored(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int) -> None:
+    """Bits of one plane times weights ``w`` that come from block RAM."""
+    size = weight_bits(layer)
+    rows = [n for n in neurons if n is not None]
+    for i, bit in enumerate(_input_bits(layer, plane)):
+        for digit in range(size - 1):
+            if (layer.magnitude[rows, i] >> digit & 1).any():
+                names = [f"w[{i * size + digit}]", f"w[{i * size + size - 1}]", bit]
+                # magnitude & (sign ^ bit)
+                heap.add(plane + digit, heap.module.lut(names, 0b00101000))
 
 
 def _input_bits(layer: Layer, plane: int) -> list[str]:

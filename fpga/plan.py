@@ -13,6 +13,8 @@ LOGIC_SHARE = 0.35
 MAX_COMPARE_BITS = 4
 MAX_TABLE_BITS = 8
 MAX_ROM_BITS = 13
+# A table of the phase alone takes one look-up table up to here.
+MAX_LUT_FOLD = 32
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,13 @@ class Form:
     Attributes:
         fold: neurons a tree serves, 1 = one tree a neuron (fully unrolled).
         planes: bit planes of the input codes added a step.
+        ram: whether weights are read from block RAM; otherwise they are in the look-up tables.
+            Only with all planes in one step.
     """
 
     fold: int
     planes: int
+    ram: bool = False
 
     def steps(self, code_bits: int) -> int:
         """Steps for one frame."""

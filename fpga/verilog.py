@@ -84,11 +84,6 @@ class Module:
     def text(self) -> str:
         """Return the module's source."""
         ports = ",\n".join(f"    {port}" for port in self.ports)
-        head, tail = (
-            "    // verilator lint_off UNUSEDSIGNAL",
-            "    // verilator lint_on UNUSEDSIGNAL",
-        )
-        ports = f"{head}\n{ports}\n{tail}"
         return "\n".join([f"module {self.name} (", ports, ");", *self.lines, "endmodule", ""])
 
 

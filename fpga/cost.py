@@ -1,0 +1,130 @@
+"""What a form of a layer costs, without writing all of it: sample trees and a few formulas.
+
+The counters of a tree are counted exactly, on a few trees of the layer; what Yosys makes of
+adders, comparators and multiplexers is modelled with coefficients fitted to the designs of
+docs/fpga/ideas.md. ``MARGIN`` is what the model was off by, at worst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_fpga.arith import make_layer
+from qpolicy_fpga.emit_layer import align, assign_neurons
+from qpolicy_fpga.emit_tail import tail_cycles
+from qpolicy_fpga.emit_tree import make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit_weights import WORD_BITS, read_cycles
+from qpolicy_fpga.plan import MAX_LUT_FOLD
+
+if TYPE_CHECKING:
+    from qpolicy_fpga.arith import Layer
+    from qpolicy_fpga.emit_tree import Tree
+    from qpolicy_fpga.plan import Form
+    from qpolicy_ros.policy import IntegerNetwork
+
+SAMPLES = 3
+MARGIN = 0.05
+BRAM_BITS = 18_432
+BLOCK_DEPTH = 512
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimate for one layer in one form.
+
+    Attributes:
+        form: the form.
+        latency: cycles from its first step to the visibility of its last code, exact.
+        steps: steps of a frame.
+        reads: cycles by which it reads its inputs longer than that.
+        spread: cycles between its first codes and its last.
+        lut, ff, carry4: estimated cells.
+        bram36: block RAMs, halves counted.
+    """
+
+    form: Form
+    latency: int
+    steps: int
+    reads: int
+    spread: int
+    lut: float
+    ff: float
+    carry4: float
+    bram36: float
+
+
+def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -> Cost:
+    """Return the cost of layer ``index`` laid out as ``form``."""
+    layer = make_layer(network, index, form.planes)
+    groups = assign_neurons(layer.neurons, form.fold)
+    # The heaviest tree sets the timing; the others are for the mean.
+    weight = [layer.magnitude[[n for n in group if n is not None]].sum() for group in groups]
+    order = np.argsort(weight)
+    picks = {int(order[-1]), int(order[len(order) // 2]), int(order[0])}
+    trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
+    timing = align(layer, form, trees, budget)
+    steps, count = form.steps(layer.code_bits), len(groups)
+    parts = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
+    lut, ff, carry = (count * float(np.mean([part[i] for part in parts])) for i in range(3))
+    plane_steps = form.plane_steps(layer.code_bits)
+    if plane_steps > 1:
+        # the planes' multiplexer
+        lut += layer.inputs * form.planes * -(-plane_steps // 4)
+    ff += layer.neurons * layer.out_bits + 10
+    reads = read_cycles(form)
+    return Cost(
+        form=form,
+        latency=steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits),
+        steps=steps,
+        reads=reads,
+        spread=(form.fold - 1) * plane_steps,
+        lut=lut + 15 + (10 + 2 * form.fold if form.fold > 1 else 0),
+        ff=ff,
+        carry4=carry,
+        bram36=_block_rams(layer, form, count, timing.kind),
+    )
+
+
+def _tree_cells(
+    layer: Layer, form: Form, tree: Tree, kind: str, *, serial: bool
+) -> tuple[float, float, float]:
+    """Look-up tables, flip-flops and carry chains of one tree with its tail."""
+    adder = max(tree.width - 2, 0)
+    lut, ff, carry = float(tree.module.luts + adder), float(tree.module.flops), adder / 4 + 0.5
+    if serial:
+        lut, ff, carry = lut + tree.total, ff + tree.total, carry + tree.total / 4 + 0.5
+    else:
+        ff += tree.total
+    width, phases, out = tree.total, phase_bits(form.fold), layer.out_bits
+    levels = (1 << out) - 1
+    if kind == "compare" and form.fold == 1:
+        lut += levels * (1 + width / 8) + out
+    elif kind == "compare":
+        lut += levels * (width + 1) + 2 * out
+        carry += levels * ((width + 4) // 4)
+        if form.fold > MAX_LUT_FOLD:
+            lut += levels * width * max(1, form.fold / 64) * 0.7
+            ff += levels * width
+    elif kind == "table":
+        lut += 0.7 * out * max(1.0, 2 ** (width + phases - 6))
+    elif kind == "search":
+        stored = sum(max(1.0, 2 ** (phases + stage - 6)) * width for stage in range(out))
+        lut += out * width + 0.8 * stored
+        carry += out * (width + 4) / 4
+        ff += out * (width + out / 2)
+    return lut, ff + 2 * phases, carry
+
+
+def _block_rams(layer: Layer, form: Form, trees: int, kind: str) -> float:
+    """Block RAMs of weights and of tables of codes."""
+    blocks = 0.0
+    if form.ram:
+        width = trees * layer.inputs * weight_bits(layer)
+        blocks += -(-width // WORD_BITS) * -(-form.fold // BLOCK_DEPTH)
+    if kind == "rom":
+        bits = layer.out_bits << (layer.sum_bits + phase_bits(form.fold))
+        blocks += trees * max(1, -(-bits // BRAM_BITS)) / 2
+    return blocks

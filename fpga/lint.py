@@ -1,0 +1,87 @@
+"""Lint every Verilog file: the hand-written ones and those of a few generated policies.
+
+``python -m qpolicy_fpga.lint [FOLDER ...]`` checks folders that `qpolicy fpga generate` wrote;
+without arguments small networks that use every form and tail. Prints what is wrong; exit status
+1 if anything is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from qpolicy_fpga.design import MANIFEST, build
+from qpolicy_fpga.plan import Form
+from qpolicy_fpga.sim import lint
+from qpolicy_ros.policy import IntegerNetwork, accumulator_bounds
+
+TOP = "qpolicy_core"
+# widths, (input, core, output bits), forms: together every form and every tail
+SAMPLES = (
+    ((6, 5, 3), (3, 2, 3), (Form(1, 3), Form(1, 1))),
+    ((70, 16, 7, 3), (8, 3, 8), (Form(8, 3), Form(1, 2), Form(2, 1))),
+    ((9, 40, 4), (5, 3, 8), (Form(40, 5, ram=True), Form(3, 3))),
+    ((5, 6, 2), (4, 6, 8), (Form(4, 2), Form(1, 6))),
+)
+
+
+def main(folders: list[str]) -> int:
+    """Lint ``folders``, or the samples; return the exit status."""
+    wrong = 0
+    if folders:
+        for folder in map(Path, folders):
+            names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+            wrong += _report([folder / n for n in names if n.endswith(".v")], str(folder))
+        return min(wrong, 1)
+    for index, (widths, bits, forms) in enumerate(SAMPLES):
+        with tempfile.TemporaryDirectory() as scratch:
+            design = build(_network(index, widths, bits), forms, 100.0)
+            for name, text in design.files.items():
+                Path(scratch, name).write_text(text, encoding="utf-8")
+            files = [Path(scratch, name) for name in design.files]
+            wrong += _report(files, f"sample {index}")
+    return min(wrong, 1)
+
+
+def _report(files: list[Path], name: str) -> int:
+    """Print what is wrong with one design; return 1 if anything is."""
+    said = lint(files, TOP)
+    if said:
+        sys.stderr.write(f"{name}:\n{said}\n")
+    return int(bool(said))
+
+
+def _network(seed: int, widths: tuple[int, ...], bits: tuple[int, int, int]) -> IntegerNetwork:
+    """A random network of the given widths (inputs first) and bits."""
+    rng = np.random.default_rng(seed)
+    b_in, b_core, b_out = bits
+    weights, thresholds = [], []
+    for layer in range(len(widths) - 1):
+        weight = rng.integers(
+            -(1 << (b_core - 1)), 1 << (b_core - 1), widths[layer : layer + 2][::-1]
+        )
+        signed = layer == 0
+        codes = (-(1 << (b_in - 1)), (1 << (b_in - 1)) - 1) if signed else (0, (1 << b_core) - 1)
+        low, high = accumulator_bounds(weight, *codes)
+        levels = (1 << (b_out if layer == len(widths) - 2 else b_core)) - 1
+        rows = rng.integers(low[:, None], high[:, None] + 2, (len(low), levels))
+        weights.append(weight.astype(np.int8))
+        thresholds.append(np.sort(rows, axis=1).astype(np.int32))
+    return IntegerNetwork(
+        mean=np.zeros(widths[0], np.float32),
+        gain=np.ones(widths[0], np.float32),
+        input_bits=b_in,
+        core_bits=b_core,
+        output_bits=b_out,
+        weights=tuple(weights),
+        thresholds=tuple(thresholds),
+        table=np.zeros((widths[-1], 1 << b_out), np.float32),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""Synthesise a generated core with Yosys: resources and the critical path before routing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qpolicy_ros.policy import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "qpolicy_ros" / "yosys"
+YOSYS = "0.70"
+# Distributed RAM and shift registers are look-up tables with a memory in them.
+LUT_CELLS = {f"LUT{k}": 1 for k in range(1, 7)} | {
+    "INV": 1,
+    "SRL16E": 1,
+    "SRLC32E": 1,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1D": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "RAM64X1S": 1,
+    "RAM128X1S": 2,
+    "RAM256X1S": 4,
+}
+FF_CELLS = frozenset(
+    {"FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE"}
+)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What Yosys counted.
+
+    Attributes:
+        lut, ff, carry4, dsp: cells.
+        bram36: block RAMs, halves counted as 0.5.
+        depth_ns: longest path between registers with 7-series cell delays, no routing, ns.
+        path: what lies on it, first to last.
+        cells: count by type.
+    """
+
+    lut: int
+    ff: int
+    carry4: int
+    bram36: float
+    dsp: int
+    depth_ns: float
+    path: str
+    cells: dict[str, int]
+
+
+def synthesise(files: Sequence[Path], top: str) -> Synthesis:
+    """Return what `synth_xilinx -family xc7` makes of ``files``; cached by their content.
+
+    Raises:
+        PolicyError: Yosys is not installed (says how to) or refuses the sources.
+    """
+    if importlib.util.find_spec("pyosys") is None:
+        raise PolicyError(f"pyosys: not found; install it with `pip install pyosys=={YOSYS}`")
+    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT}".encode())
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    kept = CACHE / f"{digest.hexdigest()[:32]}.json"
+    if not kept.is_file():
+        result = _run_yosys(files, top)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        partial.replace(kept)
+    return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
+
+
+# Run in a process of its own: Yosys keeps global state and prints to standard output.
+_SCRIPT = """\
+import sys
+from pyosys import libyosys as ys
+top, work, *files = sys.argv[1:]
+design = ys.Design()
+for name in files:
+    ys.run_pass(f'read_verilog "{name}"', design)
+ys.run_pass(f"synth_xilinx -family xc7 -flatten -noiopad -top {top}", design)
+ys.run_pass(f"tee -q -o {work}/stat.json stat -json", design)
+ys.run_pass(f"write_verilog -noexpr {work}/mapped.v", design)
+timed = ys.Design()
+ys.run_pass("read_verilog -lib -specify +/xilinx/cells_sim.v", timed)
+ys.run_pass(f"read_verilog {work}/mapped.v", timed)
+ys.run_pass(f"hierarchy -top {top}", timed)
+ys.run_pass(f"tee -q -o {work}/sta.txt sta", timed)
+"""
+
+
+def _run_yosys(files: Sequence[Path], top: str) -> Synthesis:
+    with tempfile.TemporaryDirectory() as work:
+        done = subprocess.run(
+            [sys.executable, "-c", _SCRIPT, top, work, *map(str, files)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        stat = Path(work, "stat.json")
+        sta = Path(work, "sta.txt")
+        if done.returncode or not sta.is_file():
+            reason = " ".join((done.stdout + done.stderr).split())[-400:]
+            raise PolicyError(f"yosys: failed: {reason}")
+        text = stat.read_text(encoding="utf-8")
+        cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
+        delay, path = _critical_path(sta.read_text(encoding="utf-8"))
+    return Synthesis(
+        lut=sum(LUT_CELLS.get(name, 0) * count for name, count in cells.items()),
+        ff=sum(count for name, count in cells.items() if name in FF_CELLS),
+        carry4=cells.get("CARRY4", 0),
+        bram36=cells.get("RAMB36E1", 0) + cells.get("RAMB18E1", 0) / 2,
+        dsp=cells.get("DSP48E1", 0),
+        depth_ns=delay,
+        path=path,
+        cells=cells,
+    )
+
+
+def _critical_path(text: str) -> tuple[float, str]:
+    """Return the longest arrival time in ns and the cells on that path, from `sta`'s report."""
+    found = re.search(r"Latest arrival time in '.*' is (\d+)", text)
+    if found is None:
+        return 0.0, ""
+    cells = re.findall(r"\((\w+)\.\w+->\w+\)", text)
+    return int(found.group(1)) / 1000, " ".join(reversed(cells))
