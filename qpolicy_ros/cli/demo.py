@@ -27,7 +27,7 @@ class Args:
     """Policies to show: task names (hopper), task/variant or files. Default: hopper and
     halfcheetah, as far as they are shipped."""
     backends: tuple[str, ...] = ()
-    """Backends to show. Default: all that can serve the policy."""
+    """Backends to show. Default: integer and fp32, as far as they can serve."""
     episodes: int = 3
     """Episodes for each backend."""
     seed: int = 1000

@@ -15,7 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from qpolicy_ros.backends import BACKENDS, BackendError, create_backend
+from qpolicy_ros.backends import BackendError, create_backend
 from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.demo.processes import NodeError, children_end_with_us, use_free_domain
@@ -23,6 +23,8 @@ from qpolicy_ros.demo.runs import Job, Micros, Run, Swap, offline_actions, play,
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, engine_kinds, find_policy, load_policy
 
 _TASKS = ("hopper", "halfcheetah")
+# A simulated FPGA is compiled first and takes milliseconds an action: on request only.
+_BACKENDS = ("integer", "fp32")
 _FILM_SECONDS = 10.0
 _REMEDY = "for software rendering install libegl1 and libgl1-mesa-dri, set MUJOCO_GL=egl"
 _FILM_PATIENCE = 300.0  # s for software rendering on a busy machine
@@ -101,7 +103,7 @@ def _serving(artifact: PolicyArtifact, wanted: Sequence[str]) -> list[str]:
         for name in wanted:
             create_backend(name, artifact).close()
         return list(wanted)
-    return [name for name in BACKENDS if _can_serve(artifact, name)]
+    return [name for name in _BACKENDS if _can_serve(artifact, name)]
 
 
 def _can_serve(artifact: PolicyArtifact, backend: str) -> bool:
