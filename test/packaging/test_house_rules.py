@@ -71,6 +71,18 @@ ROOMS = [
         late="matplotlib onnx onnxruntime torch",
     ),
     room(
+        "qpolicy_ros/bench",
+        {"numpy", "rclpy"} | MESSAGES,
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
+        late="matplotlib onnx onnxruntime torch",
+    ),
+    # Torch belongs to commands of the training room.
+    room(
+        "qpolicy_ros/cli",
+        {"mujoco", "numpy", "tqdm", "tyro"},
+        {"qpolicy_ros", "qpolicy_fpga"},
+    ),
+    room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
