@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the system packages that are missing, and none else: a C++ compiler, Python's
-# headers and venv, and the OpenGL that films without a screen. Debian and Ubuntu; needs root
+# headers and venv, tclsh, and the OpenGL that films without a screen. Debian and Ubuntu; needs root
 # or sudo without a password, else it names what is missing and what will not work.
 set -u
 
@@ -17,6 +17,7 @@ command -v g++ >/dev/null || need g++ "the C kernel (the NumPy engine serves ins
 "$PYTHON" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
     need python3-dev "the C kernel (the NumPy engine serves instead, slower)"
 "$PYTHON" -c 'import ensurepip' 2>/dev/null || need python3-venv "everything, as .venv cannot be made"
+command -v tclsh >/dev/null || need tcl "the tests of the Vivado scripts"
 ldconfig=$(PATH="$PATH:/sbin:/usr/sbin" command -v ldconfig || true)
 if [ -n "$ldconfig" ]; then
     libraries=$("$ldconfig" -p)
