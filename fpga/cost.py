@@ -16,8 +16,7 @@ from qpolicy_fpga.arith import make_layer
 from qpolicy_fpga.emit_layer import align, assign_neurons
 from qpolicy_fpga.emit_tail import tail_cycles
 from qpolicy_fpga.emit_tree import make_tree, phase_bits, weight_bits
-from qpolicy_fpga.emit_weights import WORD_BITS, read_cycles
-from qpolicy_fpga.plan import MAX_LUT_FOLD
+from qpolicy_fpga.emit_weights import blocks, read_cycles
 
 if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 SAMPLES = 3
 MARGIN = 0.05
 BRAM_BITS = 18_432
-BLOCK_DEPTH = 512
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,17 @@ def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -
         # the planes' multiplexer
         lut += layer.inputs * form.planes * -(-plane_steps // 4)
     ff += layer.neurons * layer.out_bits + 10
-    reads = read_cycles(form)
+    if form.ram:
+        bits = count * layer.inputs * weight_bits(layer)
+        ff += bits if plane_steps == 1 else 2 * bits
+    reads = read_cycles(form, layer.code_bits)
     return Cost(
         form=form,
         latency=steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits),
         steps=steps,
         reads=reads,
         spread=(form.fold - 1) * plane_steps,
-        lut=lut + 15 + (10 + 2 * form.fold if form.fold > 1 else 0),
+        lut=lut + 15 + (15 if form.fold > 1 else 0),
         ff=ff,
         carry4=carry,
         bram36=_block_rams(layer, form, count, timing.kind),
@@ -105,9 +106,6 @@ def _tree_cells(
     elif kind == "compare":
         lut += levels * (width + 1) + 2 * out
         carry += levels * ((width + 4) // 4)
-        if form.fold > MAX_LUT_FOLD:
-            lut += levels * width * max(1, form.fold / 64) * 0.7
-            ff += levels * width
     elif kind == "table":
         lut += 0.7 * out * max(1.0, 2 ** (width + phases - 6))
     elif kind == "search":
@@ -120,11 +118,10 @@ def _tree_cells(
 
 def _block_rams(layer: Layer, form: Form, trees: int, kind: str) -> float:
     """Block RAMs of weights and of tables of codes."""
-    blocks = 0.0
+    total = 0.0
     if form.ram:
-        width = trees * layer.inputs * weight_bits(layer)
-        blocks += -(-width // WORD_BITS) * -(-form.fold // BLOCK_DEPTH)
+        total += blocks(layer, form, trees)
     if kind == "rom":
         bits = layer.out_bits << (layer.sum_bits + phase_bits(form.fold))
-        blocks += trees * max(1, -(-bits // BRAM_BITS)) / 2
-    return blocks
+        total += trees * max(1, -(-bits // BRAM_BITS)) / 2
+    return total

@@ -9,7 +9,7 @@ from qpolicy_fpga.emit_steps import bit_planes, delay, phase_counter, step_count
 from qpolicy_fpga.emit_tail import emit_tail, tail_cycles, tail_delay
 from qpolicy_fpga.emit_tree import Tree, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit_weights import emit_weights, read_cycles, weight_words
-from qpolicy_fpga.plan import MAX_LUT_FOLD, tail_kind
+from qpolicy_fpga.plan import tail_kind
 from qpolicy_fpga.verilog import CLOCK_TO_OUT, adder_delay
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def emit_layer(layer: Layer, form: Form, budget: float) -> LayerHardware:
     for tree in trees:
         _finish(tree, layer, form, timing)
     steps = form.steps(layer.code_bits)
-    reads = read_cycles(form)
+    reads = read_cycles(form, layer.code_bits)
     last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
     modules = [*(tree.module.text() for tree in trees), _wrap(layer, form, trees, timing)]
     if form.ram:
-        modules.insert(0, emit_weights(layer, [tree.neurons for tree in trees]))
+        modules.insert(0, emit_weights(layer, form, [tree.neurons for tree in trees]))
     source = "\n".join([HEADER, *modules])
     return LayerHardware(
         source=source,
@@ -174,9 +174,7 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
     declarations = []
     if count:
         # Each tree has its own copy of the phase: one counter could not drive every table.
-        own = ["phase"] if not form.ram else []
-        if form.fold <= MAX_LUT_FOLD or timing.kind != "compare":
-            own.append("tail_phase")
+        own = ["tail_phase"] if form.ram else ["phase", "tail_phase"]
         if not form.ram:
             ports.append(f"input  wire [{count - 1}:0] phase_next")
         ports.append(f"input  wire [{count - 1}:0] tail_phase_next")
@@ -202,12 +200,22 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
     """Return the layer's module: steps, trees, write strobes, bank."""
     fold, count, out = form.fold, phase_bits(form.fold), layer.out_bits
     cycles = tail_cycles(timing.kind, out)
-    body = [*step_counters(layer, form), *bit_planes(layer, form)]
+    reads = read_cycles(form, layer.code_bits)
+    body = step_counters(layer, form)
+    plane = "plane"
+    if timing.serial and reads:
+        # The trees work as much later as their weights come.
+        bits = phase_bits(form.plane_steps(layer.code_bits))
+        body += delay("plane", reads, "plane_read", reset=False, bits=bits)
+        before = f"plane_read_{reads - 1}"
+        body.append(f"    wire last_part = {before} == {bits}'d0;")
+        plane = "plane_read"
+    body += bit_planes(layer, form, plane)
     if form.ram:
-        body += weight_words(layer, len(trees), count)
-    body += delay("summed", timing.before_tail + read_cycles(form), "ready", reset=True)
+        body += weight_words(layer, form, len(trees))
+    body += delay("summed", timing.before_tail + reads, "ready", reset=True)
     if timing.serial:
-        body.append("    wire first_plane = ~|plane;")
+        body.append(f"    wire first_plane = ~|{plane};")
         body += delay("first_plane", timing.stages, "first", reset=False)
     body += delay("ready", cycles - 1, "write", reset=True)
     if fold > 1:
@@ -242,7 +250,7 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
             f"    // high {when}",
             "    input  wire load,",
             f"    input  wire [{layer.inputs * layer.code_bits - 1}:0] codes,",
-            f"    output reg  [{layer.neurons * out - 1}:0] result,",
+            f"    output wire [{layer.neurons * out - 1}:0] result,",
             "    // high in the cycle before the result is all there",
             "    output wire last",
             ");",
@@ -254,17 +262,12 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
 
 
 def _bank(layer: Layer, fold: int, trees: int) -> list[str]:
-    """Lines that write codes into the bank, the codes of one phase at a time."""
-    out = layer.out_bits
-    if fold == 1:
-        return ["    always @(posedge clk) if (write) result <= code;"]
-    count = phase_bits(fold)
-    lines = ["    always @(posedge clk) begin"]
-    for phase in range(fold):
-        first, end = phase * trees * out, min((phase + 1) * trees, layer.neurons) * out
-        if end > first:
-            lines += [
-                f"        if (write & (write_phase == {count}'d{phase}))",
-                f"            result[{end - 1}:{first}] <= code[{end - first - 1}:0];",
-            ]
-    return [*lines, "    end"]
+    """Lines that shift the codes of each phase into the bank; the first phase's end up lowest."""
+    size, used = trees * layer.out_bits, layer.neurons * layer.out_bits
+    top = f"bank[{fold * size - 1}:{size}]"
+    shifted = "code" if fold == 1 else f"{{code, {top}}}"
+    return [
+        f"    reg [{fold * size - 1}:0] bank;",
+        f"    always @(posedge clk) if (write) bank <= {shifted};",
+        f"    assign result = bank[{used - 1}:0];",
+    ]

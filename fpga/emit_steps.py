@@ -51,21 +51,21 @@ def step_counters(layer: Layer, form: Form) -> list[str]:
     return [*lines, "    wire summed = run & end_plane;"]
 
 
-def bit_planes(layer: Layer, form: Form) -> list[str]:
-    """Lines that choose the bit planes of a step, highest first; the sign bit is inverted."""
+def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
+    """Lines that choose the bit planes of step ``plane``, highest first; the sign is inverted."""
     bits, n, planes = layer.code_bits, layer.inputs, form.planes
     steps = form.plane_steps(bits)
 
-    def source(code: int, plane: int) -> str:
-        if plane >= bits:
+    def source(code: int, bit: int) -> str:
+        if bit >= bits:
             return "1'b0"
-        sign = "~" if layer.signed and plane == bits - 1 else ""
-        return f"{sign}codes[{code * bits + plane}]"
+        sign = "~" if layer.signed and bit == bits - 1 else ""
+        return f"{sign}codes[{code * bits + bit}]"
 
     vectors = []
     for step in range(steps):
         top = steps * planes - (step + 1) * planes
-        names = [source(i, top + plane) for plane in range(planes) for i in range(n)]
+        names = [source(i, top + bit) for bit in range(planes) for i in range(n)]
         parts = list(reversed(names))
         rows = [", ".join(parts[i : i + 10]) for i in range(0, len(parts), 10)]
         vectors.append("{" + ",\n        ".join(rows) + "}")
@@ -81,7 +81,7 @@ def bit_planes(layer: Layer, form: Form) -> list[str]:
         *lines,
         f"    reg [{width - 1}:0] c;",
         "    always @* begin",
-        "        case (plane)",
+        f"        case ({plane})",
         *[f"            {plane_bits}'d{s}: c = plane_group{s};" for s in range(steps - 1)],
         f"            default: c = plane_group{steps - 1};",
         "        endcase",
@@ -89,18 +89,18 @@ def bit_planes(layer: Layer, form: Form) -> list[str]:
     ]
 
 
-def delay(source: str, cycles: int, name: str, *, reset: bool) -> list[str]:
-    """Lines that delay one bit."""
-    if cycles == 0:
-        return [f"    wire {name} = {source};"]
-    chain = f"{name}_chain"
-    shifted = source if cycles == 1 else f"{{{chain}[{cycles - 2}:0], {source}}}"
-    following = f"rst ? {cycles}'d0 : {shifted}" if reset else shifted
-    return [
-        f"    reg [{cycles - 1}:0] {chain};",
-        f"    always @(posedge clk) {chain} <= {following};",
-        f"    wire {name} = {chain}[{cycles - 1}];",
-    ]
+def delay(source: str, cycles: int, name: str, *, reset: bool, bits: int = 1) -> list[str]:
+    """Lines that delay a signal; ``name_k`` is it ``k`` cycles later, ``name`` at the end."""
+    size = f"[{bits - 1}:0] " if bits > 1 else ""
+    lines, previous = [], source
+    for cycle in range(1, cycles + 1):
+        value = f"~rst & {previous}" if reset else previous
+        lines += [
+            f"    reg {size}{name}_{cycle};",
+            f"    always @(posedge clk) {name}_{cycle} <= {value};",
+        ]
+        previous = f"{name}_{cycle}"
+    return [*lines, f"    wire {size}{name} = {previous};"]
 
 
 def phase_counter(name: str, event: str, fold: int) -> list[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit_tree import phase_bits
-from qpolicy_fpga.plan import MAX_LUT_FOLD
 from qpolicy_fpga.verilog import LUT_DELAY, Module, adder_delay
 
 if TYPE_CHECKING:
@@ -68,20 +67,16 @@ def _compare(
         else:
             values = [0 if row is None else int(row[level - 1]) for row in rows]
             bits = phase_bits(len(rows))
-            # One bit more than the sum: a threshold that is never reached needs it. Up to
-            # MAX_LUT_FOLD phases the table is part of the comparator, above it has a register.
-            early = len(rows) > MAX_LUT_FOLD
-            event = "posedge clk" if early else "*"
-            phase_name, assign = ("tail_phase_next", "<=") if early else ("tail_phase", "=")
+            # One bit more than the sum: a threshold that is never reached needs it.
             lines += [
                 f"    reg [{width}:0] bound{level};",
-                f"    always @({event}) begin",
-                f"        case ({phase_name})",
+                "    always @* begin",
+                "        case (tail_phase)",
                 *[
-                    f"            {bits}'d{phase}: bound{level} {assign} {width + 1}'d{value};"
+                    f"            {bits}'d{phase}: bound{level} = {width + 1}'d{value};"
                     for phase, value in enumerate(values)
                 ],
-                f"            default: bound{level} {assign} {width + 1}'d0;",
+                f"            default: bound{level} = {width + 1}'d0;",
                 "        endcase",
                 "    end",
                 f"    assign reached[{level}] = {{1'b0, {source}}} >= bound{level};",

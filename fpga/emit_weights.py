@@ -13,34 +13,66 @@ if TYPE_CHECKING:
     from qpolicy_fpga.plan import Form
 
 WORD_BITS = 72  # the widest port of a 36 Kbit block
+WORDS = 512  # words of that width in it
 
 
-def read_cycles(form: Form) -> int:
-    """Cycles by which weights come later than their phase."""
-    return 1 if form.ram else 0
+def read_cycles(form: Form, code_bits: int) -> int:
+    """Cycles by which weights come later than their step's number.
+
+    One for the register behind the block RAM. A neuron's weights that are read in several parts,
+    one a step, are put together when the last has come.
+    """
+    if not form.ram:
+        return 0
+    parts = form.plane_steps(code_bits)
+    return 1 if parts == 1 else parts + 1
 
 
-def weight_words(layer: Layer, trees: int, count: int) -> list[str]:
-    """Lines that read the weights of all trees, as the phase begins."""
-    width = trees * layer.inputs * weight_bits(layer)
-    return [
-        f"    wire [{width - 1}:0] weights;",
-        (
-            f"    qpolicy_layer{layer.index}_weights rom "
-            f"(.clk(clk), .address(phase_next[{count - 1}:0]), .word(weights));"
-        ),
+def blocks(layer: Layer, form: Form, trees: int) -> int:
+    """Block RAMs of 36 Kbit for the weights of ``trees`` trees."""
+    width = -(-trees * layer.inputs * weight_bits(layer) // form.plane_steps(layer.code_bits))
+    return -(-width // WORD_BITS) * -(-form.steps(layer.code_bits) // WORDS)
+
+
+def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
+    """Lines that read the weights of all trees, a part of a neuron's weights a step."""
+    parts, steps = form.plane_steps(layer.code_bits), form.steps(layer.code_bits)
+    width, bits = trees * layer.inputs * weight_bits(layer), phase_bits(steps)
+    part = -(-width // parts)
+    lines = [
+        f"    reg [{bits - 1}:0] step;",
+        f"    wire [{bits - 1}:0] step_next = load ? {bits}'d0 : step + {bits}'d1;",
+        "    always @(posedge clk) step <= step_next;",
+        f"    wire [{part - 1}:0] word;",
+        f"    qpolicy_layer{layer.index}_weights rom "
+        "(.clk(clk), .address(step_next), .word(word));",
     ]
-
-
-def emit_weights(layer: Layer, trees: Sequence[Sequence[int | None]]) -> str:
-    """Return the module that holds the weights of every tree and phase."""
-    size, fold = weight_bits(layer), len(trees[0])
-    count, row = phase_bits(fold), layer.inputs * size
-    width = len(trees) * row
-    words = [
-        sum(_word(layer, tree[phase], size) << (row * t) for t, tree in enumerate(trees))
-        for phase in range(fold)
+    if parts == 1:
+        return [*lines, f"    wire [{width - 1}:0] weights = word;"]
+    for place in range(parts - 1):
+        source = f"part{place - 1}" if place else "word"
+        lines += [
+            f"    reg [{part - 1}:0] part{place};",
+            f"    always @(posedge clk) part{place} <= {source};",
+        ]
+    names = ["word", *(f"part{place}" for place in range(parts - 1))]
+    lines += [
+        f"    reg [{parts * part - 1}:0] all;",
+        f"    always @(posedge clk) if (last_part) all <= {{{', '.join(names)}}};",
+        f"    wire [{width - 1}:0] weights = all[{width - 1}:0];",
     ]
+    return lines
+
+
+def emit_weights(layer: Layer, form: Form, trees: Sequence[Sequence[int | None]]) -> str:
+    """Return the module that holds the weights of every tree and phase, a part a word."""
+    size, parts = weight_bits(layer), form.plane_steps(layer.code_bits)
+    count, row = phase_bits(form.steps(layer.code_bits)), layer.inputs * size
+    width = -(-len(trees) * row // parts)
+    words = []
+    for phase in range(form.fold):
+        whole = sum(_word(layer, tree[phase], size) << (row * t) for t, tree in enumerate(trees))
+        words += [whole >> (width * part) & ((1 << width) - 1) for part in range(parts)]
     lines = [
         f"module qpolicy_layer{layer.index}_weights (",
         "    input  wire clk,",
@@ -55,9 +87,9 @@ def emit_weights(layer: Layer, trees: Sequence[Sequence[int | None]]) -> str:
             "    always @(posedge clk)",
             "        case (address)",
             *[
-                f"            {count}'d{phase}: block{block} <= "
+                f"            {count}'d{at}: block{block} <= "
                 f"{bits}'h{word >> low & ((1 << bits) - 1):0{-(-bits // 4)}x};"
-                for phase, word in enumerate(words)
+                for at, word in enumerate(words)
             ],
             f"            default: block{block} <= {bits}'h0;",
             "        endcase",

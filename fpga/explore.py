@@ -91,14 +91,15 @@ def _candidates(network: IntegerNetwork, index: int, clock_mhz: float) -> Iterat
     bits = network.input_bits if index == 0 else network.core_bits
     budget = logic_budget(clock_mhz)
     groups = sorted({-(-bits // steps) for steps in range(1, bits + 1)})
-    for fold, planes in product(FOLDS, groups):
-        wasteful = fold > 1 and fold >= 2 * neurons
-        if not wasteful and -(-neurons // fold) * inputs * planes <= MAX_TERMS:
+    folds = {fold for fold in FOLDS if fold <= neurons} | {min(neurons, FOLDS[-1])}
+    for fold, planes in product(sorted(folds), groups):
+        if -(-neurons // fold) * inputs * planes <= MAX_TERMS:
             yield layer_cost(network, index, Form(fold, planes), budget)
     for trees in RAM_TREES:
         fold = -(-neurons // trees)
         if fold > FOLDS[-1]:
-            yield layer_cost(network, index, Form(fold, bits, ram=True), budget)
+            for planes in groups:
+                yield layer_cost(network, index, Form(fold, planes, ram=True), budget)
 
 
 def _undominated(costs: Iterator[Cost]) -> Iterator[Cost]:
@@ -125,14 +126,14 @@ def _total(network: IntegerNetwork, costs: Sequence[Cost]) -> Choice:
     gap = max(cost.steps + cost.reads for cost in costs)
     for writer, reader in pairwise(costs):
         gap = max(gap, writer.spread + reader.steps + reader.reads)
-    credits = -(-cycles // (beats - 1 + gap)) + 1
+    waiting = -(-cycles // (beats - 1 + gap)) + 1
     result = network.weights[-1].shape[0] * network.output_bits
     return Choice(
         costs=tuple(costs),
         cycles=cycles,
         # one look-up table a bit keeps results as shift registers, one chooses what goes out
         lut=sum(cost.lut for cost in costs) + 2 * result + 20,
-        ff=sum(cost.ff for cost in costs) + inputs * bits * int(captured) + result + credits,
+        ff=sum(cost.ff for cost in costs) + inputs * bits * int(captured) + result + waiting,
         carry4=sum(cost.carry4 for cost in costs),
         bram36=sum(cost.bram36 for cost in costs),
     )

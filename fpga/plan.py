@@ -13,8 +13,8 @@ LOGIC_SHARE = 0.35
 MAX_COMPARE_BITS = 4
 MAX_TABLE_BITS = 8
 MAX_ROM_BITS = 13
-# A table of the phase alone takes one look-up table up to here.
-MAX_LUT_FOLD = 32
+# From this fold on a search is smaller than a comparator a threshold.
+MIN_SEARCH_FOLD = 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Form:
         fold: neurons a tree serves, 1 = one tree a neuron (fully unrolled).
         planes: bit planes of the input codes added a step.
         ram: whether weights are read from block RAM; otherwise they are in the look-up tables.
-            Only with all planes in one step.
     """
 
     fold: int
@@ -56,7 +55,7 @@ def tail_kind(layer: Layer, fold: int) -> str:
     a block RAM addressed by the sum (and the phase); ``search``: binary search, a bit a cycle.
     """
     phase_bits = (fold - 1).bit_length()
-    if layer.out_bits < MAX_COMPARE_BITS:
+    if layer.out_bits == 2 or (layer.out_bits < MAX_COMPARE_BITS and fold < MIN_SEARCH_FOLD):
         return "compare"
     if layer.sum_bits + phase_bits <= MAX_TABLE_BITS:
         return "table"

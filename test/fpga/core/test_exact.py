@@ -28,6 +28,16 @@ ODD = {
         [Form(64, 5, ram=True), Form(2, 3)],
         False,
     ),
+    "weights in block RAM, serial planes, three bits": (
+        (11, (40,), 3, 6, 3, 8),
+        [Form(40, 6, ram=True), Form(3, 1)],
+        False,
+    ),
+    "weights in block RAM, read in parts": (
+        (12, (67, 16), 3, 5, 3, 8),
+        [Form(34, 2, ram=True), Form(16, 1, ram=True), Form(1, 1)],
+        False,
+    ),
     "wide weights, binary search": (
         (16, (7, 16), 5, 4, 6, 8),
         [Form(4, 2), Form(1, 6), Form(5, 3)],
