@@ -16,6 +16,7 @@ from qpolicy_ros.policy.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
 
 DEFAULT_IP = "qpolicy_0"  # the name in our board design
+_LOADED: set[Path] = set()
 
 
 class MmioRegisters:
@@ -53,7 +54,7 @@ class MmioRegisters:
 def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> RegisterDevice:
     """Load the overlay ``bitstream`` and return the core behind its IP ``device``.
 
-    A bitstream that is loaded already is not loaded again.
+    A bitstream that this process has loaded is not loaded again.
 
     Raises:
         PolicyError: an option is wrong.
@@ -71,8 +72,9 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> Regist
     name = device or DEFAULT_IP
     try:
         overlay = pynq.Overlay(str(path), download=False)
-        if not overlay.is_loaded():
+        if path.resolve() not in _LOADED:
             overlay.download()
+            _LOADED.add(path.resolve())
         entry = overlay.ip_dict.get(name)
         known = ", ".join(overlay.ip_dict)
         mmio = None if entry is None else pynq.MMIO(entry["phys_addr"], INPUT_END)
