@@ -43,6 +43,14 @@ def test_every_parameter_is_documented(source, title):
     assert [name for name in names if f"`{name}`" not in section(title)] == []
 
 
+@pytest.mark.parametrize("source", ["policy_node", "mujoco_sim_node"])
+def test_every_topic_and_service_is_documented(source):
+    text = (ROOT / "qpolicy_ros" / "nodes" / f"{source}.py").read_text(encoding="utf-8")
+    names = re.findall(r'create(?:_\w+)?\(\s*[A-Z]\w+,\s*"([^"]+)"', text)
+    assert names
+    assert [name for name in names if f"`{name}`" not in ROS2] == []
+
+
 @pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py"])
 def test_every_launch_argument_is_documented(file):
     names = first_strings(ROOT / "launch" / file, "ARGUMENTS")
