@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _FLAGS = ["-std=c++17", "-fPIC", "-O1", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0"]
 _FLAGS += ["-DVM_TRACE=0", "-DVM_TIMING=0", "-pthread", "-w"]
+_READ = {".v", ".vh", ".mem", ".hex"}  # what Verilator or the model may read
 _TIME_LIMIT = 600  # s for one run of a tool
 
 
@@ -85,7 +86,8 @@ def build(
     """
     tool = find_verilator()
     key = hashlib.sha256("\0".join([tool.version, top, shim, *_FLAGS, *defines]).encode())
-    beside = {path for source in sources for path in source.parent.iterdir() if path.is_file()}
+    folders = {source.parent for source in sources}
+    beside = {path for folder in folders for path in folder.iterdir() if path.suffix in _READ}
     for path in sorted(beside, key=lambda path: path.name):
         key.update(path.name.encode() + b"\0" + path.read_bytes())
     folder = cache_folder() / f"{name[:16]}-{key.hexdigest()[:16]}"

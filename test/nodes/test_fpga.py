@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+
 import pytest
+from uart_board import Board, build_board
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import load_policy
@@ -59,6 +63,37 @@ def test_a_board_that_is_not_there_leaves_the_node_unconfigured(serve):
     node = serve(backend="fpga", fpga__transport="uart", fpga__device="/dev/no-such-board")
     assert node.wait(30) == 2
     assert "fpga: /dev/no-such-board: " in node.output
+
+
+@pytest.fixture
+def patient(monkeypatch, tmp_path):
+    """Longer time limits on the serial line: the simulated board shares a busy machine."""
+    text = "from qpolicy_ros.backends.fpga import uart\nuart._ANSWER_LIMIT = 3.0\n"
+    (tmp_path / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_board_unplugged_in_mid_episode(serve, watcher, policies, tmp_path):
+    """A named reason and the safe action while it is away, its own actions when it is back."""
+    artifact = load_policy(policies["hopper"])
+    observation, expected = artifact.golden.observations[0].tolist(), artifact.golden.actions[0]
+    assert expected.any()  # else the safe action, 0, would look the same
+    board = Board(build_board(artifact, tmp_path / "core"), tmp_path / "tty")
+    serve(backend="fpga", fpga__transport="uart", fpga__device=str(board.path))
+    watcher.wait_for_policy(observation)
+    stamps = itertools.count(1)
+
+    def answer():
+        return list(watcher.ask(observation, stamp=next(stamps)).position)
+
+    watcher.until(lambda: answer() == expected.tolist())
+    board.unplug()
+    assert not any(answer())
+    assert "backend: fpga: " in watcher.diagnostics()["last_reason"]
+    board.plug()
+    watcher.until(lambda: answer() == expected.tolist())
+    board.unplug()
 
 
 class Literal:

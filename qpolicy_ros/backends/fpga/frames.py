@@ -17,6 +17,7 @@ STATUS = {
     5: "the core is not done in time and has been reset",
     6: "bytes came while a request was being worked on",
 }
+LINE_STATUS = (1, 6)  # those that a repeated request may not get
 _POLYNOMIAL = 0x1021
 
 

@@ -14,6 +14,7 @@ from qpolicy_ros.backends.fpga.frames import (
     HEAD_BYTES,
     IDENTIFY,
     INFER,
+    LINE_STATUS,
     REPLY,
     STATUS,
     Decoder,
@@ -29,6 +30,10 @@ _ANSWER_LIMIT = 0.05  # s beyond the bytes' own time; a USB adapter holds bytes 
 _SLICE = 0.005  # s that one read waits at most
 _IDENTITY_BYTES = 37
 _BITS_A_BYTE = 10
+
+
+class _LineError(BackendError):
+    """The line is to blame, not the core: asking again may help."""
 
 
 class UartDevice:
@@ -70,7 +75,16 @@ class UartDevice:
         self._port.close()
 
     def _ask(self, kind: int, payload: bytes, size: int) -> bytes:
-        """Send a request and return the payload of its reply, ``size`` bytes."""
+        """Return the payload of the reply to a request, ``size`` bytes; ask twice if need be.
+
+        A core has no memory between observations, so a request may be repeated.
+        """
+        try:
+            return self._ask_once(kind, payload, size)
+        except _LineError:
+            return self._ask_once(kind, payload, size)
+
+    def _ask_once(self, kind: int, payload: bytes, size: int) -> bytes:
         self._sequence = (self._sequence + 1) & 0xFF
         request = encode(Frame(kind, self._sequence, payload))
         both_ways = len(request) + HEAD_BYTES + size + CRC_BYTES
@@ -84,8 +98,8 @@ class UartDevice:
             raise BackendError(f"fpga: {self.name}: {error}") from error
         if reply.payload[:1] != b"\0":
             code = reply.payload[0] if reply.payload else -1
-            meaning = STATUS.get(code, f"status {code}")
-            raise BackendError(f"fpga: {self.name}: refused: {meaning}")
+            message = f"fpga: {self.name}: refused: {STATUS.get(code, f'status {code}')}"
+            raise (_LineError if code in LINE_STATUS else BackendError)(message)
         if len(reply.payload) != size:
             raise BackendError(
                 f"fpga: {self.name}: the reply has {len(reply.payload)} bytes instead of {size}; "
@@ -105,7 +119,7 @@ class UartDevice:
                     return frame
             if time.monotonic() >= end and not data:
                 what = f"{received} bytes but no whole reply" if received else "no answer"
-                raise BackendError(f"fpga: {self.name}: {what} within {limit * 1e3:.0f} ms")
+                raise _LineError(f"fpga: {self.name}: {what} within {limit * 1e3:.0f} ms")
 
 
 def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDevice:

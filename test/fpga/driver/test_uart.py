@@ -113,6 +113,14 @@ def test_a_damaged_request_is_named(board, backend):
         backend.act(np.zeros(INPUTS, np.float32))
 
 
+def test_a_reply_damaged_once_is_asked_for_again(board, backend, artifact, monkeypatch):
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 0.3)
+    observation = artifact.golden.observations[0]
+    damages = iter([True])
+    board.to_host = lambda data: b"?" + data[1:] if data and next(damages, False) else data
+    np.testing.assert_array_equal(backend.act(observation), artifact.golden.actions[0])
+
+
 def test_garbage_before_the_reply_is_skipped(board, backend, artifact):
     board.to_host = lambda data: b"\xa5\x00garbage" * bool(data) + data
     check_golden(backend, artifact)
