@@ -3,6 +3,9 @@
 #include <cstring>
 #include "Vtop.h"
 #include "verilated.h"
+#ifdef COUNT_TOGGLES
+#include "verilated_cov.cpp"
+#endif
 
 static const long kPatience = 200000;  // cycles without progress before we give up
 
@@ -71,6 +74,10 @@ void core_reset(Core *core, long cycles) {
     for (long i = 0; i < cycles; ++i) edge(core);
     core->top.rst = 0;
 }
+
+#ifdef COUNT_TOGGLES
+void core_toggles(Core *core, const char *path) { core->context.coveragep()->write(path); }
+#endif
 
 // Returns how many results came, -1 if the core stopped answering.
 long core_run(Core *core, const uint32_t *data, long frames, long beats, unsigned offer,

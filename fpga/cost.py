@@ -101,16 +101,16 @@ def _tree_cells(
         ff += tree.total
     width, phases, out = tree.total, phase_bits(form.fold), layer.out_bits
     levels = (1 << out) - 1
-    if kind == "compare" and form.fold == 1:
+    if kind in ("compare", "staged") and form.fold == 1:
         lut += levels * (1 + width / 8) + out
-    elif kind == "compare":
+    elif kind in ("compare", "staged"):
         lut += levels * (width + 1) + 2 * out
         carry += levels * ((width + 4) // 4)
     elif kind == "table":
         lut += 0.7 * out * max(1.0, 2 ** (width + phases - 6))
     elif kind == "search":
         stored = sum(max(1.0, 2 ** (phases + stage - 6)) * width for stage in range(out))
-        lut += out * width + 0.8 * stored
+        lut += out * width + 1.3 * stored
         carry += out * (width + 4) / 4
         ff += out * (width + out / 2)
     return lut, ff + 2 * phases, carry

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.arith import make_layer
+from qpolicy_fpga.emit_bench import emit_bench
 from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
 from qpolicy_fpga.emit_layer import emit_layer
 from qpolicy_fpga.explore import choose
@@ -92,11 +93,17 @@ def generate(
     device = find_part(part)
     choice, front = choose(network, device, clock_mhz, fit, max_latency)
     design = build(network, choice.forms, clock_mhz)
+    while max_latency is not None and design.core.cycles > max_latency:
+        # A tree that the estimate did not sample took one more register.
+        choice, _ = choose(network, device, clock_mhz, fit, choice.cycles - 1)
+        design = build(network, choice.forms, clock_mhz)
     manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
     manifest["estimate"] = _estimate(choice)
     manifest["pareto"] = [_estimate(other) for other in front]
+    bench = emit_bench(artifact, design.core)
+    manifest["bench"] = sorted(bench)
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in design.files.items():
+    for name, text in {**design.files, **bench}.items():
         (out / name).write_text(text, encoding="utf-8")
     write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest

@@ -225,19 +225,7 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
     else:
         body.append("    assign last = write;")
     body.append(f"    wire [{len(trees) * out - 1}:0] code;")
-    for t, tree in enumerate(trees):
-        ports = [".clk(clk)"]
-        if count and not form.ram:
-            ports.append(".phase_next(phase_next)")
-        if count:
-            ports.append(".tail_phase_next(tail_phase_next)")
-        if form.ram:
-            size = layer.inputs * weight_bits(layer)
-            ports.append(f".w(weights[{t * size} +: {size}])")
-        if timing.serial:
-            ports.append(".first(first)")
-        ports += [".c(c)", f".code(code[{t * out} +: {out}])"]
-        body.append(f"    {tree.module.name} tree{t} ({', '.join(ports)});")
+    body += [_instance(layer, form, tree, t, timing) for t, tree in enumerate(trees)]
     body += _bank(layer, fold, len(trees))
     when = "in the cycle before the codes are all there"
     if form.steps(layer.code_bits) == 1:
@@ -259,6 +247,22 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
             "",
         ]
     )
+
+
+def _instance(layer: Layer, form: Form, tree: Tree, place: int, timing: Timing) -> str:
+    """Return the line that puts tree number ``place`` into its layer."""
+    ports, out = [".clk(clk)"], layer.out_bits
+    if form.fold > 1 and not form.ram:
+        ports.append(".phase_next(phase_next)")
+    if form.fold > 1:
+        ports.append(".tail_phase_next(tail_phase_next)")
+    if form.ram:
+        size = layer.inputs * weight_bits(layer)
+        ports.append(f".w(weights[{place * size} +: {size}])")
+    if timing.serial:
+        ports.append(".first(first)")
+    ports += [".c(c)", f".code(code[{place * out} +: {out}])"]
+    return f"    {tree.module.name} tree{place} ({', '.join(ports)});"
 
 
 def _bank(layer: Layer, fold: int, trees: int) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def tail_delay(kind: str, width: int, fold: int) -> float:
     """Logic between the sum and the tail's first register, ns, before routing."""
-    if kind == "compare":
+    if kind in ("compare", "staged"):
         return adder_delay(width) + LUT_DELAY if fold > 1 else (2 + width // 8) * LUT_DELAY
     if kind == "table":
         return 2 * LUT_DELAY
@@ -26,7 +26,7 @@ def tail_delay(kind: str, width: int, fold: int) -> float:
 
 def tail_cycles(kind: str, out_bits: int) -> int:
     """Registers from the sum to the code's own register, which is counted."""
-    return {"compare": 1, "table": 1, "rom": 2}.get(kind, out_bits)
+    return {"compare": 1, "table": 1, "rom": 2, "staged": 2}.get(kind, out_bits)
 
 
 def emit_tail(
@@ -40,8 +40,8 @@ def emit_tail(
         None if neuron is None else np.minimum(layer.thresholds[neuron], 1 << width)
         for neuron in neurons
     ]
-    if kind == "compare":
-        _compare(module, layer, rows, width, source)
+    if kind in ("compare", "staged"):
+        _compare(module, layer, rows, width, source, staged=kind == "staged")
     elif kind == "search":
         _search(module, layer, rows, width, source)
     else:
@@ -54,8 +54,15 @@ def _sign(layer: Layer) -> int:
 
 
 def _compare(
-    module: Module, layer: Layer, rows: list[np.ndarray | None], width: int, source: str
+    module: Module,
+    layer: Layer,
+    rows: list[np.ndarray | None],
+    width: int,
+    source: str,
+    *,
+    staged: bool,
 ) -> None:
+    """Comparators, and the number of thresholds reached from their unary answer."""
     levels = (1 << layer.out_bits) - 1
     lines = module.lines
     lines.append(f"    wire [{levels}:1] reached;")
@@ -81,12 +88,19 @@ def _compare(
                 "    end",
                 f"    assign reached[{level}] = {{1'b0, {source}}} >= bound{level};",
             ]
+    unary = "reached"
+    if staged:
+        unary = "reached_before"
+        lines += [
+            f"    reg [{levels}:1] {unary};",
+            f"    always @(posedge clk) {unary} <= reached;",
+        ]
     for bit in range(layer.out_bits):
         step = 1 << bit
         terms = []
         for low in range(step, levels + 1, 2 * step):
             end = low + step
-            terms.append(f"reached[{low}]" + (f" & ~reached[{end}]" if end <= levels else ""))
+            terms.append(f"{unary}[{low}]" + (f" & ~{unary}[{end}]" if end <= levels else ""))
         text = " | ".join(f"({term})" for term in terms)
         flip = "~" if _sign(layer) >> bit & 1 else ""
         lines.append(f"    assign code[{bit}] = {flip}({text});")

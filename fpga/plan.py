@@ -13,6 +13,7 @@ LOGIC_SHARE = 0.35
 MAX_COMPARE_BITS = 4
 MAX_TABLE_BITS = 8
 MAX_ROM_BITS = 13
+MAX_ROMS = 24
 # From this fold on a search is smaller than a comparator a threshold.
 MIN_SEARCH_FOLD = 16
 
@@ -51,14 +52,16 @@ def logic_budget(clock_mhz: float) -> float:
 def tail_kind(layer: Layer, fold: int) -> str:
     """Return how sums become codes.
 
-    ``compare``: all thresholds at once; ``table``: look-up tables addressed by the sum; ``rom``:
-    a block RAM addressed by the sum (and the phase); ``search``: binary search, a bit a cycle.
+    ``compare``: all thresholds at once; ``staged``: the same with a register behind the
+    comparators; ``table``: look-up tables addressed by the sum; ``rom``: a block RAM addressed by
+    the sum (and the phase); ``search``: binary search, a bit a cycle.
     """
     phase_bits = (fold - 1).bit_length()
     if layer.out_bits == 2 or (layer.out_bits < MAX_COMPARE_BITS and fold < MIN_SEARCH_FOLD):
-        return "compare"
+        deep = layer.out_bits > 2 and layer.sum_bits > MAX_TABLE_BITS
+        return "staged" if deep else "compare"
     if layer.sum_bits + phase_bits <= MAX_TABLE_BITS:
         return "table"
-    if layer.sum_bits + phase_bits <= MAX_ROM_BITS and layer.neurons <= fold * 24:
+    if layer.sum_bits + phase_bits <= MAX_ROM_BITS and layer.neurons <= fold * MAX_ROMS:
         return "rom"
     return "search"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,16 +64,24 @@ class CoreSimulation:
     Args:
         folder: what ``generate`` wrote.
         manifest: its manifest.
+        count_toggles: whether ``toggles`` works; slower to build and to run.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], *, count_toggles: bool = False
+    ) -> None:
         self.manifest = manifest
         self.bus = manifest["codes_per_beat"] * manifest["b_in"]
         self.result = manifest["m"] * manifest["b_out"]
         files = [folder / name for name in manifest["files"] if name.endswith(".v")]
         sizes = f"#define IN_BITS {self.bus}\n#define OUT_BITS {self.result}\n"
+        options: list[str] = []
+        if count_toggles:
+            sizes += "#define COUNT_TOGGLES 1\n"
+            options = ["--coverage-toggle", "--coverage-max-width", "1000000"]
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
-        library = build(manifest.get("function_hash", "core"), "qpolicy_core", files, shim)
+        name = manifest.get("function_hash", "core")
+        library = build(name, "qpolicy_core", files, shim, options)
         self._library = ctypes.CDLL(str(library))
         self._library.core_new.restype = ctypes.c_void_p
         self._library.core_run.restype = ctypes.c_long
@@ -86,6 +96,22 @@ class CoreSimulation:
     def reset(self, cycles: int = 2) -> None:
         """Hold reset for some clock cycles."""
         self._library.core_reset(self._core, ctypes.c_long(cycles))
+
+    def toggles(self) -> dict[str, int]:
+        """Return how often each signal's bits have changed so far, by the signal's own name.
+
+        Only with ``count_toggles``. A signal of a tree or layer counts under one name for all of
+        them.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, "coverage.dat")
+            self._library.core_toggles(self._core, str(path).encode())
+            text = path.read_text(encoding="utf-8", errors="replace")
+        counts: dict[str, int] = {}
+        for name, count in re.findall(r"\x01o\x02([^\x01']+)[^\n]*' (\d+)", text):
+            signal = name.split(":")[0].split("[")[0]
+            counts[signal] = counts.get(signal, 0) + int(count)
+        return counts
 
     def run(
         self,

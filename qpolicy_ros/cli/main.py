@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
         "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
+    "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }

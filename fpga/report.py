@@ -1,0 +1,135 @@
+"""What a generated design takes: cycles, resources, critical path, energy estimate, a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qpolicy_fpga.design import MANIFEST, write_atomic
+from qpolicy_fpga.emit_bench import INPUTS
+from qpolicy_fpga.energy import METHOD, estimate_energy
+from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.picture import draw
+from qpolicy_fpga.plan import logic_budget
+from qpolicy_fpga.synth import YOSYS, synthesise
+from qpolicy_ros.policy import PolicyError
+
+REPORT, PICTURE = "report.json", "pipeline.svg"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a generated folder.
+
+    Raises:
+        PolicyError: ``folder`` is not one.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PolicyError(f"{path}: not found; run `qpolicy fpga generate` first") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: {error}; generate the folder again") from error
+    missing = {"part", "clock_mhz", "cycles", "layers", "files", "top"} - set(manifest)
+    if missing:
+        raise PolicyError(f"{path}: {min(missing)}: missing; generate the folder again")
+    return dict(manifest)
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """Synthesise and simulate what ``generate`` wrote; write ``report.json`` and a picture.
+
+    Returns:
+        What `qpolicy fpga report --json` prints.
+
+    Raises:
+        PolicyError: the folder is not a generated one, or Yosys is missing or fails.
+        BackendError: Verilator is missing or fails.
+    """
+    manifest = read_manifest(folder)
+    part = find_part(manifest["part"])
+    files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+    cells = synthesise(files, manifest["top"])
+    energy = estimate_energy(folder, manifest, _golden_codes(folder, manifest))
+    used = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
+    used |= {"bram36": cells.bram36, "dsp": cells.dsp}
+    limits = {name: getattr(part, name) for name in used}
+    facts = {
+        "part": part.name,
+        "clock_mhz": manifest["clock_mhz"],
+        "cycles": manifest["cycles"],
+        "initiation_interval": manifest["initiation_interval"],
+        **used,
+        "fits": all(used[name] <= limits[name] for name in used),
+        "depth_ns": cells.depth_ns,
+        "energy_nj_estimate": round(energy.nj, 3),
+        "function_hash": manifest["function_hash"],
+        "latency_us": manifest["cycles"] / manifest["clock_mhz"],
+        "actions_per_s": 1e6 * manifest["clock_mhz"] / manifest["initiation_interval"],
+        "depth_allowed_ns": logic_budget(manifest["clock_mhz"]),
+        "critical_path": cells.path,
+        "limits": limits,
+        "energy_nj_range": [round(energy.low_nj, 3), round(energy.high_nj, 3)],
+        "energy_method": METHOD,
+        "net_changes_per_action": round(energy.changes, 1),
+        "layers": manifest["layers"],
+        "pareto": manifest["pareto"],
+        "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7, sta without routing",
+        "picture": str(folder / PICTURE),
+    }
+    write_atomic(folder / REPORT, json.dumps(facts, indent=1) + "\n")
+    write_atomic(folder / PICTURE, draw(manifest, facts))
+    return facts
+
+
+def table(facts: dict[str, Any]) -> str:
+    """Return the report for a human reader."""
+    rows = [
+        ("part", f"{facts['part']} at {facts['clock_mhz']:g} MHz"),
+        ("latency", f"{facts['cycles']} cycles, {facts['latency_us']:.2f} us"),
+        (
+            "interval",
+            f"{facts['initiation_interval']} cycles, {facts['actions_per_s']:,.0f} actions/s",
+        ),
+    ]
+    for name, limit in facts["limits"].items():
+        share = facts[name] / limit
+        rows.append((name, f"{facts[name]:,g} of {limit:,} ({share:.0%})"))
+    low, high = facts["energy_nj_range"]
+    rows += [
+        ("fits", "yes" if facts["fits"] else "no"),
+        (
+            "path",
+            f"{facts['depth_ns']:.2f} ns before routing, {facts['depth_allowed_ns']:.2f} allowed",
+        ),
+        ("energy", f"{facts['energy_nj_estimate']:.1f} nJ an action ({low:.1f} to {high:.1f})"),
+        ("", facts["energy_method"]),
+        ("picture", facts["picture"]),
+    ]
+    for index, layer in enumerate(facts["layers"]):
+        rows.append((f"layer {index}", describe_layer(layer)))
+    rows.append(("pareto", "cycles  LUT (estimated)"))
+    rows += [("", f"{point['cycles']:6}  {point['lut']:,}") for point in facts["pareto"]]
+    return "\n".join(f"{label:<9} {text}" for label, text in rows)
+
+
+def describe_layer(layer: dict[str, Any]) -> str:
+    """Return one line on how a layer is laid out."""
+    return (
+        f"{layer['inputs']} to {layer['neurons']}: {layer['trees']} trees of {layer['fold']} "
+        f"neurons, {layer['planes']} bit planes a step, weights in {layer['weights']}, codes by "
+        f"{layer['tail']}, {layer['cycles']} cycles"
+    )
+
+
+def _golden_codes(folder: Path, manifest: dict[str, Any]) -> Any:
+    """Input codes of the golden vectors, int32 ``(frames, n)``, from the bench's memory file."""
+    bits, per_beat, beats = manifest["b_in"], manifest["codes_per_beat"], manifest["beats"]
+    words = [int(line, 16) for line in (folder / INPUTS).read_text(encoding="utf-8").split()]
+    unsigned = np.array(
+        [[word >> (bits * at) & ((1 << bits) - 1) for at in range(per_beat)] for word in words]
+    ).reshape(-1, beats * per_beat)[:, : manifest["n"]]
+    return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)

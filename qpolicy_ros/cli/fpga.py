@@ -1,0 +1,103 @@
+"""`qpolicy fpga`: Verilog from a policy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from qpolicy_ros.policy import find_policy, load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Write the Verilog of a policy, with a manifest, into a folder."""
+
+    policy: Annotated[str, tyro.conf.Positional]
+    """Policy file, or a shipped policy's name, as `qpolicy info` takes it."""
+    out: Path
+    """Folder for the sources; made if it is missing, files of the same name are replaced."""
+    part: str = "xc7a15t"
+    """Device: xc7a15t, xc7a35t, xc7a100t or xc7z020."""
+    clock_mhz: float = 100.0
+    """Clock, MHz."""
+    fit: str = "latency"
+    """`latency`: the fewest cycles that fit; `area`: the fewest look-up tables."""
+    max_latency: int | None = None
+    """Cycles allowed, at most."""
+    json: bool = False
+    """Print the manifest as one JSON object."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Synthesise a generated folder with Yosys; table, report.json, pipeline.svg."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder that `qpolicy fpga generate` wrote."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+Args = (
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+)
+
+
+def main(args: Generate | Report) -> int:
+    """Run the subcommand and return 0; 1 if a reported design does not fit its part.
+
+    Raises:
+        PolicyError: the policy, the part or a tool is not there, or the policy does not fit.
+    """
+    return _generate(args) if isinstance(args, Generate) else _report(args)
+
+
+def _generate(args: Generate) -> int:
+    from qpolicy_fpga import generate  # noqa: PLC0415  `qpolicy --help` needs no generator
+
+    artifact = load_policy(find_policy(args.policy))
+    manifest = generate(artifact, args.part, args.clock_mhz, args.fit, args.out, args.max_latency)
+    print(json.dumps(manifest) if args.json else summary(manifest, args.out))
+    return 0
+
+
+def _report(args: Report) -> int:
+    from qpolicy_fpga.report import report, table  # noqa: PLC0415  as above
+
+    print(f"qpolicy fpga: synthesising {args.folder}, a minute or two", file=sys.stderr)
+    facts = report(args.folder)
+    print(json.dumps(facts) if args.json else table(facts))
+    return 0 if facts["fits"] else 1
+
+
+def summary(manifest: Mapping[str, Any], out: Path) -> str:
+    """Return what was made, for a human reader."""
+    microseconds = manifest["cycles"] / manifest["clock_mhz"]
+    rows = [
+        f"{manifest['task']} on {manifest['part']} at {manifest['clock_mhz']:g} MHz, in {out}",
+        (
+            f"cycles    {manifest['cycles']} ({microseconds:.2f} us), "
+            f"a new observation every {manifest['initiation_interval']}"
+        ),
+    ]
+    for index, layer in enumerate(manifest["layers"]):
+        rows.append(
+            f"layer {index}   {layer['inputs']} to {layer['neurons']}, {layer['trees']} trees of "
+            f"{layer['fold']}, {layer['planes']} planes a step, codes by {layer['tail']}, "
+            f"{layer['cycles']} cycles"
+        )
+    estimate = manifest["estimate"]
+    rows.append(
+        f"estimate  {estimate['lut']:,} LUT, {estimate['bram36']:g} block RAM; "
+        f"`qpolicy fpga report {out}` synthesises it"
+    )
+    return "\n".join(rows)

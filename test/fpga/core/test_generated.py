@@ -1,0 +1,137 @@
+"""What `generate` writes: manifest, test bench, lint; and the small parts it is made of."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from policy_builders import random_artifact
+
+from qpolicy_fpga import generate
+from qpolicy_fpga import lint as lint_samples
+from qpolicy_fpga.emit_tail import at_least
+from qpolicy_fpga.report import _golden_codes, read_manifest
+from qpolicy_fpga.sim import CoreSimulation
+from qpolicy_fpga.verilog import cofactors, join, simplify
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import PolicyError, make_engine, save_policy
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generated")
+    artifact = random_artifact(3, 9, (16, 12), 4, input_bits=5, core_bits=3, output_bits=8)
+    return artifact, folder, generate(artifact, "xc7a15t", 100.0, "latency", folder)
+
+
+def test_the_manifest_says_what_the_policy_is(made):
+    artifact, folder, manifest = made
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    assert manifest["function_hash"] == artifact.function_hash
+    assert [manifest[key] for key in ("n", "m", "b_in", "b_core", "b_out")] == [9, 4, 5, 3, 8]
+    assert all((folder / name).is_file() for name in manifest["files"] + manifest["bench"])
+
+
+def test_golden_vectors_come_out_of_the_simulated_core(made):
+    artifact, folder, manifest = made
+    simulation = CoreSimulation(folder, manifest)
+    result = simulation.run(_golden_codes(folder, manifest))
+    simulation.close()
+    np.testing.assert_array_equal(result.codes, artifact.golden.codes)
+
+
+def test_the_bench_s_memory_file_holds_the_engine_s_input_codes(made):
+    artifact, folder, manifest = made
+    trace = make_engine(artifact.network, "numpy").codes_batch(artifact.golden.observations)
+    np.testing.assert_array_equal(_golden_codes(folder, manifest), trace[0])
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@pytest.mark.parametrize("spoil", [False, True], ids=["right", "spoilt"])
+def test_the_self_checking_bench_under_icarus(made, tmp_path, spoil):
+    _, folder, _ = made
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    if spoil:
+        lines = (copy / "golden_out.hex").read_text().split()
+        lines[3] = f"{int(lines[3], 16) ^ 1:0{len(lines[3])}x}"
+        (copy / "golden_out.hex").write_text("\n".join(lines))
+    sources = sorted(str(path) for path in copy.glob("*.v"))
+    subprocess.run(["iverilog", "-g2005", "-o", str(copy / "tb"), *sources], check=True)
+    said = subprocess.run(
+        ["vvp", "tb"], cwd=copy, capture_output=True, text=True, timeout=200, check=True
+    ).stdout
+    assert said.startswith("FAIL vector 3:" if spoil else "PASS")
+
+
+def test_generated_verilog_is_lint_clean(capsys):
+    assert lint_samples.main([]) == 0, capsys.readouterr().err
+
+
+def test_lint_notices_a_fault(made, tmp_path, capsys):
+    _, folder, _ = made
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    core = copy / "qpolicy_core.v"
+    core.write_text(core.read_text().replace("    wire fetched =", "    wire [3:0] fetched ="))
+    assert lint_samples.main([str(copy)]) == 1
+    assert "WIDTH" in capsys.readouterr().err
+
+
+def test_the_command_prints_the_manifest(tmp_path, capsys):
+    save_policy(random_artifact(), tmp_path / "toy.safetensors")
+    call = ["fpga", "generate", str(tmp_path / "toy.safetensors"), "--out", str(tmp_path / "rtl")]
+    assert main([*call, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["format"] == 1
+
+
+def test_a_policy_without_an_integer_network_is_refused(tmp_path):
+    with pytest.raises(PolicyError, match="no integer network"):
+        generate(random_artifact(integer=False), "xc7a15t", 100.0, "latency", tmp_path)
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    save_policy(random_artifact(), tmp_path / "toy.safetensors")
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "rtl")
+    assert main(["fpga", "generate", str(tmp_path / "toy.safetensors"), "--out", out]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    with pytest.raises(PolicyError, match=r"manifest\.json: not found"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("width", [1, 3, 6])
+def test_constant_comparators(width):
+    for bound in range(-1, (1 << width) + 2):
+        text = at_least("s", width, bound)
+        for value in range(1 << width):
+            python = text.replace("1'b", "0b")
+            for bit in range(width):
+                python = python.replace(f"s[{bit}]", str(value >> bit & 1))
+            assert bool(eval(python)) == (value >= bound)
+
+
+def test_simplified_tables_compute_the_same():
+    rng = random.Random(1)
+    for _ in range(200):
+        names = [rng.choice(["a", "b", "c", "~d", "1'b0", "1'b1"]) for _ in range(4)]
+        table = rng.getrandbits(16)
+        inputs, smaller = simplify(list(names), table)
+        for value in range(16):
+            bits = dict(zip("abcd", (value >> k & 1 for k in range(4)), strict=True))
+            level = {**bits, "~d": 1 - bits["d"], "1'b0": 0, "1'b1": 1}
+            full = table >> sum(level[name] << at for at, name in enumerate(names)) & 1
+            short = smaller >> sum(level[name] << at for at, name in enumerate(inputs)) & 1
+            assert full == short
+
+
+def test_cofactors_join_again():
+    rng = random.Random(2)
+    for place in range(6):
+        table = rng.getrandbits(64)
+        assert join(*cofactors(table, place, 6), place, 6) == table
