@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -75,34 +76,47 @@ class ObservationReader:
 class ActionGuard:
     """Keeps actions within their limits and, if asked, within a rate of change.
 
+    The rate counts over the time since the last action, but over one control period at most: a
+    pause earns no jump.
+
     Args:
         contract: gives limits, safe action (m,) and control period (s).
         rate_limit: largest change in actuator units a second; 0 is off.
+        clock: monotonic time, ns.
     """
 
-    def __init__(self, contract: Contract, rate_limit: float = 0.0) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        rate_limit: float = 0.0,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.safe = contract.safe
         self._low, self._high = contract.low, contract.high
-        self._period = contract.period
-        self._last = self.safe
-        self._step: np.float32 | None = None
-        self.set_rate_limit(rate_limit)
+        self._period_ns = round(contract.period * 1e9)
+        self._clock = clock
+        self._rate = rate_limit
+        self._last, self._last_ns = self.safe, clock()
 
     def set_rate_limit(self, rate_limit: float) -> None:
         """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
-        self._step = np.float32(rate_limit * self._period) if rate_limit > 0 else None
+        self._rate = rate_limit
 
     def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return ``action`` (m,) within limits, one control period after the last action."""
+        """Return ``action`` (m,) within limits and not too far from the last one returned."""
         limited = np.clip(action, self._low, self._high)
-        if self._step is not None:
-            limited = np.clip(limited, self._last - self._step, self._last + self._step)
-            self._last = limited
+        now = self._clock()
+        if self._rate > 0:
+            elapsed = min(now - self._last_ns, self._period_ns)
+            step = np.float32(self._rate * elapsed * 1e-9)
+            limited = np.clip(limited, self._last - step, self._last + step)
+        # Kept without a limit too: one that is set while serving starts from here.
+        self._last, self._last_ns = limited, now
         return limited
 
     def hold(self) -> npt.NDArray[np.float32]:
         """Return the safe action (m,); the rate limit starts from it again."""
-        self._last = self.safe
+        self._last, self._last_ns = self.safe, self._clock()
         return self.safe
 
 

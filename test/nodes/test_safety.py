@@ -19,9 +19,25 @@ def reader():
     return ObservationReader(make_contract(inputs=3))
 
 
+class FakeClock:
+    """A clock that goes on by ``tick`` ns with each look: one control period at first."""
+
+    def __init__(self):
+        self.now, self.tick = 0, 10_000_000
+
+    def __call__(self):
+        self.now += self.tick
+        return self.now
+
+
 @pytest.fixture
-def guard():
-    return ActionGuard(make_contract(outputs=2))
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def guard(clock):
+    return ActionGuard(make_contract(outputs=2), clock=clock)
 
 
 def test_values_without_names_are_taken_in_the_contracts_order(reader):
@@ -103,3 +119,17 @@ def test_without_a_rate_limit_actions_jump(guard):
     guard.set_rate_limit(10.0)
     guard.set_rate_limit(0.0)
     assert guard.limit(np.array([1.0, -1.0], np.float32)).tolist() == [1.0, -1.0]
+
+
+def test_a_rate_limit_set_while_serving_starts_at_the_last_action(guard):
+    guard.limit(np.array([0.8, -0.8], np.float32))
+    guard.set_rate_limit(10.0)
+    limited = guard.limit(np.array([-1.0, -0.8], np.float32))
+    assert limited.tolist() == pytest.approx([0.7, -0.8])
+
+
+@pytest.mark.parametrize(("tick_ns", "step"), [(4_000_000, 0.04), (10**9, 0.1), (0, 0.0)])
+def test_the_rate_counts_over_the_time_since_the_last_action(guard, clock, tick_ns, step):
+    guard.set_rate_limit(10.0)
+    clock.tick = tick_ns
+    assert guard.limit(np.array([1.0, -1.0], np.float32)).tolist() == pytest.approx([step, -step])
