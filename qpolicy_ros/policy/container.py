@@ -80,7 +80,7 @@ def _header(stream: BinaryIO, size: int, file: Path) -> Mapping[str, Any]:
     length_bytes = stream.read(_LENGTH_BYTES)
     length = int.from_bytes(length_bytes, "little")
     if len(length_bytes) < _LENGTH_BYTES:
-        raise PolicyError.at(file, "file", f"truncated, {size} bytes", _RESTORE)
+        raise PolicyError.at(file, "file", f"is not a safetensors file, {size} bytes", _FOREIGN)
     opening = stream.read(1)
     if opening != b"{" or length > MAX_HEADER_BYTES:
         raise PolicyError.at(file, "file", "is not a safetensors file", _FOREIGN)

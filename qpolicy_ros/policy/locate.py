@@ -36,7 +36,7 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
         for folder in () if path.is_file() else folders:
             if (folder / relative).is_file():
                 return folder / relative
-    if path.parts and path.exists():
+    if os.fspath(name) and path.exists():
         return path
     wrong = f"{os.fspath(name)!r} is neither a file nor a shipped policy"
     known = sorted(

@@ -65,6 +65,12 @@ def test_unknown_name_lists_what_there_is(shipped, monkeypatch, name):
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [".", "./", ".."])
+def test_folder_is_said_to_be_one(name):
+    with pytest.raises(PolicyError, match="is a folder"):
+        load_policy(find_policy(name))
+
+
 def test_nothing_installed_names_the_variable(tmp_path, monkeypatch):
     monkeypatch.setattr(locate, "policy_folders", list)
     monkeypatch.chdir(tmp_path)
