@@ -1,9 +1,13 @@
-"""Write what Vivado needs for a board beside a generated core."""
+"""Write what Vivado needs for a board beside a generated core.
+
+``python -m qpolicy_fpga.vivado.board <pynq-z2 or arty-a7> <generated folder>``
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from qpolicy_fpga.design import MANIFEST
@@ -35,7 +39,11 @@ def write_board(board: str, folder: Path) -> list[Path]:
     if board not in BOARDS:
         known = ", ".join(BOARDS)
         raise PolicyError.at("", "board", f"{board!r} is unknown", f"choose one of {known}")
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "give a folder that `qpolicy fpga generate` wrote"
+        raise PolicyError.at(folder / MANIFEST, "manifest", str(error), remedy) from error
     wrapper, scripts = BOARDS[board]
     out = folder / board
     sources = out / "sources"
@@ -50,3 +58,21 @@ def write_board(board: str, folder: Path) -> list[Path]:
         text = component([name for name in names if name.endswith((".v", ".vh"))])
         (sources / "component.xml").write_text(text, encoding="utf-8")
     return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def main(arguments: list[str]) -> int:
+    """Write a board's files and print their names."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python -m qpolicy_fpga.vivado.board <board> <generated folder>\n")
+        return 2
+    try:
+        files = write_board(arguments[0], Path(arguments[1]))
+    except (PolicyError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("".join(f"{path}\n" for path in files))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

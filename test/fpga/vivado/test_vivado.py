@@ -178,6 +178,11 @@ def test_an_unknown_board_is_refused(folder):
         board.write_board("basys", folder)
 
 
+def test_a_folder_without_a_core_is_refused(tmp_path, capsys):
+    assert board.main(["arty-a7", str(tmp_path)]) == 2
+    assert "give a folder that `qpolicy fpga generate` wrote" in capsys.readouterr().err
+
+
 def test_the_arty_top_is_clean(folder):
     from qpolicy_fpga.driver.verilate import find_verilator  # noqa: PLC0415
 
