@@ -9,7 +9,7 @@ import pytest
 from uart_board import Board, build_board
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import load_policy
+from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.sim import evaluate
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,10 @@ def compiled(policies):
 
 
 def test_the_return_is_exactly_the_integer_backends(start, watcher, policies, full):
+    """A random policy and short episodes; whole ones of the shipped policy in `make test-full`."""
     episodes, steps = (10, 0) if full else (EPISODES, STEPS)
-    act = create_backend("integer", load_policy(policies["hopper"])).act
+    policy = find_policy("hopper") if full else policies["hopper"]
+    act = create_backend("integer", load_policy(policy)).act
     offline = evaluate(act, "hopper", episodes, SEED, max_episode_steps=steps or None)
     simulator = start(
         "mujoco_sim_node", task="hopper", seed=SEED, episodes=episodes, max_episode_steps=steps
@@ -33,7 +35,7 @@ def test_the_return_is_exactly_the_integer_backends(start, watcher, policies, fu
     watcher.until(lambda: watcher.node.count_publishers("episode"))
     start(
         "policy_node",
-        policy=str(policies["hopper"]),
+        policy=str(policy),
         backend="fpga",
         fpga__transport="rtlsim",
         lockstep=True,
