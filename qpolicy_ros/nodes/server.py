@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.nodes.safety import ActionGuard, ObservationReader
-from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
+from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError, require_features
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -43,6 +44,7 @@ class PolicyServer:
         quantise_ns: part of it spent on the input, ns.
 
     Raises:
+        PolicyError: the policy takes values from topics of a robot, which are not served yet.
         PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
     """
 
@@ -54,6 +56,7 @@ class PolicyServer:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
     ) -> None:
+        require_features(artifact)
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
         self.failed: dict[str, str] = {}
@@ -103,13 +106,14 @@ class PolicyServer:
 
         Raises:
             ObservationError: the observation is refused; ``refused`` has counted it.
-            BackendError: the backend failed; counted as ``backend``.
+            BackendError: the backend failed or its action is not finite; counted as ``backend``.
         """
         try:
             observation = self._reader.read(names, values)
             self.started_ns = time.monotonic_ns()
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
+            self._check_finite(action)
         except ObservationError as error:
             self._refuse(error.reason, self._named(error))
             raise
@@ -130,6 +134,12 @@ class PolicyServer:
             self.ready[name] = _build(name, self.artifact, options)
         except (PolicyError, BackendError) as error:
             self.failed[name] = str(error)
+
+    def _check_finite(self, action: npt.NDArray[np.float32]) -> None:
+        values = action.tolist()
+        # float32 values cannot overflow a float64 sum; for a few values this is the fastest test.
+        if not math.isfinite(sum(values)):
+            raise BackendError(f"backend {self.backend!r}: action {values} is not finite")
 
     def _refuse(self, reason: str, text: str) -> None:
         self.refused[reason] += 1

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from qpolicy_ros.policy.artifact import load_policy, make_artifact, require_task, save_policy
+from qpolicy_ros.policy.artifact import (
+    load_policy,
+    make_artifact,
+    require_features,
+    require_task,
+    save_policy,
+)
 from qpolicy_ros.policy.bounds import accumulator_bounds, network_bounds
 from qpolicy_ros.policy.engines import Engine, engine_kinds, make_engine
 from qpolicy_ros.policy.errors import ObservationError, PolicyError
@@ -36,6 +42,7 @@ __all__ = [
     "make_engine",
     "network_bounds",
     "policy_folders",
+    "require_features",
     "require_task",
     "save_policy",
 ]

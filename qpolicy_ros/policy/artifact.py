@@ -28,7 +28,7 @@ from qpolicy_ros.policy.layout import (
     parse_tensors,
     tensors_of,
 )
-from qpolicy_ros.policy.model import Golden, PolicyArtifact
+from qpolicy_ros.policy.model import FEATURE, Golden, PolicyArtifact
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 if TYPE_CHECKING:
@@ -36,7 +36,14 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy.model import Baseline, Contract, IntegerNetwork
 
-__all__ = ["FORMAT_VERSION", "load_policy", "make_artifact", "require_task", "save_policy"]
+__all__ = [
+    "FORMAT_VERSION",
+    "load_policy",
+    "make_artifact",
+    "require_features",
+    "require_task",
+    "save_policy",
+]
 
 
 def make_artifact(
@@ -125,6 +132,18 @@ def require_task(artifact: PolicyArtifact, task: str) -> None:
         wrong = f"the policy is for {contract.task!r}, asked for {task!r}"
         remedy = f"give a policy of {task!r} or set the task to {contract.task!r}"
         raise PolicyError.at(artifact.path, "task", wrong, remedy)
+
+
+def require_features(artifact: PolicyArtifact) -> None:
+    """Raise PolicyError unless every observation value comes from a feature vector.
+
+    The format also knows values that come from topics of a robot; nothing serves them yet.
+    """
+    for channel in artifact.contract.observation:
+        if channel.source != FEATURE:
+            wrong = f"{channel.name!r} comes from {channel.source!r}, which is not served yet"
+            remedy = f"export the policy with {FEATURE!r} as the source of every value"
+            raise PolicyError.at(artifact.path, "contract.observation", wrong, remedy)
 
 
 def _golden(baseline: Baseline, network: IntegerNetwork | None, observations: Any) -> Golden:

@@ -17,6 +17,8 @@ Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
+FEATURE = "feature"
+
 MIN_BITS = 2
 MAX_BITS = 8
 
@@ -25,11 +27,12 @@ MAX_BITS = 8
 class Channel:
     """One observation value: its name and where a robot's value comes from.
 
-    ``source`` is ``feature`` (position in a feature vector) or ``<topic>.<field>:<joint>``.
+    ``source`` is ``feature`` (position in a feature vector) or ``<topic>.<field>:<joint>``, which
+    is not served yet.
     """
 
     name: str
-    source: str = "feature"
+    source: str = FEATURE
 
 
 @dataclass(frozen=True)
