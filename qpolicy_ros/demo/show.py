@@ -21,6 +21,7 @@ from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.demo.processes import NodeError, children_end_with_us, use_free_domain
 from qpolicy_ros.demo.runs import Job, Micros, Run, Swap, offline_actions, play, swap
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, engine_kinds, find_policy, load_policy
+from qpolicy_ros.sim import spread
 
 _TASKS = ("hopper", "halfcheetah")
 # A simulated FPGA is compiled first and takes milliseconds an action: on request only.
@@ -206,7 +207,7 @@ def _report(
             "returns": run.returns,
             "lengths": [episode.length for episode in run.episodes],
             "mean_return": statistics.fmean(run.returns),
-            "std_return": statistics.pstdev(run.returns),
+            "std_return": spread(run.returns),
             "inference": _figures(run.inference),
             "round_trip": _figures(run.round_trip),
             "offline_returns": run.offline,

@@ -7,7 +7,7 @@ observation and the action are cast to float32 at the same two places on every p
 from __future__ import annotations
 
 from qpolicy_ros.sim.environment import Simulation, open_simulation
-from qpolicy_ros.sim.rollout import Episode, evaluate, rollout
+from qpolicy_ros.sim.rollout import Episode, evaluate, rollout, spread
 from qpolicy_ros.sim.tasks import TASKS, resolve_env_id, task_name
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "open_simulation",
     "resolve_env_id",
     "rollout",
+    "spread",
     "task_name",
 ]

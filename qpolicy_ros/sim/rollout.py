@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,11 @@ def rollout(policy: Policy, simulation: Simulated, seed: int) -> Episode:
         total += reward
         length += 1
     return Episode(total, length, terminated)
+
+
+def spread(returns: Sequence[float]) -> float:
+    """Return the sample standard deviation of ``returns``; 0 for a single episode."""
+    return statistics.stdev(returns) if len(returns) > 1 else 0.0
 
 
 def evaluate(

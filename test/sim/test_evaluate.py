@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from policy_builders import make_contract, random_artifact
@@ -10,7 +11,7 @@ from policy_builders import make_contract, random_artifact
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli import UsageError, evaluate
 from qpolicy_ros.cli.evaluate import Args
-from qpolicy_ros.policy import PolicyError, save_policy
+from qpolicy_ros.policy import Channel, PolicyError, save_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim import evaluate as play
 
@@ -47,6 +48,8 @@ def test_json(file, artifact, capsys, backend):
     assert report["returns"] == play(create_backend(backend, artifact).act, "hopper", 2, 4)
     assert report["function_hash"] == artifact.function_hash
     assert report["mean_return"] == pytest.approx(sum(report["returns"]) / 2)
+    first, second = report["returns"]
+    assert report["std_return"] == pytest.approx(abs(first - second) / 2**0.5)  # of a sample
 
 
 def test_the_table_has_mean_and_spread(file, capsys):
@@ -54,6 +57,12 @@ def test_the_table_has_mean_and_spread(file, capsys):
     report = json.loads(capsys.readouterr().out)
     evaluate.main(Args(file, episodes=2, seed=4))
     assert f"{report['mean_return']:.1f} ± {report['std_return']:.1f}" in capsys.readouterr().out
+
+
+def test_one_episode_has_no_spread(file, capsys):
+    evaluate.main(Args(file, episodes=1, json=True))
+    report = json.loads(capsys.readouterr().out)
+    assert (report["seed"], report["std_return"]) == (0, 0.0)
 
 
 def test_progress_goes_to_standard_error(file, capsys):
@@ -75,6 +84,15 @@ def test_the_gymnasium_id_is_as_good_as_the_task(file):
 def test_a_robots_policy_has_no_task_to_play(tmp_path):
     save_policy(random_artifact(contract=make_contract()), tmp_path / "robot.safetensors")
     with pytest.raises(PolicyError, match="'toy' is not known"):
+        evaluate.main(Args(str(tmp_path / "robot.safetensors")))
+
+
+def test_values_from_topics_of_a_robot_are_refused(tmp_path, artifact):
+    contract = artifact.contract
+    knee = Channel("knee", "joint_states.position:knee")
+    contract = replace(contract, observation=(*contract.observation[:-1], knee))
+    save_policy(random_artifact(contract=contract), tmp_path / "robot.safetensors")
+    with pytest.raises(PolicyError, match=r"'knee' comes from 'joint_states.position:knee'"):
         evaluate.main(Args(str(tmp_path / "robot.safetensors")))
 
 
