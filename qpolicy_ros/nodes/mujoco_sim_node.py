@@ -29,7 +29,7 @@ from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.sim import open_simulation
+from qpolicy_ros.sim import open_simulation, spread
 from qpolicy_ros.sim.channels import joint_names
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
@@ -64,6 +64,7 @@ class MujocoSimNode(Node):
         self._action = contract.safe
         self._answer: npt.NDArray[np.float32] | None = None  # to the observation now published
         self._heard = False
+        self._held = False  # whether the safe action is applied for want of another
         self._heard_at = time.monotonic()
         self._complaint = ""
         self._realtime: bool = self._value("realtime")
@@ -120,7 +121,7 @@ class MujocoSimNode(Node):
             if self._heard and self._answer is None:
                 self._report_round_trip(arrived)
             self._answer = action
-        self._heard, self._heard_at = True, time.monotonic()
+        self._heard, self._heard_at, self._held = True, time.monotonic(), False
         if answers and not (self._realtime or self._paused):
             self._step()
 
@@ -128,11 +129,12 @@ class MujocoSimNode(Node):
         """Make one step of real time."""
         if self._paused:
             return
+        self._give_up_if_silent()
         if self._heard:
+            self._hold_if_silent()
             self._step()
         else:
             # The robot is not switched on before its policy is there.
-            self._give_up_if_silent()
             self._publish()
 
     def _send_again(self) -> None:
@@ -165,9 +167,18 @@ class MujocoSimNode(Node):
             self._paused = True
             returns = [each.return_ for each in self._session.results]
             self.get_logger().info(
-                f"{count} episodes: return {np.mean(returns):.3f} ± {np.std(returns):.3f}"
+                f"{count} episodes: return {np.mean(returns):.3f} ± {spread(returns):.3f}"
             )
             self._stop()
+
+    def _hold_if_silent(self) -> None:
+        """Apply the safe action after ``action_timeout``, as an actuator does by itself."""
+        limit = self._value("action_timeout")
+        if not limit or self._held or time.monotonic() - self._heard_at <= limit:
+            return
+        self._held = True
+        self._action = self._contract.safe
+        self.get_logger().warning(f"no action for {limit:g} s: safe action applied")
 
     def _give_up_if_silent(self) -> None:
         limit = self._value("policy_timeout")

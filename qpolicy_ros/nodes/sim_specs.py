@@ -23,6 +23,9 @@ SPECS = (
          "last action; false: lock-step, each step waits for its action", read_only=True),
     Spec("resend_timeout", 0.2, "s of wall time until an unanswered observation is sent again "
          "(lock-step)", (0.001, 3600.0), read_only=True),
+    Spec("action_timeout", 0.5, "s of wall time without an action until the safe action is "
+         "applied, as by an actuator's own command timeout (real-time); 0 = off", (0.0, 3600.0),
+         read_only=True),
     Spec("policy_timeout", 30.0, "s of wall time without an action until the node gives up; "
          "0 = never", (0.0, 86400.0), read_only=True),
     Spec("deadline", 0.0, "s between observations that DDS shall offer (real-time); 0 = off",

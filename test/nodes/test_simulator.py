@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import signal
 from array import array
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from policy_builders import random_artifact
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.policy import make_artifact, save_policy
+from qpolicy_ros.sim import open_simulation
 
 
 @pytest.fixture
@@ -160,6 +166,74 @@ def test_real_time_waits_for_its_policy_then_counts_late_actions(start, watcher,
     episode = dict(zip(message.name, message.position, strict=True))
     assert (episode["length"], episode["terminated"]) == (20, 0)
     assert 0 <= episode["missed"] < 20
+
+
+def test_a_frozen_policy_in_lockstep_ends_the_simulator_with_its_error(start, watcher, policies):
+    simulator = start("mujoco_sim_node", policy_timeout=1.5)
+    policy = start("policy_node", policy=str(policies["hopper"]), autostart=True, lockstep=True)
+    watcher.until(lambda: len(watcher.messages["timing"]) > 10)
+    policy.send(signal.SIGSTOP)
+    try:
+        assert simulator.wait() == 1
+    finally:
+        policy.send(signal.SIGCONT)
+    assert "no action on `action_stamped` for 1.5 s" in simulator.output
+
+
+@pytest.fixture
+def pushed(start, tmp_path):
+    """Play in real time a weight on a rail that its policy pushes; return the policy's node.
+
+    Friction lets it slide at 0.5 m/s while it is pushed and stops it where it is not.
+    """
+
+    def play(**parameters):
+        model = tmp_path / "rail.xml"
+        model.write_text(
+            """<mujoco><option gravity="0 0 0"/><worldbody><body>
+            <joint name="rail" type="slide" damping="1"/><geom size="0.1" mass="0.01"/>
+            </body></worldbody><actuator><motor joint="rail" ctrlrange="-1 1"/></actuator></mujoco>
+            """
+        )
+        random = random_artifact(contract=open_simulation(str(model)).contract)
+        network = replace(random.network, table=np.full_like(random.network.table, 0.5))
+        save_policy(
+            make_artifact(
+                random.contract, random.baseline, network, {}, random.golden.observations
+            ),
+            tmp_path / "push.safetensors",
+        )
+        start("mujoco_sim_node", task=str(model), period=0.02, realtime=True, **parameters)
+        return start("policy_node", policy=str(tmp_path / "push.safetensors"), autostart=True)
+
+    return play
+
+
+def velocity(watcher):
+    """The last one that came, m/s; NaN before the first."""
+    messages = watcher.messages["joint_states"]
+    return messages[-1].velocity[0] if messages else math.nan
+
+
+def test_a_frozen_policy_in_real_time_brings_the_safe_action(pushed, watcher):
+    policy = pushed(action_timeout=0.3)
+    watcher.until(lambda: velocity(watcher) == pytest.approx(0.5, abs=0.01))
+    policy.send(signal.SIGSTOP)
+    try:
+        watcher.until(lambda: abs(velocity(watcher)) < 0.01)
+    finally:
+        policy.send(signal.SIGCONT)
+
+
+def test_without_an_action_timeout_the_last_action_stays(pushed, watcher):
+    policy = pushed(action_timeout=0.0)
+    watcher.until(lambda: velocity(watcher) == pytest.approx(0.5, abs=0.01))
+    policy.send(signal.SIGSTOP)
+    try:
+        watcher.spin(1.0)
+        assert velocity(watcher) == pytest.approx(0.5, abs=0.01)
+    finally:
+        policy.send(signal.SIGCONT)
 
 
 def test_long_observations_go_without_names(start, watcher, observations):
