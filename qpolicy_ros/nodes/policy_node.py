@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -50,6 +51,7 @@ class PolicyNode(LifecycleNode):
         self._failure = ""
         self._server: PolicyServer | None = None
         self._subscription: Subscription | None = None
+        self._outputs: list[Publisher] = []
         self._lockstep: bool = self._value("lockstep")
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._answered = self._repeated = self._stale = self._late = self._missed = 0
@@ -61,6 +63,8 @@ class PolicyNode(LifecycleNode):
         self._last_values: array[float] | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         self.create_timer(1.0, self._report, clock=self._steady)
+        self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
+        self._watchdog.cancel()
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # Lifecycle
@@ -76,22 +80,11 @@ class PolicyNode(LifecycleNode):
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
             server = self._server = self._load()
-        except (PolicyError, BackendError) as error:
-            return self._fail(str(error))
+            self._connect(server)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
-            return self._fail(f"{type(error).__name__}: {error}")
+            self._unload()
+            return self._fail(error)
         contract = server.artifact.contract
-        self._period_ns = round(contract.period * 1e9)
-        self._stamped.name = [channel.name for channel in contract.action]
-        deadline = self._value("deadline")
-        command = qos.profile(depth=1, deadline=deadline)
-        # In lock-step nothing overtakes: a recorder shall get every action.
-        stamped = qos.profile(depth=100, deadline=deadline) if self._lockstep else command
-        self._action_publisher = self.create_publisher(Float64MultiArray, "action", command)
-        self._stamped_publisher = self.create_publisher(JointState, "action_stamped", stamped)
-        self._timing_publisher = self.create_publisher(JointState, "timing", qos.FIGURES)
-        self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
-        self._watchdog.cancel()
         self._state, self._failure = "inactive", ""
         for name, reason in server.failed.items():
             self.get_logger().warning(f"backend {name!r} is not ready: {reason}")
@@ -107,8 +100,9 @@ class PolicyNode(LifecycleNode):
         try:
             self._start_serving()
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
-            return self._fail(f"{type(error).__name__}: {error}")
-        self._state = "active"
+            self._unsubscribe()
+            return self._fail(error)
+        self._state, self._failure = "active", ""
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()
@@ -123,7 +117,7 @@ class PolicyNode(LifecycleNode):
     def on_cleanup(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Forget the policy."""
         self._unload()
-        self._state = "unconfigured"
+        self._state, self._failure = "unconfigured", ""
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, _: LifecycleState) -> TransitionCallbackReturn:
@@ -174,11 +168,9 @@ class PolicyNode(LifecycleNode):
         self._is_stale = False
         self._watchdog.reset()
         self._timing.header.stamp = stamp
-        self._timing.position = stages(
-            Instants(
-                age, arrived, server.started_ns, server.inferred_ns, published, server.quantise_ns
-            )
-        )
+        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
+        instants = Instants(age, arrived, started, inferred, published, quantise)
+        self._timing.position = stages(instants)
         self._timing_publisher.publish(self._timing)
 
     def _publish(self, action: Any, stamp: Time) -> None:
@@ -309,13 +301,32 @@ class PolicyNode(LifecycleNode):
         return PolicyServer(
             artifact,
             self._value("backend"),
-            self._value("preload"),
+            # ROS 2 leaves a parameter unset that is given as the empty list.
+            self.get_parameter_or("preload").value or (),
             options,
             self._value("rate_limit"),
         )
 
-    def _fail(self, reason: str) -> TransitionCallbackReturn:
-        self._failure = " ".join(reason.split())
+    def _connect(self, server: PolicyServer) -> None:
+        """Create the publishers, and what they publish."""
+        contract = server.artifact.contract
+        self._period_ns = round(contract.period * 1e9)
+        self._stamped.name = [channel.name for channel in contract.action]
+        deadline = self._value("deadline")
+        command = qos.profile(depth=1, deadline=deadline)
+        # In lock-step nothing overtakes: a recorder shall get every action.
+        stamped = qos.profile(depth=100, deadline=deadline) if self._lockstep else command
+        for kind, topic, profile in (
+            (Float64MultiArray, "action", command),
+            (JointState, "action_stamped", stamped),
+            (JointState, "timing", qos.FIGURES),
+        ):
+            self._outputs.append(self.create_publisher(kind, topic, profile))
+        self._action_publisher, self._stamped_publisher, self._timing_publisher = self._outputs
+
+    def _fail(self, error: Exception) -> TransitionCallbackReturn:
+        kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
+        self._failure = " ".join(f"{kind}{error}".split())
         self.get_logger().error(self._failure)
         self._report()
         return TransitionCallbackReturn.FAILURE
@@ -347,22 +358,25 @@ class PolicyNode(LifecycleNode):
 
     def _stop_serving(self) -> None:
         assert self._server is not None
-        assert self._subscription is not None
-        self._watchdog.cancel()
-        self.destroy_subscription(self._subscription)
-        self._subscription = None
+        self._unsubscribe()
         self._publish(self._server.guard.hold(), _NO_TIME)
         for publisher in (self._action_publisher, self._stamped_publisher):
             publisher.wait_for_all_acked(_LAST_WORD)
 
+    def _unsubscribe(self) -> None:
+        """Take no more observations, however far ``_start_serving`` came."""
+        self._watchdog.cancel()
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+
     def _unload(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        self._server = None
-        self.destroy_timer(self._watchdog)
-        for publisher in (self._action_publisher, self._stamped_publisher, self._timing_publisher):
-            self.destroy_publisher(publisher)
+        """Undo ``on_configure``, however far it came."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        while self._outputs:
+            self.destroy_publisher(self._outputs.pop())
 
 
 def _gives_message_info() -> bool:

@@ -13,10 +13,11 @@ SPECS = (
     Spec("backend", "integer", "what computes the action; can be swapped while serving, among "
          "`preload`"),
     Spec("preload", ["integer", "fp32"], "backends built and checked at configure, ready to be "
-         "swapped in", read_only=True),
+         "swapped in; [] for `backend` alone", read_only=True),
     Spec("timeout", 0.5, "s without a good observation until the safe action is sent; 0 = off",
          (0.0, 3600.0)),
-    Spec("rate_limit", 0.0, "largest change of an action, actuator units per s; 0 = off",
+    Spec("rate_limit", 0.0, "largest change of an action, actuator units per s, counted over the "
+         "time since the last one, one control period at most; 0 = off",
          (0.0, 1e9)),
     Spec("deadline", 0.0, "s between observations that DDS shall watch; needs a publisher that "
          "offers it; 0 = off", (0.0, 3600.0), read_only=True),

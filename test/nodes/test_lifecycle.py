@@ -5,10 +5,15 @@ from __future__ import annotations
 import signal
 
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.policy_node import PolicyNode
+from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.policy import load_policy
 
 SAFE = [0.0, 0.0, 0.0]
@@ -72,6 +77,67 @@ def test_transitions_one_by_one(start, watcher, policies, observation):
     assert watcher.transition("cleanup")
     assert watcher.transition("configure")
     assert watcher.state() == "inactive"
+
+
+@pytest.fixture
+def node(place, policies):
+    """A policy node in this process."""
+    rclpy.init(domain_id=place.domain)
+    policy = PolicyNode(Stop())
+    policy.set_parameters([Parameter("policy", value=str(policies["hopper"]))])
+    yield policy
+    policy.close()
+    policy.destroy_node()
+    rclpy.shutdown()
+
+
+def fails(*_, **__):
+    raise RuntimeError("no middleware")
+
+
+def topics(node):
+    """How many publish and take the topics of serving."""
+    names = ("action", "action_stamped", "timing")
+    published = [sum(p.topic_name == f"/{name}" for p in node.publishers) for name in names]
+    return published, sum(s.topic_name == "/observation" for s in node.subscriptions)
+
+
+def test_a_half_failed_configuration_leaves_nothing(node, monkeypatch):
+    monkeypatch.setattr(qos, "FIGURES", "no profile")
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert topics(node) == ([0, 0, 0], 0)
+    monkeypatch.undo()
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert topics(node) == ([1, 1, 1], 0)
+
+
+def test_a_half_failed_activation_takes_no_observations(node, monkeypatch):
+    node.trigger_configure()
+    monkeypatch.setattr(node, "_set_timeout", fails)
+    assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
+    assert topics(node) == ([1, 1, 1], 0)
+    monkeypatch.undo()
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert topics(node) == ([1, 1, 1], 1)
+
+
+def test_a_failure_is_over_with_the_next_activation(node, monkeypatch):
+    reports = []
+    monkeypatch.setattr(node._diagnostics, "publish", reports.append)
+    monkeypatch.setattr(node, "_set_timeout", fails)
+    node.trigger_configure()
+    node.trigger_activate()
+    assert reports[-1].status[0].message == "RuntimeError: no middleware"
+    monkeypatch.setattr(node, "_set_timeout", lambda _: None)
+    node.trigger_activate()
+    node._report()
+    assert reports[-1].status[0].message == "active"
+
+
+def test_an_empty_preload_is_the_backend_alone(serve, watcher):
+    serve(preload=[])
+    watcher.wait_for_policy()
+    assert watcher.diagnostics()["ready"] == "integer"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
