@@ -16,7 +16,7 @@ CONFIG = PathJoinSubstitution([FindPackageShare("qpolicy_ros"), "config", "polic
 ARGUMENTS = (
     ("task", "", "the task that the policy must be for; empty accepts any"),
     ("policy", "", "task name such as hopper/fp32, or a .safetensors file; empty takes task"),
-    ("backend", "integer", "what computes the action: integer or fp32"),
+    ("backend", "integer", "what computes the action: integer, fp32 or fpga"),
     ("lockstep", "false", "true where a simulator waits for each action"),
     ("autostart", "true", "configure and activate at start; false leaves that to a manager"),
     ("use_sim_time", "false", "true where /clock gives the time"),

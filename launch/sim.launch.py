@@ -25,7 +25,7 @@ from launch_ros.substitutions import FindPackageShare
 ARGUMENTS = (
     ("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid or a Gymnasium id"),
     ("policy", "", "task name such as hopper/fp32, or a .safetensors file; empty takes task"),
-    ("backend", "integer", "what computes the action: integer or fp32"),
+    ("backend", "integer", "what computes the action: integer, fp32 or fpga"),
     ("realtime", "false", "true: wall-clock speed; false: lock-step, exact and as fast as it goes"),
     ("record", "false", "true records a bag: `ros2 bag record`, else this package's recorder"),
     ("headless", "true", "false opens a window"),
