@@ -236,6 +236,13 @@ def test_without_an_action_timeout_the_last_action_stays(pushed, watcher):
         policy.send(signal.SIGCONT)
 
 
+def test_real_time_gives_up_when_actions_end(start, watcher, act):
+    node = start("mujoco_sim_node", realtime=True, policy_timeout=3.0, max_episode_steps=5)
+    watcher.until(lambda: act(JointState().header.stamp) or watcher.messages["episode"])
+    assert node.wait() == 1
+    assert "no action on `action_stamped` for 3 s" in node.output
+
+
 def test_long_observations_go_without_names(start, watcher, observations):
     start("mujoco_sim_node", task="humanoid", resend_timeout=0.1)
     watcher.until(lambda: observations)
