@@ -23,10 +23,11 @@ test-full: setup-dev ## run the tests with full counts, resumable; the log is do
 bench: setup-dev ## measure inference latency against its peers
 	@$(BIN)/qpolicy bench $(ARGS)
 
-lint: setup-dev ## check style, formatting and types
+lint: setup-dev ## check style, formatting, types and Verilog
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@scripts/typecheck.sh
+	@$(BIN)/python -m qpolicy_fpga.lint
 
 clean: ## remove the environment and every build product
 	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -70,7 +70,7 @@ def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -
     plane_steps = form.plane_steps(layer.code_bits)
     if plane_steps > 1:
         # the planes' multiplexer
-        lut += layer.inputs * form.planes * -(-plane_steps // 4)
+        lut += layer.inputs * form.planes * (1 if plane_steps <= 4 else 3)
     ff += layer.neurons * layer.out_bits + 10
     if form.ram:
         bits = count * layer.inputs * weight_bits(layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit_tree import phase_bits
+from qpolicy_fpga.verilog import Module, concatenate
 
 if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
@@ -52,7 +53,11 @@ def step_counters(layer: Layer, form: Form) -> list[str]:
 
 
 def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
-    """Lines that choose the bit planes of step ``plane``, highest first; the sign is inverted."""
+    """Lines that choose the bit planes of step ``plane``, highest first, as vector ``c``.
+
+    Of up to four steps one look-up table chooses a bit, of up to eight three do; left to synthesis
+    it may become deeper than the time that ``make_tree`` allows.
+    """
     bits, n, planes = layer.code_bits, layer.inputs, form.planes
     steps = form.plane_steps(bits)
 
@@ -62,36 +67,36 @@ def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
         sign = "~" if layer.signed and bit == bits - 1 else ""
         return f"{sign}codes[{code * bits + bit}]"
 
-    vectors = []
-    for step in range(steps):
-        top = steps * planes - (step + 1) * planes
-        names = [source(i, top + bit) for bit in range(planes) for i in range(n)]
-        parts = list(reversed(names))
-        rows = [", ".join(parts[i : i + 10]) for i in range(0, len(parts), 10)]
-        vectors.append("{" + ",\n        ".join(rows) + "}")
-    width = n * planes
-    if steps == 1:
-        return [f"    wire [{width - 1}:0] c = {vectors[0]};"]
-    plane_bits = (steps - 1).bit_length()
-    lines = [
-        f"    wire [{width - 1}:0] plane_group{step} = {vector};"
-        for step, vector in enumerate(vectors)
-    ]
-    return [
-        *lines,
-        f"    reg [{width - 1}:0] c;",
-        "    always @* begin",
-        f"        case ({plane})",
-        *[f"            {plane_bits}'d{s}: c = plane_group{s};" for s in range(steps - 1)],
-        f"            default: c = plane_group{steps - 1};",
-        "        endcase",
-        "    end",
-    ]
+    chooser = Module("", [])
+    names = []
+    for bit in range(planes):
+        for code in range(n):
+            choices = [source(code, (steps - 1 - step) * planes + bit) for step in range(steps)]
+            names.append(_choose(chooser, choices, plane))
+    return [*chooser.lines, f"    wire [{n * planes - 1}:0] c = {concatenate(names)};"]
 
 
-def delay(source: str, cycles: int, name: str, *, reset: bool, bits: int = 1) -> list[str]:
+def _choose(module: Module, choices: list[str], select: str) -> str:
+    """Add a multiplexer of up to eight bits; return its output's name."""
+    if len(choices) == 1:
+        return choices[0]
+    if len(choices) > 4:
+        halves = [_choose(module, choices[:4], select), _choose(module, choices[4:], select)]
+        return module.lut([*halves, f"{select}[2]"], 0b11001010)
+    count = len(choices)
+    selects = [f"{select}[{bit}]" for bit in range((count - 1).bit_length())]
+    table = sum(
+        (address >> min(address >> count, count - 1) & 1) << address
+        for address in range(1 << (count + len(selects)))
+    )
+    return module.lut([*choices, *selects], table)
+
+
+def delay(
+    source: str, cycles: int, name: str, *, reset: bool, bits: int | None = None
+) -> list[str]:
     """Lines that delay a signal; ``name_k`` is it ``k`` cycles later, ``name`` at the end."""
-    size = f"[{bits - 1}:0] " if bits > 1 else ""
+    size = "" if bits is None else f"[{bits - 1}:0] "
     lines, previous = [], source
     for cycle in range(1, cycles + 1):
         value = f"~rst & {previous}" if reset else previous

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
     from qpolicy_fpga.plan import Form
 
-MUX_DELAY = LUT_DELAY
-
 
 @dataclass
 class Tree:
@@ -54,7 +52,8 @@ def make_tree(
     """Return the tree up to its sum, in module ``name``; ports are added by the caller."""
     module = Module(name, [])
     planes = form.planes
-    start = MUX_DELAY if layer.planes > planes else 0.0
+    choices = layer.planes // planes
+    start = 0.0 if choices == 1 else LUT_DELAY if choices <= 4 else 2 * LUT_DELAY
     highest = max(int(layer.high[n]) for n in neurons if n is not None)
     full = (1 << layer.planes) - 1
     step_high = highest // full * ((1 << planes) - 1)

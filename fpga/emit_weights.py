@@ -44,8 +44,10 @@ def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
         f"    wire [{bits - 1}:0] step_next = load ? {bits}'d0 : step + {bits}'d1;",
         "    always @(posedge clk) step <= step_next;",
         f"    wire [{part - 1}:0] word;",
-        f"    qpolicy_layer{layer.index}_weights rom "
-        "(.clk(clk), .address(step_next), .word(word));",
+        (
+            f"    qpolicy_layer{layer.index}_weights rom "
+            "(.clk(clk), .address(step_next), .word(word));"
+        ),
     ]
     if parts == 1:
         return [*lines, f"    wire [{width - 1}:0] weights = word;"]

@@ -54,7 +54,7 @@ def report(folder: Path) -> dict[str, Any]:
     files = [folder / name for name in manifest["files"] if name.endswith(".v")]
     cells = synthesise(files, manifest["top"])
     energy = estimate_energy(folder, manifest, _golden_codes(folder, manifest))
-    used = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
+    used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
     used |= {"bram36": cells.bram36, "dsp": cells.dsp}
     limits = {name: getattr(part, name) for name in used}
     facts = {

@@ -77,7 +77,8 @@ class CoreSimulation:
         sizes = f"#define IN_BITS {self.bus}\n#define OUT_BITS {self.result}\n"
         options: list[str] = []
         if count_toggles:
-            sizes += "#define COUNT_TOGGLES 1\n"
+            # Counters of every net are much code that runs for a few frames only.
+            sizes += '#define COUNT_TOGGLES 1\n#pragma GCC optimize ("O0")\n'
             options = ["--coverage-toggle", "--coverage-max-width", "1000000"]
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
         name = manifest.get("function_hash", "core")

