@@ -83,6 +83,8 @@ def make_tree(
 def _plain(heap: Heap, layer: Layer, neuron: int, plane: int) -> None:
     """Bits of one neuron with constant weights: a plain or inverted input bit a weight digit."""
     magnitude, negative = layer.magnitude[neuron], layer.negative[neuron]
+    if plane == 0 and any(value & (value - 1) for value in magnitude):
+        heap.time += LUT_DELAY  # the counters of weights with several digits
     for value in sorted({int(v) for v in magnitude} - {0}):
         chosen = [
             invert(bit) if negative[i] else bit

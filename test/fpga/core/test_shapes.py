@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rtl_checks import SHAPES, Bench, corner_codes, trained_like
+from rtl_checks import Bench, corner_codes
 
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.samples import SHAPES, trained_like
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_engine
 
 QUICK = "hopper"

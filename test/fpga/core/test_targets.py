@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rtl_checks import trained_like
 
 from qpolicy_fpga.design import build
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.samples import trained_like
 from qpolicy_ros.policy import PolicyError
 
 TARGETS = {"hopper": 8, "ant": 16, "humanoid": 50, "walker2d": 90, "halfcheetah": 320}
