@@ -18,12 +18,12 @@ from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_po
 from qpolicy_training.distill import DistillConfig
 from qpolicy_training.equality import compare_accumulators, compare_with_snapped
 from qpolicy_training.export import build_artifact
+from qpolicy_training.options import check_options
 from qpolicy_training.provenance import file_digest, provenance
 from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.snapped import snap
-from qpolicy_training.state import ensure_writable
 from qpolicy_training.student import Start, Student, StudentConfig, train_student
 
 
@@ -67,7 +67,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    ensure_writable(args.out)
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     teacher = load_policy(find_policy(args.teacher))
     config, start = _config(args, teacher)
     student, run, winner = train_student(config, teacher.baseline, start, args.resume_from)
@@ -81,7 +81,7 @@ def main(args: Args) -> int:
             key: value for key, value in teacher.provenance.items() if key != "returns"
         },
         "resumes": run.resumes,
-        "training_seconds": round(run.seconds),
+        "training_seconds": run.training_seconds,
     }
     artifact = _artifact(student, teacher, args, facts)
     out = args.out or run.folder / "quantised.safetensors"
@@ -120,6 +120,16 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
     start = None
     if args.start is not None:
         loaded = load_qat(args.start)
+        spec = loaded.actor.spec
+        given = (spec.hidden, spec.b_in, spec.b_core, spec.b_out)
+        asked = (args.hidden, args.b_in, args.b_core, args.b_out)
+        if given != asked or loaded.task != teacher.contract.task:
+            message = (
+                f"{args.start}: --start: a {loaded.task} module of hidden, b_in, b_core, b_out = "
+                f"{given}, but {teacher.contract.task} with {asked} is asked for; give these "
+                "options as the module has them"
+            )
+            raise PolicyError(message)
         start = Start(Student.of(loaded.actor, loaded.mean, loaded.std), args.critic)
     config = StudentConfig(
         method=args.method,

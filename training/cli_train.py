@@ -14,10 +14,10 @@ from pathlib import Path
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
+from qpolicy_training.options import check_options
 from qpolicy_training.provenance import provenance
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
-from qpolicy_training.state import ensure_writable
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.teacher import TeacherConfig, train_teacher
 
@@ -46,7 +46,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
-    ensure_writable(args.out)
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     config = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
     teacher, run, winner = train_teacher(config, resume_from=args.resume_from)
     env = TrainingEnv(args.task)
@@ -63,7 +63,7 @@ def main(args: Args) -> int:
         "steps_trained": args.sac.steps,
         "config_hash": run.hash,
         "resumes": run.resumes,
-        "training_seconds": round(run.seconds),
+        "training_seconds": run.training_seconds,
     }
     backend = create_backend("fp32", artifact(facts))
     facts["returns"] = {"fp32": measured_returns(backend, args.task, args.episodes)}

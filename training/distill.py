@@ -177,6 +177,7 @@ def _save(path: Path, state: _State, run: Run) -> None:
         "candidates": run.candidates,
         "curve": run.curve,
         "resumes": run.resumes,
+        "seconds": run.curve[-1][2] if run.curve else 0.0,
     }
     save_state(path, tensors, meta)
 
@@ -190,7 +191,10 @@ def _load(path: Path, rounds: list[_Round], run: Run) -> _State | None:
     optimiser = torch.optim.Adam(student.parameters(), fused=True)
     restore_adam("adam", optimiser, tensors)
     run.rewind(meta["curve"], meta["candidates"])
-    run.resumes = [*meta["resumes"], {"step": meta["done"], "kind": "exact"}]
+    run.seconds = float(meta["seconds"])
+    run.resumes = meta["resumes"]
+    if meta["done"] < len(rounds):
+        run.resumes.append({"step": meta["done"], "kind": "exact"})
     return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
 
 

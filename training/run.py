@@ -14,8 +14,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,28 @@ def runs_folder() -> Path:
     return Path(os.environ.get("QPOLICY_RUNS", "~/.cache/qpolicy")).expanduser()
 
 
+# Marks a field that came after runs had been hashed: at its default it is left out of the hash,
+# so that the same command still finds the run that it named before.
+ADDED_LATER: Mapping[str, bool] = {"added_later": True}
+
+
 def config_hash(config: Any) -> str:
     """First 12 hex digits of the SHA-256 of a configuration dataclass as canonical JSON."""
     if not is_dataclass(config) or isinstance(config, type):
         message = f"not a configuration: {config!r}"
         raise TypeError(message)
-    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(_hashed(config), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _hashed(value: Any) -> Any:
+    if not is_dataclass(value):
+        return value
+    return {
+        item.name: _hashed(getattr(value, item.name))
+        for item in fields(value)
+        if not item.metadata.get("added_later") or getattr(value, item.name) != item.default
+    }
 
 
 def require_positive(config: Any, prefix: str) -> None:
@@ -95,6 +111,7 @@ class Run:
         self._started = self._saved = time.monotonic()
         self._first_step = 0
         self._writer: SummaryWriter | None = None
+        self._logging = True
         self._bar: tqdm[Any] | None = None
 
     # Progress ------------------------------------------------------------------------------
@@ -123,13 +140,25 @@ class Run:
         """Environment steps a second since this process began."""
         return (step - self._first_step) / max(now - self._started, 1e-9)
 
-    def scalar(self, name: str, value: float, step: int) -> None:
-        """Log one scalar to TensorBoard."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import
+    @property
+    def training_seconds(self) -> int:
+        """Time that the run took up to its last evaluation, over all processes, s."""
+        return round(self.curve[-1][2]) if self.curve else 0
 
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"))
-        self._writer.add_scalar(name, value, step)
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Log one scalar to TensorBoard; a disk that is full ends the log, not the run."""
+        if not self._logging:
+            return
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import
+
+                self._writer = SummaryWriter(str(self.folder / "tensorboard"))
+            self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            self._logging = False
+            reason = f"{error.strerror or error}; TensorBoard's log stops here, the run goes on"
+            tqdm.write(f"{self.folder}: {reason}", file=sys.stderr)
 
     # Curve and candidates --------------------------------------------------------------------
 
@@ -175,13 +204,31 @@ class Run:
         return self.folder / "checkpoint.safetensors"
 
     def adopt(self, checkpoint: Path) -> None:
-        """Put ``checkpoint`` into this folder unless it has one of its own that is further on."""
+        """Put ``checkpoint`` into this folder unless it has one of its own that is further on.
+
+        Raises ``PolicyError``, and leaves the folder as it was, for a checkpoint of another run.
+        """
         _, meta = load_state(checkpoint)
+        self._require_own(checkpoint, meta)
         if self.checkpoint_path.exists():
             _, own = load_state(self.checkpoint_path)
             if own["step"] >= meta["step"]:
                 return
+        # Its replay buffer did not come along, and what lies here belongs to another past.
+        (self.folder / "replay.f32").unlink(missing_ok=True)
         write_atomically(self.checkpoint_path, checkpoint.read_bytes())
+
+    def _require_own(self, file: Path, meta: dict[str, Any]) -> None:
+        found = meta.get("hash")
+        if found is None:
+            message = f"{file}: is a snapshot, no checkpoint; give a run's checkpoint.safetensors"
+            raise PolicyError(message)
+        if found != self.hash:
+            message = (
+                f"{file}: hash: {found} is another configuration, this run is {self.hash}; give "
+                "the command that the checkpoint was made with"
+            )
+            raise PolicyError(message)
 
     def checkpoint_if_due(
         self,
@@ -220,7 +267,7 @@ class Run:
             },
         )
         self._saved = now
-        if self._writer is not None:
+        if self._writer is not None and self._logging:
             self._writer.flush()
 
     def resume(
@@ -230,8 +277,9 @@ class Run:
         replay: ReplayBuffer,
         env: TrainingEnv,
         rng: np.random.Generator,
+        steps: int,
     ) -> int:
-        """Restore the checkpoint if there is one; returns the step to go on from.
+        """Restore the checkpoint if there is one; returns the step to go on from, of ``steps``.
 
         Exact where the replay file holds the checkpoint's rows; otherwise warm: the networks go
         on, the replay buffer is filled again with the policy's own actions first.
@@ -239,12 +287,7 @@ class Run:
         if not self.checkpoint_path.exists():
             return 0
         tensors, meta = load_state(self.checkpoint_path)
-        if meta["hash"] != self.hash:
-            message = (
-                f"{self.checkpoint_path}: hash: {meta['hash']} is another configuration, this run "
-                f"is {self.hash}; give the command that the checkpoint was made with"
-            )
-            raise PolicyError(message)
+        self._require_own(self.checkpoint_path, meta)
         learner.restore(tensors, meta["updates"])
         normaliser.restore(
             {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
@@ -255,7 +298,9 @@ class Run:
         step = int(meta["step"])
         self.warm = not replay.holds(meta["replay_rows"])
         replay.size = 0 if self.warm else int(meta["replay_rows"])
-        self.resumes = [*meta["resumes"], {"step": step, "kind": "warm" if self.warm else "exact"}]
+        self.resumes = meta["resumes"]
+        if step < steps:
+            self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
         self.seconds = float(meta["seconds"])
         self.rewind(meta["curve"], meta["candidates"])
         return step
@@ -274,7 +319,7 @@ class Run:
 
     def close(self) -> None:
         """Flush logs and release the folder."""
-        if self._writer is not None:
+        if self._writer is not None and self._logging:
             self._writer.close()
         self._lock.close()
 

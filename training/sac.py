@@ -1,4 +1,4 @@
-"""Soft actor-critic, read top to bottom: one step in the environment, one gradient update.
+"""Soft actor-critic, read top to bottom: steps in the environment, then a gradient update.
 
 Haarnoja et al. 2018 (arXiv 1812.05905) as CleanRL's ``sac_continuous_action`` writes it: twin
 critics, entropy temperature tuned to ``-m``, time limits bootstrapped. Observations are stored raw
@@ -9,8 +9,9 @@ of ``Fp32Actor``: the FP32 teacher, or the quantised actor for QAT by RL (the pa
 from __future__ import annotations
 
 import copy
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
-from qpolicy_training.run import require_positive
+from qpolicy_training.run import ADDED_LATER, require_positive
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
@@ -38,7 +39,7 @@ class SacConfig:
     """Hyperparameters; the defaults are CleanRL's."""
 
     steps: int = 1_000_000
-    """Environment steps, one gradient update each."""
+    """Environment steps."""
     batch: int = 256
     """Transitions per update."""
     gamma: float = 0.99
@@ -53,6 +54,8 @@ class SacConfig:
     """Environment steps before the first update; actions are random until then."""
     policy_frequency: int = 2
     """Critic updates per actor update."""
+    train_frequency: int = field(default=1, metadata=ADDED_LATER)
+    """Environment steps per update: simulated steps are cheap beside updates."""
     critic_width: int = 256
     """Units in each of the critics' two hidden layers."""
     evaluate_every: int = 10_000
@@ -210,7 +213,7 @@ def train(
     prepare(seed)
     rng = np.random.default_rng(seed)
     replay = ReplayBuffer(run.folder / "replay.f32", config.steps, env.observations, env.actions)
-    step = run.resume(learner, normaliser, replay, env, rng)
+    step = run.resume(learner, normaliser, replay, env, rng, config.steps)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
@@ -229,9 +232,10 @@ def train(
             episode_return += reward
             step += 1
 
-            if replay.size >= config.learning_starts:
+            if replay.size >= config.learning_starts and step % config.train_frequency == 0:
                 batch = _normalise(replay.sample(config.batch, rng), normaliser)
                 loss = learner.update(batch)
+                _require_finite(run, step, loss)
                 if step % 1000 == 0:
                     _log(run, learner, step, loss)
             if step % config.evaluate_every == 0 and learner.updates > 0:
@@ -256,13 +260,16 @@ def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
     )
 
 
-def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
-    if not np.isfinite(loss):
+def _require_finite(run: Run, step: int, loss: float) -> None:
+    if not math.isfinite(loss):
         message = (
             f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
             "checkpoint is kept, lower --sac.critic-lr or change --seed"
         )
         raise PolicyError(message)
+
+
+def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
     run.scalar("train/critic_loss", loss, step)
     run.scalar("train/alpha", learner.log_alpha.exp().item(), step)
     run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)

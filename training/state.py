@@ -53,13 +53,20 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save_state`` wrote; ``PolicyError`` when the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            meta = json.loads((file.metadata() or {})["json"])
+            metadata = file.metadata() or {}
+            if "json" not in metadata:
+                message = f"{path}: is not a checkpoint; give a file that a training run wrote"
+                raise PolicyError(message)
+            meta = json.loads(metadata["json"])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except FileNotFoundError:
-        message = f"{path}: checkpoint: not found; start the run without --resume"
+        message = f"{path}: checkpoint: not found; give a file that exists"
         raise PolicyError(message) from None
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        message = f"{path}: checkpoint: damaged ({error}); delete it to start again"
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        message = (
+            f"{path}: checkpoint: damaged ({error}); give an intact copy, or start again in an "
+            "empty QPOLICY_RUNS"
+        )
         raise PolicyError(message) from None
 
 

@@ -201,10 +201,18 @@ def _reinforce(
     learner.forward = lambda normalised: actor_forward(actor, normalised)
     if start is not None and start.critic is not None:
         tensors, _ = load_state(start.critic)
-        restore_module("critic", learner.critic, tensors)
-        restore_module("target", learner.target, tensors)
-        with torch.no_grad():
-            learner.log_alpha.copy_(tensors["log_alpha"])
+        try:
+            restore_module("critic", learner.critic, tensors)
+            restore_module("target", learner.target, tensors)
+            with torch.no_grad():
+                learner.log_alpha.copy_(tensors["log_alpha"])
+        except (RuntimeError, KeyError):
+            message = (
+                f"{start.critic}: --critic: holds no critics of {env.observations} + "
+                f"{env.actions} inputs and width {config.sac.critic_width}; give the "
+                "checkpoint.safetensors of the teacher's own run"
+            )
+            raise PolicyError(message) from None
     keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
 
     def held_out(step: int) -> float:

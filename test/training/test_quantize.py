@@ -204,6 +204,23 @@ def test_the_core_is_lowered_step_by_step(b_core: int, expected: list[int]) -> N
     assert sum(each.final for each in rounds) >= 12
 
 
+def test_a_start_of_other_widths_is_refused(folder: Path, quantize) -> None:
+    start = str(folder / "paper.qat.safetensors")
+    status, _, error = quantize(*QAT, "--start", start)
+    assert status == 2
+    assert "--start: a hopper module of hidden, b_in, b_core, b_out = ((16, 16), 6, 2, 8)" in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "-1"), ("--episodes", "0"), ("--hidden", "0")]
+)
+def test_options_are_checked_before_training(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--task", "hopper", option, value]) == 2
+    assert option in capsys.readouterr().err
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import math
 import os
 import shutil
 import signal
@@ -17,8 +19,9 @@ import pytest
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training import run as run_module
+from qpolicy_training.replay import Batch
 from qpolicy_training.run import Run, config_hash, read_curve
-from qpolicy_training.sac import SacConfig
+from qpolicy_training.sac import Learner, SacConfig
 from qpolicy_training.state import load_state, save_state
 from qpolicy_training.teacher import TeacherConfig, train_teacher
 
@@ -113,6 +116,81 @@ def test_a_checkpoint_of_another_configuration_is_refused(
     other = TeacherConfig(task="hopper", seed=4, hidden=(32, 32), sac=SHORT)
     with pytest.raises(PolicyError, match="another configuration"):
         train_teacher(other, resume_from=unbroken / "checkpoint.safetensors")
+
+
+def test_an_option_that_came_later_leaves_earlier_runs_their_name() -> None:
+    assert config_hash(TeacherConfig("hopper", 1)) == "5acea9d55da3"
+    slower = TeacherConfig("hopper", 1, sac=SacConfig(train_frequency=4))
+    assert config_hash(slower) != "5acea9d55da3"
+
+
+def test_updates_come_every_train_frequency_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    sac = dataclasses.replace(SHORT, steps=700, train_frequency=4)
+    config = dataclasses.replace(CONFIG, sac=sac)
+    _, run, _ = train_teacher(config)
+    run.close()
+    _, meta = load_state(run.checkpoint_path)
+    assert meta["updates"] == (700 - 300) // 4 + 1
+
+
+def test_a_foreign_checkpoint_leaves_the_runs_own_alone(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / unbroken.name
+    shutil.copytree(unbroken, folder)
+    own = (folder / "checkpoint.safetensors").read_bytes()
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    foreign = tmp_path / "foreign.safetensors"
+    save_state(foreign, tensors, {**meta, "hash": "0" * 12, "step": 9000})
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    snapshot = next(unbroken.glob("candidate_*"))
+    for file, reason in ((foreign, "another configuration"), (snapshot, "no checkpoint")):
+        with pytest.raises(PolicyError, match=reason):
+            train_teacher(CONFIG, resume_from=file)
+        assert (folder / "checkpoint.safetensors").read_bytes() == own
+
+
+def test_a_policy_is_not_called_a_damaged_checkpoint() -> None:
+    policy = Path(__file__).parents[2] / "config" / "policies" / "hopper" / "fp32.safetensors"
+    with pytest.raises(PolicyError, match="is not a checkpoint"):
+        load_state(policy)
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
+    update = Learner.update
+
+    def diverge(learner: Learner, batch: Batch) -> float:
+        loss = update(learner, batch)
+        return loss if learner.updates < 700 else math.nan
+
+    monkeypatch.setattr(Learner, "update", diverge)
+    with pytest.raises(PolicyError, match="critic loss: nan at step 999: the run diverged"):
+        train_teacher(CONFIG)
+    _, meta = load_state(_folder(tmp_path) / "checkpoint.safetensors")
+    assert 0 < meta["step"] < 999
+
+
+def test_a_full_disk_ends_tensorboards_log_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full:
+        def add_scalar(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    run = Run("hopper", CONFIG)
+    run._writer = Full()  # type: ignore[assignment]
+    run.scalar("train/return", 1.0, 1)
+    run.scalar("train/return", 2.0, 2)
+    run.close()
+    assert capsys.readouterr().err.count("No space left on device; TensorBoard's log stops") == 1
 
 
 def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:

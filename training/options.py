@@ -1,0 +1,26 @@
+"""What the options of `train` and `quantize` have in common: checked before hours are spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.state import ensure_writable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Path | None) -> None:
+    """Refuse options with which a run could not end well.
+
+    Raises ``PolicyError`` naming the option, its value and what to give.
+    """
+    for option, value, least in (("--seed", seed, 0), ("--episodes", episodes, 1)):
+        if value < least:
+            message = f"{option}: {value} is too small; give {least} or more"
+            raise PolicyError(message)
+    if not hidden or min(hidden) < 1:
+        message = f"--hidden: {hidden}: give one width of 1 or more for each hidden layer"
+        raise PolicyError(message)
+    ensure_writable(out)
