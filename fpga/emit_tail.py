@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit_tree import phase_bits
-from qpolicy_fpga.verilog import LUT_DELAY, Module, adder_delay
+from qpolicy_fpga.verilog import LUT_DELAY, LUT_INPUTS, Module, adder_delay, concatenate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +155,24 @@ def _table(
     ]
 
 
+def table_bit(module: Module, inputs: list[str], bits: list[int]) -> str:
+    """Add a table of any size from look-up tables; return its output's name.
+
+    Left to synthesis it may become a block RAM, which would be slow in front of a comparator.
+    """
+    size = 1 << len(inputs)
+    bits = bits + [0] * (size - len(bits))
+    if len(inputs) <= LUT_INPUTS:
+        return module.lut(inputs, sum(bit << at for at, bit in enumerate(bits)))
+    part = size // 4
+    quarters = [
+        table_bit(module, inputs[:-2], bits[place * part : (place + 1) * part])
+        for place in range(4)
+    ]
+    table = sum((at >> (at >> 4) & 1) << at for at in range(64))
+    return module.lut([*quarters, *inputs[-2:]], table)
+
+
 def _search(
     module: Module, layer: Layer, rows: list[np.ndarray | None], width: int, source: str
 ) -> None:
@@ -163,31 +181,20 @@ def _search(
     previous, found, phase = source, "", "tail_phase"
     for stage in range(out):
         step = 1 << (out - 1 - stage)
-        key = ", ".join(part for part in (phase if bits else "", found) if part)
-        known = bits + stage
-        entries = []
-        for at, row in enumerate(rows):
-            for prefix in range(1 << stage):
-                level = prefix * 2 * step + step
-                value = 0 if row is None else int(row[level - 1])
-                entries.append((at << stage | prefix, value))
-        if known:
-            lines += [
-                f"    reg [{width}:0] bound{stage};",
-                "    always @* begin",
-                f"        case ({{{key}}})",
-                *[
-                    f"            {known}'d{at}: bound{stage} = {width + 1}'d{value};"
-                    for at, value in entries
-                ],
-                f"            default: bound{stage} = {width + 1}'d0;",
-                "        endcase",
-                "    end",
-            ]
-        else:
-            lines.append(f"    wire [{width}:0] bound{stage} = {width + 1}'d{entries[0][1]};")
+        inputs = [f"{found}[{bit}]" for bit in range(stage)]
+        inputs += [f"{phase}[{bit}]" for bit in range(bits)]
+        bounds = [
+            0 if row is None else int(row[prefix * 2 * step + step - 1])
+            for row in rows
+            for prefix in range(1 << stage)
+        ]
+        bound = [
+            table_bit(module, inputs, [value >> bit & 1 for value in bounds])
+            for bit in range(width + 1)
+        ]
+        lines.append(f"    wire [{width}:0] bound{stage} = {concatenate(bound)};")
         lines.append(f"    wire hit{stage} = {{1'b0, {previous}}} >= bound{stage};")
-        found_next = f"{found}, hit{stage}" if found else f"hit{stage}"
+        found_next = f"{found}, hit{stage}" if stage else f"hit{stage}"
         if stage == out - 1:
             flip = f" ^ {out}'d{_sign(layer)}" if _sign(layer) else ""
             lines.append(f"    assign code = {{{found_next}}}{flip};")
