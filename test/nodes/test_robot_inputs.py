@@ -149,7 +149,7 @@ def test_a_value_is_held_until_the_timeout_and_counted_as_missed_after_its_limit
     assert inputs.topics["joint_states"].missed == 1
     assert inputs.topics["imu"].missed == 0
     with pytest.raises(
-        ObservationError, match="nothing usable on 'joint_states' for 0.5 s"
+        ObservationError, match=r"nothing usable on 'joint_states' for 0.5 s"
     ) as found:
         inputs.read(clock.now + SECOND, SECOND // 2)
     assert found.value.reason == "stale"
