@@ -73,6 +73,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     for root, pattern in (
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
+        ("config/robots", "*.yaml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
@@ -92,7 +93,7 @@ def extensions() -> list[Extension]:
     return [Extension(name, [KERNEL], depends=headers, extra_compile_args=flags, optional=True)]
 
 
-SIM = ["gymnasium>=1.0", "mujoco>=3.0"]
+SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]

@@ -52,7 +52,12 @@ SIM = "qpolicy_ros.sim"
 ROOMS = [
     room("qpolicy_ros/policy", {"numpy", "safetensors"}, set(), late="ament_index_python"),
     room("qpolicy_ros/backends", {"numpy"}, {POLICY}, late="pynq serial"),
-    room("qpolicy_ros/sim", {"numpy", "gymnasium", "mujoco", "imageio"}, {POLICY, BACKENDS}),
+    room(
+        "qpolicy_ros/sim",
+        {"numpy", "gymnasium", "mujoco", "imageio", "yaml"},
+        {POLICY, BACKENDS},
+        late="mujoco_menagerie",
+    ),
     room(
         "qpolicy_ros/nodes",
         {"numpy", "rclpy", "rosbags", "mujoco"} | MESSAGES,
