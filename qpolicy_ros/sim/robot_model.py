@@ -61,7 +61,7 @@ def _apply(spec: Any, description: RobotDescription) -> None:
         spec.worldbody.add_light(pos=[0, 0, 3], dir=[0, 0, -1])
     for name, value in description.option.items():
         setattr(spec.option, name, _CODES.get(name, {}).get(value, value))
-    for name in description.feet.get("geoms", ()):
+    for name in (name for group in description.feet.get("groups", ()) for name in group):
         if "condim" in description.feet:
             _named(spec.geom(name), "geom", name).condim = int(description.feet["condim"])
     site = description.imu

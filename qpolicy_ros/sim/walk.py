@@ -23,14 +23,14 @@ _PUSH_STEPS = 150
 _PUSH = 0.4  # m/s, the largest push
 _MIN_HEIGHT = 0.15  # m, of the base; below it the robot lies
 _MAX_TILT = 0.5  # cosine of the tilt at which the robot has fallen
-_CONTACT = 0.004  # m, a foot this close to the floor stands on it
+_CONTACT = 0.01  # m, a foot closer to the floor than this is not lifted
 
 
 class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A described robot that is asked to walk forwards at 0 to 1 m/s.
 
     Args:
-        robot: a name of ``config/robots`` with ``feet``.
+        robot: a name of ``config/robots`` with two ``groups`` of ``feet``.
         render_mode: None, ``"human"`` or ``"rgb_array"``.
         randomise: False plays without pushes, at nominal friction and gains.
 
@@ -50,7 +50,9 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.contract = description.contract("go2", ENV_ID)
         self.model, self.data, self.dt = self.robot.model, self.robot.data, description.period
         self._randomise = randomise
-        self._feet = np.array([self.model.geom(name).id for name in description.feet["geoms"]])
+        groups = description.feet["groups"]
+        self._feet = np.array([self.model.geom(name).id for group in groups for name in group])
+        self._first = len(groups[0])  # the feet of the first group come first
         self._radius = self.model.geom_size[self._feet, 0].copy()
         self._friction = self.model.geom_friction[self._feet, 0].copy()
         self._gain = self.model.actuator_gainprm[:, 0].copy()
@@ -127,14 +129,16 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         power = np.abs(data.actuator_force * data.qvel[6:]).sum()
 
         before, self._feet_now = self._feet_now, data.geom_xpos[self._feet].copy()
-        contact = self._feet_now[:, 2] - self._radius < _CONTACT
-        slip = ((self._feet_now - before)[:, :2] / self.dt) ** 2
-        landed = contact & (self._air > 0)
-        moving = wanted > 0
-        # A step that lasts 0.25 s in the air is a good one; standing feet stay down.
-        airtime = float(((np.minimum(self._air, 0.4) - 0.15) * landed).sum()) if moving else 0.0
-        lifted = 0.0 if moving else float((~contact).sum())
-        self._air = np.where(contact, 0.0, self._air + self.dt)
+        down = self._feet_now[:, 2] - self._radius < _CONTACT
+        slip = (((self._feet_now - before)[:, :2] / self.dt) ** 2).sum(axis=1) * down
+        landed = down & (self._air > 0)
+        if wanted > 0:
+            # One group of feet carries while the other swings, for longer than 0.15 s.
+            carry = abs(down[: self._first].mean() - down[self._first :].mean())
+            gait = 0.6 * carry + 2.0 * ((np.minimum(self._air, 0.4) - 0.15) * landed).sum()
+        else:
+            gait = -0.3 * (~down).sum()
+        self._air = np.where(down, 0.0, self._air + self.dt)
 
         error = vx - wanted
         terms = {
@@ -147,8 +151,8 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "smooth": -0.04 * float((change**2).sum()),
             "pose": -0.03 * float((pose**2).sum()),
             "power": -0.001 * float(power),
-            "slip": -0.1 * float((slip.sum(axis=1) * contact).sum()),
-            "airtime": 3.0 * airtime - 0.3 * lifted,
+            "slip": -0.3 * float(slip.sum()),
+            "gait": float(gait),
         }
         fallen = gz > -_MAX_TILT or height < _MIN_HEIGHT
         return {name: float(value) for name, value in terms.items()}, bool(fallen)

@@ -154,7 +154,7 @@ def test_a_robot_opens_by_its_description(tmp_path):
         ({"base": "head"}, "no base 'head'"),
         ({"joints": {"knee": {"default": 0, "scale": 1}}}, "joint: 'knee' is no joint"),
         ({"model": {"file": "none.xml"}}, "none.xml is no file"),
-        ({"feet": {"geoms": ["toe"], "condim": 1}}, "no geom 'toe'"),
+        ({"feet": {"groups": [["toe"]], "condim": 1}}, "no geom 'toe'"),
         ({"base": "left"}, "base: 'left' is no body with a free joint"),
         ({"imu": "chip"}, "chip"),
         ({"period": 0.007}, "period: 0.007 s is no multiple"),

@@ -93,6 +93,17 @@ def test_the_commanded_speed_is_worth_most(env):
     assert rewards[0.25] > rewards[0.0]
 
 
+@pytest.mark.parametrize("speed", [0.0, 0.5])
+def test_feet_swing_in_turn_on_the_way_and_stay_down_in_place(env, speed):
+    env.reset(seed=0, options={"speed": speed})
+    feet = [env.model.geom(name).id for name in ("left_foot", "right_foot")]
+    rewards = {}
+    for lifted in ((0.0, 0.0), (0.05, 0.0), (0.05, 0.05)):
+        env.data.geom_xpos[feet, 2] = 0.03 + np.array(lifted)
+        rewards[sum(np.array(lifted) > 0)] = env._judge(env.contract.default)[0]["gait"]
+    assert max(rewards, key=rewards.get) == (1 if speed else 0)
+
+
 def test_go2_is_a_task_with_a_robots_contract(go2):
     contract = go2.contract
     assert (contract.task, contract.period, go2.step_limit) == ("go2", 0.02, 1000)
