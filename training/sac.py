@@ -202,12 +202,13 @@ def train(
     seed: int,
     evaluate: Callable[[int], float],
     random_start: bool = True,
+    finish: bool = False,
 ) -> None:
     """Train until ``config.steps``; resume from the run's checkpoint where there is one.
 
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
-    its own policy instead).
+    its own policy instead). ``finish``: only restore the checkpoint, train no further.
     Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
@@ -218,7 +219,7 @@ def train(
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
     with run.progress(config.steps, step) as progress:
-        while step < config.steps:
+        while step < config.steps and not finish:
             if step < config.learning_starts and random_start and not warm:
                 action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
             else:

@@ -15,7 +15,7 @@ import numpy as np
 from qpolicy_ros.sim.robot import RobotSimulation
 
 ENV_ID = "qpolicy_ros.sim.walk:Go2Walk-v0"
-EPISODE_STEPS = 1000
+EPISODE_STEPS = 500
 
 _COMMAND_STEPS = 250  # a command holds for 5 s
 _STANDING = 0.1  # share of commands that are "stand still"

@@ -106,7 +106,7 @@ def test_feet_swing_in_turn_on_the_way_and_stay_down_in_place(env, speed):
 
 def test_go2_is_a_task_with_a_robots_contract(go2):
     contract = go2.contract
-    assert (contract.task, contract.period, go2.step_limit) == ("go2", 0.02, 1000)
+    assert (contract.task, contract.period, go2.step_limit) == ("go2", 0.02, 500)
     assert contract.robot
     check_env(go2.env.unwrapped, skip_render_check=True)
 
