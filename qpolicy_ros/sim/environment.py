@@ -81,9 +81,12 @@ class Simulation:
         self.contract = getattr(robot, "contract", None) or self._read_contract(env_id)
         self._low, self._high = self.contract.low, self.contract.high
 
-    def reset(self, seed: int) -> np.ndarray:
-        """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,)."""
-        observation, _ = self.env.reset(seed=seed)
+    def reset(self, seed: int, options: dict[str, Any] | None = None) -> np.ndarray:
+        """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,).
+
+        ``options`` are the task's own; Gymnasium's MuJoCo tasks have none.
+        """
+        observation, _ = self.env.reset(seed=seed, options=options)
         return np.asarray(observation, dtype=np.float32)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:

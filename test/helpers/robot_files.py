@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.sim.menagerie import menagerie_model
 
 MJCF = """
 <mujoco><option timestep="0.005"/>
@@ -58,3 +62,11 @@ def write_robot(folder: Path, **changes: object) -> str:
     path = folder / "biped.yaml"
     path.write_text(yaml.safe_dump(description(**changes)))
     return str(path)
+
+
+def require_go2() -> None:
+    """Skip the test where the Go2's model cannot be had."""
+    try:
+        menagerie_model("unitree_go2", "go2")
+    except PolicyError as error:
+        pytest.skip(str(error))
