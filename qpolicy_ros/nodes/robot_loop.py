@@ -148,8 +148,7 @@ class RobotLoop(Loop):
     def _tick(self) -> None:
         now = time.monotonic_ns()
         gap, self._last_tick_ns = now - self._last_tick_ns, now
-        if self.modes.mode is Mode.STANDBY:
-            self._stand_by(now)
+        if self.modes.mode is Mode.STANDBY and not self._engaged(now):
             return
         if self._timeout_ns and gap > self._timeout_ns:
             self._fault(Reason.STALLED, f"the node stood still for {gap / SECOND_NS:.3g} s")
@@ -202,18 +201,19 @@ class RobotLoop(Loop):
         self._observation.position = array("d", observation.astype(np.float64).tobytes())
         self._observations.publish(self._observation)
 
-    def _stand_by(self, now: int) -> None:
+    def _engaged(self, now: int) -> bool:
+        """Start if everything is there and nobody's word is waited for."""
         try:
             self.inputs.read(now, self._timeout_ns)
         except ObservationError as error:
             self.idle(Reason.WAITING, str(error))
-            return
-        if self._to_engage:
-            wrong = self.start()
-            if wrong:
-                self.idle(Reason.WAITING, wrong)
-            return
-        self.idle(Reason.STANDBY)
+            return False
+        wrong = self.start() if self._to_engage else ""
+        if wrong:
+            self.idle(Reason.WAITING, wrong)
+        elif self.modes.mode is Mode.STANDBY:
+            self.idle(Reason.STANDBY)
+        return self.modes.mode is not Mode.STANDBY
 
     def _fault(self, reason: Reason, text: str) -> None:
         """Keep to the safe action until a reset."""
