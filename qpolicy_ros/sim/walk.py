@@ -135,6 +135,7 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if wanted > 0:
             # One group of feet carries while the other swings, for longer than 0.15 s.
             carry = abs(down[: self._first].mean() - down[self._first :].mean())
+            carry *= min(max(vx / wanted, 0.0), 1.0)
             gait = 0.6 * carry + 2.0 * ((np.minimum(self._air, 0.4) - 0.15) * landed).sum()
         else:
             gait = -0.3 * (~down).sum()

@@ -97,6 +97,7 @@ def test_the_commanded_speed_is_worth_most(env):
 def test_feet_swing_in_turn_on_the_way_and_stay_down_in_place(env, speed):
     env.reset(seed=0, options={"speed": speed})
     feet = [env.model.geom(name).id for name in ("left_foot", "right_foot")]
+    env.data.qvel[0] = speed
     rewards = {}
     for lifted in ((0.0, 0.0), (0.05, 0.0), (0.05, 0.05)):
         env.data.geom_xpos[feet, 2] = 0.03 + np.array(lifted)
