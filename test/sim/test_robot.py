@@ -142,6 +142,17 @@ def test_what_collides_with_nothing_is_left_out_unless_seen(tmp_path):
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize("suffix", [".yaml", ".xml"])
+def test_robots_and_bare_models_are_rendered_offscreen(tmp_path, suffix):
+    path = write_robot(tmp_path).replace(".yaml", suffix)
+    simulation = open_simulation(path, render_mode="rgb_array")
+    simulation.reset(0)
+    frame = simulation.render()
+    simulation.close()
+    assert frame.shape == (480, {".yaml": 640, ".xml": 480}[suffix], 3)
+    assert frame.dtype == np.uint8
+
+
 def test_a_robot_opens_by_its_description(tmp_path):
     simulation = open_simulation(write_robot(tmp_path), max_episode_steps=7)
     assert isinstance(simulation, RobotSimulation)
