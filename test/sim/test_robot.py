@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import mujoco
 import numpy as np
@@ -142,15 +145,27 @@ def test_what_collides_with_nothing_is_left_out_unless_seen(tmp_path):
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize("suffix", [".yaml", ".xml"])
-def test_robots_and_bare_models_are_rendered_offscreen(tmp_path, suffix):
+RENDER = """
+import sys
+from qpolicy_ros.sim import open_simulation
+simulation = open_simulation(sys.argv[1], render_mode="rgb_array")
+simulation.reset(0)
+frame = simulation.render()
+simulation.close()
+print(frame.shape, frame.dtype)
+"""
+
+
+@pytest.mark.parametrize(("suffix", "width"), [(".yaml", 640), (".xml", 480)])
+def test_robots_and_bare_models_are_rendered_offscreen(tmp_path, suffix, width):
     path = write_robot(tmp_path).replace(".yaml", suffix)
-    simulation = open_simulation(path, render_mode="rgb_array")
-    simulation.reset(0)
-    frame = simulation.render()
-    simulation.close()
-    assert frame.shape == (480, {".yaml": 640, ".xml": 480}[suffix], 3)
-    assert frame.dtype == np.uint8
+    # MuJoCo chooses its OpenGL once, when it is imported, and aborts the process without one.
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    command = [sys.executable, "-c", RENDER, path]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if "OpenGL" in child.stderr or "EGL" in child.stderr:
+        pytest.skip(f"no OpenGL here: {child.stderr.splitlines()[-1]}")
+    assert child.stdout.split("\n")[0] == f"(480, {width}, 3) uint8", child.stderr
 
 
 def test_a_robot_opens_by_its_description(tmp_path):
