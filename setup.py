@@ -130,6 +130,7 @@ setup(
             "qpolicy = qpolicy_ros.cli.main:main",
             "policy_node = qpolicy_ros.nodes.policy_node:main",
             "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
+            "safety_watchdog = qpolicy_ros.nodes.safety_watchdog:main",
             "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
         ],
     },
