@@ -47,6 +47,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
+    "latency": Command(
+        "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
+    ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
@@ -62,6 +65,7 @@ EXTRAS: dict[str, str] = {
     "mujoco": "sim",
     "pyosys": "fpga",
     "rosbags": "latency",
+    "ruamel": "latency",
     "serial": "fpga",
     "tensorboard": "train",
     "torch": "train",

@@ -22,11 +22,12 @@ from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes.conditions import conditions, live_conditions
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
-from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.runtime import Stop, gives_message_info, run
 from qpolicy_ros.nodes.server import PolicyServer, check_known
-from qpolicy_ros.nodes.timing import STAGES, Instants, stages
+from qpolicy_ros.nodes.timing import STAGES, Instants, ages, stages
 from qpolicy_ros.policy import ObservationError, PolicyError, find_policy, load_policy, require_task
 
 _UNTIL_CLEANUP = frozenset(
@@ -61,6 +62,7 @@ class PolicyNode(LifecycleNode):
         self._stamped, self._action, self._timing = JointState(), Float64MultiArray(), JointState()
         self._timing.name = list(STAGES)
         self._last_values: array[float] | None = None
+        self._conditions = conditions()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         self.create_timer(1.0, self._report, clock=self._steady)
         self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
@@ -146,8 +148,7 @@ class PolicyNode(LifecycleNode):
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
         arrived = time.monotonic_ns()
-        sent = info["source_timestamp"] if info else 0
-        age = time.time_ns() - sent if sent else -1
+        age, queue = ages(info)
         stamp = message.header.stamp
         if self._lockstep and self._is_repeat(message):
             self._repeated += 1
@@ -169,7 +170,8 @@ class PolicyNode(LifecycleNode):
         self._watchdog.reset()
         self._timing.header.stamp = stamp
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        instants = Instants(age, arrived, started, inferred, published, quantise)
+        instants = Instants(age, queue, arrived, started, inferred, published, quantise)
+        self._timing.header.frame_id = server.backend
         self._timing.position = stages(instants)
         self._timing_publisher.publish(self._timing)
 
@@ -218,6 +220,7 @@ class PolicyNode(LifecycleNode):
             values |= {f"not_ready.{name}": reason for name, reason in server.failed.items()}
             values["policy"] = server.artifact.path
             values["function_hash"] = server.artifact.function_hash
+            values["period_ms"] = f"{self._period_ns / 1e6:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
         values |= {
@@ -228,6 +231,8 @@ class PolicyNode(LifecycleNode):
             "late": self._late,
             "deadline_missed": self._missed,
             "swaps": self._swaps,
+            **self._conditions,
+            **live_conditions(self.executor),
         }
         held = refused + self._stale
         level, text = diagnostics.OK, self._state
@@ -344,7 +349,7 @@ class PolicyNode(LifecycleNode):
         deadline = self._value("deadline")
         self._is_stale = False
         self._last_values = None
-        callback: Any = self._on_observation if _gives_message_info() else self._on_bare_observation
+        callback: Any = self._on_observation if gives_message_info() else self._on_bare_observation
         self._subscription = self.create_subscription(
             JointState,
             "observation",
@@ -377,11 +382,6 @@ class PolicyNode(LifecycleNode):
             self._server = None
         while self._outputs:
             self.destroy_publisher(self._outputs.pop())
-
-
-def _gives_message_info() -> bool:
-    """Whether this rclpy hands the message's send time to callbacks (Humble does not)."""
-    return hasattr(Subscription, "CallbackType")
 
 
 def main(args: list[str] | None = None) -> None:
