@@ -2,11 +2,14 @@
 """Records a real-time run in which the three backends take turns: the bag behind docs/latency.
 
 Usage: scripts/record_latency.py BAG [SECONDS_A_TURN [TURNS_A_BACKEND [TASK]]]
+
+Where it may, it puts the nodes into the real-time class, as a robot's are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -42,6 +45,8 @@ def main(bag: str, seconds: float = 5.0, turns: int = 4, task: str = "hopper") -
         while not observer.actions:
             observer.spin(0.1)
             simulator.check_alive()
+        for child in (policy, simulator, recorder):
+            make_realtime(child.pid)
         for turn in range(turns * len(BACKENDS)):
             backend = BACKENDS[turn % len(BACKENDS)]
             answer = observer.request_backend(backend)
@@ -54,6 +59,13 @@ def main(bag: str, seconds: float = 5.0, turns: int = 4, task: str = "hopper") -
         simulator.close()
         policy.close()
         recorder.close()
+
+
+def make_realtime(pid: int) -> None:
+    """Put all threads of a process into SCHED_FIFO, if that is allowed."""
+    for task in Path("/proc", str(pid), "task").iterdir():
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(10))
 
 
 if __name__ == "__main__":

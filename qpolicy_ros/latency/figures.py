@@ -87,7 +87,7 @@ def over_time(axis: Axes, report: Report) -> None:
     axis.set(yscale="log", xlabel="time, s", ylabel="latency, µs")
     swaps, resets = marks
     axis.set_title(f"Latency over time: {swaps} swaps (lines), {resets} resets (triangles)")
-    axis.legend(loc="upper right", markerscale=4, ncols=4)
+    axis.legend(loc="upper right", markerscale=4, ncol=4)
 
 
 def _mark(axis: Axes, ticks: Ticks, seconds: Any, start: float, marks: list[int]) -> None:
@@ -123,7 +123,7 @@ def stages(axis: Axes, report: Report) -> None:
     axis.margins(x=0.15)
     axis.grid(visible=False, axis="y")
     if left.any():
-        axis.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
+        axis.legend(ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
     else:
         axis.text(0.5, 0.5, "no timing topic", ha="center", transform=axis.transAxes)
 

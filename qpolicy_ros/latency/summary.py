@@ -23,7 +23,7 @@ CONDITIONS = (
     "rmw",
     "ros_distro",
     "executor",
-    "nice",
+    "scheduler",
     "load_average",
     "version",
     "git_revision",

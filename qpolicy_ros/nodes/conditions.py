@@ -29,9 +29,20 @@ def live_conditions(executor: object) -> dict[str, str]:
     """Return the conditions that may change while a node runs in ``executor``."""
     return {
         "executor": type(executor).__name__,
-        "nice": str(os.nice(0)),
+        "scheduler": scheduler(),
         "load_average": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
+
+
+def scheduler() -> str:
+    """Return how the operating system schedules this thread, empty where it does not say."""
+    if not hasattr(os, "sched_getscheduler"):
+        return ""
+    names = {os.SCHED_OTHER: "SCHED_OTHER", os.SCHED_FIFO: "SCHED_FIFO", os.SCHED_RR: "SCHED_RR"}
+    kind = os.sched_getscheduler(0)
+    if kind in (os.SCHED_FIFO, os.SCHED_RR):
+        return f"{names[kind]}, priority {os.sched_getparam(0).sched_priority}"
+    return f"{names.get(kind, kind)}, nice {os.nice(0)}"
 
 
 def cpu() -> str:
