@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from qpolicy_ros.demo.style import colour
 from qpolicy_ros.latency.bootstrap import LEVEL
@@ -23,6 +24,8 @@ _SWAPS = 40  # with more than that, lines would hide the answers
 _STAGE_COLOURS = dict(
     zip(STAGES, ("#bbbbbb", "#56b4e9", "#cc79a7", "#0072b2", "#e69f00", "#dddddd"), strict=True)
 )
+_WIDE = 20.0  # a span that a linear axis no longer shows
+_PLAIN = StrMethodFormatter("{x:,g}")
 _STATISTICS = ("mean", "p50", "p99")
 _STYLE: Any = {
     "axes.grid": True,
@@ -56,6 +59,7 @@ def ecdf(axis: Axes, report: Report) -> None:
         label = f"deadline, {report.deadline:,.0f} µs"
         axis.axvline(report.deadline, color="black", lw=1.0, ls="--", label=label)
     axis.set(xscale="log", xlabel="latency, µs", ylabel="share of answers", ylim=(0.0, 1.01))
+    axis.xaxis.set_major_formatter(_PLAIN)
     axis.set_title("How long an answer takes")
     axis.legend(loc="lower right")
 
@@ -85,6 +89,7 @@ def over_time(axis: Axes, report: Report) -> None:
     if np.isfinite(report.deadline):
         axis.axhline(report.deadline, color="black", lw=1.0, ls="--", label="deadline")
     axis.set(yscale="log", xlabel="time, s", ylabel="latency, µs")
+    axis.yaxis.set_major_formatter(_PLAIN)
     swaps, resets = marks
     axis.set_title(f"Latency over time: {swaps} swaps (lines), {resets} resets (triangles)")
     axis.legend(loc="upper right", markerscale=4, ncol=4)
@@ -142,7 +147,11 @@ def side_by_side(axis: Axes, report: Report) -> None:
                 capsize=3, color=colour(sample.name), label=None if row else sample.name,
             )  # fmt: skip
     axis.set_yticks(range(len(_STATISTICS)), _STATISTICS[::-1])
-    axis.set(xlabel="latency, µs", xscale="log", ylim=(-0.6, len(_STATISTICS) - 0.4))
+    axis.set(xlabel="latency, µs", ylim=(-0.6, len(_STATISTICS) - 0.4))
+    low, high = axis.get_xlim()
+    if high > _WIDE * max(low, 1e-3):
+        axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(_PLAIN)
     axis.set_title(f"Side by side, with {LEVEL:.0%} bootstrap intervals")
     axis.legend(loc="best")
 
@@ -150,8 +159,8 @@ def side_by_side(axis: Axes, report: Report) -> None:
 PANELS: dict[str, tuple[Draw, tuple[float, float]]] = {
     "ecdf": (ecdf, (5.6, 3.6)),
     "side_by_side": (side_by_side, (5.6, 3.6)),
-    "stages": (stages, (5.6, 3.6)),
     "over_time": (over_time, (11.4, 3.6)),
+    "stages": (stages, (11.4, 3.0)),
 }
 
 

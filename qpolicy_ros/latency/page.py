@@ -10,6 +10,7 @@ from qpolicy_ros.latency.summary import Report
 from qpolicy_ros.latency.text import (
     Table,
     described,
+    is_number,
     latency_table,
     number,
     period_table,
@@ -23,13 +24,14 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; mar
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 1.8em; }
 table { border-collapse: collapse; margin: .5em 0; font-variant-numeric: tabular-nums; }
 td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; }
-td:first-child, th:first-child, .facts td { text-align: left; }
+td:first-child, th:first-child, .text { text-align: left; }
 .facts td:first-child { color: #666; } .note { color: #8a4b00; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 1em; }
 svg { max-width: 100%; height: auto; } .wide { grid-column: 1 / -1; }
 """
 
 
+_WIDE = ("over_time", "stages")
 _BAG_COLUMNS = [
     "bag",
     "storage",
@@ -46,7 +48,7 @@ def page(report: Report) -> str:
     figures = report.figures()
     names = ", ".join(figures["backends"])
     panels = "".join(
-        f'<div class="{"wide" if name == "over_time" else ""}">{svg(name, report)}</div>'
+        f'<div class="{"wide" if name in _WIDE else ""}">{svg(name, report)}</div>'
         for name in PANELS
     )
     bags = [
@@ -92,9 +94,16 @@ def _table(table: Table, style: str = "") -> str:
     head, rows = table
     if not rows:
         return ""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    heading = f"<tr>{top}</tr>" if any(head) else ""
+    kinds = [
+        "" if any(is_number(row[index]) for row in rows) else ' class="text"'
+        for index in range(len(head))
+    ]
+
+    def line(tag: str, cells: list[str]) -> str:
+        placed = zip(cells, kinds, strict=True)
+        content = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in placed)
+        return f"<tr>{content}</tr>"
+
+    lines = "".join(line("td", row) for row in rows)
+    heading = line("th", head) if any(head) else ""
     return f'<table class="{style}">{heading}{lines}</table>'

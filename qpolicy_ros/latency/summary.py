@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -336,6 +337,9 @@ def _conditions(ticks: Sequence[Ticks], notes: list[str]) -> dict[str, str]:
     for name in CONDITIONS:
         values = dict.fromkeys(each.trace.condition(name) for each in ticks)
         known = [value for value in values if value]
+        if name == "policy":
+            # Where it lay on the robot says little elsewhere.
+            known = ["/".join(PurePath(value).parts[-2:]) for value in known]
         if known:
             found[name] = "; ".join(known)
         if len(known) > 1:

@@ -72,7 +72,7 @@ def sentence(each: Comparison) -> str:
         )
     # Of a finite number of draws, all can agree without the probability being 1.
     least = 1.0 - 1.0 / RESAMPLES
-    sure = f"> {least:.2%}" if each.confidence > least else f"{each.confidence:.1%}"
+    sure = f"> {least:.2%}" if each.confidence > least else f"{each.confidence:.2%}"
     return (
         f"{each.statistic}: {each.faster} is faster than {each.slower}: {each.slower} takes "
         f"{interval} as long, confidence {sure}"
@@ -116,7 +116,7 @@ def aligned(table: Table) -> list[str]:
     if not rows:
         return []
     widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
-    texts = [not any(_is_number(row[index]) for row in rows) for index in range(len(head))]
+    texts = [not any(is_number(row[index]) for row in rows) for index in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
         placed = [
@@ -137,5 +137,6 @@ def number(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is what :func:`number` returns."""
     return cell == "-" or cell.replace(",", "").replace(".", "", 1).isdigit()
