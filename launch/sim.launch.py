@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -34,7 +36,10 @@ ARGUMENTS = (
     ("video", "", "file (.mp4) for a film of the robot; empty = none"),
 )
 
-TOPICS = "^/(observation|action_stamped|action|timing|joint_states|episode|diagnostics|clock)$"
+TOPICS = (
+    "^/(observation|action_stamped|action|timing|round_trip|joint_states|episode|diagnostics"
+    "|clock)$"
+)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -81,7 +86,11 @@ def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
 
 def _recorder(_: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return rosbag2's recorder where it is installed, else this package's own."""
-    if importlib.util.find_spec("ros2bag") is not None:
-        command = ["ros2", "bag", "record", "--regex", TOPICS]
-        return [ExecuteProcess(cmd=command, output="screen")]
-    return [Node(package="qpolicy_ros", executable="bag_recorder", output="screen")]
+    if importlib.util.find_spec("ros2bag") is None:
+        return [Node(package="qpolicy_ros", executable="bag_recorder", output="screen")]
+    command = ["ros2", "bag", "record", "--regex", TOPICS]
+    # On Humble MCAP is a package of its own; without it rosbag2 takes its default.
+    with contextlib.suppress(PackageNotFoundError):
+        get_package_prefix("rosbag2_storage_mcap")
+        command += ["-s", "mcap"]
+    return [ExecuteProcess(cmd=command, output="screen")]

@@ -73,9 +73,10 @@ class Outputs:
         """Send the last stamped action again."""
         self._stamped_publisher.publish(self.stamped)
 
-    def send_timing(self, stamp: Time, instants: Instants) -> None:
-        """Send the stages of one answer."""
+    def send_timing(self, stamp: Time, backend: str, instants: Instants) -> None:
+        """Send the stages of one answer of ``backend``."""
         self._timing.header.stamp = stamp
+        self._timing.header.frame_id = backend
         self._timing.position = stages(instants)
         self._timing_publisher.publish(self._timing)
 

@@ -135,8 +135,13 @@ def test_sim_records_a_bag(launch, policy, tmp_path):
     assert list(tmp_path.glob("rosbag2_*/metadata.yaml"))
 
 
-def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path):
-    """A stand-in for `ros2 bag` notes how it was called."""
+@pytest.mark.parametrize("mcap", [True, False])
+def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path, mcap):
+    """A stand-in for `ros2 bag` notes how it was called, with and without its MCAP plugin."""
+    marker = tmp_path / "share/ament_index/resource_index/packages/rosbag2_storage_mcap"
+    if mcap:
+        marker.parent.mkdir(parents=True)
+        marker.touch()
     (tmp_path / "ros2bag.py").touch()
     command = tmp_path / "ros2"
     command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "called"}\n')
@@ -144,11 +149,13 @@ def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path
     extra = {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{launch.environment['PYTHONPATH']}",
+        "AMENT_PREFIX_PATH": f"{launch.environment['AMENT_PREFIX_PATH']}{os.pathsep}{tmp_path}",
     }
     arguments = ["task:=halfcheetah", policy, "episodes:=1", "record:=true"]
     assert launch("sim.launch.py", *arguments, extra=extra).returncode == 0
     called = (tmp_path / "called").read_text().split()
     assert called[:3] == ["bag", "record", "--regex"]
+    assert called[4:] == (["-s", "mcap"] if mcap else [])
     topics = ["/observation", "/action_stamped", "/timing", "/episode", "/diagnostics", "/clock"]
     assert all(re.search(called[3], topic) for topic in topics)
     assert not re.search(called[3], "/rosout")
