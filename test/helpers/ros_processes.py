@@ -169,11 +169,12 @@ class Watcher:
         rclpy.shutdown(context=self.context)
 
     def collect_observations(self, seen: dict[tuple[int, int], list[float]]) -> None:
-        """Put what a robot's policy sees into ``seen``, by stamp."""
+        """Put what a robot's policy sees into ``seen`` by stamp; nothing where it is not clear."""
 
         def collect(message: JointState) -> None:
             stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-            seen[stamp] = list(message.position)
+            # Two ticks between two messages of the robot have one stamp: which is meant?
+            seen[stamp] = [] if stamp in seen else list(message.position)
 
         profile = qos.profile(depth=1000)
         self.node.create_subscription(JointState, "observation", collect, profile)

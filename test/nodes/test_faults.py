@@ -137,8 +137,8 @@ def test_reordered_joints(scene, fault_table, watcher):
     since = time.monotonic()
     running.robot.tell("names knee,extra,hip")
     said = running.goes_on(since)
-    assert {round(values[2], 6) for values in seen.values()} == {-0.05}  # the hip's speed
-    assert {round(values[3], 6) for values in seen.values()} == {-0.1}
+    assert {round(values[2], 6) for values in seen.values() if values} == {-0.05}  # the hip's speed
+    assert {round(values[3], 6) for values in seen.values() if values} == {-0.1}
     fault_table.add("the joints come in another order", f"{said}: values are found by name")
 
 
