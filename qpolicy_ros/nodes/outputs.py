@@ -10,6 +10,7 @@ from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -28,13 +29,22 @@ class Outputs:
         node: that publishes.
         contract: gives the actions' names.
         lockstep: nothing overtakes: a recorder shall get every action.
+        timing: whether to publish the stages' durations too.
         deadline: s, offered to DDS; 0 = none.
 
     Attributes:
         stamped: the last action sent.
     """
 
-    def __init__(self, node: Node, contract: Contract, deadline: float, *, lockstep: bool) -> None:
+    def __init__(
+        self,
+        node: Node,
+        contract: Contract,
+        deadline: float,
+        *,
+        lockstep: bool,
+        timing: bool = True,
+    ) -> None:
         self.stamped = JointState(name=[channel.name for channel in contract.action])
         self._action, self._timing = Float64MultiArray(), JointState(name=list(STAGES))
         self._node = node
@@ -42,16 +52,13 @@ class Outputs:
         command = qos.profile(depth=1, deadline=deadline)
         stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
         try:
-            for kind, topic, profile in (
-                (Float64MultiArray, "action", command),
-                (JointState, "action_stamped", stamped),
-                (JointState, "timing", qos.FIGURES),
-            ):
-                self._publishers.append(node.create_publisher(kind, topic, profile))
+            self._action_publisher = self._create(Float64MultiArray, "action", command)
+            self._stamped_publisher = self._create(JointState, "action_stamped", stamped)
+            if timing:
+                self._timing_publisher = self._create(JointState, "timing", qos.FIGURES)
         except BaseException:
             self.destroy()
             raise
-        self._action_publisher, self._stamped_publisher, self._timing_publisher = self._publishers
 
     def send(self, action: npt.NDArray[np.float32], stamp: Time) -> None:
         """Send ``action`` (m,) on both topics."""
@@ -66,9 +73,10 @@ class Outputs:
         """Send the last stamped action again."""
         self._stamped_publisher.publish(self.stamped)
 
-    def send_timing(self, stamp: Time, instants: Instants) -> None:
-        """Send the stages of one answer."""
+    def send_timing(self, stamp: Time, backend: str, instants: Instants) -> None:
+        """Send the stages of one answer of ``backend``."""
         self._timing.header.stamp = stamp
+        self._timing.header.frame_id = backend
         self._timing.position = stages(instants)
         self._timing_publisher.publish(self._timing)
 
@@ -81,3 +89,8 @@ class Outputs:
         """Stop publishing."""
         while self._publishers:
             self._node.destroy_publisher(self._publishers.pop())
+
+    def _create(self, kind: type, topic: str, profile: QoSProfile) -> Publisher:
+        publisher: Publisher = self._node.create_publisher(kind, topic, profile)
+        self._publishers.append(publisher)
+        return publisher

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes.conditions import conditions, live_conditions
 from qpolicy_ros.nodes.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.loading import Loading
 from qpolicy_ros.nodes.loop import Counts, Loop, Options
@@ -52,6 +53,7 @@ class PolicyNode(LifecycleNode):
         self._loop: Loop | None = None
         self._loading: Loading | None = None
         self._counts = Counts()
+        self._conditions = conditions()
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -219,6 +221,7 @@ class PolicyNode(LifecycleNode):
             values |= {f"not_ready.{name}": reason for name, reason in server.failed.items()}
             values["policy"] = server.artifact.path
             values["function_hash"] = server.artifact.function_hash
+            values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
         no_action = counts.no_action
@@ -232,6 +235,8 @@ class PolicyNode(LifecycleNode):
             "late": counts.late,
             "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
+            **self._conditions,
+            **live_conditions(self.executor),
         }
         if loop is not None:
             values |= loop.facts()

@@ -195,8 +195,10 @@ class RobotLoop(Loop):
         self.counts.late += published - now > self.period_ns
         self._last_action_ns = published
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
+        # Of several messages: how old the oldest is, from its arrival on; no queue is known.
         age = now - self.inputs.oldest_ns(now)
-        self.outputs.send_timing(stamp, Instants(age, now, started, inferred, published, quantise))
+        instants = Instants(age, -1, now, started, inferred, published, quantise)
+        self.outputs.send_timing(stamp, server.backend, instants)
         self._observation.header.stamp = stamp
         self._observation.position = array("d", observation.astype(np.float64).tobytes())
         self._observations.publish(self._observation)

@@ -47,7 +47,7 @@ class Monitor:
         self.unsafe: list[str] = []
         self.bare = 0
         self.measured: dict[str, float] = {}
-        self._sequence = 0
+        self._sequences: dict[bytes, int] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=place.domain)
         self._node = rclpy.create_node("monitor", context=self._context, namespace=place.namespace)
@@ -98,9 +98,10 @@ class Monitor:
         if list(message.name) != names:
             self.unsafe.append(f"names {list(message.name)}")
         self._check(command.values, "action_stamped")
+        publisher = bytes(info["publisher_gid"]["data"])
         sequence = info["publication_sequence_number"]
-        self._check_rate(command, max(1, sequence - self._sequence))
-        self._sequence = sequence
+        self._check_rate(command, sequence - self._sequences.get(publisher, sequence - 1))
+        self._sequences[publisher] = sequence
         self.commands.append(command)
 
     def _on_bare(self, message: Float64MultiArray) -> None:

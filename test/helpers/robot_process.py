@@ -18,6 +18,8 @@ from sensor_msgs.msg import Imu, JointState
 
 from qpolicy_ros.nodes import qos
 
+SPEEDS = {"hip": -1.0, "knee": -2.0}
+
 
 class Robot:
     """What it publishes, and how it has been told to fail."""
@@ -50,7 +52,8 @@ class Robot:
         wave = 0.3 * math.sin(5 * time.monotonic())
         at = {"hip": wave, "knee": -wave}
         position = [math.nan if self.nan else at.get(name, 0.0) for name in self.names]
-        self.joints.publish(joint_states(self.stamp, self.names, position))
+        velocity = [SPEEDS.get(name, 0.0) for name in self.names]
+        self.joints.publish(joint_states(self.stamp, self.names, position, velocity))
         self.imu.publish(imu(self.stamp))
         self.odom.publish(odom(self.stamp))
 

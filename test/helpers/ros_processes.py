@@ -169,11 +169,12 @@ class Watcher:
         rclpy.shutdown(context=self.context)
 
     def collect_observations(self, seen: dict[tuple[int, int], list[float]]) -> None:
-        """Put what a robot's policy sees into ``seen``, by stamp."""
+        """Put what a robot's policy sees into ``seen`` by stamp; nothing where it is not clear."""
 
         def collect(message: JointState) -> None:
             stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-            seen[stamp] = list(message.position)
+            # Two ticks between two messages of the robot have one stamp: which is meant?
+            seen[stamp] = [] if stamp in seen else list(message.position)
 
         profile = qos.profile(depth=1000)
         self.node.create_subscription(JointState, "observation", collect, profile)
@@ -253,14 +254,21 @@ class Watcher:
         request = GetState.Request()
         return self.call(GetState, "policy_node/get_state", request).current_state.label
 
-    def diagnostics(self) -> dict[str, str]:
-        """Return the values of the next diagnostics message, with level and message."""
-        seen = len(self.messages["diagnostics"])
-        self.until(lambda: len(self.messages["diagnostics"]) > seen)
-        status = self.messages["diagnostics"][-1].status[0]
-        level = int.from_bytes(status.level, "little")
-        values = {item.key: item.value for item in status.values}
-        return {**values, "level": str(level), "message": status.message}
+    def diagnostics(self, node: str = "policy_node") -> dict[str, str]:
+        """Return the values of the node's next diagnostics message, with level and message."""
+        found: list[Any] = []
+        self.messages["diagnostics"].clear()
+
+        def look() -> bool:
+            for message in self.messages["diagnostics"]:
+                found.extend(each for each in message.status if each.name.startswith(node))
+            self.messages["diagnostics"].clear()
+            return bool(found)
+
+        self.until(look)
+        level = int.from_bytes(found[-1].level, "little")
+        values = {item.key: item.value for item in found[-1].values}
+        return {**values, "level": str(level), "message": found[-1].message}
 
 
 def _yaml(value: object) -> str:

@@ -81,6 +81,11 @@ ROOMS = [
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
         late="matplotlib onnx onnxruntime torch",
     ),
+    room(
+        "qpolicy_ros/latency",
+        {"numpy", "rosbags", "ruamel", "matplotlib"},
+        {POLICY, "qpolicy_ros.demo.style"},
+    ),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",
