@@ -1,4 +1,4 @@
-"""Train an FP32 policy by SAC; go on where a killed run stopped.
+"""Train an FP32 policy by SAC, or by imitation; go on where a killed run stopped.
 
 The run's folder is $QPOLICY_RUNS/<task>-fp32-sac-<hash> (default ~/.cache/qpolicy). The same
 command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
@@ -11,15 +11,22 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_artifact, save_policy
+from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
 from qpolicy_training.options import check_options
 from qpolicy_training.provenance import provenance
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.teacher import TeacherConfig, train_teacher
+
+if TYPE_CHECKING:
+    from qpolicy_training.run import Run
+    from qpolicy_training.selection import Winner
+    from qpolicy_training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,16 @@ class Args:
 
     task: str
     """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
+    method: Literal["sac", "imitate"] = "sac"
+    """sac is RL; imitate learns a task's scripted controller (go2), in minutes, by DAgger."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of the actor's hidden layers."""
     sac: SacConfig = field(default_factory=SacConfig)
     """Hyperparameters of SAC."""
+    imitate: ImitateConfig = field(default_factory=ImitateConfig)
+    """Hyperparameters of imitation."""
     out: Path | None = None
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
@@ -49,8 +60,7 @@ class Args:
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
-    config = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
-    teacher, run, winner = train_teacher(config, resume_from=args.resume_from, finish=args.finish)
+    kind, steps_trained, (teacher, run, winner) = _train(args)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
     observations = golden_observations(teacher.policy(), args.task)
@@ -59,10 +69,10 @@ def main(args: Args) -> int:
         return make_artifact(env.contract, baseline, None, provenance(**facts), observations)
 
     facts: dict[str, object] = {
-        "method": config.kind,
+        "method": kind,
         "seed": args.seed,
         "steps": winner.step,
-        "steps_trained": run.curve[-1][0] if args.finish else args.sac.steps,
+        "steps_trained": steps_trained or run.curve[-1][0],
         "config_hash": run.hash,
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,
@@ -82,3 +92,16 @@ def main(args: Args) -> int:
         mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
         print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes")
     return 0
+
+
+def _train(args: Args) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
+    """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
+    if args.method == "imitate":
+        if args.finish or args.resume_from is not None:
+            message = "--finish and --resume-from belong to --method sac, not imitate"
+            raise PolicyError(message)
+        config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate)
+        return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config)
+    rl = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
+    result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish)
+    return rl.kind, 0 if args.finish else args.sac.steps, result
