@@ -13,6 +13,7 @@ from qpolicy_ros.policy import Contract, PolicyError
 
 LINK = 0.213  # m, thigh and calf of the Go2
 _DIAGONAL = np.array([0.0, np.pi, np.pi, 0.0])  # of front left, front right, rear left, rear right
+_FRONT = np.array([1.0, 1.0, -1.0, -1.0])
 _STANDING = 0.1  # m/s, slower commands are not walked
 _START = -0.2  # rad, where the gait begins
 _LEGS, _JOINTS = 4, 3
@@ -24,7 +25,7 @@ class Trot:
     Diagonal feet move together on ellipses, ``frequency`` times a second: forwards and up to
     ``lift`` above the default pose, backwards and ``press`` below it. The stride follows the
     commanded speed and what is missing of it; a swinging foot steps to the side to which the body
-    drifts.
+    drifts or turns there.
 
     Args:
         contract: twelve joints, hip, thigh and calf of each leg in the order of the legs above,
@@ -36,18 +37,20 @@ class Trot:
 
     frequency = 1.8  # Hz
     lift, press = 0.09, 0.012  # m
-    stride = (0.72, 0.02)  # of what a foot covers at the commanded speed; m to begin with
+    stride = (0.8, 0.02)  # of what a foot covers at the commanded speed; m to begin with
     longest = 0.14  # m to either side
     catch_up = 0.25  # m of stride for each m/s that is missing
-    step_aside = 0.25  # rad of the hip for each m/s
+    step_aside = 0.3  # rad of the hip for each m/s to the side
+    turn_back = 0.1  # rad of the front hips, less at the rear, for each rad/s of turning
 
     def __init__(self, contract: Contract) -> None:
         names = [channel.name for channel in contract.observation]
         wanted = ["cmd_vel.linear:x", "odom.linear_velocity:x", "odom.linear_velocity:y"]
+        wanted += ["imu.angular_velocity:z"]
         wanted += [f"previous_action:{action.name}" for action in contract.action]
         missing = [name for name in wanted if name not in names]
         if missing or len(contract.action) != _LEGS * _JOINTS:
-            wrong = f"the trot needs four legs of three joints and {missing or wanted[:3]}"
+            wrong = f"the trot needs four legs of three joints and {missing or wanted[:4]}"
             raise PolicyError.at("", "contract.observation", wrong, "give another robot")
         self._index = [names.index(name) for name in wanted]
         self._default = contract.default.astype(np.float64)
@@ -61,10 +64,10 @@ class Trot:
     def __call__(self, observation: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the next joint targets, within their limits."""
         raw = observation[self._index] / self._scale + self._offset
-        wanted, forward, sideways = raw[:3]
+        wanted, forward, sideways, turning = raw[:4]
         if wanted < _STANDING:
             return self._default.copy()
-        hips, thighs, calves = raw[3:].reshape(_LEGS, _JOINTS).T
+        hips, thighs, calves = raw[4:].reshape(_LEGS, _JOINTS).T
         factor, least = self.stride
         stride = min(factor * wanted / (2.0 * self.frequency) + least, self.longest)
         phase = self._phase(thighs, calves, stride) + _DIAGONAL
@@ -74,7 +77,8 @@ class Trot:
         x = -np.clip(reach, 0.0, self.longest) * np.cos(phase)
         z = self._height - np.where(rise > 0, self.lift, self.press) * rise
         bend = 2.0 * np.arccos(np.minimum(np.hypot(x, z) / (2.0 * LINK), 0.999))
-        hips = np.where(rise > 0, self.step_aside * sideways, 0.9 * hips)
+        aside = self.step_aside * sideways + self.turn_back * turning * _FRONT
+        hips = np.where(rise > 0, aside, 0.9 * hips)
         targets = np.stack([hips, np.arctan2(-x, z) + bend / 2.0, -bend], axis=1).ravel()
         return np.clip(targets, self._low, self._high)
 
