@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT = 1.0  # s, of the policy node
-COMMAND_TIMEOUT = 0.5  # s, of the watchdog
+COMMAND_TIMEOUT = 2.0  # s, of the watchdog: longer, so that they never both command
 
 _HEAD = """# Faults
 

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
 INDEXED = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "README.md"]
+LAUNCH_FILES = sorted(path.name for path in (ROOT / "launch").glob("*.launch.py"))
 ROS2 = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
 
 
@@ -54,7 +55,7 @@ def test_every_topic_and_service_is_documented(source):
     assert [name for name in names if f"`{name}`" not in ROS2] == []
 
 
-@pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py", "robot.launch.py", "record.launch.py"])
+@pytest.mark.parametrize("file", LAUNCH_FILES)
 def test_every_launch_argument_is_documented(file):
     names = first_strings(ROOT / "launch" / file, "ARGUMENTS")
     assert [name for name in names if f"`{name}`" not in section("Launch arguments")] == []
