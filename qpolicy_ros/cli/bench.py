@@ -1,4 +1,4 @@
-"""Measure inference latency and the ROS 2 loop against their peers, interleaved in one run."""
+"""Measure inference latency, the ROS 2 loop and the accelerator against their peers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-Suite = Literal["inference", "loop"]
+Suite = Literal["inference", "loop", "fpga"]
 
 
 @dataclass(frozen=True)
 class Args:
     """Arguments of `qpolicy bench`."""
 
-    suites: Annotated[tuple[Suite, ...], tyro.conf.Positional] = ("inference", "loop")
+    suites: Annotated[tuple[Suite, ...], tyro.conf.Positional] = ("inference", "loop", "fpga")
     """inference: one action from Python, against torch and ONNX Runtime.
-    loop: observation to action over ROS 2, against a bare echo node."""
+    loop: observation to action over ROS 2, against a bare echo node.
+    fpga: cores synthesised by Yosys beside the paper's, and what generating and simulating cost."""
     quick: bool = False
-    """Few cases and rounds: a look, not a record."""
+    """Few cases and rounds: a look, not a record. Without it `fpga` synthesises for minutes."""
     out: Path = Path("docs/benchmarks")
     """Folder for the JSON rows, the tables and the plots."""
     json: bool = False
@@ -38,22 +39,29 @@ def main(args: Args) -> int:
     from qpolicy_ros.bench.measure import DisagreementError  # noqa: PLC0415
     from qpolicy_ros.demo.processes import NodeError  # noqa: PLC0415
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     names = []
     try:
         if "inference" in args.suites:
-            rows += inference.run(args.out, _say, quick=args.quick)
+            rows += map(asdict, inference.run(args.out, _say, quick=args.quick))
             names.append(inference.NAME)
         if "loop" in args.suites:
             from qpolicy_ros.bench import loop  # noqa: PLC0415  needs rclpy
 
-            rows += loop.run(args.out, _say, quick=args.quick)
+            rows += map(asdict, loop.run(args.out, _say, quick=args.quick))
             names.append(loop.NAME)
+        if "fpga" in args.suites:
+            from qpolicy_fpga import results  # noqa: PLC0415  needs the generator
+            from qpolicy_ros.bench import generation  # noqa: PLC0415  needs MuJoCo
+
+            rows += map(asdict, generation.run(args.out, _say, quick=args.quick))
+            rows += results.run(args.out, _say, quick=args.quick)
+            names += [generation.NAME, results.NAME]
     except (DisagreementError, NodeError) as error:
         print(f"qpolicy bench: error: {error}", file=sys.stderr)
         return 1
     if args.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "out": str(args.out)}))
+        print(json.dumps({"rows": rows, "out": str(args.out)}))
     else:
         for name in names:
             print((args.out / f"{name}.md").read_text(encoding="utf-8"))

@@ -67,12 +67,6 @@ ROOMS = [
     room(
         "qpolicy_ros/bench",
         {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, "qpolicy_ros.__version__", "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
-    ),
-    room(
-        "qpolicy_ros/bench",
-        {"numpy", "rclpy"} | MESSAGES,
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
         late="matplotlib onnx onnxruntime torch",
     ),
