@@ -46,7 +46,11 @@ COMMANDS: dict[str, Command] = {
         "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
+    "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
+    "latency": Command(
+        "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
+    ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
@@ -60,11 +64,14 @@ EXTRAS: dict[str, str] = {
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
+    "mujoco_menagerie": "sim",
     "pyosys": "fpga",
     "rosbags": "latency",
+    "ruamel": "latency",
     "serial": "fpga",
     "tensorboard": "train",
     "torch": "train",
+    "yaml": "sim",
 }
 ROS_MODULES = frozenset(
     {"diagnostic_msgs", "lifecycle_msgs", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs"}

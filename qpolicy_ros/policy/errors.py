@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["non_finite", "wrong_length", "missing", "extra", "misnamed"]
+Reason = Literal[
+    "non_finite", "wrong_length", "missing", "extra", "misnamed", "implausible", "waiting", "stale"
+]
 
 
 class PolicyError(ValueError):
@@ -24,7 +26,8 @@ class ObservationError(ValueError):
     """An observation cannot be used; ``reason`` names why in one word.
 
     Attributes:
-        reason: ``non_finite``, ``wrong_length``, ``missing``, ``extra`` or ``misnamed``.
+        reason: ``non_finite``, ``wrong_length``, ``missing``, ``extra``, ``misnamed``; of a robot's
+            messages also ``implausible``, ``waiting`` or ``stale``.
         index: position of the offending value in the observation, -1 where there is none.
     """
 

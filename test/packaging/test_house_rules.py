@@ -52,7 +52,12 @@ SIM = "qpolicy_ros.sim"
 ROOMS = [
     room("qpolicy_ros/policy", {"numpy", "safetensors"}, set(), late="ament_index_python"),
     room("qpolicy_ros/backends", {"numpy"}, {POLICY}, late="pynq serial"),
-    room("qpolicy_ros/sim", {"numpy", "gymnasium", "mujoco", "imageio"}, {POLICY, BACKENDS}),
+    room(
+        "qpolicy_ros/sim",
+        {"numpy", "gymnasium", "mujoco", "imageio", "yaml"},
+        {POLICY, BACKENDS},
+        late="mujoco_menagerie",
+    ),
     room(
         "qpolicy_ros/nodes",
         {"numpy", "rclpy", "rosbags", "mujoco"} | MESSAGES,
@@ -69,6 +74,11 @@ ROOMS = [
         {"numpy", "rclpy"} | MESSAGES,
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
         late="matplotlib onnx onnxruntime torch",
+    ),
+    room(
+        "qpolicy_ros/latency",
+        {"numpy", "rosbags", "ruamel", "matplotlib"},
+        {POLICY, "qpolicy_ros.demo.style"},
     ),
     # Torch belongs to commands of the training room.
     room(
