@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
+    "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
     ),
