@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,9 +103,11 @@ def generate(
     bench = emit_bench(artifact, design.core)
     manifest["bench"] = sorted(bench)
     out.mkdir(parents=True, exist_ok=True)
+    # The manifest goes first and comes last: a folder that has one is whole.
+    (out / MANIFEST).unlink(missing_ok=True)
     for name, text in {**design.files, **bench}.items():
         (out / name).write_text(text, encoding="utf-8")
-    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 
 
@@ -167,10 +169,3 @@ def describe(
         "top": "qpolicy_core",
         "files": sorted(design.files),
     }
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

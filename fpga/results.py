@@ -13,13 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from qpolicy_fpga.design import build, write_atomic
+from qpolicy_fpga.design import build
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
 from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.samples import SHAPES, trained_like
 from qpolicy_fpga.synth import YOSYS, synthesise
 from qpolicy_ros.policy import IntegerNetwork, PolicyError, find_policy, load_policy
+from qpolicy_ros.policy.files import write_atomically
 
 FOLDER = Path("docs/benchmarks")
 PART, CLOCK_MHZ = "xc7a15t", 100.0
@@ -32,8 +33,17 @@ PAPER: dict[str, tuple[float, int, int, float, int, float]] = {
     "ant": (2.3, 2700, 4500, 3, 45, 4.4e5),
     "humanoid": (15.4, 2300, 3100, 1.5, 45, 6.5e4),
 }
-_COLUMNS = ("task", "policy", "cycles (target)", "interval", "LUT", "CARRY4", "FF", "block RAM")
-_COLUMNS += ("DSP", "path, ns", "latency, us", "the paper's", "ratio")
+_COLUMNS: tuple[str, ...] = (
+    "task",
+    "policy",
+    "cycles (target)",
+    "interval",
+    "LUT",
+    "CARRY4",
+    "FF",
+    "block RAM",
+)
+_COLUMNS += ("FF", "block RAM", "DSP", "path, ns", "latency, us", "the paper's", "ratio")
 TARGETS = {"hopper": 8, "walker2d": 90, "halfcheetah": 320, "ant": 16, "humanoid": 50}
 
 
@@ -135,8 +145,8 @@ def main() -> int:
             f"{task}: {row['cycles']} cycles, {row['lut']} LUT, {row['depth_ns']} ns\n"
         )
     FOLDER.mkdir(parents=True, exist_ok=True)
-    write_atomic(FOLDER / "fpga.json", json.dumps(rows, indent=1) + "\n")
-    write_atomic(FOLDER / "fpga.md", page(rows))
+    write_atomically(FOLDER / "fpga.json", (json.dumps(rows, indent=1) + "\n").encode())
+    write_atomically(FOLDER / "fpga.md", page(rows).encode())
     good = all(
         row["fits"]
         and row["cycles"] <= row["target_cycles"]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation, evaluate
 
+LIMIT = 240  # s
 RUN = """
 import sys
 from launch import LaunchDescription, LaunchService
@@ -97,22 +100,30 @@ def launch(share, tmp_path, domain):
         "OMP_NUM_THREADS": "1",
     }
 
-    def run(file, *arguments, interrupt_after=None, extra=None):
+    def run(file, *arguments, interrupt_when="", extra=None):
+        """Wait for its end; with a pattern, interrupt it once its output has that."""
         command = [sys.executable, "-c", RUN, str(share / "launch" / file), *arguments]
-        if interrupt_after:
-            command = ["timeout", "--signal=INT", str(interrupt_after), *command]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **(extra or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env={**environment, **(extra or {})}, stdout=out, stderr=err
+            )
+        end = time.monotonic() + LIMIT
+        while interrupt_when and not re.search(interrupt_when, said(tmp_path)):
+            assert process.poll() is None, said(tmp_path)
+            assert time.monotonic() < end, said(tmp_path)
+            time.sleep(0.1)
+        if interrupt_when:
+            process.send_signal(signal.SIGINT)
+        code = process.wait(LIMIT)
+        texts = [(tmp_path / name).read_text() for name in ("out", "err")]
+        return subprocess.CompletedProcess(command, code, *texts)
 
     run.environment = environment
     return run
+
+
+def said(folder):
+    return (folder / "out").read_text() + (folder / "err").read_text()
 
 
 def returns(done):
@@ -155,7 +166,10 @@ def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path
 
 
 def test_sim_in_real_time_until_interrupted(launch, policy):
-    done = launch("sim.launch.py", "task:=halfcheetah", policy, "realtime:=true", interrupt_after=6)
+    arguments = ["task:=halfcheetah", policy, "realtime:=true"]
+    done = launch(
+        "sim.launch.py", *arguments, interrupt_when=r"(?s)(?=.*real-time)(?=.*17 values in)"
+    )
     text = done.stdout + done.stderr
     assert "real-time" in text
     assert text.count("process has finished cleanly") == 2
@@ -171,7 +185,7 @@ def test_a_policy_of_another_task_ends_the_launch(launch, policy):
 
 
 def test_policy_alone_in_a_namespace(launch, policy):
-    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_after=4)
+    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_when="17 values in, 6")
     text = done.stdout + done.stderr
     assert "[robot.policy_node]: halfcheetah: 17 values in, 6 actions out" in text
     assert "process has finished cleanly" in text

@@ -1,0 +1,51 @@
+"""A short run of every fuzzing target; `make fuzz` gives each a million executions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("atheris", reason="atheris has no wheel for this machine")
+
+RUN = Path(__file__).with_name("run.py")
+EXECUTIONS = {
+    "frames": 5000,
+    "reply": 2000,
+    "manifest": 3000,
+    "policy": 3000,
+    "qat": 1000,
+    "checkpoint": 1000,
+}
+
+
+@pytest.mark.parametrize("name", EXECUTIONS)
+def test_nothing_but_named_errors(name, tmp_path, full):
+    executions = EXECUTIONS[name] * (50 if full else 1)
+    process = subprocess.run(
+        [sys.executable, str(RUN), name, str(tmp_path), str(executions)],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert f"stat::number_of_executed_units: {executions}" in process.stderr
+
+
+def test_a_reader_that_crashes_is_found(tmp_path):
+    spoil = (
+        "import sys; from pathlib import Path;"
+        f"sys.path.insert(0, {str(RUN.parent)!r});"
+        "import run; from qpolicy_ros.backends.fpga import frames;"
+        "frames.Decoder.feed = lambda self, data: [frames.Frame(1, 2, b'')];"
+        f"run.main('frames', Path({str(tmp_path)!r}), 20_000)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", spoil], check=False, capture_output=True, text=True, errors="replace"
+    )
+    assert process.returncode != 0
+    assert "AssertionError" in process.stderr
+    assert list(tmp_path.glob("crash-*"))
