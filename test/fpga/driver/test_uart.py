@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 
 import numpy as np
 import pytest
+from faults import FAULTS, spoil
 from policy_builders import random_artifact, random_observations
 from uart_board import Board, Line, build_board
 
@@ -123,6 +126,27 @@ def test_a_reply_damaged_once_is_asked_for_again(board, backend, artifact, monke
 
 def test_garbage_before_the_reply_is_skipped(board, backend, artifact):
     board.to_host = lambda data: b"\xa5\x00garbage" * bool(data) + data
+    check_golden(backend, artifact)
+
+
+def test_a_spoilt_line_gives_no_wrong_action(board, backend, artifact, monkeypatch, full):
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 0.2)
+    rng = random.Random(8)
+    for index in range(300 if full else len(FAULTS)):
+        kind = FAULTS[index % len(FAULTS)]
+        damages = iter([True, rng.random() < 0.5])  # the second try too, or not
+
+        def hook(data, kind=kind, damages=damages):
+            return spoil(data, kind, rng) if data and next(damages, False) else data
+
+        setattr(board, rng.choice(["to_board", "to_host"]), hook)
+        answer = index % len(artifact.golden.actions)
+        with contextlib.suppress(BackendError):
+            action = backend.act(artifact.golden.observations[answer])
+            np.testing.assert_array_equal(action, artifact.golden.actions[answer])
+        board.to_board = board.to_host = lambda data: data
+        assert until(lambda: backend.device is not None)
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 5.0)
     check_golden(backend, artifact)
 
 
