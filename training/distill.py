@@ -26,6 +26,7 @@ from qpolicy_training.state import (
     module_state,
     restore_adam,
     restore_module,
+    restoring,
     save_state,
 )
 
@@ -186,16 +187,17 @@ def _load(path: Path, rounds: list[_Round], run: Run) -> _State | None:
     if not path.exists():
         return None
     tensors, meta = load_state(path)
-    student = QuantActor(rounds[meta["done"] - 1].spec)
-    restore_module("actor", student, tensors)
-    optimiser = torch.optim.Adam(student.parameters(), fused=True)
-    restore_adam("adam", optimiser, tensors)
-    run.rewind(meta["curve"], meta["candidates"])
-    run.seconds = float(meta["seconds"])
-    run.resumes = meta["resumes"]
-    if meta["done"] < len(rounds):
-        run.resumes.append({"step": meta["done"], "kind": "exact"})
-    return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
+    with restoring(path):
+        student = QuantActor(rounds[meta["done"] - 1].spec)
+        restore_module("actor", student, tensors)
+        optimiser = torch.optim.Adam(student.parameters(), fused=True)
+        restore_adam("adam", optimiser, tensors)
+        run.rewind(meta["curve"], meta["candidates"])
+        run.seconds = float(meta["seconds"])
+        run.resumes = meta["resumes"]
+        if meta["done"] < len(rounds):
+            run.resumes.append({"step": meta["done"], "kind": "exact"})
+        return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
 
 
 def _fit(

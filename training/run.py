@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
-from qpolicy_training.state import load_state, save_state
+from qpolicy_training.state import load_state, restoring, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,8 @@ class Run:
         except OSError as error:
             message = f"{self.folder}: {error.strerror}; set QPOLICY_RUNS to a writable folder"
             raise PolicyError(message) from None
+        for leftover in self.folder.glob(".*.safetensors.*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         description = {"command": sys.argv, "config": asdict(config), "hash": self.hash}
         write_atomically(
             self.folder / "config.json", json.dumps(description, indent=1, default=str).encode()
@@ -212,8 +214,9 @@ class Run:
         self._require_own(checkpoint, meta)
         if self.checkpoint_path.exists():
             _, own = load_state(self.checkpoint_path)
-            if own["step"] >= meta["step"]:
-                return
+            with restoring(checkpoint):
+                if own["step"] >= meta["step"]:
+                    return
         # Its replay buffer did not come along, and what lies here belongs to another past.
         (self.folder / "replay.f32").unlink(missing_ok=True)
         write_atomically(self.checkpoint_path, checkpoint.read_bytes())
@@ -288,21 +291,22 @@ class Run:
             return 0
         tensors, meta = load_state(self.checkpoint_path)
         self._require_own(self.checkpoint_path, meta)
-        learner.restore(tensors, meta["updates"])
-        normaliser.restore(
-            {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
-        )
-        torch.set_rng_state(tensors["torch_rng"])
-        rng.bit_generator.state = meta["sample_rng"]
-        env.restore_random_state(meta["env_rng"])
-        step = int(meta["step"])
-        self.warm = not replay.holds(meta["replay_rows"])
-        replay.size = 0 if self.warm else int(meta["replay_rows"])
-        self.resumes = meta["resumes"]
-        if step < steps:
-            self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
-        self.seconds = float(meta["seconds"])
-        self.rewind(meta["curve"], meta["candidates"])
+        with restoring(self.checkpoint_path):
+            learner.restore(tensors, meta["updates"])
+            normaliser.restore(
+                {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
+            )
+            torch.set_rng_state(tensors["torch_rng"])
+            rng.bit_generator.state = meta["sample_rng"]
+            env.restore_random_state(meta["env_rng"])
+            step = int(meta["step"])
+            self.warm = not replay.holds(meta["replay_rows"])
+            replay.size = 0 if self.warm else int(meta["replay_rows"])
+            self.resumes = meta["resumes"]
+            if step < steps:
+                self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
+            self.seconds = float(meta["seconds"])
+            self.rewind(meta["curve"], meta["candidates"])
         return step
 
     def rewind(self, curve: list[list[float]], candidates: dict[str, float]) -> None:

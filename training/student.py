@@ -29,7 +29,7 @@ from qpolicy_training.selection import (
     normaliser_state,
     restored_normaliser,
 )
-from qpolicy_training.state import load_state, module_state, restore_module
+from qpolicy_training.state import load_state, module_state, restore_module, restoring
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.teacher import Teacher
 from qpolicy_training.torch_setup import prepare
@@ -130,8 +130,9 @@ def load_student(path: Path, spec: ActorSpec) -> Student:
     """Read a snapshot of a student's run."""
     tensors, _ = load_state(path)
     actor = QuantActor(spec)
-    restore_module("actor", actor, tensors)
-    return Student(actor.eval(), restored_normaliser(tensors))
+    with restoring(path):
+        restore_module("actor", actor, tensors)
+        return Student(actor.eval(), restored_normaliser(tensors))
 
 
 def _policy(student: Student, env: TrainingEnv) -> Callable[[np.ndarray], np.ndarray]:

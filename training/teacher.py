@@ -19,7 +19,7 @@ from qpolicy_training.selection import (
     normaliser_state,
     restored_normaliser,
 )
-from qpolicy_training.state import load_state, module_state, restore_module
+from qpolicy_training.state import load_state, module_state, restore_module, restoring
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
 
@@ -114,9 +114,10 @@ def train_teacher(
 
     def load(path: Path) -> Teacher:
         tensors, meta = load_state(path)
-        candidate = Fp32Actor(env.observations, env.actions, meta["hidden"])
-        restore_module("actor", candidate, tensors)
-        return Teacher(candidate, restored_normaliser(tensors), env.scale, env.bias)
+        with restoring(path):
+            candidate = Fp32Actor(env.observations, env.actions, meta["hidden"])
+            restore_module("actor", candidate, tensors)
+            return Teacher(candidate, restored_normaliser(tensors), env.scale, env.bias)
 
     train(env, learner, normaliser, run, config.sac, seed=config.seed, evaluate=held_out)
     winner = choose(run, config.task, lambda path: load(path).policy())
