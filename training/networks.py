@@ -84,6 +84,11 @@ def sample_action(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """
     noise = torch.randn_like(mean)
     pre_tanh = mean + log_std.exp() * noise
+    return torch.tanh(pre_tanh), log_probability_of(pre_tanh, noise, log_std)
+
+
+def log_probability_of(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
+    """Log-probabilities ``(batch,)`` of the actions ``tanh(pre_tanh)``; all ``(batch, m)``."""
     gaussian = -0.5 * noise.square() - log_std - 0.9189385332046727
     correction = 2.0 * (0.6931471805599453 - pre_tanh - nn.functional.softplus(-2.0 * pre_tanh))
-    return torch.tanh(pre_tanh), (gaussian - correction).sum(dim=1)
+    return (gaussian - correction).sum(dim=1)

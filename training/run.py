@@ -74,7 +74,7 @@ def _hashed(value: Any) -> Any:
 def require_positive(config: Any, prefix: str) -> None:
     """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
     for name, value in asdict(config).items():
-        if not value > 0:
+        if isinstance(value, (int, float)) and not value > 0:
             option = f"{prefix}.{name.replace('_', '-')}"
             message = f"{option}: {value} is too small; give a value above 0"
             raise PolicyError(message)

@@ -16,12 +16,12 @@ import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_training.distill import DistillConfig, collect_teacher, distill
-from qpolicy_training.fast_quant import actor_forward
+from qpolicy_training.fast_sac import make_learner
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.normaliser import RunningNormaliser
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.run import Run
-from qpolicy_training.sac import Learner, SacConfig, train
+from qpolicy_training.sac import SacConfig, train
 from qpolicy_training.selection import (
     Winner,
     choose,
@@ -196,15 +196,15 @@ def _reinforce(
     if start is not None:
         actor.load_state_dict(start.student.actor.state_dict())
         normaliser = start.student.normaliser
-    learner = Learner(
+    learner = make_learner(
         actor, (env.observations, env.actions, config.hidden[-1]), config.sac, config.policy_starts
     )
-    learner.forward = lambda normalised: actor_forward(actor, normalised)
     if start is not None and start.critic is not None:
         tensors, _ = load_state(start.critic)
         try:
             restore_module("critic", learner.critic, tensors)
             restore_module("target", learner.target, tensors)
+            learner.changed()
             with torch.no_grad():
                 learner.log_alpha.copy_(tensors["log_alpha"])
         except (RuntimeError, KeyError):

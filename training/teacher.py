@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline
+from qpolicy_training.fast_sac import make_learner
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.run import Run
-from qpolicy_training.sac import Learner, SacConfig, train
+from qpolicy_training.sac import SacConfig, train
 from qpolicy_training.selection import (
     Winner,
     choose,
@@ -99,7 +100,7 @@ def train_teacher(
     prepare(config.seed)
     env = TrainingEnv(config.task)
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
-    learner = Learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
+    learner = make_learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
     normaliser = RunningNormaliser(env.observations)
     run = Run(f"{env.contract.task}-{config.kind}", config)
     if resume_from is not None:

@@ -69,11 +69,12 @@ ROOMS = [
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes"},
         late="matplotlib imageio PIL",
     ),
+    # Training's own speed is measured in a process of its own, bench/train_worker.py.
     room(
         "qpolicy_ros/bench",
         {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo", "qpolicy_training"},
+        late="matplotlib onnx onnxruntime torch gymnasium stable_baselines3 sbx",
     ),
     room(
         "qpolicy_ros/latency",
