@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
-from qpolicy_training.run import ADDED_LATER, require_positive
+from qpolicy_training.run import ADDED_LATER, DivergedError, require_positive
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
@@ -208,7 +207,7 @@ def train(
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
     its own policy instead).
-    Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
+    Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
     rng = np.random.default_rng(seed)
@@ -266,7 +265,7 @@ def _require_finite(run: Run, step: int, loss: float) -> None:
             f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
             "checkpoint is kept, lower --sac.critic-lr or change --seed"
         )
-        raise PolicyError(message)
+        raise DivergedError(message)
 
 
 def _log(run: Run, learner: Learner, step: int, loss: float) -> None:

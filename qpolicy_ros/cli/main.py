@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     "quantize": Command(
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
+    "select": Command(
+        "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
+    ),
     "export": Command(
         "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
     ),
@@ -61,6 +64,7 @@ EXTRAS: dict[str, str] = {
     "matplotlib": "demo",
     "mujoco": "sim",
     "pyosys": "fpga",
+    "ray": "ray",
     "rosbags": "latency",
     "serial": "fpga",
     "tensorboard": "train",
