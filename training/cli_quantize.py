@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_training.ddpg import DdpgConfig
 from qpolicy_training.deliver import deliver, teacher_facts
 from qpolicy_training.distill import DistillConfig
 from qpolicy_training.options import check_options
@@ -48,8 +49,12 @@ class Args:
     """qat: critic updates before the actor's first."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Hyperparameters of distillation."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """RL algorithm of qat."""
     sac: SacConfig = field(default_factory=SacConfig)
-    """Hyperparameters of qat."""
+    """Hyperparameters of qat by SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of qat by DDPG."""
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
@@ -122,7 +127,7 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         b_out=args.b_out,
         seed=args.seed,
         distill=args.distill,
-        sac=args.sac,
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         start=file_digest(args.start) if args.start else "",
         critic=file_digest(args.critic) if args.critic else "",
         policy_starts=args.policy_starts,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qpolicy_ros.cli.costs import hardware_figures
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import resolve_env_id, task_name
+from qpolicy_training.ddpg import DdpgConfig
 from qpolicy_training.deliver import deliver, teacher_facts
 from qpolicy_training.distill import DistillConfig
 from qpolicy_training.options import check_options
@@ -85,8 +86,12 @@ class Args:
     """Training seeds of each shape."""
     distill: DistillConfig = field(default_factory=lambda: DistillConfig(rounds=6))
     """Hyperparameters of distillation."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """RL algorithm of qat."""
     sac: SacConfig = field(default_factory=SacConfig)
-    """Hyperparameters of fine-tuning and qat."""
+    """Hyperparameters of fine-tuning and of qat by SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of qat by DDPG."""
     cpu_minutes: float = 0.0
     """Processor time after which nothing new is trained, minutes; 0: no limit."""
     executor: Literal["local", "ray"] = "local"
@@ -145,6 +150,9 @@ def _check(args: Args) -> None:
             "fine-tune the best students by RL with --finetune"
         )
         raise PolicyError(message)
+    if args.algorithm == "ddpg" and args.method != "qat":
+        message = "--algorithm: ddpg: belongs to --method qat; students are fine-tuned by SAC"
+        raise PolicyError(message)
     if args.critic is not None and not args.finetune:
         message = f"--critic: {args.critic}: belongs to fine-tuning; give --finetune too"
         raise PolicyError(message)
@@ -178,12 +186,13 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
     same = {
         name: getattr(args, name)
         for name in SelectConfig.__dataclass_fields__
-        if name not in ("task", "teacher", "critic")
+        if name not in ("task", "teacher", "critic", "sac")
     }
     return SelectConfig(
         task=teacher.contract.env_id,
         teacher=teacher.function_hash,
         critic=file_digest(args.critic) if args.critic else "",
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         **same,
     )
 

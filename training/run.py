@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.normaliser import RunningNormaliser
     from qpolicy_training.replay import ReplayBuffer
-    from qpolicy_training.sac import Learner
     from qpolicy_training.task_env import TrainingEnv
 
 CHECKPOINT_SECONDS = 180.0
@@ -244,7 +244,7 @@ class Run:
     def checkpoint_if_due(
         self,
         step: int,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,
@@ -284,7 +284,7 @@ class Run:
 
     def resume(
         self,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,

@@ -30,6 +30,7 @@ from qpolicy_training.torch_setup import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.run import Run
 
 
@@ -118,6 +119,16 @@ class Learner:
         mean, features = self.forward(normalised)
         return sample_action(mean, self.head(features))
 
+    def explore(self, normalised: Tensor) -> np.ndarray:
+        """Sample one action in [-1, 1], float32 ``(m,)``."""
+        with torch.no_grad():
+            action: np.ndarray = self.sample(normalised)[0][0].numpy()
+            return action
+
+    def scalars(self) -> dict[str, float]:
+        """The entropy temperature."""
+        return {"alpha": self.log_alpha.exp().item()}
+
     def update(self, batch: Batch) -> float:
         """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
 
@@ -133,7 +144,7 @@ class Learner:
         q = self.critic(batch.observation, batch.action)
         # Sum, not mean, over the two critics, as in CleanRL.
         critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
-        _step(self.critic_optimiser, self._critic_parameters, critic_loss)
+        gradient_step(self.critic_optimiser, self._critic_parameters, critic_loss)
 
         self.updates += 1
         due = self.updates % config.policy_frequency == 0
@@ -153,9 +164,11 @@ class Learner:
         q = self.critic(observation, action).min(dim=0).values
         for parameter in self._critic_parameters:
             parameter.requires_grad_(requires_grad=True)
-        _step(self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean())
+        gradient_step(
+            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
+        )
         entropy_gap = (log_probability.detach() + self.target_entropy).mean()
-        _step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+        gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
@@ -184,7 +197,8 @@ class Learner:
         self.updates = updates
 
 
-def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+    """One optimiser step down the gradient of ``loss``."""
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -193,7 +207,7 @@ def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tens
 
 def train(
     env: TrainingEnv,
-    learner: Learner,
+    learner: Agent,
     normaliser: RunningNormaliser,
     run: Run,
     config: SacConfig,
@@ -221,9 +235,7 @@ def train(
             if step < config.learning_starts and random_start and not warm:
                 action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
             else:
-                with torch.no_grad():
-                    normalised = torch.from_numpy(normaliser(observation)[None])
-                    action = learner.sample(normalised)[0][0].numpy()
+                action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
             normaliser.update(observation)
             next_observation, reward, terminated, truncated = env.step(action)
             replay.add(observation, action, next_observation, reward, terminated)
@@ -263,12 +275,13 @@ def _require_finite(run: Run, step: int, loss: float) -> None:
     if not math.isfinite(loss):
         message = (
             f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
-            "checkpoint is kept, lower --sac.critic-lr or change --seed"
+            "checkpoint is kept, lower --sac.critic-lr or --ddpg.critic-lr, or change --seed"
         )
         raise DivergedError(message)
 
 
-def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
+def _log(run: Run, learner: Agent, step: int, loss: float) -> None:
     run.scalar("train/critic_loss", loss, step)
-    run.scalar("train/alpha", learner.log_alpha.exp().item(), step)
+    for name, value in learner.scalars().items():
+        run.scalar(f"train/{name}", value, step)
     run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)

@@ -2,9 +2,9 @@
 
 - ``ptq``: the teacher's own weights, rounded, ranges fitted on the states it visits.
 - ``distill``: DAgger on the teacher's actions (``distill.py``).
-- ``qat``: SAC with the quantised actor (``sac.py``), from the first step as in the paper
-  (section 3: statistics over the first 300 updates, then learned ranges; FP32 critics), or going
-  on from a distilled student.
+- ``qat``: SAC or DDPG with the quantised actor (``sac.py``, ``ddpg.py``), from the first step as
+  in the paper (section 3: statistics over the first 300 updates, then learned ranges; FP32
+  critics), or going on from a distilled student.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_training.ddpg import make_learner
 from qpolicy_training.distill import DistillConfig, collect_teacher, distill, plan
 from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
@@ -59,6 +60,7 @@ class StudentConfig:
     seed: int
     distill: DistillConfig = field(default_factory=DistillConfig)
     sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
     start: str = ""
     """Hash of the student that QAT goes on from; empty: from the first step."""
     critic: str = ""
@@ -224,11 +226,12 @@ def _reinforce(
     if start is not None:
         actor.load_state_dict(start.student.actor.state_dict())
         normaliser = start.student.normaliser
-    learner = Learner(
-        actor, (env.observations, env.actions, config.hidden[-1]), config.sac, config.policy_starts
-    )
-    learner.forward = lambda normalised: actor_forward(actor, normalised)
+    sizes = (env.observations, env.actions, config.hidden[-1])
+    learner = make_learner(actor, sizes, config.sac, config.policy_starts, actor_forward)
     if start is not None and start.critic is not None:
+        if not isinstance(learner, Learner):
+            message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"
+            raise PolicyError(message)
         tensors, _ = load_state(start.critic)
         try:
             restore_module("critic", learner.critic, tensors)

@@ -38,7 +38,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
-    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC"),
+    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
