@@ -62,6 +62,8 @@ class Args:
     """Return that is asked for, instead of one from the FP32 policy."""
     candidates: int = 12
     """Shapes in the first bracket, at most so many in each further one."""
+    wave: int = 4
+    """Candidates of a rung that train before those still waiting, dearer ones, are reconsidered."""
     keep: float = 1 / 3
     """Share of a rung's candidates that train on."""
     further: tuple[int, ...] = (6, 12)

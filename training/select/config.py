@@ -116,6 +116,7 @@ class SelectConfig:
     axes: Axes = field(default_factory=Axes)
     seeds: tuple[int, ...] = (1,)
     candidates: int = 12
+    wave: int = 4
     keep: float = 1 / 3
     margin: float = 5.0
     confidence: float = 95.0
@@ -136,6 +137,7 @@ class SelectConfig:
         checks = (
             ("--seeds", self.seeds, bool(self.seeds) and min(self.seeds) >= 0, "0 or more each"),
             ("--candidates", self.candidates, self.candidates >= 1, "1 or more"),
+            ("--wave", self.wave, self.wave >= 1, "1 or more"),
             ("--keep", self.keep, 0 < self.keep < 1, "a share between 0 and 1"),
             ("--margin", self.margin, 0 <= self.margin < 100, "a percentage from 0 to below 100"),
             ("--confidence", self.confidence, 50 <= self.confidence < 100, "from 50 to below 100"),

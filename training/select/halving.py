@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_training.select.ledger import Row
-    from qpolicy_training.select.sweep import Sweep
+    from qpolicy_training.select.sweep import Candidate, Sweep
 
 SURE = 2
-"""Places in the next rung for the cheapest that pass: one may fail on other seeds."""
+"""How many of the cheapest that pass a rung train on: one may fail on other seeds."""
 
 
 def search(sweep: Sweep) -> Row | None:
@@ -61,11 +61,26 @@ def bracket(sweep: Sweep, shapes: Sequence[Shape]) -> None:
     for index in range(len(config.rungs)):
         leader = sweep.leader()
         ceiling = leader["cost"]["cost"] if leader else math.inf
-        rows = sweep.stage([sweep.rung(candidate, index) for candidate in alive])
+        rows = rung(sweep, alive, index)
         count = share[index + 1] if index + 1 < len(share) else 0
         alive = [(Shape.of(row), row["seed"]) for row in promote(rows, count, ceiling)]
         if sweep.exhausted or not alive:
             return
+
+
+def rung(sweep: Sweep, alive: Sequence[Candidate], index: int) -> list[Row]:
+    """One rung, the cheapest first, in waves: once enough pass, dearer ones are not trained.
+
+    A wave has the same size on any number of workers, so that the sweep is the same.
+    """
+    waiting = sorted(alive, key=lambda one: (sweep.costs.of_shape(one[0])["cost"], one))
+    rows: list[Row] = []
+    while waiting and sum(row["passes"] for row in rows) < SURE and not sweep.exhausted:
+        wave, waiting = waiting[: sweep.config.wave], waiting[sweep.config.wave :]
+        rows += sweep.stage([sweep.rung(candidate, index) for candidate in wave])
+    if waiting:
+        sweep.say(f"{len(waiting)} dearer candidates are not trained")
+    return rows
 
 
 def promote(rows: Sequence[Row], count: int, ceiling: float) -> list[Row]:

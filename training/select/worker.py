@@ -126,7 +126,7 @@ def _played(job: Job, student: Student, run: Run, winner: Winner, began: float) 
         # With what interrupted tries of this stage took, as far as they came to save it.
         "cpu_seconds": round(max(run.earlier_cpu - paid, 0.0) + _since(began), 2),
         "training_cpu": run.saved_cpu,
-        "resumes": len(run.resumes),
+        "interruptions": max(len(run.resumes) - len(rows), 0),
     }
 
 
