@@ -9,9 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
@@ -78,7 +80,7 @@ class LocalExecutor:
         if self._pool is None:
             # spawn: a forked torch may deadlock.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, context)
+            self._pool = ProcessPoolExecutor(self._count, context, initializer=_end_with_parent)
         with _environment():
             return {self._pool.submit(work, job): job for job in jobs}
 
@@ -151,6 +153,21 @@ def report_death(deaths: int, jobs: Sequence[Job]) -> None:
         )
         raise PolicyError(message)
     tqdm.write(f"a worker died; going on with {which}", file=sys.stderr)
+
+
+def _end_with_parent() -> None:
+    """In a worker: end as soon as the sweep's process has ended, however that was.
+
+    Its queue does not say so, and a worker that goes on would hold its run against the next try.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
