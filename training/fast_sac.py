@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from qpolicy_training.fast_quant import QuantisedOnce, actor_forward
+from qpolicy_training.fast_quant import QuantisedOnce
 from qpolicy_training.networks import (
     LOG_STD_MAX,
     LOG_STD_MIN,
@@ -30,18 +30,6 @@ if TYPE_CHECKING:
 
 
 _HALF_RANGE = 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
-
-
-def make_learner(
-    actor: nn.Module, sizes: tuple[int, int, int], config: SacConfig, policy_starts: int = 0
-) -> Learner:
-    """Return the learner for ``config.products``; the arguments are those of ``Learner``."""
-    if config.products == "bfloat16":
-        return FastLearner(actor, sizes, config, policy_starts)
-    learner = Learner(actor, sizes, config, policy_starts)
-    if isinstance(actor, QuantActor):
-        learner.forward = lambda normalised: actor_forward(actor, normalised)
-    return learner
 
 
 class FastLearner(Learner):

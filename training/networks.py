@@ -55,9 +55,9 @@ class GaussianHead(nn.Module):
 
 
 class TwinCritic(nn.Module):
-    """Two independent Q networks ``Q(normalised observation, action)``."""
+    """Independent Q networks ``Q(normalised observation, action)``: two, or one for DDPG."""
 
-    def __init__(self, observations: int, actions: int, width: int = 256) -> None:
+    def __init__(self, observations: int, actions: int, width: int = 256, count: int = 2) -> None:
         super().__init__()
         self.critics = nn.ModuleList(
             nn.Sequential(
@@ -67,11 +67,11 @@ class TwinCritic(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Linear(width, 1),
             )
-            for _ in range(2)
+            for _ in range(count)
         )
 
     def forward(self, normalised: Tensor, action: Tensor) -> Tensor:
-        """Both Q values, ``(2, batch)``."""
+        """All Q values, ``(count, batch)``."""
         x = torch.cat((normalised, action), dim=1)
         return torch.stack([critic(x).squeeze(1) for critic in self.critics])
 

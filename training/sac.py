@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
-from qpolicy_training.run import ADDED_LATER, require_positive
+from qpolicy_training.run import ADDED_LATER, DivergedError, require_positive
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
@@ -31,6 +30,7 @@ from qpolicy_training.torch_setup import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.run import Run
 
 
@@ -123,6 +123,16 @@ class Learner:
         mean, features = self.forward(normalised)
         return sample_action(mean, self.head(features))
 
+    def explore(self, normalised: Tensor) -> np.ndarray:
+        """Sample one action in [-1, 1], float32 ``(m,)``."""
+        with torch.no_grad():
+            action: np.ndarray = self.sample(normalised)[0][0].numpy()
+            return action
+
+    def scalars(self) -> dict[str, float]:
+        """The entropy temperature."""
+        return {"alpha": self.log_alpha.exp().item()}
+
     def update(self, batch: Batch) -> float:
         """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
 
@@ -138,7 +148,7 @@ class Learner:
         q = self.critic(batch.observation, batch.action)
         # Sum, not mean, over the two critics, as in CleanRL.
         critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
-        _step(self.critic_optimiser, self._critic_parameters, critic_loss)
+        gradient_step(self.critic_optimiser, self._critic_parameters, critic_loss)
 
         self.updates += 1
         due = self.updates % config.policy_frequency == 0
@@ -158,9 +168,11 @@ class Learner:
         q = self.critic(observation, action).min(dim=0).values
         for parameter in self._critic_parameters:
             parameter.requires_grad_(requires_grad=True)
-        _step(self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean())
+        gradient_step(
+            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
+        )
         entropy_gap = (log_probability.detach() + self.target_entropy).mean()
-        _step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+        gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
 
     def changed(self) -> None:
         """Tell that somebody else has set parameters."""
@@ -192,7 +204,8 @@ class Learner:
         self.updates = updates
 
 
-def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+    """One optimiser step down the gradient of ``loss``."""
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -201,7 +214,7 @@ def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tens
 
 def train(
     env: TrainingEnv,
-    learner: Learner,
+    learner: Agent,
     normaliser: RunningNormaliser,
     run: Run,
     config: SacConfig,
@@ -215,7 +228,7 @@ def train(
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
     its own policy instead).
-    Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
+    Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
     rng = np.random.default_rng(seed)
@@ -229,9 +242,7 @@ def train(
             if step < config.learning_starts and random_start and not warm:
                 action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
             else:
-                with torch.no_grad():
-                    normalised = torch.from_numpy(normaliser(observation)[None])
-                    action = learner.sample(normalised)[0][0].numpy()
+                action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
             normaliser.update(observation)
             next_observation, reward, terminated, truncated = env.step(action)
             replay.add(observation, action, next_observation, reward, terminated)
@@ -271,12 +282,13 @@ def _require_finite(run: Run, step: int, loss: float) -> None:
     if not math.isfinite(loss):
         message = (
             f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
-            "checkpoint is kept, lower --sac.critic-lr or change --seed"
+            "checkpoint is kept, lower --sac.critic-lr or --ddpg.critic-lr, or change --seed"
         )
-        raise PolicyError(message)
+        raise DivergedError(message)
 
 
-def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
+def _log(run: Run, learner: Agent, step: int, loss: float) -> None:
     run.scalar("train/critic_loss", loss, step)
-    run.scalar("train/alpha", learner.log_alpha.exp().item(), step)
+    for name, value in learner.scalars().items():
+        run.scalar(f"train/{name}", value, step)
     run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)

@@ -1,4 +1,4 @@
-"""The FP32 teacher: SAC on a task, its best checkpoint chosen on held-out seeds."""
+"""The FP32 teacher: SAC (or DDPG) on a task, its best checkpoint chosen on held-out seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline
-from qpolicy_training.fast_sac import make_learner
+from qpolicy_training.learners import make_learner
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.run import Run
@@ -40,6 +40,7 @@ class TeacherConfig:
     seed: int
     hidden: tuple[int, ...] = (256, 256)
     sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
     kind: str = "fp32-sac"
 
 

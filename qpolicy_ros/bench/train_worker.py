@@ -75,7 +75,7 @@ def train_ours(task: str, steps: int, gate: Gate, *, quantised: bool, products: 
     import tempfile
 
     os.environ["QPOLICY_RUNS"] = tempfile.mkdtemp(prefix="qpolicy-bench-")
-    from qpolicy_training.fast_sac import make_learner
+    from qpolicy_training.learners import make_learner
     from qpolicy_training.networks import Fp32Actor
     from qpolicy_training.normaliser import RunningNormaliser
     from qpolicy_training.quant_actor import ActorSpec, QuantActor

@@ -38,9 +38,12 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
-    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC"),
+    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
+    ),
+    "select": Command(
+        "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
     ),
     "export": Command(
         "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
@@ -67,6 +70,7 @@ EXTRAS: dict[str, str] = {
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
     "pyosys": "fpga",
+    "ray": "ray",
     "rosbags": "latency",
     "ruamel": "latency",
     "serial": "fpga",

@@ -9,7 +9,8 @@ import torch
 from actor_builders import random_actor
 
 from qpolicy_training.fast_quant import QuantisedOnce, actor_forward, fast_forward
-from qpolicy_training.fast_sac import FastLearner, make_learner
+from qpolicy_training.fast_sac import FastLearner
+from qpolicy_training.learners import make_learner
 from qpolicy_training.networks import Fp32Actor, TwinCritic
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.replay import Batch
