@@ -44,6 +44,8 @@ class Args:
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
     """A checkpoint.safetensors of the same configuration to go on from, without its replay."""
+    finish: bool = False
+    """Train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100
     """Episodes of the final evaluation, seeds 0, 1, ..."""
     json: bool = False
@@ -60,7 +62,7 @@ def main(args: Args) -> int:
         sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         kind=f"fp32-{args.algorithm}",
     )
-    teacher, run, winner = train_teacher(config, resume_from=args.resume_from)
+    teacher, run, winner = train_teacher(config, resume_from=args.resume_from, finish=args.finish)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
     observations = golden_observations(teacher.policy(), args.task)
@@ -72,7 +74,7 @@ def main(args: Args) -> int:
         "method": config.kind,
         "seed": args.seed,
         "steps": winner.step,
-        "steps_trained": config.sac.steps,
+        "steps_trained": run.curve[-1][0] if args.finish else config.sac.steps,
         "config_hash": run.hash,
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,

@@ -51,7 +51,7 @@ class SacConfig:
     critic_lr: float = 1e-3
     """Learning rate of the critics and the entropy temperature."""
     learning_starts: int = 5_000
-    """Environment steps before the first update; actions are random until then."""
+    """Environment steps before the first update; actions are random, or a task's scripted ones."""
     policy_frequency: int = 2
     """Critic updates per actor update."""
     train_frequency: int = field(default=1, metadata=ADDED_LATER)
@@ -222,12 +222,13 @@ def train(
     seed: int,
     evaluate: Callable[[int], float],
     random_start: bool = True,
+    finish: bool = False,
 ) -> None:
     """Train until ``config.steps``; resume from the run's checkpoint where there is one.
 
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
-    its own policy instead).
+    its own policy instead). ``finish``: only restore the checkpoint, train no further.
     Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
@@ -236,11 +237,15 @@ def train(
     step = run.resume(learner, normaliser, replay, env, rng, config.steps)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)
-    episode_return = 0.0
+    episode, episode_return = 0, 0.0
     with run.progress(config.steps, step) as progress:
-        while step < config.steps:
-            if step < config.learning_starts and random_start and not warm:
-                action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
+        while step < config.steps and not finish:
+            if warm:  # a task's guide drives every other episode while the buffer fills again
+                guided = env.guided and episode % 2 == 1 and replay.size < config.learning_starts
+            else:
+                guided = step < config.learning_starts and random_start
+            if guided:
+                action = env.guide(rng)
             else:
                 action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
             normaliser.update(observation)
@@ -267,6 +272,7 @@ def train(
                     step, learner, normaliser, replay, env, rng, force=step == config.steps
                 )
                 observation, episode_return = env.start(None), 0.0
+                episode += 1
 
 
 def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:

@@ -91,11 +91,12 @@ class Teacher:
 
 
 def train_teacher(
-    config: TeacherConfig, resume_from: Path | None = None
+    config: TeacherConfig, resume_from: Path | None = None, *, finish: bool = False
 ) -> tuple[Teacher, Run, Winner]:
     """Train, or go on training, and return the best snapshot with what is known of it.
 
-    ``resume_from``: a checkpoint to start a new run folder with. The caller closes the run. Raises
+    ``resume_from``: a checkpoint to start a new run folder with. ``finish``: train no further than
+    the run's checkpoint. The caller closes the run. Raises
     ``PolicyError`` for an unusable task, a folder in use, a full disk or a diverging run.
     """
     prepare(config.seed)
@@ -121,6 +122,7 @@ def train_teacher(
             restore_module("actor", candidate, tensors)
             return Teacher(candidate, restored_normaliser(tensors), env.scale, env.bias)
 
-    train(env, learner, normaliser, run, config.sac, seed=config.seed, evaluate=held_out)
+    seed, sac = config.seed, config.sac
+    train(env, learner, normaliser, run, sac, seed=seed, evaluate=held_out, finish=finish)
     winner = choose(run, config.task, lambda path: load(path).policy())
     return load(winner.path), run, winner
