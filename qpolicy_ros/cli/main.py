@@ -43,7 +43,7 @@ COMMANDS: dict[str, Command] = {
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
     "export": Command(
-        "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
+        "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),

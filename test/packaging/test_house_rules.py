@@ -76,11 +76,12 @@ ROOMS = [
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
         late="matplotlib onnx onnxruntime torch",
     ),
+    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",
         {"mujoco", "numpy", "tqdm", "tyro"},
-        {"qpolicy_ros", "qpolicy_fpga"},
+        {"qpolicy_ros", "qpolicy_fpga", "qpolicy_training.cli_export"},
     ),
     room(
         "training",
