@@ -46,7 +46,7 @@ COMMANDS: dict[str, Command] = {
         "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
     ),
     "export": Command(
-        "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
+        "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),

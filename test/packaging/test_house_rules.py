@@ -81,11 +81,12 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib"},
         {POLICY, "qpolicy_ros.demo.style"},
     ),
+    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",
         {"mujoco", "numpy", "tqdm", "tyro"},
-        {"qpolicy_ros", "qpolicy_fpga"},
+        {"qpolicy_ros", "qpolicy_fpga", "qpolicy_training.cli_export"},
     ),
     room(
         "training",
