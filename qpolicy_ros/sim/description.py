@@ -43,7 +43,8 @@ class RobotDescription:
         floor: whether to add a plane at z = 0.
         option: of ``mujoco.MjOption``: timestep, integrator, cone, impratio.
         imu: site of the inertial sensor; empty takes the base.
-        feet: geoms that touch the floor, with the ``condim`` to give them.
+        feet: ``groups`` of the geoms that touch the floor, those of one swing together; and the
+            ``condim`` to give them.
         position_control: ``kp`` and ``kv`` that make position actuators of the model's motors.
         file: where it was read.
     """

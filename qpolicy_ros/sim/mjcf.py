@@ -74,9 +74,9 @@ class MjcfSimulation:
         """Return a frame (height, width, 3) uint8, or update the window."""
         if self._render_mode == "human":
             if self._window is None:
-                import mujoco.viewer  # noqa: PLC0415 needs a display
+                from mujoco import viewer  # noqa: PLC0415 needs a display
 
-                self._window = mujoco.viewer.launch_passive(self.model, self.data)
+                self._window = viewer.launch_passive(self.model, self.data)
             self._window.sync()
             return None
         if self._window is None:

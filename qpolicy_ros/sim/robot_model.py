@@ -54,14 +54,10 @@ def _apply(spec: Any, description: RobotDescription) -> None:
     for key in list(spec.keys):  # poses for the model's own actuators; ours is the default pose
         spec.delete(key)
     if description.floor:
-        plane = mujoco.mjtGeom.mjGEOM_PLANE
-        spec.worldbody.add_geom(
-            name="floor", type=plane, size=[0, 0, 0.05], rgba=[0.4, 0.5, 0.5, 1]
-        )
-        spec.worldbody.add_light(pos=[0, 0, 3], dir=[0, 0, -1])
+        _add_floor(spec)
     for name, value in description.option.items():
         setattr(spec.option, name, _CODES.get(name, {}).get(value, value))
-    for name in description.feet.get("geoms", ()):
+    for name in (name for group in description.feet.get("groups", ()) for name in group):
         if "condim" in description.feet:
             _named(spec.geom(name), "geom", name).condim = int(description.feet["condim"])
     site = description.imu
@@ -80,6 +76,24 @@ def _apply(spec: Any, description: RobotDescription) -> None:
         # A motor's control is a torque, a position actuator's a position: the contract limits it.
         actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
         actuator.set_to_position(kp=float(gains["kp"]), kv=float(gains["kv"]))
+
+
+def _add_floor(spec: Any) -> None:
+    """Add a plane at height 0, chequered so that a film shows motion, and daylight."""
+    colours = {"rgb1": [0.45, 0.5, 0.55], "rgb2": [0.55, 0.6, 0.65]}
+    chequer = mujoco.mjtBuiltin.mjBUILTIN_CHECKER
+    flat = mujoco.mjtTexture.mjTEXTURE_2D
+    spec.add_texture(name="floor", type=flat, builtin=chequer, width=256, height=256, **colours)
+    material = spec.add_material(name="floor", texrepeat=[2, 2], texuniform=True)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "floor"
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    spec.worldbody.add_geom(name="floor", type=plane, size=[0, 0, 0.05], material="floor")
+    sky, gradient = mujoco.mjtTexture.mjTEXTURE_SKYBOX, mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
+    colours = {"rgb1": [0.8, 0.85, 0.9], "rgb2": [0.95, 0.95, 0.95]}
+    spec.add_texture(name="sky", type=sky, builtin=gradient, width=64, height=64, **colours)
+    sun = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    spec.worldbody.add_light(pos=[0, 0, 5], dir=[0.3, 0.4, -1], type=sun, diffuse=[0.6, 0.6, 0.6])
+    spec.visual.headlight.ambient = [0.4, 0.4, 0.4]
 
 
 def _named(found: Any, kind: str, name: str) -> Any:

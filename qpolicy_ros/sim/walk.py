@@ -15,7 +15,7 @@ import numpy as np
 from qpolicy_ros.sim.robot import RobotSimulation
 
 ENV_ID = "qpolicy_ros.sim.walk:Go2Walk-v0"
-EPISODE_STEPS = 1000
+EPISODE_STEPS = 500
 
 _COMMAND_STEPS = 250  # a command holds for 5 s
 _STANDING = 0.1  # share of commands that are "stand still"
@@ -23,14 +23,17 @@ _PUSH_STEPS = 150
 _PUSH = 0.4  # m/s, the largest push
 _MIN_HEIGHT = 0.15  # m, of the base; below it the robot lies
 _MAX_TILT = 0.5  # cosine of the tilt at which the robot has fallen
-_CONTACT = 0.004  # m, a foot this close to the floor stands on it
+_LIFTED = 0.01  # m, a foot closer to the floor than this is not lifted
+_CONTACT = 0.002  # m, and this close it carries
+_LINK = 0.213  # m, thigh and calf of the Go2
+_AVERAGE = 0.4  # s, time constant of the velocities that are judged: a gait sways within a step
 
 
 class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A described robot that is asked to walk forwards at 0 to 1 m/s.
 
     Args:
-        robot: a name of ``config/robots`` with ``feet``.
+        robot: a name of ``config/robots`` with two ``groups`` of ``feet``.
         render_mode: None, ``"human"`` or ``"rgb_array"``.
         randomise: False plays without pushes, at nominal friction and gains.
 
@@ -50,7 +53,9 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.contract = description.contract("go2", ENV_ID)
         self.model, self.data, self.dt = self.robot.model, self.robot.data, description.period
         self._randomise = randomise
-        self._feet = np.array([self.model.geom(name).id for name in description.feet["geoms"]])
+        groups = description.feet["groups"]
+        self._feet = np.array([self.model.geom(name).id for group in groups for name in group])
+        self._first = len(groups[0])  # the feet of the first group come first
         self._radius = self.model.geom_size[self._feet, 0].copy()
         self._friction = self.model.geom_friction[self._feet, 0].copy()
         self._gain = self.model.actuator_gainprm[:, 0].copy()
@@ -84,6 +89,8 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._action = self.contract.default
         self._feet_now = self.data.geom_xpos[self._feet].copy()
         self._air = np.zeros(len(self._feet))
+        self._velocity = np.zeros(3)
+        self._rhythm = self.np_random.uniform(1.7, 2.3)
         return self.robot.observe(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -96,6 +103,30 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._steps % _COMMAND_STEPS == 0:
             self._next_command()
         return self.robot.observe(), float(sum(terms.values())), terminated, False, terms
+
+    def guide(self) -> np.ndarray:
+        """Return a scripted trot's action (m,) with noise: what training sees before it learns.
+
+        It does not know the robot's state: the first group of feet swings while the second
+        carries, each leg an equal pair of links below a sideways hip, as the Go2's.
+        """
+        speed = float(self.robot.command[0])
+        action = np.array(self.contract.default, np.float64)
+        for leg in range(len(action) // 3 if speed else 0):
+            thigh, knee = action[3 * leg + 1 : 3 * leg + 3]
+            leads = leg in (0, len(action) // 3 - 1)  # front left and rear right, one diagonal
+            phase = (self._steps * self.dt * self._rhythm + (0.0 if leads else 0.5)) % 1.0
+            stride = 2.4 * speed / (2.0 * self._rhythm)
+            swing = max(0.0, 2.0 * phase - 1.0)
+            x = stride * (0.5 - 2.0 * phase if phase < 0.5 else swing - 0.5)
+            length = 2.0 * np.cos(knee / 2.0)  # of the default leg, links of length 1
+            z = length - 0.45 * np.sin(np.pi * swing)
+            x /= _LINK
+            bend = 2.0 * np.arccos(min(np.hypot(x, z) / 2.0, 1.0))
+            action[3 * leg + 1] = thigh + knee / 2.0 + np.arctan2(-x, z) + bend / 2.0
+            action[3 * leg + 2] = -bend
+        noise = self.np_random.normal(0.0, 0.1, action.size) * self._reach
+        return np.clip(action + noise, self.contract.low, self.contract.high)
 
     def render(self) -> np.ndarray | None:
         """Return a frame, or update the window."""
@@ -118,6 +149,8 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         data = self.data
         vx, vy, vz = self.robot.sensors.velocity()
         wx, wy, wz = data.qvel[3:6]
+        self._velocity += self.dt / _AVERAGE * (np.array([vx, vy, wz]) - self._velocity)
+        vx, vy, wz = self._velocity
         gx, gy, gz = self.robot.sensors.gravity()
         height = data.qpos[2]
         wanted = self.robot.command[0]
@@ -127,28 +160,33 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         power = np.abs(data.actuator_force * data.qvel[6:]).sum()
 
         before, self._feet_now = self._feet_now, data.geom_xpos[self._feet].copy()
-        contact = self._feet_now[:, 2] - self._radius < _CONTACT
-        slip = ((self._feet_now - before)[:, :2] / self.dt) ** 2
-        landed = contact & (self._air > 0)
-        moving = wanted > 0
-        # A step that lasts 0.25 s in the air is a good one; standing feet stay down.
-        airtime = float(((np.minimum(self._air, 0.4) - 0.15) * landed).sum()) if moving else 0.0
-        lifted = 0.0 if moving else float((~contact).sum())
-        self._air = np.where(contact, 0.0, self._air + self.dt)
+        clearance = self._feet_now[:, 2] - self._radius
+        down = clearance < _LIFTED
+        slip = (((self._feet_now - before)[:, :2] / self.dt) ** 2).sum(axis=1)
+        slip = slip[clearance < _CONTACT].sum()
+        landed = down & (self._air > 0)
+        if wanted > 0:
+            # One group of feet carries while the other swings, for longer than 0.15 s.
+            carry = abs(down[: self._first].mean() - down[self._first :].mean())
+            carry *= min(max(vx / wanted, 0.0), 1.0)
+            gait = 0.8 * carry + 2.0 * ((np.minimum(self._air, 0.4) - 0.15) * landed).sum()
+        else:
+            gait = -0.3 * (~down).sum()
+        self._air = np.where(down, 0.0, self._air + self.dt)
 
         error = vx - wanted
         terms = {
             "speed": 2.0 * float(np.exp(-(error**2) / 0.06)) - 0.5 * abs(error),
-            "sideways": 0.5 * float(np.exp(-(vy**2) / 0.04)),
-            "turning": 0.8 * float(np.exp(-(wz**2) / 0.1)) - 0.2 * abs(wz),
+            "sideways": 0.5 * float(np.exp(-(vy**2) / 0.02)),
+            "turning": 0.8 * float(np.exp(-(wz**2) / 0.05)) - 0.3 * abs(wz),
             "bounce": -1.5 * vz**2 - 0.04 * (wx**2 + wy**2),
             "tilt": -3.0 * (gx**2 + gy**2),
             "height": -150.0 * min(0.0, height - 0.25) ** 2 - 150.0 * max(0.0, height - 0.33) ** 2,
             "smooth": -0.04 * float((change**2).sum()),
             "pose": -0.03 * float((pose**2).sum()),
             "power": -0.001 * float(power),
-            "slip": -0.1 * float((slip.sum(axis=1) * contact).sum()),
-            "airtime": 3.0 * airtime - 0.3 * lifted,
+            "slip": -0.3 * slip,
+            "gait": float(gait),
         }
         fallen = gz > -_MAX_TILT or height < _MIN_HEIGHT
         return {name: float(value) for name, value in terms.items()}, bool(fallen)

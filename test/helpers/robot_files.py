@@ -36,7 +36,7 @@ def description(**changes: object) -> dict[str, object]:
         "floor": True,
         "option": {"cone": "elliptic", "integrator": "implicitfast"},
         "base": "trunk",
-        "feet": {"geoms": ["left_foot", "right_foot"], "condim": 1},
+        "feet": {"groups": [["left_foot"], ["right_foot"]], "condim": 1},
         "position_control": {"kp": 20, "kv": 1},
         "period": 0.02,
         "height": 0.25,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import mujoco
 import numpy as np
@@ -142,6 +145,29 @@ def test_what_collides_with_nothing_is_left_out_unless_seen(tmp_path):
     assert runs[0] == runs[1]
 
 
+RENDER = """
+import sys
+from qpolicy_ros.sim import open_simulation
+simulation = open_simulation(sys.argv[1], render_mode="rgb_array")
+simulation.reset(0)
+frame = simulation.render()
+simulation.close()
+print(frame.shape, frame.dtype)
+"""
+
+
+@pytest.mark.parametrize(("suffix", "width"), [(".yaml", 640), (".xml", 480)])
+def test_robots_and_bare_models_are_rendered_offscreen(tmp_path, suffix, width):
+    path = write_robot(tmp_path).replace(".yaml", suffix)
+    # MuJoCo chooses its OpenGL once, when it is imported, and aborts the process without one.
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    command = [sys.executable, "-c", RENDER, path]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if "OpenGL" in child.stderr or "EGL" in child.stderr:
+        pytest.skip(f"no OpenGL here: {child.stderr.splitlines()[-1]}")
+    assert child.stdout.split("\n")[0] == f"(480, {width}, 3) uint8", child.stderr
+
+
 def test_a_robot_opens_by_its_description(tmp_path):
     simulation = open_simulation(write_robot(tmp_path), max_episode_steps=7)
     assert isinstance(simulation, RobotSimulation)
@@ -154,7 +180,7 @@ def test_a_robot_opens_by_its_description(tmp_path):
         ({"base": "head"}, "no base 'head'"),
         ({"joints": {"knee": {"default": 0, "scale": 1}}}, "joint: 'knee' is no joint"),
         ({"model": {"file": "none.xml"}}, "none.xml is no file"),
-        ({"feet": {"geoms": ["toe"], "condim": 1}}, "no geom 'toe'"),
+        ({"feet": {"groups": [["toe"]], "condim": 1}}, "no geom 'toe'"),
         ({"base": "left"}, "base: 'left' is no body with a free joint"),
         ({"imu": "chip"}, "chip"),
         ({"period": 0.007}, "period: 0.007 s is no multiple"),
