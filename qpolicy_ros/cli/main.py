@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
         "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
     ),
     "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
+    "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),

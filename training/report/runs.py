@@ -155,6 +155,19 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
     )
 
 
+def paper_noise(task: str) -> dict[str, list[tuple[float, float]]]:
+    """The paper's (sigma, return) by policy, ``fp32`` and ``quantized``; empty for other tasks."""
+    return {
+        row["policy"]: [
+            (float(key.removeprefix("sigma_")), float(value))
+            for key, value in row.items()
+            if key.startswith("sigma_")
+        ]
+        for row in _rows("noise")
+        if _task(row["task"]) == task
+    }
+
+
 def _rows(name: str) -> Iterator[dict[str, str]]:
     with (DATA / f"paper_{name}.csv").open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
