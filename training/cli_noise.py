@@ -107,10 +107,10 @@ def _subjects(artifacts: list[PolicyArtifact]) -> Iterator[tuple[str, str, Polic
         width = max((network or artifact.baseline).hidden)
         shape = f"{network.input_bits}/{network.core_bits}" if network else "FP32"
         backend = "integer" if network else "fp32"
-        yield f"{Path(artifact.path).stem}: {shape}, h {width}", backend, artifact
+        yield f"ours, {Path(artifact.path).stem}: {shape}, h {width}", backend, artifact
     first = artifacts[0]
     if first.network is not None:
-        yield f"teacher: FP32, h {max(first.baseline.hidden)}", "fp32", first
+        yield f"ours, teacher: FP32, h {max(first.baseline.hidden)}", "fp32", first
 
 
 def _table(report: dict[str, Any], sigmas: tuple[float, ...]) -> str:

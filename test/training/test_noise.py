@@ -71,7 +71,9 @@ def test_the_command_plays_the_policy_and_its_teacher(policy, tmp_path, capsys):
     arguments = ["noise", policy, "--sigmas", "0", "0.2", "--episodes", "2"]
     assert main([*arguments, "--json", "--out", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["policy"].split(":")[0] for row in found["rows"]] == ["tiny"] * 2 + ["teacher"] * 2
+    assert [row["policy"].split(":")[0] for row in found["rows"]] == (
+        ["ours, tiny"] * 2 + ["ours, teacher"] * 2
+    )
     assert [row["sigma"] for row in found["rows"]] == [0.0, 0.2, 0.0, 0.2]
     assert all(len(row["returns"]) == 2 for row in found["rows"])
     assert json.loads((out / "noise-hopper.json").read_text()) == found
