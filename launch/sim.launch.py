@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
-    ExecuteProcess,
     IncludeLaunchDescription,
-    OpaqueFunction,
     Shutdown,
 )
 from launch.conditions import IfCondition
 from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
-from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, NotSubstitution, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -34,11 +27,6 @@ ARGUMENTS = (
     ("seed", "0", "seed of the first episode"),
     ("episodes", "0", "episodes to play before everything ends; 0 = for ever"),
     ("video", "", "file (.mp4) for a film of the robot; empty = none"),
-)
-
-TOPICS = (
-    "^/(observation|action_stamped|action|timing|round_trip|joint_states|episode|diagnostics"
-    "|clock)$"
 )
 
 
@@ -69,8 +57,9 @@ def generate_launch_description() -> LaunchDescription:
         ],
         on_exit=_end,
     )
-    recorder = OpaqueFunction(
-        function=_recorder, condition=IfCondition(LaunchConfiguration("record"))
+    recorder = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "record.launch.py"])),
+        condition=IfCondition(LaunchConfiguration("record")),
     )
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)
@@ -82,15 +71,3 @@ def generate_launch_description() -> LaunchDescription:
 def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
     """End the launch with the simulation, unless the launch is ending already."""
     return [] if context.is_shutdown else [Shutdown(reason="the simulation ended")]
-
-
-def _recorder(_: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return rosbag2's recorder where it is installed, else this package's own."""
-    if importlib.util.find_spec("ros2bag") is None:
-        return [Node(package="qpolicy_ros", executable="bag_recorder", output="screen")]
-    command = ["ros2", "bag", "record", "--regex", TOPICS]
-    # On Humble MCAP is a package of its own; without it rosbag2 takes its default.
-    with contextlib.suppress(PackageNotFoundError):
-        get_package_prefix("rosbag2_storage_mcap")
-        command += ["-s", "mcap"]
-    return [ExecuteProcess(cmd=command, output="screen")]

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
 from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
@@ -42,6 +44,9 @@ TOPICS: dict[str, tuple[type, str]] = {
     "timing": (JointState, "sensor_msgs/msg/JointState"),
     "round_trip": (JointState, "sensor_msgs/msg/JointState"),
     "joint_states": (JointState, "sensor_msgs/msg/JointState"),
+    "imu": (Imu, "sensor_msgs/msg/Imu"),
+    "odom": (Odometry, "nav_msgs/msg/Odometry"),
+    "cmd_vel": (Twist, "geometry_msgs/msg/Twist"),
     "episode": (JointState, "sensor_msgs/msg/JointState"),
     "/diagnostics": (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray"),
     "/clock": (Clock, "rosgraph_msgs/msg/Clock"),

@@ -1,7 +1,11 @@
-"""Every rule that a policy must meet, checked when it is made, saved and loaded."""
+"""The rules of a policy's tensors, checked when it is made, saved and loaded.
+
+Those of its contract are in ``contract_rules``.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,18 +20,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from qpolicy_ros.policy.model import (
-        ActionChannel,
-        Baseline,
-        Channel,
-        Contract,
-        Golden,
-        IntegerNetwork,
-    )
+    from qpolicy_ros.policy.model import Baseline, Contract, Golden, IntegerNetwork
 
 MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
 MAX_LAYERS = 16
 MAX_GOLDEN = 4096
+MAX_DEPTH = 32  # of provenance
 INT32_MAX = 2**31 - 1
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -69,8 +67,8 @@ class Checker:
             self.require(False, field, f"{_first(value, ~good)} {rule}")
 
     def is_text(self, value: object, field: str, *, empty: bool = False) -> None:
-        """Require a string."""
-        good = isinstance(value, str) and (empty or bool(value))
+        """Require a string that can be printed."""
+        good = isinstance(value, str) and (empty or bool(value)) and value.isprintable()
         self.require(good, field, f"{value!r} is not a name")
 
     def is_number(self, value: object, field: str) -> None:
@@ -81,41 +79,6 @@ class Checker:
             and abs(value) <= FLOAT32_MAX  # false for NaN as well
         )
         self.require(good, field, f"{value!r} is not a finite number that fits float32")
-
-
-def check_contract(contract: Contract, file: object = "") -> None:
-    """Raise PolicyError unless names are unique, limits ordered and the period positive."""
-    check = Checker(file)
-    check.is_text(contract.task, "task")
-    check.is_text(contract.env_id, "env_id", empty=True)
-    check.is_number(contract.period, "period")
-    check.require(contract.period > 0, "period", f"{contract.period} s is not above 0")
-    named: tuple[tuple[str, Sequence[Channel | ActionChannel]], ...] = (
-        ("observation", contract.observation),
-        ("action", contract.action),
-    )
-    for field, channels in named:
-        size = len(channels)
-        check.require(1 <= size <= MAX_WIDTH, field, f"{size} values, allowed 1 to {MAX_WIDTH}")
-        seen: set[str] = set()
-        for index, channel in enumerate(channels):
-            check.is_text(channel.name, f"{field}[{index}].name")
-            check.require(
-                channel.name not in seen,
-                f"{field}[{index}].name",
-                f"{channel.name!r} appears twice",
-            )
-            seen.add(channel.name)
-    for index, value in enumerate(contract.observation):
-        check.is_text(value.source, f"observation[{index}].source")
-    for index, action in enumerate(contract.action):
-        field = f"action[{index}]"
-        for part in ("low", "high", "safe"):
-            check.is_number(getattr(action, part), f"{field}.{part}")
-        limits = f"limits {action.low} to {action.high} of {action.name!r}"
-        check.require(action.low < action.high, field, f"{limits} are not ascending")
-        inside = action.low <= action.safe <= action.high
-        check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")
 
 
 def check_network(network: IntegerNetwork, contract: Contract, file: object = "") -> None:
@@ -226,10 +189,24 @@ def check_provenance(provenance: object, file: object = "") -> None:
     """Raise PolicyError unless ``provenance`` is a JSON object without NaN and infinities."""
     check = Checker(file)
     check.require(isinstance(provenance, dict), "provenance", f"{provenance!r} is not an object")
+    check.require(_shallow(provenance), "provenance", f"is nested deeper than {MAX_DEPTH}")
     try:
+        # What prints it meets neither NaN nor half a character.
         canonical_json(provenance)
-    except (TypeError, ValueError, RecursionError) as error:
+        json.dumps(provenance, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
         raise PolicyError.at(file, "provenance", str(error), "keep plain finite JSON") from error
+
+
+def _shallow(value: object) -> bool:
+    """Whether lists and objects lie at most ``MAX_DEPTH`` deep, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [item for part in inner for item in part if isinstance(item, (dict, list, tuple))]
+        if not level:
+            return True
+    return False
 
 
 def _check_layers(

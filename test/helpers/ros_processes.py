@@ -32,7 +32,7 @@ from qpolicy_ros.nodes import qos
 ROOT = Path(__file__).resolve().parents[2]
 FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 HANDSHAKE = 999_999  # stamp, s
-PATIENCE = 20.0  # s; a busy machine starts a node in one or two
+PATIENCE = 90.0  # s until a wait has failed; an idle machine starts a node in one
 
 
 @contextlib.contextmanager
@@ -69,8 +69,21 @@ def private_place() -> Iterator[Place]:
         yield Place(domain, f"/test_{secrets.token_hex(4)}")
 
 
+def environment_of(place: Place) -> dict[str, str]:
+    """The environment of a process that shall meet others at ``place``."""
+    return {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(place.domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
+    }
+
+
 class NodeProcess:
-    """A node of this package in its own OS process."""
+    """A node of this package in its own OS process; ``module.`` is one of these helpers."""
 
     def __init__(self, module: str, place: Place, log: Path, **parameters: object) -> None:
         self.log = log
@@ -79,19 +92,16 @@ class NodeProcess:
             arguments += ["-r", f"/{topic}:={place.namespace}/{topic}"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name.replace('__', '.')}:={_yaml(value)}"]
-        environment = {
-            **os.environ,
-            "ROS_DOMAIN_ID": str(place.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "OMP_NUM_THREADS": "1",
-        }
+        module = module[:-1] if module.endswith(".") else f"qpolicy_ros.nodes.{module}"
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"qpolicy_ros.nodes.{module}", "--ros-args", *arguments],
+                [sys.executable, "-m", module, "--ros-args", *arguments],
                 cwd=ROOT,
-                env=environment,
+                env=environment_of(place),
+                stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                text=True,
             )
 
     @property
@@ -113,6 +123,19 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class RobotProcess(NodeProcess):
+    """The robot of ``robot_process``."""
+
+    def __init__(self, place: Place, log: Path) -> None:
+        super().__init__("robot_process.", place, log)
+
+    def tell(self, line: str) -> None:
+        """Tell it how to fail."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
 
 
 class Watcher:
@@ -145,6 +168,17 @@ class Watcher:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
+    def collect_observations(self, seen: dict[tuple[int, int], list[float]]) -> None:
+        """Put what a robot's policy sees into ``seen`` by stamp; nothing where it is not clear."""
+
+        def collect(message: JointState) -> None:
+            stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+            # Two ticks between two messages of the robot have one stamp: which is meant?
+            seen[stamp] = [] if stamp in seen else list(message.position)
+
+        profile = qos.profile(depth=1000)
+        self.node.create_subscription(JointState, "observation", collect, profile)
+
     def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
         """Spin until ``condition`` holds; fail after ``timeout`` s."""
         end = time.monotonic() + timeout
@@ -160,16 +194,23 @@ class Watcher:
     def wait_for_policy(self, values: Sequence[float] = ()) -> None:
         """Wait until the policy node is active; with ``values``, until it answers them.
 
-        Best effort loses what is sent before both sides have found each other.
+        Best effort loses what is sent before both sides have found each other. Each attempt has a
+        stamp of its own: answers keep their order, so none is under way after the last one's.
         """
         self.until(self.observations.get_subscription_count)
+        end = time.monotonic() + PATIENCE
+        attempt = HANDSHAKE
+        while values and not (self.answers(attempt) and self.messages["action"]):
+            assert time.monotonic() < end, "the policy node does not answer"
+            attempt += 1
+            self.messages["action"].clear()
+            self.tell(values, stamp=attempt)
+            again = time.monotonic() + 2.0
+            while time.monotonic() < again and not (
+                self.answers(attempt) and self.messages["action"]
+            ):
+                self.executor.spin_once(timeout_sec=0.05)
         if values:
-            end = time.monotonic() + PATIENCE
-            while not self.answers(HANDSHAKE):
-                assert time.monotonic() < end, "the policy node does not answer"
-                self.tell(values, stamp=HANDSHAKE)
-                self.spin(0.1)
-            self.until(lambda: self.messages["action"])
             self.spin(0.3)
             for messages in self.messages.values():
                 messages.clear()
@@ -183,7 +224,7 @@ class Watcher:
         while not self.answers(stamp):
             assert time.monotonic() < end, "no action came"
             self.tell(values, names, stamp)
-            again = time.monotonic() + 2.0
+            again = time.monotonic() + 5.0
             while not self.answers(stamp) and time.monotonic() < again:
                 self.executor.spin_once(timeout_sec=0.05)
         return self.answers(stamp)[-1]
@@ -220,14 +261,21 @@ class Watcher:
         request = GetState.Request()
         return self.call(GetState, "policy_node/get_state", request).current_state.label
 
-    def diagnostics(self) -> dict[str, str]:
-        """Return the values of the next diagnostics message, with level and message."""
-        seen = len(self.messages["diagnostics"])
-        self.until(lambda: len(self.messages["diagnostics"]) > seen)
-        status = self.messages["diagnostics"][-1].status[0]
-        level = int.from_bytes(status.level, "little")
-        values = {item.key: item.value for item in status.values}
-        return {**values, "level": str(level), "message": status.message}
+    def diagnostics(self, node: str = "policy_node") -> dict[str, str]:
+        """Return the values of the node's next diagnostics message, with level and message."""
+        found: list[Any] = []
+        self.messages["diagnostics"].clear()
+
+        def look() -> bool:
+            for message in self.messages["diagnostics"]:
+                found.extend(each for each in message.status if each.name.startswith(node))
+            self.messages["diagnostics"].clear()
+            return bool(found)
+
+        self.until(look)
+        level = int.from_bytes(found[-1].level, "little")
+        values = {item.key: item.value for item in found[-1].values}
+        return {**values, "level": str(level), "message": found[-1].message}
 
 
 def _yaml(value: object) -> str:

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,50 +14,10 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed (comes wit
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import FAST_DISCOVERY, ROOT, reserved_domain
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation, evaluate
-
-RUN = """
-import sys
-from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import AnyLaunchDescriptionSource
-
-path, *arguments = sys.argv[1:]
-source = AnyLaunchDescriptionSource(path)
-pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
-service = LaunchService()
-service.include_launch_description(
-    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)])
-)
-sys.exit(service.run())
-"""
-
-
-@pytest.fixture(scope="module")
-def share(tmp_path_factory):
-    """The package's share folder in a fresh colcon install."""
-    colcon = shutil.which("colcon") or str(Path(sys.executable).with_name("colcon"))
-    if not Path(colcon).is_file():
-        pytest.skip("colcon is not installed")
-    workspace = tmp_path_factory.mktemp("workspace")
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    build = subprocess.run(
-        [colcon, "--log-base", "log", "build", "--paths", str(ROOT)],
-        cwd=workspace,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert build.returncode == 0, build.stderr
-    return workspace / "install" / "qpolicy_ros" / "share" / "qpolicy_ros"
 
 
 @pytest.fixture(scope="module")
@@ -73,46 +29,6 @@ def artifact():
 def policy(tmp_path, artifact):
     save_policy(artifact, tmp_path / "halfcheetah.safetensors")
     return f"policy:={tmp_path / 'halfcheetah.safetensors'}"
-
-
-@pytest.fixture
-def domain():
-    with reserved_domain() as number:
-        yield number
-
-
-@pytest.fixture
-def launch(share, tmp_path, domain):
-    """Launch a file with arguments in its own ROS domain; return the finished process."""
-    prefix = share.parents[1]
-    python = next(prefix.glob("lib/python*/site-packages"))
-    environment = {
-        **os.environ,
-        "AMENT_PREFIX_PATH": f"{prefix}{os.pathsep}{os.environ.get('AMENT_PREFIX_PATH', '')}",
-        "PYTHONPATH": f"{python}{os.pathsep}{os.pathsep.join(filter(None, sys.path))}",
-        "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOG_DIR": str(tmp_path / "log"),
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(FAST_DISCOVERY),
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def run(file, *arguments, interrupt_after=None, extra=None):
-        command = [sys.executable, "-c", RUN, str(share / "launch" / file), *arguments]
-        if interrupt_after:
-            command = ["timeout", "--signal=INT", str(interrupt_after), *command]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **(extra or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-
-    run.environment = environment
-    return run
 
 
 def returns(done):
@@ -162,7 +78,10 @@ def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path
 
 
 def test_sim_in_real_time_until_interrupted(launch, policy):
-    done = launch("sim.launch.py", "task:=halfcheetah", policy, "realtime:=true", interrupt_after=6)
+    arguments = ["task:=halfcheetah", policy, "realtime:=true"]
+    done = launch(
+        "sim.launch.py", *arguments, interrupt_when=r"(?s)(?=.*real-time)(?=.*17 values in)"
+    )
     text = done.stdout + done.stderr
     assert "real-time" in text
     assert text.count("process has finished cleanly") == 2
@@ -178,13 +97,13 @@ def test_a_policy_of_another_task_ends_the_launch(launch, policy):
 
 
 def test_policy_alone_in_a_namespace(launch, policy):
-    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_after=4)
+    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_when="17 values in, 6")
     text = done.stdout + done.stderr
     assert "[robot.policy_node]: halfcheetah: 17 values in, 6 actions out" in text
     assert "process has finished cleanly" in text
 
 
-@pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py"])
+@pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py", "robot.launch.py"])
 def test_every_argument_is_described(share, file):
     from launch.launch_description_sources import (  # noqa: PLC0415 only with launch
         get_launch_description_from_python_launch_file,

@@ -28,6 +28,7 @@ def test_a_recorded_run(start, watcher, place, policies, tmp_path, number):
     watcher.spin(0.5)
     start("policy_node", policy=str(policies["halfcheetah"]), autostart=True, lockstep=True)
     assert simulator.wait() == 0, simulator.output
+    watcher.until(lambda: len(watcher.messages["episode"]) == 2)
     watcher.spin(0.5)
     recorder.send(number)
     assert recorder.wait() == 0, recorder.output

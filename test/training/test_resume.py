@@ -109,6 +109,23 @@ def test_a_light_checkpoint_resumes_warm(
     assert final["updates"] > meta["updates"]
 
 
+def test_a_run_can_be_finished_as_it_stands(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    folder = _folder(tmp_path)
+    shutil.copytree(unbroken, folder)
+    before = [row for row in meta["curve"] if row[0] <= 900]
+    save_state(folder / "checkpoint.safetensors", tensors, {**meta, "step": 900, "curve": before})
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    _, run, winner = train_teacher(CONFIG, finish=True)
+    run.close()
+    assert load_state(run.checkpoint_path)[1]["step"] == 900
+    assert run.curve[-1][0] == 750
+    assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +216,54 @@ def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
     damaged.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(PolicyError, match=r"checkpoint\.safetensors.*damaged"):
         load_state(damaged)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"curve": 1}, "TypeError"),
+        ({"seconds": 10**400}, "OverflowError"),
+        ({"sample_rng": {}}, "Error"),
+        ({"env_rng": None}, "Error"),
+        ({"candidates": []}, "AttributeError"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(
+    unbroken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    file = tmp_path / "forged.safetensors"
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    save_state(file, tensors, {**meta, **change})
+    with pytest.raises(PolicyError, match=rf"checkpoint: does not fit \(.*{reason}"):
+        train_teacher(CONFIG, resume_from=file)
+
+
+def test_a_checkpoint_that_is_no_object_is_named(tmp_path: Path) -> None:
+    save_state(tmp_path / "list.safetensors", {}, [])  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="is not a checkpoint"):
+        load_state(tmp_path / "list.safetensors")
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PolicyError, match="is not a regular file"):
+        load_state(tmp_path / "pipe")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    folder = _folder(tmp_path)
+    folder.mkdir()
+    (folder / ".checkpoint.safetensors.k2j3h4g5").write_bytes(b"half")
+    Run("hopper-fp32-sac", CONFIG).close()
+    assert not list(folder.glob(".*.safetensors.*"))
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(

@@ -14,9 +14,10 @@ from policy_builders import random_artifact
 from qpolicy_fpga import generate
 from qpolicy_fpga import lint as lint_samples
 from qpolicy_fpga.emit_tail import at_least
-from qpolicy_fpga.report import _golden_codes, read_manifest
+from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.report import _golden_codes
 from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_fpga.verilog import cofactors, join, simplify
+from qpolicy_fpga.verilog import cofactor, complement, depends, simplify
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 
@@ -101,7 +102,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(PolicyError, match=r"manifest\.json: not found"):
+    with pytest.raises(PolicyError, match=r"manifest: not found"):
         read_manifest(tmp_path)
 
 
@@ -130,8 +131,16 @@ def test_simplified_tables_compute_the_same():
             assert full == short
 
 
-def test_cofactors_join_again():
-    rng = random.Random(2)
-    for place in range(6):
-        table = rng.getrandbits(64)
-        assert join(*cofactors(table, place, 6), place, 6) == table
+@pytest.mark.parametrize("place", range(4))
+def test_tables_of_a_fixed_and_of_an_inverted_input(place):
+    table = random.Random(place).getrandbits(16)
+    low, high = (cofactor(table, place, 4, high=fixed) for fixed in (False, True))
+    inverted = complement(table, place, 4)
+    for address in range(8):
+        below = address & ((1 << place) - 1)
+        at = (address >> place) << (place + 1) | below
+        assert low >> address & 1 == table >> at & 1
+        assert high >> address & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> at & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> (at | 1 << place) & 1 == table >> at & 1
+    assert depends(table, place, 4) == (low != high)
