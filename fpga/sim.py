@@ -81,6 +81,7 @@ class CoreSimulation:
             # Counters of every net are much code that runs for a few frames only.
             sizes += '#define COUNT_TOGGLES 1\n#pragma GCC optimize ("O0")\n'
             options = ["--trace-saif", "--trace-max-width", "0", "--trace-max-array", "0"]
+            options.append(str(_HARNESS.with_name("activity.vlt")))
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
         name = manifest.get("function_hash", "core")
         library = build(name, manifest.get("top", "qpolicy_core"), files, shim, options)
