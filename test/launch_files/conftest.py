@@ -18,12 +18,16 @@ pytest.importorskip("rclpy")
 from ros_processes import FAST_DISCOVERY, ROOT, reserved_domain
 
 LIMIT = 240  # s
+
+# A shell that runs tests in the background ignores SIGINT, and so would its children.
 RUN = """
+import signal
 import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 path, *arguments = sys.argv[1:]
 source = AnyLaunchDescriptionSource(path)
 pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
