@@ -20,7 +20,7 @@ test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy
 test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py
 
-bench: setup-dev ## measure inference latency against its peers
+bench: setup-dev ## measure inference, ROS 2 loop, start-up and training against their peers
 	@$(BIN)/qpolicy bench $(ARGS)
 
 lint: setup-dev ## check style, formatting, types and Verilog
