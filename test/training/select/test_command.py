@@ -81,7 +81,7 @@ def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(tmp_path: Pat
 
 def test_without_a_passing_candidate_the_status_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert _select() == 1
-    assert "no candidate passes (nearest: 8-8 /" in capsys.readouterr().out
+    assert "no candidate passes: the nearest, 8-8 /" in capsys.readouterr().out
 
 
 def test_the_papers_rule_takes_the_smallest_that_passes_on_each_axis(
@@ -151,6 +151,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
     [
         (["--task", "hoper"], "'hoper' is not known"),
         (["--task", "Reacher-v4"], "Reacher-v4 has no FP32 policy; train one with"),
+        (["--task", "CartPole-v1"], "action space Discrete is not supported"),
         (["--task", "walker2d", "--teacher", "hopper/fp32"], "policy of 'hopper', but --task is"),
         (["--task", "hopper", "--method", "qat"], "rungs are made for distillation"),
         (["--task", "hopper", "--algorithm", "ddpg"], "belongs to --method qat"),
@@ -168,6 +169,23 @@ def test_bad_input_is_one_line(options, expected, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("qpolicy select: error: ")
     assert expected in error
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ledger.jsonl", "line 1: is not a row of a ledger; delete this line"),
+        ("baseline.json", "damaged .* delete it: what it held is made again"),
+        ("costs.json", "damaged .* delete it"),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, expected: str) -> None:
+    args = tyro.cli(Args, args=SHORT, config=(tyro.conf.FlagCreatePairsOff,))
+    teacher = load_policy(TEACHER)
+    with closing(Run("hopper-select", _config(args, teacher))) as run:
+        (run.folder / name).write_text('{"stage": ')
+    with pytest.raises(PolicyError, match=rf"{name}: .*{expected}"):
+        run_sweep(args, teacher, Inline())
 
 
 def test_two_sweeps_do_not_share_a_folder() -> None:
