@@ -29,7 +29,7 @@ coverage: setup-dev ## branch coverage of policy/, backends/ and latency/ by the
 docs: setup-dev ## build the site of docs/ into out/docs; a broken link fails
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs out/docs
 
-bench: setup-dev ## measure inference latency against its peers
+bench: setup-dev ## measure inference, ROS 2 loop, start-up and training against their peers
 	@$(BIN)/qpolicy bench $(ARGS)
 
 lint: setup-dev ## check style, formatting, types and Verilog

@@ -16,7 +16,7 @@ KERNEL = "qpolicy_ros/policy/_kernel.c"
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
 RENAMED = {"qpolicy_training": "training", "qpolicy_fpga": "fpga"}
-DATA_SUFFIXES = {".v", ".vh", ".cpp", ".tcl", ".xdc"}
+DATA_SUFFIXES = {".v", ".vh", ".vlt", ".cpp", ".tcl", ".xdc", ".csv", ".md"}
 
 
 class BuildKernel(build_ext):

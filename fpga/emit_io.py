@@ -188,7 +188,10 @@ def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -
     width = max(max(abs(end) for end in ends).bit_length() + 1, bits + 1)
     select_bits = max(1, (len(shifts) - 1).bit_length())
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    # Below the last place of any offset nothing is added and nothing is looked at.
+    zeros = min(product.zeros for product in real)
     wider = _SUM_BITS - WORD_BITS - 25
+    sum_bits = _SUM_BITS - zeros
 
     def table(name: str, size: int, phase: str, values: list[int]) -> list[str]:
         """Lines that register a constant of each beat."""
@@ -208,7 +211,7 @@ def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -
 
     filled = [product or real[0] for product in served]
     slices = [
-        f"{select_bits}'d{at}: value <= sum[{shift + width - 1}:{shift}];"
+        f"{select_bits}'d{at}: value <= sum[{shift - zeros + width - 1}:{shift - zeros}];"
         for at, shift in enumerate(shifts)
     ]
     return "\n".join(
@@ -224,19 +227,22 @@ def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -
             "    reg signed [24:0] factor;",
             f"    reg [{phase_bits - 1}:0] phase_1;",
             f"    reg signed [{WORD_BITS + 24}:0] product;",
-            f"    reg signed [{_SUM_BITS - 1}:0] offset;",
+            f"    reg signed [{sum_bits - 1}:0] offset;",
             f"    reg [{select_bits - 1}:0] select_2, select_3;",
-            f"    reg signed [{_SUM_BITS - 1}:0] sum;",
+            f"    reg signed [{sum_bits - 1}:0] sum;",
             f"    reg signed [{width - 1}:0] value;",
             "    always @(posedge clk) if (go) begin",
             "        held <= word;",
             "        phase_1 <= phase;",
             "        product <= held * factor;",
-            f"        sum <= {{{{{wider}{{product[{WORD_BITS + 24}]}}}}, product}} + offset;",
+            (
+                f"        sum <= {{{{{wider}{{product[{WORD_BITS + 24}]}}}}, "
+                f"product[{WORD_BITS + 24}:{zeros}]}} + offset;"
+            ),
             "        select_3 <= select_2;",
             "    end",
             *table("factor", 25, "phase", [product.factor for product in filled]),
-            *table("offset", _SUM_BITS, "phase_1", [product.offset for product in filled]),
+            *table("offset", sum_bits, "phase_1", [product.offset >> zeros for product in filled]),
             *table("select_2", select_bits, "phase_1", [shifts.index(p.shift) for p in filled]),
             "    always @(posedge clk) if (go)",
             "        case (select_3)",

@@ -33,6 +33,7 @@ WORD_BITS = 16
 FACTOR_BITS = 24  # of the DSP's 25-bit signed operand
 MAX_SHIFT = 36  # with the code's bits above it within the DSP's 48
 SHIFT_STEP = 4  # shifts are multiples of this, so that few are different
+_FAR = 1 << 45  # beyond every offset
 _COARSER = 10  # halvings of the resolution that are tried
 _FRACTIONS = (-60, 60)  # float32 holds every such word exactly
 LOWEST, HIGHEST = -(1 << (WORD_BITS - 1)), (1 << (WORD_BITS - 1)) - 1
@@ -51,6 +52,11 @@ class Product:
     factor: int
     offset: int
     shift: int
+
+    @property
+    def zeros(self) -> int:
+        """Zeros at the low end of the offset, at most as many as are shifted out."""
+        return min(self.shift, (self.offset & -self.offset).bit_length() - 1 if self.offset else 64)
 
     def values(self, words: npt.ArrayLike) -> Int64:
         """Return the value before the clip for each word."""
@@ -132,26 +138,25 @@ def _product(
     shift = int(np.floor(np.log2((1 << FACTOR_BITS) / slope) / SHIFT_STEP)) * SHIFT_STEP
     shift = min(shift, MAX_SHIFT)
     middle = round(slope * (1 << shift))
-    for factor in sorted(range(middle - 8, middle + 9), key=lambda value: abs(value - middle)):
-        if not 0 < factor < 1 << FACTOR_BITS:
-            continue
+    best: tuple[int, int, int] | None = None
+    for factor in range(max(middle - 8, 1), min(middle + 9, 1 << FACTOR_BITS)):
         lines = codes * (1 << shift)
         # A code that every word reaches, or none, bounds one side only.
-        least = np.where(thresholds <= HIGHEST, lines - thresholds * factor, np.iinfo(np.int64).min)
-        most = np.where(
-            thresholds > LOWEST, lines - (thresholds - 1) * factor, np.iinfo(np.int64).max
-        )
-        if least.max() < most.min():
-            return Product(fraction, factor, _between(least, most), shift)
-    return None
+        least = np.where(thresholds <= HIGHEST, lines - thresholds * factor, -_FAR)
+        most = np.where(thresholds > LOWEST, lines - (thresholds - 1) * factor, _FAR)
+        room = int(most.min()) - int(least.max())
+        if room > 0 and (best is None or room > best[0]):
+            best = room, factor, _roundest(int(least.max()), int(most.min()))
+    return None if best is None else Product(fraction, best[1], best[2], shift)
 
 
-def _between(least: Int64, most: Int64) -> int:
-    """Return an offset with ``max(least) <= offset < min(most)``; either may be unbounded."""
-    low, high = int(least.max()), int(most.min()) - 1
-    if low == np.iinfo(np.int64).min:
-        return high
-    return low if high > 1 << 60 else (low + high) // 2
+def _roundest(least: int, end: int) -> int:
+    """Return the multiple of the highest power of two in ``[least, end)``: it is short to add."""
+    for place in reversed(range(_FAR.bit_length())):
+        multiple = -(-least >> place) << place
+        if multiple < end:
+            return multiple
+    return least
 
 
 @dataclass(frozen=True, eq=False)

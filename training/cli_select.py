@@ -12,11 +12,11 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.cli.costs import hardware_figures
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
-from qpolicy_ros.sim import resolve_env_id, task_name
+from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.ddpg import DdpgConfig
 from qpolicy_training.deliver import deliver, teacher_facts
 from qpolicy_training.distill import DistillConfig
@@ -172,6 +172,7 @@ def _teacher(args: Args) -> PolicyArtifact:
     except PolicyError:
         if args.teacher:
             raise
+        Simulation(env_id).close()  # says what is wrong with a task that none could be trained for
         message = (
             f"task: {task} has no FP32 policy; train one with `qpolicy train --task {args.task} "
             "--out FILE` and give it by --teacher FILE"
@@ -251,21 +252,24 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
 
 
 def _none_passed(args: Args, sweep: Sweep) -> int:
-    rows = [row for row in sweep.latest.values() if "error" not in row]
-    best = max(rows, key=lambda row: row["bound"], default=None)
-    result: dict[str, Any] = {"policy": None, "folder": str(sweep.folder), "nearest": best}
+    trained = sweep.latest.values()
+    best = max(
+        (row for row in trained if "error" not in row), key=lambda row: row["bound"], default=None
+    )
     if args.json:
-        print(json.dumps(result))
+        print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": best}))
+        return 1
+    if best is not None:
+        found = f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, bound {best['bound']:+.0f}"
+        remedy = "allow a larger --margin, wider --axes.hidden, more rounds, or --finetune"
+    elif trained:
+        found, remedy = "all of them diverged", "lower --distill.learning-rate"
     else:
-        near = (
-            "no candidate fits"
-            if best is None
-            else (f"nearest: {Shape.of(best)} with {best['mean']:.0f}, bound {best['bound']:+.0f}")
+        found, remedy = (
+            f"none fits the {args.part}",
+            "allow narrower --axes.hidden or another --part",
         )
-        print(
-            f"no candidate passes ({near}); allow a larger --margin, wider --axes.hidden, more "
-            f"rounds (--further), or --finetune; ledger: {sweep.ledger.path}"
-        )
+    print(f"no candidate passes: {found}; {remedy}; ledger: {sweep.ledger.path}")
     return 1
 
 

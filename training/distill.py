@@ -201,7 +201,8 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         return None
     tensors, meta = load_state(path)
     with restoring(path):
-        student = QuantActor(rounds[meta["done"] - 1].spec)
+        # A run may have been trained further than this caller asks for.
+        student = QuantActor(rounds[min(meta["done"], len(rounds)) - 1].spec)
         restore_module("actor", student, tensors)
         optimiser = torch.optim.Adam(student.parameters(), fused=True)
         restore_adam("adam", optimiser, tensors)

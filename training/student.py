@@ -109,7 +109,8 @@ def train_student(
         start: for QAT that goes on from a student, else None.
         resume_from: a checkpoint to start a new run's folder with.
         parent: folder that the run's folder lies in; left out, ``runs_folder``.
-        rounds: of distillation, after which to stop for now; left out, all of them.
+        rounds: of distillation, after which to stop for now; left out, all of them. A run that is
+            further on stays as it is.
         final_episodes: episodes in which the kept snapshots compete at the end.
 
     Raises ``PolicyError`` as ``train_teacher`` does.

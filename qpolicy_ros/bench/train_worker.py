@@ -4,7 +4,9 @@ A script, not a module of the package: the peers' environment has no qpolicy_ros
 environment's ``step`` stops the subject after each block of steps, says what the block took and
 waits for the next: so any library can be timed in turn with others, its code untouched.
 
-    python train_worker.py SUBJECT TASK STEPS [CLEANRL_CHECKOUT]   (blocks on stdin, JSON on fd 3)
+    python train_worker.py SUBJECT TASK STEPS WARM_UP [CLEANRL_CHECKOUT]
+
+Blocks come on standard input, a line of JSON for each goes to file 3.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ SEED = 1
 class Gate:
     """Counts environment steps; between blocks of them it waits for the parent process."""
 
-    def __init__(self) -> None:
-        self._left = WARM_UP
+    def __init__(self, warm_up: int) -> None:
+        self._left = warm_up
         self._out = os.fdopen(3, "w")
         self._returns: list[float] = []
         self._return = 0.0
@@ -176,9 +178,9 @@ def evaluate_sb3(task: str, gate: Gate) -> None:
         evaluate_policy(model, model.get_env(), n_eval_episodes=1)
 
 
-def main(subject: str, task: str, steps: int, checkout: str = "") -> None:
+def main(subject: str, task: str, steps: int, warm_up: int, checkout: str = "") -> None:
     """Run one subject until ``steps`` steps or until nobody asks for more."""
-    gate = Gate()
+    gate = Gate(warm_up)
     kind, _, how = subject.partition(":")
     if kind == "ours":
         actor, _, products = how.partition(":")
@@ -193,4 +195,4 @@ def main(subject: str, task: str, steps: int, checkout: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

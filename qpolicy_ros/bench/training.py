@@ -6,12 +6,14 @@ one of them runs at a time, all on the same core.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +23,10 @@ from qpolicy_ros.bench.environments import TRAINERS, interpreter
 from qpolicy_ros.bench.figure import draw_bars
 from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
+from qpolicy_ros.bench.train_worker import WARM_UP
 
 Say = Callable[[str], None]
+Subjects = dict[str, tuple[Path, str, list[str]]]
 
 NAME = "training"
 RETURNS = "training_returns"
@@ -58,14 +62,23 @@ class Block(NamedTuple):
 
 
 class Worker:
-    """A subject in a process of its own.
+    """A subject in a process of its own, that has taken ``warm_up`` steps.
 
     Raises:
         TrainingError: it ended before it was asked to.
     """
 
-    def __init__(self, name: str, python: Path, subject: str, task: str, more: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: Path,
+        subject: str,
+        task: str,
+        more: Sequence[str] = (),
+        warm_up: int = WARM_UP,
+    ) -> None:
         self._name = name
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
         read, write_end = os.pipe()
         core = max(os.sched_getaffinity(0))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -78,8 +91,8 @@ class Worker:
         )
         self._process = subprocess.Popen(
             [str(python), "-W", "ignore", "-c", program, str(_WORKER), subject, task,
-             str(_MANY_STEPS), *more],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+             str(_MANY_STEPS), str(warm_up), *more],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, text=True,
             pass_fds=(write_end,), env={**os.environ, **threads, "XLA_FLAGS": flags},
         )  # fmt: skip
         os.close(write_end)
@@ -96,14 +109,19 @@ class Worker:
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        self._process.communicate()
-        self._reports.close()
+        self._process.wait()
+        for file in (self._process.stdin, self._reports, self._errors):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
 
     def _result(self) -> Block:
         line = self._reports.readline()
         if not line:
-            _, error = self._process.communicate()
-            lines = [text for text in error.strip().splitlines() if text.strip()]
+            self._process.wait()
+            self._errors.seek(0)
+            lines = [text.strip() for text in self._errors if text.strip()]
+            self.close()
             raise TrainingError(f"{self._name}: {lines[-1] if lines else 'ended without a word'}")
         return Block(**json.loads(line))
 
@@ -137,9 +155,7 @@ def run(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | None = None
         ]
     mine, other = _EVALUATION
     python = {mine: Path(sys.executable), other: peers}
-    players: dict[str, tuple[Path, str, list[str]]] = {
-        name: (python[name], what, []) for name, what in _EVALUATION.items()
-    }
+    players: Subjects = {name: (python[name], what, []) for name, what in _EVALUATION.items()}
     played = _time(players, _TASKS[0], rounds, 10 * steps, say)
     rows.append(compare(f"evaluation/{_TASKS[0]}", mine, other, played[mine], played[other]))
     write(out, NAME, rows, facts, _table(found, played, facts))
@@ -148,16 +164,15 @@ def run(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | None = None
     return rows
 
 
-def run_returns(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | None = None) -> None:
+def run_returns(out: Path, say: Say, steps: int, *, cleanrl: Path | None = None) -> None:
     """Train all subjects for the same short number of steps; write their returns.
 
-    Args, Raises: as for ``run``. Returns nothing: rows of the JSON file are one subject each.
+    Rows of the JSON file are one subject each. Raises as ``run`` does.
     """
     peers = interpreter(TRAINERS, say)
-    steps = 5_000 if quick else 25_000
     facts = conditions(steps=steps, last_episodes=_LAST)
     rows = []
-    for task in _RETURN_TASKS[:1] if quick else _RETURN_TASKS:
+    for task in _RETURN_TASKS:
         for name, (python, what, more) in _subjects(peers, cleanrl).items():
             say(f"{task}: {name}: {steps} steps")
             worker = Worker(name, python, what, task, more)
@@ -177,11 +192,9 @@ def run_returns(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | Non
     write(out, RETURNS, rows, facts, _returns_table(rows, facts))
 
 
-def _subjects(peers: Path, cleanrl: Path | None) -> dict[str, tuple[Path, str, list[str]]]:
+def _subjects(peers: Path, cleanrl: Path | None) -> Subjects:
     """Interpreter, subject and more arguments of the worker, by name."""
-    subjects: dict[str, tuple[Path, str, list[str]]] = {
-        name: (Path(sys.executable), what, []) for name, what in _OURS.items()
-    }
+    subjects: Subjects = {name: (Path(sys.executable), what, []) for name, what in _OURS.items()}
     subjects |= {name: (peers, what, []) for name, what in _PEERS.items()}
     if cleanrl is not None:
         subjects["CleanRL"] = (peers, "cleanrl", [str(cleanrl)])
@@ -189,7 +202,7 @@ def _subjects(peers: Path, cleanrl: Path | None) -> dict[str, tuple[Path, str, l
 
 
 def _time(
-    subjects: Mapping[str, tuple[Path, str, list[str]]],
+    subjects: Subjects,
     task: str,
     rounds: int,
     steps: int,

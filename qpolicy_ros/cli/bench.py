@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.bench.report import Row
 
-Suite = Literal["inference", "loop", "fpga", "startup", "training", "returns"]
+Suite = Literal["inference", "loop", "startup", "training", "fpga", "returns", "soak"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,16 @@ class Args:
     startup: import, and process start to active node.
     training: steps a second against Stable-Baselines3 and sbx.
     fpga: cores synthesised by Yosys beside the paper's, and what generating and simulating cost.
-    returns: what short training runs of all of them reach (half an hour)."""
+    returns: what short training runs of all of them reach (half an hour).
+    soak: a node's memory over many ticks."""
     quick: bool = False
     """Few cases and rounds: a look, not a record. Without it `fpga` synthesises for minutes."""
     out: Path = Path("docs/benchmarks")
     """Folder for the JSON rows, the tables and the plots."""
+    ticks: int = 100_000
+    """Observations of the soak."""
+    steps: int = 25_000
+    """Environment steps of each run of the returns."""
     cleanrl: Path | None = None
     """A checkout of CleanRL, to time its SAC beside the others."""
     json: bool = False
@@ -47,7 +52,7 @@ class Args:
 
 
 def main(args: Args) -> int:
-    """Run the suites; 1 if a subject does not compute what it is timed for, or a node failed."""
+    """Run the suites; 1 if a subject does not compute what it is timed for, or failed."""
     # BLAS reads this when it is loaded: one thread for everyone.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -86,6 +91,11 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
         from qpolicy_ros.bench import loop  # noqa: PLC0415
 
         yield loop.NAME, _dicts(loop.run(out, _say, quick=quick))
+    elif suite == "soak":
+        from qpolicy_ros.bench import loop  # noqa: PLC0415
+
+        loop.soak(out, _say, args.ticks)
+        yield loop.SOAK, []
     elif suite == "startup":
         from qpolicy_ros.bench import startup  # noqa: PLC0415
 
@@ -103,7 +113,7 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
             rows = training.run(out, _say, quick=quick, cleanrl=args.cleanrl)
             yield training.NAME, _dicts(rows)
         else:
-            training.run_returns(out, _say, quick=quick, cleanrl=args.cleanrl)
+            training.run_returns(out, _say, args.steps, cleanrl=args.cleanrl)
             yield training.RETURNS, []
 
 

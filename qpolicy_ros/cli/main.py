@@ -48,6 +48,8 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
+    "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
+    "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),

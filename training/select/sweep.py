@@ -17,7 +17,7 @@ from qpolicy_training.provenance import file_digest
 from qpolicy_training.run import Run
 from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
 from qpolicy_training.select.costs import CostModel
-from qpolicy_training.select.ledger import NAME, Ledger
+from qpolicy_training.select.ledger import NAME, Ledger, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule
 from qpolicy_training.select.worker import Job
 from qpolicy_training.student import StudentConfig
@@ -69,6 +69,7 @@ class Sweep:
         self.costs = CostModel(config, self.sizes, hardware, self.folder / "costs.json")
         self.latest: dict[Candidate, Row] = {}
         self._baseline: dict[str, list[float]] = {}
+        self._spent: dict[tuple[str, str], float] = {}
         self._bar: tqdm[Any] = tqdm(
             desc=f"select {contract.task}", unit="round", total=0, mininterval=1.0
         )
@@ -85,8 +86,12 @@ class Sweep:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the processor time is used up."""
-        return bool(self._limit) and self.ledger.cpu_seconds >= self._limit
+        """Whether the processor time is used up.
+
+        By the rows that this process has asked for, so that a sweep that goes on from its ledger
+        takes the way that it took before.
+        """
+        return bool(self._limit) and sum(self._spent.values()) >= self._limit
 
     def close(self) -> None:
         """Release the folder; the executor belongs to the caller."""
@@ -193,6 +198,7 @@ class Sweep:
         found = [self.ledger.find(job.hash, job.stage) for job in jobs]
         rows = [row for row in found if row is not None]
         for row in rows:
+            self._spent[row["hash"], row["stage"]] = row["cpu_seconds"]
             if row["stage"] != "exam":
                 self.latest[Shape.of(row), row["seed"]] = row
         return rows
@@ -232,7 +238,7 @@ class Sweep:
         """Returns of the FP32 policy on the same seeds, played once a sweep."""
         path = self.folder / "baseline.json"
         if path.exists() and not self._baseline:
-            self._baseline = json.loads(path.read_text(encoding="utf-8"))
+            self._baseline = read_json(path)
         key = f"{first_seed}+{episodes}"
         if key not in self._baseline:
             backend = create_backend("fp32", self.teacher)

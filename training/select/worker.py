@@ -17,6 +17,7 @@ from qpolicy_ros.sim import evaluate, task_name
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.run import DivergedError, config_hash
+from qpolicy_training.select.ledger import read_json
 from qpolicy_training.student import Start, Student, StudentConfig, load_student, train_student
 from qpolicy_training.task_env import TrainingEnv
 
@@ -76,8 +77,8 @@ def work(job: Job) -> Row:
     rows = job.folder / ROWS
     finished = rows / f"{job.hash}-{job.stage}.json"
     if finished.exists():
-        row: Row = json.loads(finished.read_text(encoding="utf-8"))
-        return row
+        known: Row = read_json(finished)
+        return known
     row = _description(job)
     try:
         student, run, winner = train(job)
@@ -115,7 +116,7 @@ def _played(job: Job, student: Student, run: Run, winner: Winner, began: float) 
     env = TrainingEnv(job.config.task)
     policy = integer_policy(student.actor, student.normaliser, env)
     returns = evaluate(policy, job.config.task, job.episodes, job.first_seed)
-    rows = [json.loads(path.read_text()) for path in (job.folder / ROWS).glob(f"{job.hash}-*.json")]
+    rows = [read_json(path) for path in (job.folder / ROWS).glob(f"{job.hash}-*.json")]
     paid = max((row.get("training_cpu", 0.0) for row in rows), default=0.0)
     return {
         "snapshot": str(winner.path.relative_to(job.folder)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 
@@ -43,6 +44,22 @@ def test_golden_vectors_come_out_of_the_simulated_core(made):
     result = simulation.run(_golden_codes(folder, manifest))
     simulation.close()
     np.testing.assert_array_equal(result.codes, artifact.golden.codes)
+
+
+def test_counted_activity_is_that_of_the_bits_sent(made, tmp_path):
+    _, folder, manifest = made
+    codes = _golden_codes(folder, manifest)
+    simulation = CoreSimulation(folder, manifest, count_toggles=True)
+    counts = simulation.toggles(codes, tmp_path / "activity.saif")
+    simulation.close()
+    bits = (codes[:, :, None] >> np.arange(manifest["b_in"])) & 1
+    changes = np.abs(np.diff(bits.reshape(len(codes), -1), axis=0)).sum(axis=0)
+    text = (tmp_path / "activity.saif").read_text()
+    for place in (0, 7, bits[0].size - 1):
+        found = re.search(rf"\(s_data\\\[{place}\\\].*\(TC (\d+)\)", text)
+        # The first frame may change the line as well.
+        assert int(found.group(1)) - changes[place] in {0, 1}
+    assert counts["s_data"] >= changes.sum()
 
 
 def test_the_bench_s_memory_file_holds_the_engine_s_input_codes(made):

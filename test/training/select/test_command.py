@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -14,14 +15,26 @@ import pytest
 import tyro
 from sweeps import TEACHER, Inline, MadeUp
 
+from qpolicy_ros.cli.costs import hardware_figures
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_training import distill as distill_module
 from qpolicy_training.cli_select import Args, _config, run_sweep
+from qpolicy_training.distill import DistillConfig
 from qpolicy_training.qat_file import load_qat
 from qpolicy_training.run import Run
+from qpolicy_training.select.config import Shape
 from qpolicy_training.select.ledger import Ledger
+from qpolicy_training.select.sweep import Sweep
+from qpolicy_training.select.worker import Job, work
+from qpolicy_training.student import StudentConfig
 
+CRITIC = TEACHER.parents[3] / "training" / "checkpoints" / "hopper-fp32.safetensors"
+SHORT_SAC = [
+    *("--sac.learning-starts", "300", "--sac.evaluate-every", "400"),
+    *("--sac.evaluate-episodes", "1"),
+]
+TINY = DistillConfig(rounds=4, round_steps=300, round_updates=20, evaluate_episodes=1)
 SHORT = [
     *("--task", "hopper", "--cost", "bytes", "--axes.hidden", "8", "--axes.b-core", "3", "4"),
     *("--axes.b-in", "6", "--candidates", "2", "--keep", "0.5", "--further", "1"),
@@ -81,7 +94,7 @@ def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(tmp_path: Pat
 
 def test_without_a_passing_candidate_the_status_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert _select() == 1
-    assert "no candidate passes (nearest: 8-8 /" in capsys.readouterr().out
+    assert "no candidate passes: the nearest, 8-8 /" in capsys.readouterr().out
 
 
 def test_the_papers_rule_takes_the_smallest_that_passes_on_each_axis(
@@ -102,6 +115,39 @@ def test_a_scope_trains_two_to_eight_bits_there_and_the_rest_at_eight(
     runs = json.loads(capsys.readouterr().out)["runs"]
     bits = [(row["b_in"], row["b_core"], row["b_out"]) for row in runs]
     assert bits == [(value, 8, 8) for value in range(2, 9)]
+
+
+def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -> None:
+    tuned = ["--finetune", "1", "--critic", str(CRITIC), "--sac.steps", "400", *SHORT_SAC]
+    args = tyro.cli(Args, args=[*SHORT, *tuned], config=(tyro.conf.FlagCreatePairsOff,))
+    teacher = load_policy(TEACHER)
+    assert run_sweep(args, teacher, Inline()) == 1
+    (row,) = [row for row in _ledger(tmp_path) if row["stage"] == "rl"]
+    assert row["method"] == "qat"
+    assert row["snapshot_step"] == 400
+    sweep = Sweep(_config(args, teacher), teacher, Inline(), hardware_figures, 0.0, CRITIC)
+    with closing(sweep):
+        sweep.stage([sweep.rung((Shape((8, 8), row["b_core"], 6), 1), 1)])
+        exam = work(sweep.exam(row))
+    assert exam["hash"] == row["hash"]
+    assert exam["snapshot"] == row["snapshot"], "nothing was trained anew"
+
+
+def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: Path) -> None:
+    job = Job(
+        config=StudentConfig("distill", "Hopper-v4", "t", (8, 8), 6, 3, 8, 1, distill=TINY),
+        stage="rung1",
+        rounds=None,
+        folder=tmp_path,
+        teacher=TEACHER,
+        snapshot_episodes=1,
+        first_seed=4_000_000,
+        episodes=2,
+    )
+    row = work(job)
+    again = work(dataclasses.replace(job, stage="exam", rounds=3))
+    assert again["snapshot"] == row["snapshot"]
+    assert again["returns"] == row["returns"]
 
 
 def test_a_candidate_that_diverges_is_a_row_and_the_others_go_on(
@@ -151,6 +197,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
     [
         (["--task", "hoper"], "'hoper' is not known"),
         (["--task", "Reacher-v4"], "Reacher-v4 has no FP32 policy; train one with"),
+        (["--task", "CartPole-v1"], "action space Discrete is not supported"),
         (["--task", "walker2d", "--teacher", "hopper/fp32"], "policy of 'hopper', but --task is"),
         (["--task", "hopper", "--method", "qat"], "rungs are made for distillation"),
         (["--task", "hopper", "--algorithm", "ddpg"], "belongs to --method qat"),
@@ -168,6 +215,23 @@ def test_bad_input_is_one_line(options, expected, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("qpolicy select: error: ")
     assert expected in error
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ledger.jsonl", "line 1: is not a row of a ledger; delete this line"),
+        ("baseline.json", "damaged .* delete it: what it held is made again"),
+        ("costs.json", "damaged .* delete it"),
+    ],
+)
+def test_a_damaged_file_is_named(name: str, expected: str) -> None:
+    args = tyro.cli(Args, args=SHORT, config=(tyro.conf.FlagCreatePairsOff,))
+    teacher = load_policy(TEACHER)
+    with closing(Run("hopper-select", _config(args, teacher))) as run:
+        (run.folder / name).write_text('{"stage": ')
+    with pytest.raises(PolicyError, match=rf"{name}: .*{expected}"):
+        run_sweep(args, teacher, Inline())
 
 
 def test_two_sweeps_do_not_share_a_folder() -> None:

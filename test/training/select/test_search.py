@@ -96,6 +96,16 @@ def test_no_training_begins_after_the_processor_time_is_used_up(monkeypatch) -> 
     assert sum(stage == "rung0" for _, stage in executor.ran) <= 8
 
 
+def test_a_smaller_budget_examines_what_is_there(monkeypatch) -> None:
+    with closing(make_sweep(MadeUp(_mean), monkeypatch)) as sweep:
+        search(sweep)
+    executor = MadeUp(_mean)
+    with closing(make_sweep(executor, monkeypatch, limit=1.0)) as sweep:
+        row = search(sweep)
+    assert row is not None
+    assert {stage for _, stage in executor.ran} <= {"exam"}
+
+
 def test_dearer_candidates_wait_and_are_not_trained_once_two_pass(monkeypatch) -> None:
     executor = MadeUp(lambda *_: FP32)
     with closing(make_sweep(executor, monkeypatch, wave=2)) as sweep:
