@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full bench lint clean setup-demo setup-dev
+.PHONY: help demo test test-full fuzz coverage docs bench lint clean setup-demo setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,16 @@ test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy
 test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py
 
-bench: setup-dev ## measure inference latency against its peers
+fuzz: setup-dev ## a million executions of each reader of files and frames, resumable (out/fuzz)
+	@OMP_NUM_THREADS=1 $(BIN)/python test/fuzz/campaign.py $(ARGS)
+
+coverage: setup-dev ## branch coverage of policy/, backends/ and latency/ by their own tests
+	@OMP_NUM_THREADS=1 scripts/coverage.sh
+
+docs: setup-dev ## build the site of docs/ into out/docs; a broken link fails
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs out/docs
+
+bench: setup-dev ## measure inference, ROS 2 loop, start-up and training against their peers
 	@$(BIN)/qpolicy bench $(ARGS)
 
 lint: setup-dev ## check style, formatting, types and Verilog

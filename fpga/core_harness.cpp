@@ -4,7 +4,7 @@
 #include "Vtop.h"
 #include "verilated.h"
 #ifdef COUNT_TOGGLES
-#include "verilated_cov.cpp"
+#include "verilated_saif_c.cpp"
 #endif
 
 static const long kPatience = 200000;  // cycles without progress before we give up
@@ -13,6 +13,9 @@ struct Core {
     VerilatedContext context;
     Vtop top{&context};
     long cycle = 0;
+#ifdef COUNT_TOGGLES
+    VerilatedSaifC *activity = nullptr;
+#endif
 };
 
 static uint32_t draw(uint64_t *state) {
@@ -47,6 +50,9 @@ static void edge(Core *core) {
     core->top.eval();
     core->top.clk = 0;
     core->top.eval();
+#ifdef COUNT_TOGGLES
+    if (core->activity) core->activity->dump(static_cast<uint64_t>(core->cycle));
+#endif
     ++core->cycle;
 }
 
@@ -54,6 +60,9 @@ extern "C" {
 
 Core *core_new() {
     Core *core = new Core;
+#ifdef COUNT_TOGGLES
+    core->context.traceEverOn(true);
+#endif
     core->top.clk = 0;
     core->top.rst = 1;
     core->top.s_valid = 0;
@@ -76,7 +85,18 @@ void core_reset(Core *core, long cycles) {
 }
 
 #ifdef COUNT_TOGGLES
-void core_toggles(Core *core, const char *path) { core->context.coveragep()->write(path); }
+// From here to core_activity_end every net's changes are counted, once a cycle, into a SAIF file.
+void core_activity(Core *core, const char *path) {
+    core->activity = new VerilatedSaifC;
+    core->top.trace(core->activity, 99);
+    core->activity->open(path);
+}
+
+void core_activity_end(Core *core) {
+    core->activity->close();
+    delete core->activity;
+    core->activity = nullptr;
+}
 #endif
 
 // Returns how many results came, -1 if the core stopped answering.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.arith import make_layer
 from qpolicy_fpga.emit_bench import emit_bench
 from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit_io import emit_io
 from qpolicy_fpga.emit_layer import emit_layer
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
@@ -18,6 +18,7 @@ from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 MANIFEST = "manifest.json"
+VIVADO = Path(__file__).with_name("vivado")
+SCRIPTS = ("core.tcl", "common.tcl")
 FORMAT = 1
 
 
@@ -70,6 +73,8 @@ def generate(
     fit: str,
     out: Path,
     max_latency: int | None = None,
+    *,
+    with_io: bool = False,
 ) -> dict[str, Any]:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
@@ -79,10 +84,13 @@ def generate(
         clock_mhz: clock, MHz.
         fit: ``latency`` (fewest cycles that fit) or ``area`` (fewest look-up tables).
         out: folder, made if it is missing.
-        max_latency: cycles allowed, None for any number.
+        max_latency: cycles allowed of the core, None for any number.
+        with_io: whether to add a front that quantises sensor words and a back that looks actions
+            up (``emit_io``).
 
     Raises:
-        PolicyError: the policy has no integer network, the part is not known, or it does not fit.
+        PolicyError: the policy has no integer network, the part is not known, it does not fit, or
+            an input cannot be quantised exactly in fixed point.
         OSError: ``out`` cannot be written.
     """
     network = artifact.network
@@ -102,10 +110,22 @@ def generate(
     manifest["pareto"] = [_estimate(other) for other in front]
     bench = emit_bench(artifact, design.core)
     manifest["bench"] = sorted(bench)
+    manifest["device"] = device.device
+    around: dict[str, str] = {}
+    if with_io:
+        io = emit_io(network, design.core)
+        manifest["io"], around = io.manifest(), io.files
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in {**design.files, **bench}.items():
+    # The manifest goes first and comes last: a folder that has one is whole.
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name, text in {**design.files, **bench, **around}.items():
         (out / name).write_text(text, encoding="utf-8")
-    write_atomic(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
+    vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
+    (out / "vivado").mkdir(exist_ok=True)
+    for name, text in vivado.items():
+        (out / "vivado" / name).write_text(text, encoding="utf-8")
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 
 
@@ -167,10 +187,3 @@ def describe(
         "top": "qpolicy_core",
         "files": sorted(design.files),
     }
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -17,14 +17,14 @@ off by a factor of two.
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.sim import CoreSimulation
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
 STATIC_W = 0.070
@@ -37,7 +37,7 @@ METHOD = (
 # Nets that a cell drives; a port only repeats one of them.
 _DRIVEN = re.compile(
     r"n\d+|r\d+|sum(_?\d+)?|next|held|reached|reached_before|entry|bank|codes|word|part\d+|all"
-    r"|block\d+|found\d+|bound\d+|hit\d+|phase|tail_phase|step|plane|kept"
+    r"|block\d+|found\d+|bound\d+|above\d+|below\d+|hit\d+|phase|tail_phase|step|plane|kept"
 )
 
 
@@ -65,8 +65,8 @@ def estimate_energy(folder: Path, manifest: dict[str, Any], codes: npt.NDArray[A
     """
     simulation = CoreSimulation(folder, manifest, count_toggles=True)
     try:
-        simulation.run(codes)
-        counts = simulation.toggles()
+        with tempfile.TemporaryDirectory() as scratch:
+            counts = simulation.toggles(codes, Path(scratch, "activity.saif"))
     finally:
         simulation.close()
     driven = sum(count for name, count in counts.items() if _DRIVEN.fullmatch(name))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from qpolicy_fpga.cost import MARGIN, Cost, layer_cost
 from qpolicy_fpga.parts import PARTS
-from qpolicy_fpga.plan import Form, logic_budget
+from qpolicy_fpga.plan import LOGIC_SHARE, Form, logic_budget
+from qpolicy_fpga.verilog import CLOCK_TO_OUT, LUT_DELAY
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ RAM_TREES = (1, 2, 4)
 # Trees with more tables than any part has are not even sampled.
 MAX_TERMS = 1 << 18
 FITS = ("latency", "area")
+MAX_CLOCK_MHZ = LOGIC_SHARE * 1000 / (CLOCK_TO_OUT + LUT_DELAY)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def choose(
         raise PolicyError(f"fit: {fit!r} is not known; choose latency or area")
     if not clock_mhz > 0:
         raise PolicyError(f"clock_mhz: {clock_mhz} is not above 0; 100 is usual")
+    if clock_mhz > MAX_CLOCK_MHZ:
+        raise PolicyError(
+            f"clock_mhz: {clock_mhz:g} is too fast for one look-up table between two registers "
+            f"with its routing; ask for {MAX_CLOCK_MHZ:.0f} at most"
+        )
     options = [list(_undominated(_candidates(network, i, clock_mhz))) for i in _layers(network)]
     choices = [_total(network, costs) for costs in product(*options)]
     front = _front([choice for choice in choices if not choice.excess(part)])

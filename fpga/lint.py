@@ -7,17 +7,17 @@ without arguments small networks that use every form and tail. Prints what is wr
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from qpolicy_fpga.design import MANIFEST, build
+from qpolicy_fpga.design import build
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan import Form
 from qpolicy_fpga.sim import lint
-from qpolicy_ros.policy import IntegerNetwork, accumulator_bounds
+from qpolicy_ros.policy import IntegerNetwork, PolicyError, accumulator_bounds
 
 TOP = "qpolicy_core"
 # widths, (input, core, output bits), forms: together every form and every tail
@@ -34,7 +34,11 @@ def main(folders: list[str]) -> int:
     wrong = 0
     if folders:
         for folder in map(Path, folders):
-            names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+            try:
+                names = read_manifest(folder)["files"]
+            except PolicyError as error:
+                sys.stderr.write(f"error: {error}\n")
+                return 2
             wrong += _report([folder / n for n in names if n.endswith(".v")], str(folder))
         return min(wrong, 1)
     for index, (widths, bits, forms) in enumerate(SAMPLES):

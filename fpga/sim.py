@@ -6,7 +6,6 @@ import ctypes
 import os
 import re
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+# A net of a SAIF file, without its index, and its number of changes.
+_CHANGES = re.compile(r"\(([A-Za-z_]\w*)(?:\\?\[\d+\\?\])*\s+\(T0 \d+\)[^\n]*?\(TC (\d+)\)")
 _HARNESS = Path(__file__).with_name("core_harness.cpp")
 
 
@@ -63,7 +64,7 @@ class CoreSimulation:
 
     Args:
         folder: what ``generate`` wrote.
-        manifest: its manifest.
+        manifest: its manifest; ``top`` is the module to run, ``qpolicy_core`` unless given.
         count_toggles: whether ``toggles`` works; slower to build and to run.
     """
 
@@ -79,10 +80,11 @@ class CoreSimulation:
         if count_toggles:
             # Counters of every net are much code that runs for a few frames only.
             sizes += '#define COUNT_TOGGLES 1\n#pragma GCC optimize ("O0")\n'
-            options = ["--coverage-toggle", "--coverage-max-width", "1000000"]
+            options = ["--trace-saif", "--trace-max-width", "0", "--trace-max-array", "0"]
+            options.append(str(_HARNESS.with_name("activity.vlt")))
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
         name = manifest.get("function_hash", "core")
-        library = build(name, "qpolicy_core", files, shim, options)
+        library = build(name, manifest.get("top", "qpolicy_core"), files, shim, options)
         self._library = ctypes.CDLL(str(library))
         self._library.core_new.restype = ctypes.c_void_p
         self._library.core_run.restype = ctypes.c_long
@@ -98,20 +100,23 @@ class CoreSimulation:
         """Hold reset for some clock cycles."""
         self._library.core_reset(self._core, ctypes.c_long(cycles))
 
-    def toggles(self) -> dict[str, int]:
-        """Return how often each signal's bits have changed so far, by the signal's own name.
+    def toggles(self, codes: npt.NDArray[Any], activity: Path) -> dict[str, int]:
+        """Run frames back to back; return how often each signal's bits change, by its own name.
 
         Only with ``count_toggles``. A signal of a tree or layer counts under one name for all of
-        them.
+        them. Whether a net changes is looked at once a cycle: glitches are not seen.
+
+        Args:
+            codes: as ``run`` takes them.
+            activity: SAIF file to write, which Vivado reads too.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, "coverage.dat")
-            self._library.core_toggles(self._core, str(path).encode())
-            text = path.read_text(encoding="utf-8", errors="replace")
+        self._library.core_activity(self._core, str(activity).encode())
+        self.run(codes)
+        self._library.core_activity_end(self._core)
+        text = activity.read_text(encoding="utf-8")
         counts: dict[str, int] = {}
-        for name, count in re.findall(r"\x01o\x02([^\x01']+)[^\n]*' (\d+)", text):
-            signal = name.split(":")[0].split("[")[0]
-            counts[signal] = counts.get(signal, 0) + int(count)
+        for name, count in _CHANGES.findall(text):
+            counts[name] = counts.get(name, 0) + int(count)
         return counts
 
     def run(

@@ -21,6 +21,7 @@ import torch
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
 from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.validate import MAX_LAYERS, MAX_WIDTH, Checker, check_provenance
 from qpolicy_training.quant_actor import ActorSpec, QuantActor
 
 if TYPE_CHECKING:
@@ -131,12 +132,29 @@ def _metadata(text: str, file: Path) -> tuple[str, ActorSpec, dict[str, Any]]:
     found = meta.get("format") if isinstance(meta, dict) else None
     if found != FORMAT:
         raise PolicyError.at(file, "format", f"{found!r}, expected {FORMAT!r}", _REMEDY)
+    check = Checker(file)
+    for field in ("spec", "task", "provenance"):
+        check.require(field in meta, field, "is missing", _REMEDY)
+    check.is_text(meta["task"], "task")
+    check_provenance(meta["provenance"], file)
     try:
-        fields = dict(meta["spec"])
-        spec = ActorSpec(**{**fields, "hidden": tuple(fields["hidden"])})
-        return str(meta["task"]), spec, dict(meta["provenance"])
+        return meta["task"], _spec(meta["spec"]), meta["provenance"]
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyError.at(file, "spec", f"is not valid ({error})", _REMEDY) from error
+
+
+def _spec(fields: dict[str, Any]) -> ActorSpec:
+    """The architecture; ValueError or TypeError before memory is taken for what it claims."""
+    hidden, numbers = fields["hidden"], dict(fields)
+    if not isinstance(hidden, list) or len(hidden) > MAX_LAYERS:
+        raise ValueError(f"hidden: {hidden!r:.60}: a list of at most {MAX_LAYERS} widths")
+    numbers.update({f"hidden[{i}]": width for i, width in enumerate(numbers.pop("hidden"))})
+    if type(numbers.pop("power_of_two", False)) is not bool:
+        raise ValueError(f"power_of_two: {fields['power_of_two']!r:.60}: true or false")
+    for name, value in numbers.items():
+        if type(value) is not int or value > MAX_WIDTH:
+            raise ValueError(f"{name}: {value!r:.60}: an integer of at most {MAX_WIDTH}")
+    return ActorSpec(**{**fields, "hidden": tuple(hidden)})
 
 
 def _tensor(

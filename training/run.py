@@ -26,20 +26,24 @@ from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
-from qpolicy_training.state import load_state, save_state
+from qpolicy_training.state import load_state, restoring, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.utils.tensorboard import SummaryWriter
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.normaliser import RunningNormaliser
     from qpolicy_training.replay import ReplayBuffer
-    from qpolicy_training.sac import Learner
     from qpolicy_training.task_env import TrainingEnv
 
 CHECKPOINT_SECONDS = 180.0
 CANDIDATES = 5
+
+
+class DivergedError(PolicyError):
+    """A run's loss is not finite any more; what was saved before stays."""
 
 
 def runs_folder() -> Path:
@@ -74,7 +78,7 @@ def _hashed(value: Any) -> Any:
 def require_positive(config: Any, prefix: str) -> None:
     """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
     for name, value in asdict(config).items():
-        if not value > 0:
+        if isinstance(value, (int, float)) and not value > 0:
             option = f"{prefix}.{name.replace('_', '-')}"
             message = f"{option}: {value} is too small; give a value above 0"
             raise PolicyError(message)
@@ -86,9 +90,9 @@ class Run:
     Raises ``PolicyError`` when another live process works in the same folder.
     """
 
-    def __init__(self, name: str, config: Any) -> None:
+    def __init__(self, name: str, config: Any, parent: Path | None = None) -> None:
         self.hash = config_hash(config)
-        self.folder = runs_folder() / f"{name}-{self.hash}"
+        self.folder = (parent or runs_folder()) / f"{name}-{self.hash}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("w")
@@ -99,6 +103,8 @@ class Run:
         except OSError as error:
             message = f"{self.folder}: {error.strerror}; set QPOLICY_RUNS to a writable folder"
             raise PolicyError(message) from None
+        for leftover in self.folder.glob(".*.safetensors.*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         description = {"command": sys.argv, "config": asdict(config), "hash": self.hash}
         write_atomically(
             self.folder / "config.json", json.dumps(description, indent=1, default=str).encode()
@@ -108,7 +114,9 @@ class Run:
         self.curve: list[tuple[int, float, float]] = []
         self.candidates: dict[int, float] = {}
         self.seconds = 0.0
+        self.earlier_cpu = self.saved_cpu = 0.0
         self._started = self._saved = time.monotonic()
+        self._cpu = time.process_time()
         self._first_step = 0
         self._writer: SummaryWriter | None = None
         self._logging = True
@@ -144,6 +152,11 @@ class Run:
     def training_seconds(self) -> int:
         """Time that the run took up to its last evaluation, over all processes, s."""
         return round(self.curve[-1][2]) if self.curve else 0
+
+    def count_cpu(self) -> float:
+        """Processor time of this process since the run began, and of earlier ones as saved, s."""
+        self.saved_cpu = self.earlier_cpu + time.process_time() - self._cpu
+        return self.saved_cpu
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Log one scalar to TensorBoard; a disk that is full ends the log, not the run."""
@@ -212,8 +225,9 @@ class Run:
         self._require_own(checkpoint, meta)
         if self.checkpoint_path.exists():
             _, own = load_state(self.checkpoint_path)
-            if own["step"] >= meta["step"]:
-                return
+            with restoring(checkpoint):
+                if own["step"] >= meta["step"]:
+                    return
         # Its replay buffer did not come along, and what lies here belongs to another past.
         (self.folder / "replay.f32").unlink(missing_ok=True)
         write_atomically(self.checkpoint_path, checkpoint.read_bytes())
@@ -233,7 +247,7 @@ class Run:
     def checkpoint_if_due(
         self,
         step: int,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,
@@ -263,6 +277,7 @@ class Run:
                 "candidates": self.candidates,
                 "curve": self.curve,
                 "seconds": self.seconds + now - self._started,
+                "cpu_seconds": self.count_cpu(),
                 "hash": self.hash,
             },
         )
@@ -272,7 +287,7 @@ class Run:
 
     def resume(
         self,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,
@@ -288,21 +303,23 @@ class Run:
             return 0
         tensors, meta = load_state(self.checkpoint_path)
         self._require_own(self.checkpoint_path, meta)
-        learner.restore(tensors, meta["updates"])
-        normaliser.restore(
-            {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
-        )
-        torch.set_rng_state(tensors["torch_rng"])
-        rng.bit_generator.state = meta["sample_rng"]
-        env.restore_random_state(meta["env_rng"])
-        step = int(meta["step"])
-        self.warm = not replay.holds(meta["replay_rows"])
-        replay.size = 0 if self.warm else int(meta["replay_rows"])
-        self.resumes = meta["resumes"]
-        if step < steps:
-            self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
-        self.seconds = float(meta["seconds"])
-        self.rewind(meta["curve"], meta["candidates"])
+        with restoring(self.checkpoint_path):
+            learner.restore(tensors, meta["updates"])
+            normaliser.restore(
+                {name: tensors[f"normaliser.{name}"].numpy() for name in normaliser.state()}
+            )
+            torch.set_rng_state(tensors["torch_rng"])
+            rng.bit_generator.state = meta["sample_rng"]
+            env.restore_random_state(meta["env_rng"])
+            step = int(meta["step"])
+            self.warm = not replay.holds(meta["replay_rows"])
+            replay.size = 0 if self.warm else int(meta["replay_rows"])
+            self.resumes = meta["resumes"]
+            if step < steps:
+                self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
+            self.seconds = float(meta["seconds"])
+            self.earlier_cpu = self.saved_cpu = float(meta.get("cpu_seconds", 0.0))
+            self.rewind(meta["curve"], meta["candidates"])
         return step
 
     def rewind(self, curve: list[list[float]], candidates: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -16,7 +17,11 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+_RESTORE = "give an intact copy, or start again in an empty QPOLICY_RUNS"
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -51,23 +56,34 @@ def ensure_writable(path: Path | None) -> None:
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save_state`` wrote; ``PolicyError`` when the file is missing or damaged."""
+    if path.exists() and not path.is_file():  # a pipe would block
+        raise PolicyError.at(path, "checkpoint", "is not a regular file", _RESTORE)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if "json" not in metadata:
-                message = f"{path}: is not a checkpoint; give a file that a training run wrote"
-                raise PolicyError(message)
-            meta = json.loads(metadata["json"])
-            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+            text = (file.metadata() or {}).get("json")
+            meta = None if text is None else json.loads(text)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         message = f"{path}: checkpoint: not found; give a file that exists"
         raise PolicyError(message) from None
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        message = (
-            f"{path}: checkpoint: damaged ({error}); give an intact copy, or start again in an "
-            "empty QPOLICY_RUNS"
-        )
-        raise PolicyError(message) from None
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
+        raise PolicyError.at(path, "checkpoint", f"damaged ({error})", _RESTORE) from None
+    if not isinstance(meta, dict):
+        message = f"{path}: is not a checkpoint; give a file that a training run wrote"
+        raise PolicyError(message)
+    return tensors, meta
+
+
+@contextlib.contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Name ``path`` in a ``PolicyError`` where what it holds does not fit its use."""
+    try:
+        yield
+    except PolicyError:
+        raise
+    except _MISFITS as error:
+        wrong = f"does not fit ({type(error).__name__}: {error})"
+        raise PolicyError.at(path, "checkpoint", wrong, _RESTORE) from error
 
 
 def module_state(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The FP32 teacher: SAC on a task, its best checkpoint chosen on held-out seeds."""
+"""The FP32 teacher: SAC (or DDPG) on a task, its best checkpoint chosen on held-out seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline
+from qpolicy_training.learners import make_learner
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.run import Run
-from qpolicy_training.sac import Learner, SacConfig, train
+from qpolicy_training.sac import SacConfig, train
 from qpolicy_training.selection import (
     Winner,
     choose,
@@ -19,7 +20,7 @@ from qpolicy_training.selection import (
     normaliser_state,
     restored_normaliser,
 )
-from qpolicy_training.state import load_state, module_state, restore_module
+from qpolicy_training.state import load_state, module_state, restore_module, restoring
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
 
@@ -39,6 +40,7 @@ class TeacherConfig:
     seed: int
     hidden: tuple[int, ...] = (256, 256)
     sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
     kind: str = "fp32-sac"
 
 
@@ -100,7 +102,7 @@ def train_teacher(
     prepare(config.seed)
     env = TrainingEnv(config.task)
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
-    learner = Learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
+    learner = make_learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
     normaliser = RunningNormaliser(env.observations)
     run = Run(f"{env.contract.task}-{config.kind}", config)
     if resume_from is not None:
@@ -122,6 +124,7 @@ def train_teacher(
 def load_snapshot(path: Path, env: TrainingEnv) -> Teacher:
     """Load a run's candidate; PolicyError where the file is damaged."""
     tensors, meta = load_state(path)
-    actor = Fp32Actor(env.observations, env.actions, meta["hidden"])
-    restore_module("actor", actor, tensors)
-    return Teacher(actor, restored_normaliser(tensors), env.scale, env.bias)
+    with restoring(path):
+        actor = Fp32Actor(env.observations, env.actions, meta["hidden"])
+        restore_module("actor", actor, tensors)
+        return Teacher(actor, restored_normaliser(tensors), env.scale, env.bias)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_fpga.design import MANIFEST, generate
+from qpolicy_fpga.design import generate
 from qpolicy_fpga.driver.verilate import build
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
@@ -95,19 +95,6 @@ def build_sources(name: str, sources: Sequence[Path]) -> Path:
     """Return the compiled simulation of Verilog whose top is the AXI4-Lite wrapper's."""
     shim = _SHIM.read_text(encoding="utf-8")
     return build(name, top_name("axi_lite"), sources, shim)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a generated folder's manifest; PolicyError if it cannot be read."""
-    path = folder / MANIFEST
-    remedy = "give a folder that `qpolicy fpga generate` wrote"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PolicyError.at(path, "manifest", f"cannot be read: {error}", remedy) from error
-    if not isinstance(manifest, dict) or "function_hash" not in manifest:
-        raise PolicyError.at(path, "manifest", "is not one of a generated core", remedy)
-    return manifest
 
 
 def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> RegisterDevice:

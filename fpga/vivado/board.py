@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
-from qpolicy_fpga.design import MANIFEST
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.vivado.component import component
 from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
 from qpolicy_ros.policy.errors import PolicyError
@@ -39,11 +38,7 @@ def write_board(board: str, folder: Path) -> list[Path]:
     if board not in BOARDS:
         known = ", ".join(BOARDS)
         raise PolicyError.at("", "board", f"{board!r} is unknown", f"choose one of {known}")
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        remedy = "give a folder that `qpolicy fpga generate` wrote"
-        raise PolicyError.at(folder / MANIFEST, "manifest", str(error), remedy) from error
+    manifest = read_manifest(folder)
     wrapper, scripts = BOARDS[board]
     out = folder / board
     sources = out / "sources"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,11 @@ import numpy.typing as npt
 from qpolicy_ros.bench.measure import Latency
 
 # Okabe and Ito's palette; ours first.
-_COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#999999", "#000000", "#cc79a7")
+_COLOURS = (
+    "#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#999999", "#000000", "#cc79a7", "#009e73",
+    "#7f5539",
+)  # fmt: skip
+_LEGEND_COLUMNS = 5
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -35,10 +40,12 @@ def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> No
     plt = _pyplot()
     subjects = list(next(iter(results.values())))
     with plt.rc_context(_STYLE):
-        figure, axis = plt.subplots(figsize=(9, 1.2 + 0.75 * len(results)), layout="constrained")
+        figure, axis = plt.subplots(figsize=(9, 1.5 + 0.75 * len(results)), layout="constrained")
         step = 0.8 / len(subjects)
         for case, found in enumerate(results.values()):
-            for index, (name, shade) in enumerate(zip(subjects, _COLOURS, strict=False)):
+            for index, (name, shade) in enumerate(
+                zip(subjects, itertools.cycle(_COLOURS), strict=False)
+            ):
                 latency = found[name]
                 place = case - 0.4 + (index + 0.5) * step
                 axis.plot([latency.p50, latency.p99], [place, place], color=shade, lw=2, alpha=0.45)
@@ -52,7 +59,36 @@ def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> No
         for line in range(1, len(results)):
             axis.axhline(line - 0.5, color="black", lw=0.4, alpha=0.3)
         _plain_numbers(axis)
-        figure.legend(loc="outside upper center", ncols=len(subjects), frameon=False, fontsize=9)
+        columns = min(len(subjects), _LEGEND_COLUMNS)
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+        figure.savefig(path, dpi=150)
+        plt.close(figure)
+
+
+def draw_bars(values: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
+    """Write a PNG: a panel a case, a bar a subject with its value, ours in blue.
+
+    Args:
+        values: by case and subject; subjects of ours begin with ``ours``.
+        label: of the axis.
+        path: the file.
+    """
+    plt = _pyplot()
+    count = max(len(found) for found in values.values())
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            len(values), 1, figsize=(8, len(values) * (0.7 + 0.3 * count)), squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis, (case, found) in zip(axes[:, 0], values.items(), strict=True):
+            shades = [_COLOURS[0] if name.startswith("ours") else "#999999" for name in found]
+            bars = axis.barh(list(found), list(found.values()), color=shades, height=0.7)
+            axis.bar_label(bars, fmt=" {:.3g}", fontsize=9)
+            axis.invert_yaxis()
+            axis.set_title(case, loc="left", fontsize=10)
+            axis.grid(visible=False, axis="y")
+            axis.margins(x=0.1)
+        axes[-1, 0].set_xlabel(label)
         figure.savefig(path, dpi=150)
         plt.close(figure)
 

@@ -6,40 +6,32 @@ observation at a fixed rate, waits for the action with its stamp and takes the t
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-import time
-from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rclpy
-from builtin_interfaces.msg import Time
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import JointState
 
-from qpolicy_ros.bench.cases import Case, random_case, shipped
+from qpolicy_ros.bench.cases import Case, random_case
+from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL, RATE, exchanges
 from qpolicy_ros.bench.figure import draw_ecdf
 from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
-from qpolicy_ros.demo.processes import Child, NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.demo.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.demo.style import colour
-from qpolicy_ros.nodes import qos
-from qpolicy_ros.policy import save_policy
 from qpolicy_ros.policy.baseline import fp32_tolerance
 
 Say = Callable[[str], None]
+Times = dict[str, npt.NDArray[np.int64]]
 
 NAME = "ros_loop"
-_RATE = 1000.0  # observations a second
-_PEER = "rclpy echo"
+SOAK = "ros_soak"
 _BACKENDS = ("integer", "fp32")
-_PATIENCE = 30.0  # s for the nodes to start
-_ANSWER = 5.0  # s for one answer on a busy machine
+_CASES = ("hopper shape", "ant shape", "humanoid shape")  # 11, 27 and 376 values
+_COLOURS = {ECHO: "#999999", ECHO_ALL: "#444444"}
+_NODES = {ECHO: ECHO, ECHO_ALL: ECHO_ALL} | {name: f"policy_node {name}" for name in _BACKENDS}
+_SAMPLES = 20  # of the memory in a soak
 
 
 def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
@@ -48,47 +40,99 @@ def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
     Args:
         out: folder to write to.
         say: takes progress.
-        quick: few rounds, for a look rather than for the record.
+        quick: one case and few rounds, for a look rather than for the record.
 
     Raises:
         DisagreementError: a node's actions are not those of the policy.
         NodeError: a node failed or did not answer.
     """
     # Where the scheduler puts a process stays a while: start them anew now and then.
-    sessions, rounds, calls = (1, 5, 100) if quick else (5, 10, 300)
-    case = (shipped() or [random_case("hopper shape")])[0]
+    sessions, rounds, calls, sustained = (1, 5, 100, 1) if quick else (3, 8, 250, 60)
     use_free_domain()
     facts = conditions(
-        rate_hz=_RATE, sessions=sessions, rounds=rounds, calls_per_round=calls, policy=case.name
+        rate_hz=RATE, sessions=sessions, rounds=rounds, calls_per_round=calls, sustained_s=sustained
     )
-    parts = []
+    results: dict[str, tuple[Times, dict[str, float]]] = {}
     with children_end_with_us():
-        for session in range(sessions):
-            say(f"session {session + 1}/{sessions}: {rounds} rounds of {calls} observations")
-            parts.append(_session(case, rounds, calls, session))
-    times = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    named = {_PEER: times[_PEER]} | {f"policy_node {name}": times[name] for name in _BACKENDS}
-    found = {name: summary(values) for name, values in named.items()}
-    missed = {name: int(np.sum(values > 1e9 / _RATE)) for name, values in named.items()}
+        for name in _CASES[:1] if quick else _CASES:
+            case = random_case(name)
+            parts, cpu = [], []
+            for session in range(sessions):
+                say(f"{name}: session {session + 1}/{sessions}")
+                times, used = _session(case, _BACKENDS, rounds, calls, session)
+                parts.append(times)
+                cpu.append(used)
+            results[name] = (
+                {_NODES[key]: np.concatenate([part[key] for part in parts]) for key in parts[0]},
+                {_NODES[key]: float(np.mean([used[key] for used in cpu])) for key in cpu[0]},
+            )
+        say(f"{_CASES[0]}: {sustained} s at {RATE:g} Hz each")
+        longer, _ = _session(random_case(_CASES[0]), _BACKENDS[:1], sustained, int(RATE), 0)
+    found = {
+        name: {n: summary(t) for n, t in times.items()} for name, (times, _) in results.items()
+    }
     rows = [
-        compare(f"{NAME}/{case.name}", name, _PEER, latency, found[_PEER])
-        for name, latency in found.items()
-        if name != _PEER
+        compare(f"{NAME}/{case}", name, peer, latency, latencies[peer])
+        for case, latencies in found.items()
+        for peer in (ECHO, ECHO_ALL)
+        for name, latency in latencies.items()
+        if name not in (ECHO, ECHO_ALL)
     ]
+    missed = {_NODES[n]: int(np.sum(t > 1e9 / RATE)) for n, t in longer.items()}
     facts |= {"missed_deadlines": missed}
-    write(out, NAME, rows, facts, _table(case, found, missed, facts))
-    colours = {_PEER: "#777777"} | {f"policy_node {name}": colour(name) for name in _BACKENDS}
-    draw_ecdf(named, colours, f"ROS 2 loop, {case.name}, {_RATE:g} Hz", out / f"{NAME}.png")
+    cpu_us = {case: used for case, (_, used) in results.items()}
+    write(out, NAME, rows, facts, _table(found, cpu_us, missed, facts))
+    shown = results[_CASES[0]][0]
+    colours = {**_COLOURS, **{_NODES[name]: colour(name) for name in _BACKENDS}}
+    draw_ecdf(shown, colours, f"ROS 2 loop, {_CASES[0]}, {RATE:g} Hz", out / f"{NAME}.png")
     return rows
 
 
-def _session(case: Case, rounds: int, calls: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Start all nodes, compare their actions and time them; durations in ns by name."""
-    with _exchanges(case) as exchanges:
-        for backend in _BACKENDS:
-            verify(case, backend, exchanges[backend].ask)
-        blocks = {name: exchange.block for name, exchange in exchanges.items()}
-        return interleave(blocks, rounds, calls, seed=seed)
+def soak(out: Path, say: Say, ticks: int) -> None:
+    """Answer ``ticks`` observations as fast as they come; write what memory the nodes held.
+
+    Raises:
+        NodeError: a node failed or did not answer.
+    """
+    use_free_domain()
+    facts = conditions(ticks=ticks)
+    case = random_case(_CASES[0])
+    rows = []
+    with children_end_with_us(), exchanges(case, _BACKENDS[:1]) as found:
+        for key in (ECHO, _BACKENDS[0]):
+            exchange = found[key]
+            kib = []
+            for sample in range(_SAMPLES + 1):
+                if sample:
+                    exchange.flood(ticks // _SAMPLES)
+                kib.append(exchange.resident_kib())
+            say(f"{_NODES[key]}: {ticks} ticks, {kib[0]} to {kib[-1]} KiB")
+            rows.append({"bench": SOAK, "subject": _NODES[key], "ticks": ticks, "rss_kib": kib})
+    lines = ["# Memory of a node over many ticks", "", _SOAKED.format(samples=_SAMPLES), ""]
+    lines += ["| node | ticks | at the start, KiB | after 5 % | half way | at the end |"]
+    lines += ["|---|---:|---:|---:|---:|---:|"]
+    for row in rows:
+        kib = row["rss_kib"]  # type: ignore[assignment]
+        picked = " | ".join(str(kib[index]) for index in (0, 1, _SAMPLES // 2, _SAMPLES))
+        lines.append(f"| {row['subject']} | {row['ticks']} | {picked} |")
+    write(out, SOAK, rows, facts, [*lines, "", *describe(facts)])
+
+
+def _session(
+    case: Case, backends: tuple[str, ...], rounds: int, calls: int, seed: int
+) -> tuple[Times, dict[str, float]]:
+    """Start all nodes, compare actions, time them: ns by name, and CPU µs an answer."""
+    with exchanges(case, backends) as found:
+        for backend in backends:
+            verify(case, backend, found[backend].ask)
+        before = {name: (each.cpu_seconds(), each.asked) for name, each in found.items()}
+        blocks = {name: each.block for name, each in found.items()}
+        times = interleave(blocks, rounds, calls, seed=seed)
+        cpu = {
+            name: (each.cpu_seconds() - before[name][0]) / (each.asked - before[name][1]) * 1e6
+            for name, each in found.items()
+        }
+        return times, cpu
 
 
 def verify(case: Case, backend: str, ask: Callable[[np.ndarray], npt.NDArray[np.float32]]) -> None:
@@ -117,170 +161,33 @@ def verify(case: Case, backend: str, ask: Callable[[np.ndarray], npt.NDArray[np.
             )
 
 
-class Exchange:
-    """Sends observations to one node and waits for its answers.
-
-    Args:
-        node: publishes and subscribes here.
-        executor: spins ``node``.
-        namespace: of the other node's topics.
-        names: of the observation's values.
-        observations: float32 (k, n), sent in turn.
-        child: the process of the other node.
-    """
-
-    def __init__(
-        self,
-        node: Any,
-        executor: Any,
-        namespace: str,
-        names: list[str],
-        observations: np.ndarray,
-        child: Child,
-    ) -> None:
-        self._executor = executor
-        self._child = child
-        self._count = 0
-        self._arrived = 0
-        self._answer: JointState | None = None
-        self._message = JointState(name=names)
-        self._rows = [array("d", row.astype(np.float64).tobytes()) for row in observations]
-        # The simulator's profiles.
-        self._publisher = node.create_publisher(
-            JointState, f"{namespace}/observation", qos.profile(depth=10)
-        )
-        node.create_subscription(
-            JointState, f"{namespace}/action_stamped", self._on_action, qos.COMMAND
-        )
-
-    def wait_until_served(self) -> None:
-        """Send an observation now and then until it is answered."""
-        end = time.monotonic() + _PATIENCE
-        while not self._exchange(self._rows[0], 0.2):
-            self._child.check_alive()
-            if time.monotonic() > end:
-                raise NodeError(f"no answer for {_PATIENCE:g} s: {self._child.complaint()}")
-
-    def ask(self, observation: np.ndarray) -> npt.NDArray[np.float32]:
-        """Return the action float32 (m,) for an observation float32 (n,)."""
-        self._must_answer(array("d", observation.astype(np.float64).tobytes()))
-        assert self._answer is not None
-        return np.array(self._answer.position, np.float32)
-
-    def block(self, calls: int) -> list[int]:
-        """Exchange ``calls`` observations at the fixed rate; return the round trips, ns."""
-        durations = []
-        period = 1.0 / _RATE
-        due = time.perf_counter()
-        for index in range(calls):
-            durations.append(self._must_answer(self._rows[index % len(self._rows)]))
-            now = time.perf_counter()
-            due = max(due + period, now)
-            time.sleep(due - now)
-        return durations
-
-    def _must_answer(self, values: array[float]) -> int:
-        if not self._exchange(values, _ANSWER):
-            self._child.check_alive()
-            raise NodeError(f"{self._child.name} has not answered for {_ANSWER:g} s")
-        return self._arrived
-
-    def _exchange(self, values: array[float], seconds: float) -> bool:
-        """Send one observation; return whether its action came, ``_arrived`` ns later."""
-        self._count += 1
-        self._answer = None
-        message = self._message
-        message.header.stamp = Time(sec=self._count)
-        message.position = values
-        end = time.monotonic() + seconds
-        start = time.perf_counter_ns()
-        self._publisher.publish(message)
-        while self._answer is None and time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=seconds)
-        self._arrived -= start
-        return self._answer is not None
-
-    def _on_action(self, message: JointState) -> None:
-        arrived = time.perf_counter_ns()
-        if message.header.stamp.sec == self._count:
-            self._arrived = arrived
-            self._answer = message
-
-
-@contextlib.contextmanager
-def _exchanges(case: Case) -> Iterator[dict[str, Exchange]]:
-    """Start the echo node and a policy node a backend; yield how to talk to each."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        policy = Path(folder) / "policy.safetensors"
-        save_policy(case.artifact, policy)
-        children = {
-            _PEER: Child.node(
-                "echo_node",
-                {"actions": len(case.artifact.contract.action)},
-                Path(folder) / "echo.log",
-                namespace="/echo",
-                module="qpolicy_ros.bench.echo_node",
-            )
-        }
-        children |= {
-            backend: Child.node(
-                "policy_node",
-                {
-                    "policy": str(policy),
-                    "backend": backend,
-                    "preload": [backend],
-                    "lockstep": True,
-                    "autostart": True,
-                    "timeout": 0.0,
-                },
-                Path(folder) / f"{backend}.log",
-                namespace=f"/{backend}",
-            )
-            for backend in _BACKENDS
-        }
-        context = rclpy.Context()
-        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-        stack.callback(rclpy.shutdown, context=context)
-        node = rclpy.create_node("qpolicy_bench", context=context)
-        stack.callback(node.destroy_node)
-        executor = SingleThreadedExecutor(context=context)
-        stack.callback(executor.shutdown)
-        executor.add_node(node)
-        names = [channel.name for channel in case.artifact.contract.observation]
-        exchanges = {}
-        for name, child in children.items():
-            namespace = "/echo" if name == _PEER else f"/{name}"
-            exchanges[name] = Exchange(node, executor, namespace, names, case.observations, child)
-        for exchange in exchanges.values():
-            exchange.wait_until_served()
-        try:
-            yield exchanges
-        finally:
-            for child in children.values():
-                child.close()
-
-
 def _table(
-    case: Case, found: Mapping[str, Latency], missed: Mapping[str, int], facts: Mapping[str, Any]
+    found: Mapping[str, Mapping[str, Latency]],
+    cpu: Mapping[str, Mapping[str, float]],
+    missed: Mapping[str, int],
+    facts: Mapping[str, Any],
 ) -> list[str]:
     """Return the Markdown page."""
-    lines = [
-        "# The ROS 2 loop",
-        "",
-        _HOW.format(rate=f"{_RATE:g}", policy=case.name, shape=case.shape),
-        "",
-        "| node | p50, µs | spread of p50 | p99, µs | p50 / echo | p99 / echo | missed |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    echo = found[_PEER]
-    for name, latency in found.items():
-        lines.append(
-            f"| {name} | {latency.p50:.0f} | {latency.low:.0f} to {latency.high:.0f} "
-            f"| {latency.p99:.0f} | {latency.p50 / echo.p50:.2f} | {latency.p99 / echo.p99:.2f} "
-            f"| {missed[name]} of {latency.calls} |"
-        )
-    lines += ["", _MISSED, "", "![round trips](ros_loop.png)", ""]
-    lines += describe(facts)
+    lines = ["# The ROS 2 loop", "", _HOW.format(rate=f"{RATE:g}"), ""]
+    for case, latencies in found.items():
+        lines += [f"## {random_case(case).shape}", ""]
+        lines += [
+            "| node | p50, µs | spread of p50 | p99, µs | p50 / echo | p99 / echo | CPU, µs |"
+        ]
+        lines += ["|---|---:|---:|---:|---:|---:|---:|"]
+        echo = latencies[ECHO]
+        for name, latency in latencies.items():
+            lines.append(
+                f"| {name} | {latency.p50:.0f} | {latency.low:.0f} to {latency.high:.0f} "
+                f"| {latency.p99:.0f} | {latency.p50 / echo.p50:.2f} "
+                f"| {latency.p99 / echo.p99:.2f} | {cpu[case][name]:.0f} |"
+            )
+        lines.append("")
+    seconds = facts["sustained_s"]
+    lines += [f"## Missed deadlines, {seconds} s at {RATE:g} Hz", "", _MISSED, ""]
+    lines += ["| node | round trips longer than the period |", "|---|---:|"]
+    lines += [f"| {name} | {count} of {seconds * int(RATE)} |" for name, count in missed.items()]
+    lines += ["", "![round trips](ros_loop.png)", "", *describe(facts)]
     lines.append(
         f"- nodes started {facts['sessions']} times, each time {facts['rounds']} rounds of "
         f"{facts['calls_per_round']} observations"
@@ -289,9 +196,16 @@ def _table(
 
 
 _HOW = (
-    "Observation published until action received over DDS between two processes, at {rate} Hz, "
-    "policy {policy} ({shape}). The echo node answers with a constant: what it takes is the price "
-    "of rclpy and DDS. All nodes run side by side and are asked in turn, block by block in "
-    "shuffled order; before that their actions are compared with the golden ones."
+    "Observation published until stamped action received over DDS between two processes, at {rate} "
+    "Hz, random policies of three of the paper's shapes. `rclpy echo` answers with a constant: "
+    "what it takes is the price of rclpy and DDS. The policy node publishes three messages an "
+    "answer (the stamped action first, then the bare action and its timing); `rclpy echo, 3 "
+    "messages` does so too. All nodes run side by side and are asked in turn, block by block in "
+    "shuffled order; before that their actions are compared with the golden ones. Spread: "
+    "quartiles of the rounds' medians. CPU: of the node's process, an answer."
 )
-_MISSED = "Spread: quartiles of the rounds' medians. Missed: round trips longer than the period."
+_MISSED = "In blocks of one second in turn, so that a busy moment of the machine hits them all."
+_SOAKED = (
+    "Resident memory of the process, taken {samples} times while it answers one observation after "
+    "the other. `qpolicy bench soak --ticks 1000000` writes this page."
+)

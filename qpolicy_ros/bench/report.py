@@ -76,7 +76,11 @@ def conditions(**more: object) -> dict[str, Any]:
 
 
 def write(
-    folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, Any], table: Iterable[str]
+    folder: Path,
+    name: str,
+    rows: Sequence[Row | dict[str, Any]],
+    facts: Mapping[str, Any],
+    table: Iterable[str],
 ) -> None:
     """Write ``<name>.json`` (a list of rows, each with its conditions) and ``<name>.md``.
 
@@ -88,7 +92,8 @@ def write(
         table: lines of Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(asdict(row) | {"conditions": dict(facts)}) for row in rows]
+    found = [row if isinstance(row, dict) else asdict(row) for row in rows]
+    lines = [json.dumps(row | {"conditions": dict(facts)}) for row in found]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / f"{name}.md").write_text("\n".join(table) + "\n", encoding="utf-8")

@@ -38,16 +38,22 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
-    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC"),
+    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
-    "export": Command(
-        "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
+    "select": Command(
+        "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
     ),
+    "export": Command(
+        "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
+    ),
+    "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
+    "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
+    "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
     ),
@@ -66,6 +72,7 @@ EXTRAS: dict[str, str] = {
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
     "pyosys": "fpga",
+    "ray": "ray",
     "rosbags": "latency",
     "ruamel": "latency",
     "serial": "fpga",

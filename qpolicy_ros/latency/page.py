@@ -95,7 +95,7 @@ def _table(table: Table, style: str = "") -> str:
     if not rows:
         return ""
     kinds = [
-        "" if any(is_number(row[index]) for row in rows) else ' class="text"'
+        ' class="text"' if style or not any(is_number(row[index]) for row in rows) else ""
         for index in range(len(head))
     ]
 

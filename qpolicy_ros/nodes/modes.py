@@ -32,6 +32,7 @@ class Reason(str, enum.Enum):
     STOPPED = "stopped"  # ~/stop
     STALE = "stale"  # nothing usable for longer than `timeout`
     STALLED = "stalled"  # this process or its backend stood still for longer than `timeout`
+    OVERRIDDEN = "overridden"  # somebody else commands: the watchdog has taken over
     DEADLINE = "deadline"  # the backend took longer than `inference_deadline`
     BACKEND = "backend"  # the backend failed, or its action is not finite
     NON_FINITE = "non_finite"

@@ -75,6 +75,15 @@ class Topic:
         """Whether the policy cannot do without it: some value has nothing to stand in for it."""
         return None in self.stand_ins
 
+    def held_ns(self, timeout_ns: int) -> float:
+        """How old its values may get, ns: the longer of ``timeout_ns`` and its own limit."""
+        if not timeout_ns:
+            return math.inf
+        limit = self.limit_ns
+        if math.isinf(limit):  # people and planners command slower than sensors measure
+            limit = _SECOND_NS if self.name == CMD_VEL else 0
+        return max(timeout_ns, limit)
+
 
 class RobotInputs:
     """Takes a robot's messages and gives the raw values of one tick.
@@ -164,10 +173,10 @@ class RobotInputs:
         """
         for topic in self.topics.values():
             age = math.inf if topic.arrived_ns is None else now_ns - topic.arrived_ns
-            limit = min(topic.limit_ns, timeout_ns or math.inf)
+            held_ns = topic.held_ns(timeout_ns)
             values: Sequence[float] = topic.values
-            if topic.arrived_ns is None or age > limit:
-                self._check_held(topic, age, timeout_ns)
+            if topic.arrived_ns is None or age > min(topic.limit_ns, held_ns):
+                self._check_held(topic, age, held_ns)
                 topic.missed += 1
                 last = topic.values or [0.0] * len(topic.places)
                 values = [
@@ -187,14 +196,14 @@ class RobotInputs:
         arrived = [t.arrived_ns for name, t in self.topics.items() if name != CMD_VEL]
         return min((at for at in arrived if at is not None), default=now_ns)
 
-    def _check_held(self, topic: Topic, age: float, timeout_ns: int) -> None:
+    def _check_held(self, topic: Topic, age: float, held_ns: float) -> None:
         if not topic.held:
             return
         why = f" ({topic.problem})" if topic.problem else ""
         if topic.arrived_ns is None:
             raise ObservationError("waiting", f"nothing usable on {topic.name!r} yet{why}")
-        if timeout_ns and age > timeout_ns:
-            seconds = f"{timeout_ns / _SECOND_NS:g} s"
+        if age > held_ns:
+            seconds = f"{held_ns / _SECOND_NS:g} s"
             raise ObservationError("stale", f"nothing usable on {topic.name!r} for {seconds}{why}")
 
     # Messages

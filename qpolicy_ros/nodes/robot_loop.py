@@ -48,7 +48,7 @@ class RobotLoop(Loop):
         )
         self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
         self._to_engage = self.options.engage
-        self._last_tick_ns = self._last_action_ns = time.monotonic_ns()
+        self._last_tick_ns = self._last_action_ns = self._started_ns = time.monotonic_ns()
         self._answered = (0, 0)  # stamp, in lock-step
         self.set_timeout(self.options.timeout)
         names = [channel.name for channel in contract.observation]
@@ -65,6 +65,10 @@ class RobotLoop(Loop):
             callback = partial(self._on_message, name)
             taken = node.create_subscription(MESSAGES[name], name, callback, profile)
             self._made.append((node.destroy_subscription, taken))
+        heard = node.create_subscription(
+            JointState, "action_stamped", self._on_command, qos.COMMAND
+        )
+        self._made.append((node.destroy_subscription, heard))
         if not lockstep:
             timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
             self._made.append((node.destroy_timer, timer))
@@ -95,7 +99,8 @@ class RobotLoop(Loop):
         self.server.guard.begin(pose)
         self._assembler.reset()
         self._to_engage = self.stale = False
-        self._last_action_ns = now
+        self.server.last_reason = ""
+        self._last_action_ns = self._started_ns = now
         self.node.get_logger().info(f"started: {self.modes.mode.value}")
         return ""
 
@@ -133,6 +138,14 @@ class RobotLoop(Loop):
         self._tick()
         if self.modes.mode is not Mode.STANDBY:
             self._answered = stamp
+
+    def _on_command(self, message: JointState) -> None:
+        """Leave the robot to whoever else commands it; our own commands come back without name."""
+        sender = message.header.frame_id
+        # Just after the start the watchdog has not heard of us yet.
+        settled = time.monotonic_ns() - self._started_ns > self._timeout_ns
+        if sender and settled and self.modes.mode in {Mode.RAMP, Mode.POLICY}:
+            self._fault(Reason.OVERRIDDEN, f"{sender!r} sends commands")
 
     def _fault_or_wait(self, name: str, stamp: tuple[int, int]) -> None:
         """Answer a refused message in lock-step, where the simulator waits for it."""

@@ -27,8 +27,9 @@ SUMMARY = "Send the safe action when the policy's commands stop."
 SPECS = (
     Spec("policy", "", "as of policy_node: it gives the safe action", read_only=True),
     Spec("task", "", "taken where `policy` is empty", read_only=True),
-    Spec("command_timeout", 0.25, "s without a command until the safe action is sent",
-         (0.001, 3600.0), read_only=True),
+    Spec("command_timeout", 1.0, "s without a command until the safe action is sent; longer than "
+         "the policy node's `timeout`, so that the two never both command", (0.001, 3600.0),
+         read_only=True),
 )  # fmt: skip
 
 _SECOND_NS = 1_000_000_000
@@ -57,6 +58,7 @@ class SafetyWatchdog(Node):
         self._limit_ns = round(self._value("command_timeout") * _SECOND_NS)
         self._safe_values = contract.safe.tolist()
         self._heard_ns: int | None = None
+        self._looked_ns = time.monotonic_ns()
         self._last_is_safe = True
         self._sending = False
         self._took_over = 0
@@ -88,9 +90,13 @@ class SafetyWatchdog(Node):
 
     def _look(self) -> None:
         """Take over where the policy has gone silent; once a control period."""
+        now = time.monotonic_ns()
+        gap, self._looked_ns = now - self._looked_ns, now
         if self._heard_ns is None or self._last_is_safe:
             return
-        silent = time.monotonic_ns() - self._heard_ns
+        if gap > self._limit_ns // 2:
+            return  # it was this process that stood still: commands may be waiting to be taken
+        silent = now - self._heard_ns
         if silent <= self._limit_ns:
             return
         if not self._sending:

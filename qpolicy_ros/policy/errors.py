@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+_MOST_CHARACTERS = 300  # of a value that a hostile file puts into the text
+
 Reason = Literal[
     "non_finite", "wrong_length", "missing", "extra", "misnamed", "implausible", "waiting", "stale"
 ]
@@ -17,9 +19,19 @@ class PolicyError(ValueError):
 
     @classmethod
     def at(cls, file: object, field: str, wrong: str, remedy: str) -> PolicyError:
-        """Build the error from its four parts; an empty ``file`` is left out."""
+        """Build the error from its four parts; an empty ``file`` is left out.
+
+        ``field`` and ``wrong`` may quote a file: they are cut, and what would break the line or
+        steer a terminal is escaped.
+        """
         where = f"{file}: " if str(file) else ""
-        return cls(f"{where}{field}: {wrong}; {remedy}")
+        return cls(f"{where}{_one_line(field)}: {_one_line(wrong)}; {remedy}")
+
+
+def _one_line(text: str) -> str:
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ObservationError(ValueError):

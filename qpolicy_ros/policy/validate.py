@@ -5,6 +5,7 @@ Those of its contract are in ``contract_rules``.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
 MAX_LAYERS = 16
 MAX_GOLDEN = 4096
+MAX_DEPTH = 32  # of provenance
 INT32_MAX = 2**31 - 1
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -65,8 +67,8 @@ class Checker:
             self.require(False, field, f"{_first(value, ~good)} {rule}")
 
     def is_text(self, value: object, field: str, *, empty: bool = False) -> None:
-        """Require a string."""
-        good = isinstance(value, str) and (empty or bool(value))
+        """Require a string that can be printed."""
+        good = isinstance(value, str) and (empty or bool(value)) and value.isprintable()
         self.require(good, field, f"{value!r} is not a name")
 
     def is_number(self, value: object, field: str) -> None:
@@ -187,10 +189,24 @@ def check_provenance(provenance: object, file: object = "") -> None:
     """Raise PolicyError unless ``provenance`` is a JSON object without NaN and infinities."""
     check = Checker(file)
     check.require(isinstance(provenance, dict), "provenance", f"{provenance!r} is not an object")
+    check.require(_shallow(provenance), "provenance", f"is nested deeper than {MAX_DEPTH}")
     try:
+        # What prints it meets neither NaN nor half a character.
         canonical_json(provenance)
-    except (TypeError, ValueError, RecursionError) as error:
+        json.dumps(provenance, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
         raise PolicyError.at(file, "provenance", str(error), "keep plain finite JSON") from error
+
+
+def _shallow(value: object) -> bool:
+    """Whether lists and objects lie at most ``MAX_DEPTH`` deep, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [item for part in inner for item in part if isinstance(item, (dict, list, tuple))]
+        if not level:
+            return True
+    return False
 
 
 def _check_layers(

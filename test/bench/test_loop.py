@@ -18,7 +18,6 @@ from qpolicy_ros.bench.measure import DisagreementError
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "shipped", list)
         # The domain it chooses is its own business.
         patch.setenv("ROS_DOMAIN_ID", "0")
         rows = loop.run(out, lambda _: None, quick=True)
@@ -30,6 +29,8 @@ def test_each_backend_meets_the_echo_node(written):
     assert [(row.subject, row.peer) for row in rows] == [
         ("policy_node integer", "rclpy echo"),
         ("policy_node fp32", "rclpy echo"),
+        ("policy_node integer", "rclpy echo, 3 messages"),
+        ("policy_node fp32", "rclpy echo, 3 messages"),
     ]
     assert all(row.p99_us >= row.p50_us > 10 for row in rows)
 
@@ -39,8 +40,20 @@ def test_rows_page_and_plot_are_written(written):
     stored = json.loads((out / "ros_loop.json").read_text())
     assert [row["ratio"] for row in stored] == [row.ratio for row in rows]
     assert stored[0]["conditions"]["rate_hz"] == 1000
+    missed = stored[0]["conditions"]["missed_deadlines"]
+    assert missed.keys() == {"rclpy echo", "rclpy echo, 3 messages", "policy_node integer"}
     assert "| policy_node fp32 |" in (out / "ros_loop.md").read_text()
     assert (out / "ros_loop.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_soak_says_what_memory_the_nodes_held(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    loop.soak(tmp_path, lambda _: None, 200)
+    rows = json.loads((tmp_path / "ros_soak.json").read_text())
+    assert [row["subject"] for row in rows] == ["rclpy echo", "policy_node integer"]
+    for row in rows:
+        assert len(row["rss_kib"]) == 21
+        assert all(kib > 1000 for kib in row["rss_kib"])
 
 
 @pytest.mark.parametrize("backend", ["integer", "fp32"])

@@ -42,7 +42,7 @@ def test_the_last_error_of_a_log(tmp_path, log, expected):
 
 def test_an_ended_child_is_reported_with_status_and_reason(tmp_path):
     node = child(tmp_path, "import sys; sys.exit('toy_node: error: no policy')")
-    node.wait(20)
+    node.wait(90)
     with pytest.raises(NodeError, match=r"toy_node ended with status 1: .*no policy .*log"):
         node.check_alive()
 
@@ -86,7 +86,7 @@ def test_parameters_reach_the_node_as_yaml(tmp_path):
     node = Child.node(
         "mujoco_sim_node", {"task": "a: 'b'", "seed": 3}, tmp_path / "log", namespace="/robot"
     )
-    assert node.wait(60) == 2
+    assert node.wait(180) == 2
     assert "'a: 'b'' is not known" in last_error(tmp_path / "log").replace('"', "'")
 
 

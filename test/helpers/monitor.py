@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import Contract
 
 _ROUNDING = 1e-5
+_LATE = 1.0  # s
 
 
 class Command(NamedTuple):
@@ -37,7 +38,8 @@ class Monitor:
     A command is unsafe if it is not finite, has another length, is outside its limits, or is
     further than a joint's rate allows in a control period from the command before and from where
     the joint is. The safe action is always safe. Commands that a busy monitor has not seen are
-    counted in.
+    counted in. A command that its sender had under way when it was frozen is late, not unsafe:
+    its stamp is old, which tells a receiver to drop it.
     """
 
     def __init__(self, place: Place, contract: Contract) -> None:
@@ -45,7 +47,9 @@ class Monitor:
         self.safe = tuple(contract.safe.tolist())
         self.commands: list[Command] = []
         self.unsafe: list[str] = []
+        self.late: list[Command] = []
         self.bare = 0
+        self._robot_stamp = 0.0
         self.measured: dict[str, float] = {}
         self._sequences: dict[bytes, int] = {}
         self._context = rclpy.Context()
@@ -89,6 +93,7 @@ class Monitor:
         return first.at
 
     def _on_joints(self, message: JointState) -> None:
+        self._robot_stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
         self.measured.update(zip(message.name, message.position, strict=False))
 
     def _on_stamped(self, message: JointState, info: dict[str, Any]) -> None:
@@ -127,4 +132,8 @@ class Monitor:
         for action, new, old, most in zip(contract.action, command.values, last, step, strict=True):
             here = self.measured.get(action.name, math.inf)
             if abs(new - old) > most and not abs(new - here) <= most:
-                self.unsafe.append(f"action_stamped: {action.name} from {old} to {new}, at {here}")
+                if self._robot_stamp - (command.stamp[0] + command.stamp[1] * 1e-9) > _LATE:
+                    self.late.append(command)
+                    return
+                wrong = f"{action.name} from {old} to {new} while at {here}"
+                self.unsafe.append(f"action_stamped: {wrong}; {command}")

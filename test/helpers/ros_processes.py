@@ -32,7 +32,7 @@ from qpolicy_ros.nodes import qos
 ROOT = Path(__file__).resolve().parents[2]
 FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 HANDSHAKE = 999_999  # stamp, s
-PATIENCE = 20.0  # s; a busy machine starts a node in one or two
+PATIENCE = 90.0  # s until a wait has failed; an idle machine starts a node in one
 
 
 @contextlib.contextmanager
@@ -194,16 +194,23 @@ class Watcher:
     def wait_for_policy(self, values: Sequence[float] = ()) -> None:
         """Wait until the policy node is active; with ``values``, until it answers them.
 
-        Best effort loses what is sent before both sides have found each other.
+        Best effort loses what is sent before both sides have found each other. Each attempt has a
+        stamp of its own: answers keep their order, so none is under way after the last one's.
         """
         self.until(self.observations.get_subscription_count)
+        end = time.monotonic() + PATIENCE
+        attempt = HANDSHAKE
+        while values and not (self.answers(attempt) and self.messages["action"]):
+            assert time.monotonic() < end, "the policy node does not answer"
+            attempt += 1
+            self.messages["action"].clear()
+            self.tell(values, stamp=attempt)
+            again = time.monotonic() + 2.0
+            while time.monotonic() < again and not (
+                self.answers(attempt) and self.messages["action"]
+            ):
+                self.executor.spin_once(timeout_sec=0.05)
         if values:
-            end = time.monotonic() + PATIENCE
-            while not self.answers(HANDSHAKE):
-                assert time.monotonic() < end, "the policy node does not answer"
-                self.tell(values, stamp=HANDSHAKE)
-                self.spin(0.1)
-            self.until(lambda: self.messages["action"])
             self.spin(0.3)
             for messages in self.messages.values():
                 messages.clear()
@@ -217,7 +224,7 @@ class Watcher:
         while not self.answers(stamp):
             assert time.monotonic() < end, "no action came"
             self.tell(values, names, stamp)
-            again = time.monotonic() + 2.0
+            again = time.monotonic() + 5.0
             while not self.answers(stamp) and time.monotonic() < again:
                 self.executor.spin_once(timeout_sec=0.05)
         return self.answers(stamp)[-1]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,12 +17,17 @@ pytest.importorskip("rclpy")
 
 from ros_processes import FAST_DISCOVERY, ROOT, reserved_domain
 
+LIMIT = 240  # s
+
+# A shell that runs tests in the background ignores SIGINT, and so would its children.
 RUN = """
+import signal
 import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 path, *arguments = sys.argv[1:]
 source = AnyLaunchDescriptionSource(path)
 pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
@@ -76,19 +84,23 @@ def launch(share, tmp_path, domain):
         "OMP_NUM_THREADS": "1",
     }
 
-    def run(file, *arguments, interrupt_after=None, extra=None):
+    def run(file, *arguments, interrupt_when="", extra=None):
+        """Wait for its end; with a pattern, interrupt it once its output has that."""
         command = [sys.executable, "-c", RUN, str(share / "launch" / file), *arguments]
-        if interrupt_after:
-            command = ["timeout", "--signal=INT", str(interrupt_after), *command]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **(extra or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env={**environment, **(extra or {})}, stdout=out, stderr=err
+            )
+        end = time.monotonic() + LIMIT
+        while interrupt_when and not re.search(interrupt_when, said(tmp_path)):
+            assert process.poll() is None, said(tmp_path)
+            assert time.monotonic() < end, said(tmp_path)
+            time.sleep(0.1)
+        if interrupt_when:
+            process.send_signal(signal.SIGINT)
+        code = process.wait(LIMIT)
+        texts = [(tmp_path / name).read_text() for name in ("out", "err")]
+        return subprocess.CompletedProcess(command, code, *texts)
 
     def begin(file, *arguments):
         """Start it and go on; the log is in ``launch.log``."""
@@ -100,3 +112,8 @@ def launch(share, tmp_path, domain):
 
     run.environment, run.begin, run.log = environment, begin, tmp_path / "launch.log"
     return run
+
+
+def said(folder):
+    """What a launch has printed so far."""
+    return (folder / "out").read_text() + (folder / "err").read_text()

@@ -78,7 +78,10 @@ def test_sim_records_with_rosbag2_where_it_is_installed(launch, policy, tmp_path
 
 
 def test_sim_in_real_time_until_interrupted(launch, policy):
-    done = launch("sim.launch.py", "task:=halfcheetah", policy, "realtime:=true", interrupt_after=6)
+    arguments = ["task:=halfcheetah", policy, "realtime:=true"]
+    done = launch(
+        "sim.launch.py", *arguments, interrupt_when=r"(?s)(?=.*real-time)(?=.*17 values in)"
+    )
     text = done.stdout + done.stderr
     assert "real-time" in text
     assert text.count("process has finished cleanly") == 2
@@ -94,7 +97,7 @@ def test_a_policy_of_another_task_ends_the_launch(launch, policy):
 
 
 def test_policy_alone_in_a_namespace(launch, policy):
-    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_after=4)
+    done = launch("policy.launch.py", policy, "namespace:=robot", interrupt_when="17 values in, 6")
     text = done.stdout + done.stderr
     assert "[robot.policy_node]: halfcheetah: 17 values in, 6 actions out" in text
     assert "process has finished cleanly" in text

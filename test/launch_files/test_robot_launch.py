@@ -59,7 +59,7 @@ def params(tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text(
         "/**/policy_node: {ros__parameters: {timeout: 1.0, ramp_time: 0.3}}\n"
-        "/**/safety_watchdog: {ros__parameters: {command_timeout: 0.5}}\n"
+        "/**/safety_watchdog: {ros__parameters: {command_timeout: 2.0}}\n"
         "/**/mujoco_sim_node: {ros__parameters: {policy_timeout: 0.0}}\n"
     )
     return f"params_file:={file}"
@@ -99,7 +99,7 @@ def test_a_killed_policy_node_is_started_again_and_waits(
         fault_table.add("the policy's process is killed under `robot.launch.py`", said, took)
     finally:
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0, log(launch)
+        assert running.wait(60) == 0, log(launch)
     assert "Traceback" not in log(launch)
     assert list(tmp_path.glob("rosbag2_*/metadata.yaml"))
     assert monitor.commands[-1].values == monitor.safe

@@ -156,15 +156,15 @@ def test_a_signal_sends_the_safe_action_last(serve, watcher, observation, number
 
 
 def test_a_stale_observation_brings_the_safe_action(serve, watcher, observation):
-    serve(timeout=0.8)
+    serve(timeout=2.5)
     watcher.wait_for_policy(observation)
-    for stamp in range(1, 11):  # for longer than the timeout
+    for stamp in range(1, 15):  # for longer than the timeout
         watcher.ask(observation, stamp=stamp)
-        watcher.spin(0.1)
+        watcher.spin(0.2)
     assert not unsolicited(watcher)
-    watcher.until(lambda: unsolicited(watcher), timeout=3.0)
+    watcher.until(lambda: unsolicited(watcher))
     assert unsolicited(watcher)[0] == SAFE
-    assert watcher.diagnostics()["last_reason"].startswith("stale: no good observation for 0.8 s")
+    assert watcher.diagnostics()["last_reason"].startswith("stale: no good observation for 2.5 s")
 
 
 def test_no_timeout_no_safe_action(serve, watcher, observation):
@@ -182,7 +182,7 @@ def test_a_killed_simulator_brings_the_safe_action(start, serve, watcher):
     simulator.send(signal.SIGKILL)
     simulator.wait()
     watcher.messages["action_stamped"].clear()
-    watcher.until(lambda: unsolicited(watcher), timeout=3.0)
+    watcher.until(lambda: unsolicited(watcher))
     assert unsolicited(watcher)[0] == SAFE
     assert node.process.poll() is None
 
@@ -213,10 +213,8 @@ def test_dds_counts_missed_deadlines(serve, watcher, observation):
     )
     watcher.node.destroy_publisher(robot)
     watcher.wait_for_policy(observation)
-    watcher.spin(1.0)
-    report = watcher.diagnostics()
-    assert int(report["deadline_missed"]) >= 2
-    assert "missed deadlines" in report["message"]
+    watcher.until(lambda: int(watcher.diagnostics()["deadline_missed"]) >= 2)
+    assert "missed deadlines" in watcher.diagnostics()["message"]
 
 
 def test_an_unknown_parameter_is_reported(serve, watcher):
@@ -229,10 +227,10 @@ def test_a_repeated_observation_gets_the_same_answer_again(serve, watcher, obser
     serve(lockstep=True)
     watcher.wait_for_policy(observation)
     before = int(watcher.diagnostics()["repeated"])
-    watcher.ask(observation, stamp=7)
+    first = watcher.ask(observation, stamp=7)
     assert watcher.set_parameter("backend", "fp32").successful
+    seen = len(watcher.answers(7))  # more than one where a busy machine made it ask again
     watcher.tell(observation, stamp=7)
-    watcher.until(lambda: len(watcher.answers(7)) == 2)
-    first, second = watcher.answers(7)
-    assert first == second
-    assert int(watcher.diagnostics()["repeated"]) == before + 1
+    watcher.until(lambda: len(watcher.answers(7)) > seen)
+    assert all(answer == first for answer in watcher.answers(7))
+    assert int(watcher.diagnostics()["repeated"]) > before

@@ -34,7 +34,7 @@ def returns_over_ros(start, watcher, task, policy, backend, seed, steps=0, **par
     # The policy comes last: nothing moves before it, so nothing is missed here.
     watcher.until(lambda: watcher.node.count_publishers("episode"))
     start("policy_node", policy=str(policy), backend=backend, lockstep=True, autostart=True)
-    assert simulator.wait(40 * episodes) == 0, simulator.output
+    assert simulator.wait(80 * episodes) == 0, simulator.output
     watcher.until(lambda: len(watcher.messages["episode"]) == episodes)
     return [dict(zip(m.name, m.position, strict=True)) for m in watcher.messages["episode"]]
 
@@ -84,7 +84,7 @@ def test_a_policy_that_dies_and_another_in_its_place_change_nothing(start, watch
     first.wait()
     assert not watcher.messages["episode"]
     start("policy_node", policy=policy, lockstep=True, autostart=True)
-    assert simulator.wait(120) == 0, simulator.output
+    assert simulator.wait(240) == 0, simulator.output
     watcher.until(lambda: watcher.messages["episode"])
     assert [message.position[0] for message in watcher.messages["episode"]] == offline
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
+from ros_processes import PATIENCE
 from rosbags.highlevel import AnyReader
 from ruamel.yaml import YAML
 from sensor_msgs.msg import JointState
@@ -24,6 +28,7 @@ def test_a_recorded_run(start, watcher, place, policies, tmp_path, number):
     watcher.spin(0.5)
     start("policy_node", policy=str(policies["halfcheetah"]), autostart=True, lockstep=True)
     assert simulator.wait() == 0, simulator.output
+    watcher.until(lambda: len(watcher.messages["episode"]) == 2)
     watcher.spin(0.5)
     recorder.send(number)
     assert recorder.wait() == 0, recorder.output
@@ -130,3 +135,21 @@ def test_timing_names_the_backend_that_answered(serve, watcher):
     assert message.header.frame_id == "fp32"
     stages = dict(zip(message.name, message.position, strict=True))
     assert 0.0 <= stages["queue"] <= stages["age"]
+
+
+def test_the_command_records_too(place, watcher, tmp_path):
+    bag = tmp_path / "a bag"
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(place.domain)}
+    command = [sys.executable, "-m", "qpolicy_ros.cli.main", "record", "--output", str(bag)]
+    command += ["--namespace", place.namespace]
+    recorder = subprocess.Popen(command, env=environment)
+    try:
+        watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
+        watcher.tell([1.0])
+        watcher.spin(0.3)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(PATIENCE) == 0
+    finally:
+        recorder.kill()
+    with AnyReader([bag]) as reader:
+        assert f"{place.namespace}/observation" in reader.topics

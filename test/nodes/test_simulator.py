@@ -33,8 +33,13 @@ def observations(watcher):
 def act(watcher):
     """Publish an action for hopper."""
     publisher = watcher.node.create_publisher(JointState, "action_stamped", qos.COMMAND)
+    matched = []
 
     def publish(stamp, values=(0.0, 0.0, 0.0), names=()):
+        if not matched:  # what is sent before is lost
+            # The watcher itself listens too.
+            watcher.until(lambda: publisher.get_subscription_count() >= 2)
+            matched.append(True)
         message = JointState(name=list(names), position=array("d", values))
         message.header.stamp = stamp
         publisher.publish(message)
@@ -81,9 +86,10 @@ def test_without_a_policy_it_gives_up(start):
     assert "no action on `action_stamped` for 0.5 s" in node.output
 
 
-def test_a_policy_of_another_task_is_named(start, policies):
-    simulator = start("mujoco_sim_node", task="walker2d", policy_timeout=4.0)
+def test_a_policy_of_another_task_is_named(start, watcher, policies):
     start("policy_node", policy=str(policies["hopper"]), autostart=True, lockstep=True)
+    watcher.wait_for_policy()
+    simulator = start("mujoco_sim_node", task="walker2d", policy_timeout=5.0)
     assert simulator.wait() == 1
     assert "where walker2d has" in simulator.output
 
@@ -145,11 +151,12 @@ def test_real_time_keeps_the_control_rate(start, watcher, observations, policies
     watcher.until(lambda: watcher.messages["timing"])
     clocks = []
     watcher.node.create_subscription(Clock, "clock", clocks.append, qos.profile(depth=100))
-    watcher.spin(0.5)
-    first, begin = len(observations), _seconds(watcher)
-    watcher.spin(2.0)
-    rate = (len(observations) - first) / (_seconds(watcher) - begin)
-    assert rate == pytest.approx(20.0, rel=0.1)  # 50 ms
+    watcher.until(lambda: clocks)
+    first, begin = stamp_ns(observations[-1]), _seconds(watcher)
+    watcher.until(lambda: stamp_ns(observations[-1]) >= first + 3_000_000_000)
+    # A busy machine may only slow it down or make it catch up; unpaced it takes milliseconds.
+    assert _seconds(watcher) - begin > 1.5
+    assert len(_stamps(observations)) > 30
     assert len(clocks) > 30
 
 
@@ -169,15 +176,16 @@ def test_real_time_waits_for_its_policy_then_counts_late_actions(start, watcher,
 
 
 def test_a_frozen_policy_in_lockstep_ends_the_simulator_with_its_error(start, watcher, policies):
-    simulator = start("mujoco_sim_node", policy_timeout=1.5)
     policy = start("policy_node", policy=str(policies["hopper"]), autostart=True, lockstep=True)
+    watcher.wait_for_policy()
+    simulator = start("mujoco_sim_node", policy_timeout=4.0)
     watcher.until(lambda: len(watcher.messages["timing"]) > 10)
     policy.send(signal.SIGSTOP)
     try:
         assert simulator.wait() == 1
     finally:
         policy.send(signal.SIGCONT)
-    assert "no action on `action_stamped` for 1.5 s" in simulator.output
+    assert "no action on `action_stamped` for 4 s" in simulator.output
 
 
 @pytest.fixture
@@ -237,10 +245,10 @@ def test_without_an_action_timeout_the_last_action_stays(pushed, watcher):
 
 
 def test_real_time_gives_up_when_actions_end(start, watcher, act):
-    node = start("mujoco_sim_node", realtime=True, policy_timeout=3.0, max_episode_steps=5)
+    node = start("mujoco_sim_node", realtime=True, policy_timeout=5.0, max_episode_steps=5)
     watcher.until(lambda: act(JointState().header.stamp) or watcher.messages["episode"])
     assert node.wait() == 1
-    assert "no action on `action_stamped` for 3 s" in node.output
+    assert "no action on `action_stamped` for 5 s" in node.output
 
 
 def test_long_observations_go_without_names(start, watcher, observations):

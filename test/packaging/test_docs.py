@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
 INDEXED = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "README.md"]
+LAUNCH_FILES = sorted(path.name for path in (ROOT / "launch").glob("*.launch.py"))
 ROS2 = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
 
 
@@ -35,6 +36,7 @@ def section(title: str) -> str:
     [
         ("policy_specs", "policy_node"),
         ("sim_specs", "mujoco_sim_node"),
+        ("safety_watchdog", "safety_watchdog"),
         ("bag_recorder", "bag_recorder"),
     ],
 )
@@ -43,7 +45,9 @@ def test_every_parameter_is_documented(source, title):
     assert [name for name in names if f"`{name}`" not in section(title)] == []
 
 
-@pytest.mark.parametrize("source", ["policy_node", "mujoco_sim_node"])
+@pytest.mark.parametrize(
+    "source", ["policy_node", "feature_loop", "outputs", "robot_loop", "mujoco_sim_node"]
+)
 def test_every_topic_and_service_is_documented(source):
     text = (ROOT / "qpolicy_ros" / "nodes" / f"{source}.py").read_text(encoding="utf-8")
     names = re.findall(r'create(?:_\w+)?\(\s*[A-Z]\w+,\s*"([^"]+)"', text)
@@ -51,7 +55,7 @@ def test_every_topic_and_service_is_documented(source):
     assert [name for name in names if f"`{name}`" not in ROS2] == []
 
 
-@pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py"])
+@pytest.mark.parametrize("file", LAUNCH_FILES)
 def test_every_launch_argument_is_documented(file):
     names = first_strings(ROOT / "launch" / file, "ARGUMENTS")
     assert [name for name in names if f"`{name}`" not in section("Launch arguments")] == []

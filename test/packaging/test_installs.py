@@ -168,7 +168,7 @@ def test_command_runs(install):
 
 
 def test_nodes_are_executables(install):
-    for name in ("policy_node", "mujoco_sim_node", "bag_recorder"):
+    for name in ("policy_node", "safety_watchdog", "mujoco_sim_node", "bag_recorder"):
         assert os.access(install.scripts / name, os.X_OK)
 
 

@@ -56,6 +56,9 @@ MOTORS = (ActionChannel("a", -1.0, 1.0, 0.0), ActionChannel("b", -1.0, 1.0, 0.0)
     [
         ({"task": ""}, "task: '' is not a name"),
         ({"env_id": None}, "env_id: None is not a name"),
+        ({"task": "a\nb"}, r"task: 'a\\nb' is not a name"),
+        ({"task": "\x1b[2J"}, r"task: '\\x1b\[2J' is not a name"),
+        ({"env_id": "\ud800"}, r"env_id: '\\ud800' is not a name"),
         ({"period": 0.0}, "period: 0.0 s is not above 0"),
         ({"period": float("nan")}, "period: nan is not a finite number"),
         ({"observation": ()}, "observation: 0 values"),
@@ -184,3 +187,32 @@ def test_weights_whose_sums_pass_int32_cannot_be_built():
     network = random_network(hidden=(width + 1, 3))
     with pytest.raises(PolicyError, match=r"expected \(1 to 16384, 4\)"):
         make(contract=contract, network=network)
+
+
+def nested(depth):
+    value = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+def make_with(provenance):
+    return make_artifact(
+        make_contract(), random_baseline(), None, provenance, random_observations(0, 2, 4)
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 32])
+def test_provenance_may_be_nested(depth):
+    assert make_with(nested(depth)).provenance == nested(depth)
+
+
+@pytest.mark.parametrize("depth", [33, 900])
+def test_provenance_that_no_reader_can_walk_is_refused(depth):
+    with pytest.raises(PolicyError, match="provenance: is nested deeper than 32"):
+        make_with(nested(depth))
+
+
+def test_provenance_that_cannot_be_printed_is_refused():
+    with pytest.raises(PolicyError, match=r"provenance: .*surrogates not allowed"):
+        make_with({"command": "\ud800"})

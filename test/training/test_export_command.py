@@ -11,9 +11,9 @@ import torch
 from actor_builders import random_actor, random_statistics
 from policy_builders import make_contract, random_artifact
 
+from qpolicy_ros.cli.export import Args, main
 from qpolicy_ros.policy import PolicyError, load_policy, make_artifact, make_engine, save_policy
 from qpolicy_training import cli_export
-from qpolicy_training.cli_export import Args, main
 from qpolicy_training.equality import Comparison
 from qpolicy_training.export import build_artifact
 from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
@@ -84,8 +84,17 @@ def rewrite(path, change_tensors=None, change_meta=None):
         (lambda t: t.update({"actor.bias.0": np.full(16, np.nan, "f4")}), None, "not finite"),
         (None, lambda m: m.update(format="other"), "format: 'other'"),
         (None, lambda m: m["spec"].update(b_core=1), "spec: is not valid .b_core: 1 bits"),
-        (None, lambda m: m["spec"].update(hidden=[10**9]), "actor.weight.0: float32"),
-        (None, lambda m: m.pop("spec"), "spec"),
+        (None, lambda m: m["spec"].update(hidden=[10**9]), r"hidden\[0\]: 1000000000: an integer"),
+        (None, lambda m: m["spec"].update(hidden=[4096]), "actor.weight.0: float32"),
+        (None, lambda m: m["spec"].update(hidden=[16.0]), r"hidden\[0\]: 16.0: an integer"),
+        (None, lambda m: m["spec"].update(hidden=[2] * 10**5), "a list of at most 16 widths"),
+        (None, lambda m: m["spec"].update(hidden="16"), "a list of at most 16 widths"),
+        (None, lambda m: m["spec"].update(b_in=True), "b_in: True: an integer"),
+        (None, lambda m: m["spec"].update(power_of_two=1), "power_of_two: 1: true or false"),
+        (None, lambda m: m["spec"].update(other=1), "spec: is not valid"),
+        (None, lambda m: m.update(task="\ud800"), r"task: .* is not a name"),
+        (None, lambda m: m.update(provenance=[]), "provenance: .* is not an object"),
+        (None, lambda m: m.pop("spec"), "spec: is missing"),
     ],
 )
 def test_a_damaged_module_is_refused_by_file_and_field(folder, tensors, meta, message):

@@ -218,6 +218,54 @@ def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
         load_state(damaged)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"curve": 1}, "TypeError"),
+        ({"seconds": 10**400}, "OverflowError"),
+        ({"sample_rng": {}}, "Error"),
+        ({"env_rng": None}, "Error"),
+        ({"candidates": []}, "AttributeError"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(
+    unbroken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    reason: str,
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    file = tmp_path / "forged.safetensors"
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    save_state(file, tensors, {**meta, **change})
+    with pytest.raises(PolicyError, match=rf"checkpoint: does not fit \(.*{reason}"):
+        train_teacher(CONFIG, resume_from=file)
+
+
+def test_a_checkpoint_that_is_no_object_is_named(tmp_path: Path) -> None:
+    save_state(tmp_path / "list.safetensors", {}, [])  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="is not a checkpoint"):
+        load_state(tmp_path / "list.safetensors")
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PolicyError, match="is not a regular file"):
+        load_state(tmp_path / "pipe")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    folder = _folder(tmp_path)
+    folder.mkdir()
+    (folder / ".checkpoint.safetensors.k2j3h4g5").write_bytes(b"half")
+    Run("hopper-fp32-sac", CONFIG).close()
+    assert not list(folder.glob(".*.safetensors.*"))
+
+
 def test_a_full_disk_leaves_the_previous_checkpoint(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

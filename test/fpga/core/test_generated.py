@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 
@@ -14,9 +15,10 @@ from policy_builders import random_artifact
 from qpolicy_fpga import generate
 from qpolicy_fpga import lint as lint_samples
 from qpolicy_fpga.emit_tail import at_least
-from qpolicy_fpga.report import _golden_codes, read_manifest
+from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.report import _golden_codes
 from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_fpga.verilog import cofactors, join, simplify
+from qpolicy_fpga.verilog import cofactor, complement, depends, simplify
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 
@@ -42,6 +44,22 @@ def test_golden_vectors_come_out_of_the_simulated_core(made):
     result = simulation.run(_golden_codes(folder, manifest))
     simulation.close()
     np.testing.assert_array_equal(result.codes, artifact.golden.codes)
+
+
+def test_counted_activity_is_that_of_the_bits_sent(made, tmp_path):
+    _, folder, manifest = made
+    codes = _golden_codes(folder, manifest)
+    simulation = CoreSimulation(folder, manifest, count_toggles=True)
+    counts = simulation.toggles(codes, tmp_path / "activity.saif")
+    simulation.close()
+    bits = (codes[:, :, None] >> np.arange(manifest["b_in"])) & 1
+    changes = np.abs(np.diff(bits.reshape(len(codes), -1), axis=0)).sum(axis=0)
+    text = (tmp_path / "activity.saif").read_text()
+    for place in (0, 7, bits[0].size - 1):
+        found = re.search(rf"\(s_data\\\[{place}\\\].*\(TC (\d+)\)", text)
+        # The first frame may change the line as well.
+        assert int(found.group(1)) - changes[place] in {0, 1}
+    assert counts["s_data"] >= changes.sum()
 
 
 def test_the_bench_s_memory_file_holds_the_engine_s_input_codes(made):
@@ -101,7 +119,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(PolicyError, match=r"manifest\.json: not found"):
+    with pytest.raises(PolicyError, match=r"manifest: not found"):
         read_manifest(tmp_path)
 
 
@@ -130,8 +148,16 @@ def test_simplified_tables_compute_the_same():
             assert full == short
 
 
-def test_cofactors_join_again():
-    rng = random.Random(2)
-    for place in range(6):
-        table = rng.getrandbits(64)
-        assert join(*cofactors(table, place, 6), place, 6) == table
+@pytest.mark.parametrize("place", range(4))
+def test_tables_of_a_fixed_and_of_an_inverted_input(place):
+    table = random.Random(place).getrandbits(16)
+    low, high = (cofactor(table, place, 4, high=fixed) for fixed in (False, True))
+    inverted = complement(table, place, 4)
+    for address in range(8):
+        below = address & ((1 << place) - 1)
+        at = (address >> place) << (place + 1) | below
+        assert low >> address & 1 == table >> at & 1
+        assert high >> address & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> at & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> (at | 1 << place) & 1 == table >> at & 1
+    assert depends(table, place, 4) == (low != high)

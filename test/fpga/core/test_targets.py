@@ -9,10 +9,11 @@ import pytest
 from qpolicy_fpga.design import build
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.results import PAPER
 from qpolicy_fpga.samples import trained_like
 from qpolicy_ros.policy import PolicyError
 
-TARGETS = {"hopper": 8, "ant": 16, "humanoid": 50, "walker2d": 90, "halfcheetah": 320}
+TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}
 PART = find_part("xc7a15t")
 
 
@@ -72,3 +73,9 @@ def test_an_unknown_fit_is_refused():
 def test_an_unknown_part_is_refused():
     with pytest.raises(PolicyError, match=r"part: 'xc7k70t' .* xc7a15t"):
         find_part("xc7k70t")
+
+
+@pytest.mark.parametrize(("clock", "reason"), [(0.0, "not above 0"), (334.0, "ask for 333 at")])
+def test_a_clock_that_cannot_be_had_is_refused(clock, reason):
+    with pytest.raises(PolicyError, match=f"clock_mhz: .*{reason}"):
+        choose(trained_like("hopper"), PART, clock, "latency", None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -43,10 +41,8 @@ def infer(registers):
 
 def test_a_core_that_is_never_done_is_named_and_reset():
     registers = FakeRegisters(status=0b0010)
-    begin = time.monotonic()
     with pytest.raises(BackendError, match=r"not done after 0\.05 s \(STATUS 0x2\)"):
         infer(registers)
-    assert time.monotonic() - begin < 2
     assert registers.written[-1] == (CONTROL, [2])
 
 

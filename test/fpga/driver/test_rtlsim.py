@@ -10,7 +10,8 @@ import pytest
 from policy_builders import random_artifact, random_observations
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.driver import rtlsim, verilate
+from qpolicy_fpga.driver import verilate
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 from qpolicy_ros.policy import PolicyError
@@ -128,7 +129,7 @@ def test_a_policy_without_integers_is_refused():
     [
         ({"transport": "pcie"}, "fpga.transport: 'pcie' is unknown; choose one of rtlsim, pynq"),
         ({"device": "x"}, "fpga.device: 'x' has no meaning; leave it empty"),
-        ({"bitstream": "/nowhere"}, "/nowhere/manifest.json: manifest: cannot be read"),
+        ({"bitstream": "/nowhere"}, "/nowhere/manifest.json: manifest: not found"),
         ({"speed": 3}, "'speed' is unknown; known: bitstream, device, transport"),
         ({"transport": "pynq"}, "fpga.bitstream: '' is no file; give the .bit"),
     ],
@@ -142,7 +143,7 @@ def test_wrong_options_are_refused(options, message):
 def test_a_folder_without_a_manifest_of_a_core_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(PolicyError, match="is not one of a generated core"):
-        rtlsim.read_manifest(tmp_path)
+        read_manifest(tmp_path)
 
 
 def test_missing_pynq_is_named(tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 
 import numpy as np
 import pytest
+from faults import FAULTS, spoil
 from policy_builders import random_artifact, random_observations
 from uart_board import Board, Line, build_board
 
@@ -63,7 +66,7 @@ def status(line, data, cycles=40_000):
     return frame.payload[0]
 
 
-def until(condition, limit=20.0):
+def until(condition, limit=90.0):
     end = time.monotonic() + limit
     while time.monotonic() < end:
         if condition():
@@ -97,7 +100,7 @@ def test_a_silent_board_is_named_in_time(board, backend, monkeypatch):
     begin = time.monotonic()
     with pytest.raises(BackendError, match=r"no answer within 5[0-9] ms"):
         backend.act(np.zeros(INPUTS, np.float32))
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 4.0  # not the fixture's 5 s
 
 
 def test_a_damaged_reply_is_named(board, backend, monkeypatch):
@@ -126,6 +129,27 @@ def test_garbage_before_the_reply_is_skipped(board, backend, artifact):
     check_golden(backend, artifact)
 
 
+def test_a_spoilt_line_gives_no_wrong_action(board, backend, artifact, monkeypatch, full):
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 0.2)
+    rng = random.Random(8)
+    for index in range(300 if full else len(FAULTS)):
+        kind = FAULTS[index % len(FAULTS)]
+        damages = iter([True, rng.random() < 0.5])  # the second try too, or not
+
+        def hook(data, kind=kind, damages=damages):
+            return spoil(data, kind, rng) if data and next(damages, False) else data
+
+        setattr(board, rng.choice(["to_board", "to_host"]), hook)
+        answer = index % len(artifact.golden.actions)
+        with contextlib.suppress(BackendError):
+            action = backend.act(artifact.golden.observations[answer])
+            np.testing.assert_array_equal(action, artifact.golden.actions[answer])
+        board.to_board = board.to_host = lambda data: data
+        assert until(lambda: backend.device is not None)
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 5.0)
+    check_golden(backend, artifact)
+
+
 def test_an_unplugged_board_is_named_and_comes_back(board, backend, artifact):
     observation = artifact.golden.observations[0]
     backend.act(observation)
@@ -135,7 +159,7 @@ def test_an_unplugged_board_is_named_and_comes_back(board, backend, artifact):
     begin = time.monotonic()
     with pytest.raises(BackendError, match=r"looking for it every 0\.5 s"):
         backend.act(observation)
-    assert time.monotonic() - begin < 0.05
+    assert time.monotonic() - begin < 4.0  # at once, not the fixture's 5 s
     board.plug()
     assert until(lambda: backend.device is not None)
     check_golden(backend, artifact)

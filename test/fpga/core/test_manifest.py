@@ -1,0 +1,89 @@
+"""A generated folder's manifest may be damaged or hostile; nothing in it is used unchecked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from policy_builders import random_artifact
+
+from qpolicy_fpga import design, generate
+from qpolicy_fpga.lint import main as lint
+from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
+from qpolicy_ros.policy import PolicyError
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generated")
+    written = generate(random_artifact(), "xc7a15t", 100.0, "latency", folder)
+    assert read_manifest(folder) == written
+    return written
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("top", "qpolicy_core; exec id"),
+        ("files", ["../../outside.v"]),
+        ("files", ["/etc/passwd"]),
+        ("files", ['a".v']),
+        ("files", "qpolicy_core.v"),
+        ("function_hash", "0" * 63),
+        ("function_hash", 7),
+        ("task", "a\x1b[2J"),
+        ("task", "\ud800"),
+        ("cycles", 10**9),
+        ("n", 0),
+        ("n", 4.0),
+        ("m", True),
+        ("clock_mhz", 0),
+        ("clock_mhz", "100"),
+        ("layers", [{}]),
+        ("layers", [None]),
+        ("pareto", [[1]]),
+    ],
+)
+def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, field: value}))
+    with pytest.raises(PolicyError, match=rf"manifest\.json: {field}: .*not one of a generated"):
+        read_manifest(tmp_path)
+
+
+def test_a_missing_field_is_named(manifest, tmp_path):
+    del (fields := dict(manifest))["beats"]
+    (tmp_path / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(PolicyError, match="beats: is missing; generate the folder again"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "NaN,", "\udcff"])
+def test_what_is_no_json_is_named(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text, errors="surrogateescape")
+    with pytest.raises(PolicyError, match="manifest: cannot be read"):
+        read_manifest(tmp_path)
+
+
+def test_a_huge_file_is_not_read(tmp_path):
+    with (tmp_path / "manifest.json").open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(PolicyError, match="no file of at most"):
+        read_manifest(tmp_path)
+
+
+def test_lint_names_a_folder_without_a_manifest(tmp_path, capsys):
+    assert lint([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_that_was_being_written_has_no_manifest(tmp_path, monkeypatch):
+    generate(random_artifact(0), "xc7a15t", 100.0, "latency", tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(design, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        generate(random_artifact(1), "xc7a15t", 100.0, "latency", tmp_path)
+    with pytest.raises(PolicyError, match="not found"):
+        read_manifest(tmp_path)

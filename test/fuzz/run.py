@@ -1,0 +1,79 @@
+"""Coverage-guided fuzzing of one target in this process: `run.py TARGET FOLDER EXECUTIONS`.
+
+FOLDER keeps the corpus and what crashes. Prints `rss EXECUTIONS MEGABYTES` on the way, so that a
+caller sees memory grow. Exit status 0: the executions are done; anything else: a bug, with
+libFuzzer's report on standard error and its input in FOLDER.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
+
+# Whose branches guide the fuzzer.
+INSTRUMENTED = {
+    "policy": ["qpolicy_ros.policy", "qpolicy_ros.cli.info"],
+    "qat": ["qpolicy_training.qat_file"],
+    "checkpoint": ["qpolicy_training.state", "qpolicy_training.distill", "qpolicy_training.run"],
+    "manifest": ["qpolicy_fpga.manifest", "qpolicy_fpga.picture", "qpolicy_fpga.wrappers.tops"],
+    "frames": ["qpolicy_ros.backends.fpga.frames"],
+    "reply": ["qpolicy_ros.backends.fpga.frames", "qpolicy_ros.backends.fpga.uart"],
+}
+HANG_SECONDS = 20
+MEMORY_MB = 2048
+REPORTS = 5
+
+
+def resident() -> float:
+    """Memory of this process, MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main(name: str, folder: Path, executions: int) -> None:
+    """Fuzz one target; does not return."""
+    with atheris.instrument_imports(include=INSTRUMENTED[name]):
+        for module in INSTRUMENTED[name]:
+            importlib.import_module(module)
+        targets, mutations = map(importlib.import_module, ("targets", "mutate"))
+    target = targets.TARGETS[name]
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for index, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{index}").write_bytes(seed)
+    done = 0
+
+    def once(data: bytes) -> None:
+        nonlocal done
+        target.run(data)
+        done += 1
+        if done % max(executions // REPORTS, 1) == 0:
+            sys.stderr.write(f"rss {done} {resident():.0f}\n")
+
+    def shape(data: bytes, max_size: int, seed: int) -> bytes:
+        changed = mutations.mutate(target.kind, data, seed) if seed % 4 else None
+        if changed is None or len(changed) > max_size:
+            return bytes(atheris.Mutate(data, max_size))
+        return changed
+
+    atheris.Setup(
+        [
+            *(name, str(corpus), f"-runs={executions}", f"-artifact_prefix={folder}/"),
+            *("-print_final_stats=1", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={MEMORY_MB}"),
+            *("-max_len=20000", "-verbosity=0"),
+        ],
+        once,
+        custom_mutator=shape,
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,142 @@
+"""The report: its statistics, the paper's data behind, ours in front, bad input in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from policy_builders import random_artifact
+
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import make_artifact, save_policy
+from qpolicy_training.report.figures import FIGURES, pareto_front
+from qpolicy_training.report.page import aggregate_table, returns_table
+from qpolicy_training.report.runs import TASKS, gather
+from qpolicy_training.report.statistics import estimate, interquartile_mean
+
+
+@pytest.fixture
+def policies(tmp_path):
+    """One policy with returns, its curve and a ledger of two stages of one run."""
+    folder = tmp_path / "policies"
+    (folder / "hopper").mkdir(parents=True)
+    facts = {"integer": {"backend": "integer", "episodes": 7, "mean": 1234.0, "std": 5.0}}
+    made = random_artifact(0, hidden=(16, 16))
+    contract = dataclasses.replace(made.contract, task="hopper")
+    provenance = {"command": "test", "returns": facts, "seed": 3}
+    parts = (contract, made.baseline, made.network, provenance, made.golden.observations)
+    artifact = make_artifact(*parts)
+    save_policy(artifact, folder / "hopper" / "paper.safetensors")
+    (folder / "hopper" / "paper.csv").write_text("step,held_out_return,seconds\n10,5.5,1\n")
+    shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1}
+    rows = [
+        {"stage": "sweep", "hash": "s", "cpu_seconds": 0.0},
+        {"stage": "rung 1", "hash": "a", "returns": [1.0], "mean": 1.0, "std": 0.0, **shape},
+        {"stage": "rung 2", "hash": "a", "returns": [2.0, 4.0], "mean": 3.0, "std": 1.4, **shape},
+        {"stage": "rung 1", "hash": "b", "returns": [], "error": "diverged", **shape},
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    (folder / "hopper" / "selected.ledger.jsonl").write_text(text)
+    return folder
+
+
+def test_the_interquartile_mean_cuts_a_quarter_at_each_end():
+    assert interquartile_mean([100.0, 3.0, 2.0, -50.0]) == 2.5
+    assert interquartile_mean([1.0, 2.0, 6.0]) == 3.0
+    ten = np.arange(10.0)
+    assert interquartile_mean(ten) == ten[2:8].mean()
+
+
+def test_the_interval_draws_within_each_task():
+    """Two tasks far apart: drawing across them would mix their numbers."""
+    found = estimate([[0.0] * 10, [1.0] * 10])
+    assert (found.value, found.low, found.high, found.runs) == (0.5, 0.5, 0.5, 20)
+
+
+def test_the_interval_covers_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(60):
+        values = np.random.default_rng(seed).normal(5.0, 1.0, 30)
+        found = estimate([list(values)], seed)
+        hits += found.low <= 5.0 <= found.high
+    assert hits >= 50
+
+
+def test_the_front_keeps_what_nothing_beats():
+    points = [(10.0, 5.0), (5.0, 4.0), (20.0, 4.5), (10.0, 3.0), (30.0, 6.0)]
+    assert pareto_front(points) == [(5.0, 4.0), (10.0, 5.0), (30.0, 6.0)]
+
+
+def test_the_papers_runs_are_complete(policies):
+    runs = gather(policies, None)
+    assert len(runs.quantised) == 2400
+    assert all(len(runs.paper_fp32(task)) == 10 for task in TASKS)
+    assert runs.selected("hopper") == (16, 6, 2, 8)
+    assert np.mean(runs.paper("hopper", runs.selected("hopper"))) == pytest.approx(2126, abs=1)
+    assert np.mean(runs.paper_fp32("ant")) == pytest.approx(5089, abs=1)
+
+
+def test_our_runs_are_read(policies):
+    runs = gather(policies, None)
+    (point,) = runs.shipped
+    assert (point.task, point.name, point.hidden) == ("hopper", "paper", 16)
+    assert (point.mean, point.std, point.episodes, point.seed) == (1234.0, 5.0, 7, 3)
+    (swept,) = runs.swept
+    assert (swept.mean, swept.hidden, swept.b_core) == (3.0, 32, 2)
+    assert runs.curves["hopper", "paper"] == [(10.0, 5.5)]
+
+
+def test_hardware_figures_find_their_policy(policies, tmp_path):
+    file = tmp_path / "fpga.json"
+    rows = [
+        {"task": "hopper", "policy": "shipped", "cycles": 7, "lut": 1482},
+        {"task": "ant", "policy": "random", "cycles": 10, "lut": 9444},
+    ]
+    file.write_text(json.dumps(rows))
+    (point,) = gather(policies, file).shipped
+    assert (point.cycles, point.lut) == (7.0, 1482.0)
+
+
+def test_the_tables_have_the_paper_and_us(policies):
+    runs = gather(policies, None)
+    _, rows = returns_table(runs)
+    assert ["hopper", "ours, paper", "16"] in [row[:3] for row in rows]
+    assert len(rows) == 2 * len(TASKS) + 1
+    _, rows = aggregate_table(runs)
+    assert [row[0] for row in rows] == [str(bits) for bits in range(2, 9)]
+    assert all("[" in cell for row in rows for cell in row[1:])
+
+
+def test_the_command_writes_one_page_and_its_plots(policies, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["report", "--policies", str(policies), "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert "src=" not in page.replace('src="data:', "")
+    text = (out / "report.md").read_text()
+    assert all(f"({name}.png)" in text and (out / f"{name}.png").exists() for name in FIGURES)
+    assert "walker2d: no policy of ours yet" in text
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "wrong"),
+    [
+        ("hopper/paper.csv", "a,b\n1,2\n", "curve: does not fit"),
+        ("hopper/selected.ledger.jsonl", "{", "line 1: is not a row"),
+        ("hopper/selected.ledger.jsonl", '{"hash": "a", "returns": [1]}', "ledger: a row"),
+        ("hopper/fp32.safetensors", "none", "fp32.safetensors"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(policies, tmp_path, capsys, file, content, wrong):
+    (policies / file).write_text(content)
+    arguments = ["report", "--policies", str(policies), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_no_policies_is_said(tmp_path, capsys):
+    assert main(["report", "--policies", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "give a folder of policies" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""The report as Markdown and as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import TYPE_CHECKING
+
+from qpolicy_training.report.figures import FIGURES
+from qpolicy_training.report.runs import TASKS, Runs
+from qpolicy_training.report.statistics import Estimate, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Table = tuple[list[str], list[list[str]]]
+
+TITLE = "Policies at low bits, beside the paper"
+_INTRODUCTION = (
+    "Behind: the paper's runs (Kresse & Lampert, L4DC 2026; 1,000 episodes a seed), by the "
+    "authors' released data. In front: our policies, each played for the stated episodes by the "
+    "integer backend. IQM: interquartile mean over seeds with its 95 % interval, by a bootstrap "
+    "over seeds (within each task where tasks are put together)."
+)
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1500px; margin: 2em auto;
+  padding: 0 1em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; }
+td:first-child, th:first-child { text-align: left; } img { max-width: 100%; }
+figure { margin: 1.5em 0; } figcaption { color: #555; } .note { color: #8a4b00; }
+"""
+
+
+def returns_table(runs: Runs) -> Table:
+    """Our policies beside the paper's selection and FP32, one row a policy."""
+    rows = []
+    for task in TASKS:
+        h, b_in, b_core, b_out = runs.selected(task)
+        paper = estimate([runs.paper(task, (h, b_in, b_core, b_out))])
+        fp32 = estimate([runs.paper_fp32(task)])
+        rows.append([task, "paper, FP32", "256", "32 / 32 / 32", _iqm(fp32), f"{fp32.runs} seeds"])
+        shape = f"{b_in} / {b_core} / {b_out}"
+        rows.append([task, "paper, selected", str(h), shape, _iqm(paper), f"{paper.runs} seeds"])
+        for point in runs.shipped:
+            if point.task == task:
+                bits = f"{point.b_in} / {point.b_core} / {point.b_out}"
+                figure = f"{point.mean:,.0f} ± {point.std:,.0f}"
+                run = f"1 run, seed {point.seed}, {point.episodes} episodes"
+                rows.append([task, f"ours, {point.name}", str(point.hidden), bits, figure, run])
+    return [
+        "task",
+        "policy",
+        "h",
+        "bits in / core / out",
+        "return: IQM or mean ± std",
+        "runs",
+    ], rows
+
+
+def aggregate_table(runs: Runs) -> Table:
+    """The paper's returns over all five tasks, in units of its FP32 mean, by scope and bits."""
+    scale = {task: estimate([runs.paper_fp32(task)]).value for task in TASKS}
+    rows = []
+    for bits in range(2, 9):
+        cells = [str(bits)]
+        for scope in ("all", "input", "core", "output"):
+            shape = (
+                256,
+                *(bits if scope in ("all", part) else 8 for part in ("input", "core", "output")),
+            )
+            assert len(shape) == 4
+            groups = [[value / scale[task] for value in runs.paper(task, shape)] for task in TASKS]
+            found = estimate(groups) if any(groups) else None
+            cells.append(f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]" if found else "-")
+        rows.append(cells)
+    return ["bits", "all", "input", "core", "output"], rows
+
+
+def sources(runs: Runs) -> list[str]:
+    """What our figures' runs were, one line each."""
+    swept = f"{len(runs.swept)} runs of selection" if runs.swept else "no ledger of a selection"
+    return [*(point.source for point in runs.shipped), swept]
+
+
+def markdown(runs: Runs) -> str:
+    """Return the report with links to the figures' files."""
+    parts = [
+        f"# {TITLE}",
+        _INTRODUCTION,
+        *(f"Note: {note}." for note in runs.notes),
+        _markdown_table(returns_table(runs)),
+        *(f"## {name.replace('_', ' ').capitalize()}\n\n![{name}]({name}.png)\n\n{caption}"
+          for name, (_, caption) in FIGURES.items()),
+        "## The paper over all five tasks",
+        "Width 256, return in units of the paper's FP32 interquartile mean of each task.",
+        _markdown_table(aggregate_table(runs)),
+        "## Our runs",
+        "\n".join(f"- {line}" for line in sources(runs)),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def html(runs: Runs, figures: Mapping[str, bytes]) -> str:
+    """Return the report in one file."""
+    body = [f"<h1>{TITLE}</h1>", f"<p>{escape(_INTRODUCTION)}</p>"]
+    body += [f'<p class="note">{escape(note)}.</p>' for note in runs.notes]
+    body.append(_html_table(returns_table(runs)))
+    for name, (_, caption) in FIGURES.items():
+        data = base64.b64encode(figures[name]).decode()
+        body.append(
+            f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+    body.append("<h2>The paper over all five tasks</h2>")
+    body.append(
+        "<p>Width 256, return in units of the paper's FP32 interquartile mean of each task.</p>"
+    )
+    body.append(_html_table(aggregate_table(runs)))
+    lines = "".join(f"<li>{escape(line)}</li>" for line in sources(runs))
+    body.append(f"<h2>Our runs</h2><ul>{lines}</ul>")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def _iqm(found: Estimate) -> str:
+    return f"{found.value:,.0f} [{found.low:,.0f}, {found.high:,.0f}]"
+
+
+def _markdown_table(table: Table) -> str:
+    head, rows = table
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _html_table(table: Table) -> str:
+    head, rows = table
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

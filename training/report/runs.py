@@ -1,0 +1,287 @@
+"""The paper's runs and ours, in one form."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, load_policy, require_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+TASKS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
+_FP32 = 32  # bits
+_CLOCK_MHZ = 100.0  # of the paper's hardware
+
+
+class PaperRun(NamedTuple):
+    """One run of the paper; bits are 32 for its FP32 runs."""
+
+    task: str
+    hidden: int
+    b_in: int
+    b_core: int
+    b_out: int
+    seed: int
+    return_: float
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Width, input, core and output bits."""
+        return self.hidden, self.b_in, self.b_core, self.b_out
+
+
+class Point(NamedTuple):
+    """One of our policies.
+
+    Attributes:
+        task, name: as in ``hopper``, ``paper``.
+        hidden: width of the widest hidden layer.
+        b_in, b_core, b_out: bits, 32 for FP32.
+        mean, std: of the episodes' returns.
+        episodes: how many.
+        seed: of the training, -1 if the file does not say.
+        cycles, lut: of its hardware; None if not known.
+        source: where the figures come from.
+    """
+
+    task: str
+    name: str
+    hidden: int
+    b_in: int
+    b_core: int
+    b_out: int
+    mean: float
+    std: float
+    episodes: int
+    seed: int
+    cycles: float | None
+    lut: float | None
+    source: str
+
+
+class Hardware(NamedTuple):
+    """What one of the paper's designs costs on its XC7A15T."""
+
+    task: str
+    design: str
+    shape: tuple[int, int, int, int]
+    cycles: float
+    lut: float
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Everything that is drawn.
+
+    Attributes:
+        quantised, fp32: the paper's runs.
+        hardware: the paper's designs.
+        shipped: our shipped policies.
+        swept: our runs of selection, the last stage of each.
+        curves: (step, held-out return) by task and policy name.
+        notes: what is missing.
+    """
+
+    quantised: list[PaperRun]
+    fp32: list[PaperRun]
+    hardware: list[Hardware]
+    shipped: list[Point]
+    swept: list[Point]
+    curves: dict[tuple[str, str], list[tuple[float, float]]]
+    notes: list[str] = field(default_factory=list)
+
+    def paper(self, task: str, shape: tuple[int, int, int, int]) -> list[float]:
+        """Returns of the paper's runs of one shape, by seed."""
+        runs = [each for each in self.quantised if each.task == task and each.shape == shape]
+        return [each.return_ for each in sorted(runs, key=lambda each: each.seed)]
+
+    def paper_fp32(self, task: str) -> list[float]:
+        """Returns of the paper's FP32 runs."""
+        return [each.return_ for each in self.fp32 if each.task == task]
+
+    def selected(self, task: str) -> tuple[int, int, int, int]:
+        """Width, input, core and output bits that the paper selected for ``task``."""
+        return next(
+            each.shape for each in self.hardware if each.task == task and each.design == "selected"
+        )
+
+
+def gather(policies: Path, hardware: Path | None) -> Runs:
+    """Read the paper's data and what lies under ``policies``.
+
+    Args:
+        policies: folder of ``<task>/<name>.safetensors``, their curves ``<name>.csv`` and ledgers
+            ``<name>.ledger.jsonl``.
+        hardware: rows of ``task``, ``policy``, ``cycles``, ``lut`` (JSON), or None.
+
+    Raises:
+        PolicyError: a file does not fit, or there is no policy.
+    """
+    notes: list[str] = []
+    costs = _costs(hardware, notes)
+    shipped, swept = [], []
+    curves = {}
+    for task in TASKS:
+        files = sorted((policies / task).glob("*.safetensors"))
+        names = [file.stem for file in files if "." not in file.stem]
+        if not names:
+            notes.append(f"{task}: no policy of ours yet")
+        for name in names:
+            artifact = load_policy(policies / task / f"{name}.safetensors")
+            require_task(artifact, task)
+            shipped.append(_point(artifact, task, name, costs))
+            curve = policies / task / f"{name}.csv"
+            if curve.exists():
+                curves[task, name] = _curve(curve)
+        for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
+            swept += _swept(ledger, task)
+    if not shipped:
+        wrong = f"no <task>/<name>.safetensors of {', '.join(TASKS)}"
+        raise PolicyError.at(policies, "policies", wrong, "give a folder of policies")
+    return Runs(
+        quantised=[_paper_run(row, int(row["size"])) for row in _rows("sac_quantized_returns")],
+        fp32=[_paper_run(row, 256) for row in _rows("sac_fp32_returns")],
+        hardware=[_hardware(row) for row in _rows("hardware")],
+        shipped=shipped,
+        swept=swept,
+        curves=curves,
+        notes=notes,
+    )
+
+
+def paper_noise(task: str) -> dict[str, list[tuple[float, float]]]:
+    """The paper's (sigma, return) by policy, ``fp32`` and ``quantized``; empty for other tasks."""
+    return {
+        row["policy"]: [
+            (float(key.removeprefix("sigma_")), float(value))
+            for key, value in row.items()
+            if key.startswith("sigma_")
+        ]
+        for row in _rows("noise")
+        if _task(row["task"]) == task
+    }
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    with (DATA / f"paper_{name}.csv").open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _task(env: str) -> str:
+    return env.partition("-")[0].lower()
+
+
+def _paper_run(row: dict[str, str], hidden: int) -> PaperRun:
+    bits = (int(row.get(key, _FP32)) for key in ("input_quant", "quant", "output_quant"))
+    return PaperRun(_task(row["env"]), hidden, *bits, int(row["seed"]), float(row["return"]))
+
+
+def _hardware(row: dict[str, str]) -> Hardware:
+    shape = tuple(int(row[key]) for key in ("h", "b_in", "b_core", "b_out"))
+    cycles = float(row["latency_us"]) * _CLOCK_MHZ
+    assert len(shape) == 4
+    return Hardware(_task(row["task"]), row["design"], shape, cycles, float(row["lut"]))
+
+
+def _costs(path: Path | None, notes: list[str]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return cycles and LUT by task and policy name."""
+    if path is None:
+        notes.append("no hardware figures of ours were given (--hardware)")
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            # The shipped one is at the paper's shape.
+            (row["task"], {"shipped": "paper"}.get(row["policy"], row["policy"])): (
+                float(row["cycles"]),
+                float(row["lut"]),
+            )
+            for row in rows
+            if row["policy"] != "random"
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = "give the rows of the hardware benchmark (docs/benchmarks/fpga.json)"
+        raise PolicyError.at(path, "hardware", f"does not fit: {error!r}", remedy) from error
+
+
+def _point(
+    artifact: PolicyArtifact, task: str, name: str, costs: dict[tuple[str, str], Any]
+) -> Point:
+    network = artifact.network
+    backend = "integer" if network else "fp32"
+    facts = artifact.provenance.get("returns", {}).get(backend)
+    if not isinstance(facts, dict) or not {"mean", "std", "episodes"} <= facts.keys():
+        remedy = "export it again: that plays the episodes"
+        raise PolicyError.at(artifact.path, f"returns.{backend}", "is missing", remedy)
+    bits = (network.input_bits, network.core_bits, network.output_bits) if network else (_FP32,) * 3
+    cycles, lut = costs.get((task, name), (None, None))
+    return Point(
+        task,
+        name,
+        max((network or artifact.baseline).hidden),
+        *bits,
+        mean=float(facts["mean"]),
+        std=float(facts["std"]),
+        episodes=int(facts["episodes"]),
+        seed=int(artifact.provenance.get("seed", -1)),
+        cycles=cycles,
+        lut=lut,
+        source=f"{task}/{name}, function {artifact.function_hash[:12]}",
+    )
+
+
+def _curve(path: Path) -> list[tuple[float, float]]:
+    """Return (step, held-out return) of a training run."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            return [(float(row["step"]), float(row["held_out_return"])) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        remedy = "give a curve with the columns step and held_out_return"
+        raise PolicyError.at(path, "curve", f"does not fit: {error!r}", remedy) from error
+
+
+def _swept(path: Path, task: str) -> list[Point]:
+    """Return the last stage of each run of a sweep; runs that failed have no returns."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [_row(path, number, line) for number, line in enumerate(lines, 1)]
+    latest = {row["hash"]: row for row in rows if row.get("returns")}
+    try:
+        return [
+            Point(
+                task,
+                "sweep",
+                max(row["hidden"]),
+                row["b_in"],
+                row["b_core"],
+                row["b_out"],
+                float(row["mean"]),
+                float(row["std"]),
+                len(row["returns"]),
+                int(row["seed"]),
+                row.get("cost", {}).get("cycles"),
+                row.get("cost", {}).get("lut"),
+                f"{path.name}, run {row['hash']}, stage {row['stage']}",
+            )
+            for row in latest.values()
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        wrong = f"a row does not fit: {error!r}"
+        raise PolicyError.at(path, "ledger", wrong, "give a ledger of qpolicy select") from error
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or "hash" not in row:
+        wrong = "is not a row of a ledger"
+        raise PolicyError.at(path, f"line {number}", wrong, "delete this line")
+    return row
