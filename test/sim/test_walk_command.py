@@ -1,0 +1,72 @@
+"""The command `qpolicy walk`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from policy_builders import random_artifact
+from robot_files import require_go2
+
+from qpolicy_ros.cli import UsageError
+from qpolicy_ros.cli.walk import Args, main
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, save_policy
+from qpolicy_ros.sim.description import find_robot
+from qpolicy_ros.sim.walk import ENV_ID
+
+
+@pytest.fixture
+def file(tmp_path):
+    require_go2()
+    contract = find_robot("unitree_go2").contract("go2", ENV_ID)
+    save_policy(random_artifact(2, hidden=(8,), contract=contract), tmp_path / "go2.safetensors")
+    return str(tmp_path / "go2.safetensors")
+
+
+def test_a_policy_that_does_not_walk_fails(file, capsys):
+    assert main(Args(file, episodes=2, json=True)) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["task"], report["commanded"], report["tracked"]) == ("go2", 0.5, 0)
+    assert [walk["seed"] for walk in report["walks"]] == [0, 1]
+
+
+def test_zero_actions_fail(file, capsys):
+    assert main(Args(file, backend="zero", episodes=1)) == 1
+    assert "go2, zero: 0 of 1 track 0.5 m/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"seed": -1}, {"speed": 0.0}, {"speed": -1.0}])
+def test_numbers_are_checked(wrong):
+    with pytest.raises(UsageError, match=f"--{next(iter(wrong))}: "):
+        main(Args("go2", **wrong))
+
+
+def test_a_policy_for_another_description_is_refused(file, tmp_path):
+    artifact = load_policy(file)
+    first, *rest = artifact.contract.observation
+    contract = replace(artifact.contract, observation=(replace(first, scale=2.0), *rest))
+    save_policy(random_artifact(2, contract=contract), tmp_path / "other.safetensors")
+    with pytest.raises(PolicyError, match=r"contract\.observation: value 0 is .*scale=2\.0"):
+        main(Args(str(tmp_path / "other.safetensors")))
+
+
+def test_a_task_that_takes_no_command_is_refused():
+    with pytest.raises(PolicyError, match="hopper takes no commanded speed"):
+        main(Args("hopper", episodes=1))
+
+
+@pytest.fixture
+def shipped():
+    """The shipped policy's name."""
+    require_go2()
+    return str(find_policy("go2/walk"))
+
+
+def test_the_shipped_policy_walks_as_fast_as_told(shipped, capsys, full):
+    """18 of 20 seeds through the integer backend (`make test`: 3 of 4)."""
+    count, least = (20, 18) if full else (4, 3)
+    main(Args(shipped, episodes=count, json=True))
+    report = json.loads(capsys.readouterr().out)
+    assert report["tracked"] >= least
+    assert report["backend"] == "integer"
