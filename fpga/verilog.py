@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -105,38 +106,42 @@ def simplify(inputs: list[str], table: int) -> tuple[list[str], int]:
     """Drop inputs that ``table`` does not depend on; constants and complements move into it."""
     place = 0
     while place < len(inputs):
-        low, high = cofactors(table, place, len(inputs))
-        bit = inputs[place]
-        if bit == "1'b0" or low == high:
-            table, inputs = low, inputs[:place] + inputs[place + 1 :]
-        elif bit == "1'b1":
-            table, inputs = high, inputs[:place] + inputs[place + 1 :]
+        bit, count = inputs[place], len(inputs)
+        if bit.startswith("1'b") or not depends(table, place, count):
+            table = cofactor(table, place, count, high=bit == "1'b1")
+            inputs = inputs[:place] + inputs[place + 1 :]
         else:
             if bit.startswith("~"):
-                table = join(high, low, place, len(inputs))
+                table = complement(table, place, count)
                 inputs = [*inputs[:place], bit[1:], *inputs[place + 1 :]]
             place += 1
     return inputs, table
 
 
-def cofactors(table: int, place: int, count: int) -> tuple[int, int]:
-    """Return ``table`` with address bit ``place`` of ``count`` fixed at 0 and at 1."""
-    low = high = 0
-    for address in range(1 << (count - 1)):
-        base = ((address >> place) << (place + 1)) | (address & ((1 << place) - 1))
-        low |= (table >> base & 1) << address
-        high |= (table >> (base | 1 << place) & 1) << address
-    return low, high
+@cache
+def _lows(place: int, count: int) -> int:
+    """Addresses of ``count`` bits whose bit ``place`` is 0, as a set of bits."""
+    return sum(1 << address for address in range(1 << count) if not address >> place & 1)
 
 
-def join(low: int, high: int, place: int, count: int) -> int:
-    """Inverse of ``cofactors``."""
-    table = 0
-    for address in range(1 << (count - 1)):
-        base = ((address >> place) << (place + 1)) | (address & ((1 << place) - 1))
-        table |= (low >> address & 1) << base
-        table |= (high >> address & 1) << (base | 1 << place)
-    return table
+def depends(table: int, place: int, count: int) -> bool:
+    """Whether ``table`` of ``count`` address bits changes with address bit ``place``."""
+    return bool((table ^ table >> (1 << place)) & _lows(place, count))
+
+
+def cofactor(table: int, place: int, count: int, *, high: bool) -> int:
+    """Return ``table`` with address bit ``place`` of ``count`` fixed, one bit shorter."""
+    size = 1 << place
+    block, short = (1 << size) - 1, 0
+    for number in range(1 << (count - 1 - place)):
+        short |= (table >> ((2 * number + high) * size) & block) << (number * size)
+    return short
+
+
+def complement(table: int, place: int, count: int) -> int:
+    """Return ``table`` for the inverse of address bit ``place`` of ``count``."""
+    size, lows = 1 << place, _lows(place, count)
+    return (table & lows) << size | table >> size & lows
 
 
 LUT_SOURCE = """\

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
-    ExecuteProcess,
     IncludeLaunchDescription,
-    OpaqueFunction,
     Shutdown,
 )
 from launch.conditions import IfCondition
 from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
-from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, NotSubstitution, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -33,8 +28,6 @@ ARGUMENTS = (
     ("episodes", "0", "episodes to play before everything ends; 0 = for ever"),
     ("video", "", "file (.mp4) for a film of the robot; empty = none"),
 )
-
-TOPICS = "^/(observation|action_stamped|action|timing|joint_states|episode|diagnostics|clock)$"
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -64,8 +57,9 @@ def generate_launch_description() -> LaunchDescription:
         ],
         on_exit=_end,
     )
-    recorder = OpaqueFunction(
-        function=_recorder, condition=IfCondition(LaunchConfiguration("record"))
+    recorder = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "record.launch.py"])),
+        condition=IfCondition(LaunchConfiguration("record")),
     )
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=description)
@@ -77,11 +71,3 @@ def generate_launch_description() -> LaunchDescription:
 def _end(_: ProcessExited, context: LaunchContext) -> list[Shutdown]:
     """End the launch with the simulation, unless the launch is ending already."""
     return [] if context.is_shutdown else [Shutdown(reason="the simulation ended")]
-
-
-def _recorder(_: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return rosbag2's recorder where it is installed, else this package's own."""
-    if importlib.util.find_spec("ros2bag") is not None:
-        command = ["ros2", "bag", "record", "--regex", TOPICS]
-        return [ExecuteProcess(cmd=command, output="screen")]
-    return [Node(package="qpolicy_ros", executable="bag_recorder", output="screen")]

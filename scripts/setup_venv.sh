@@ -56,6 +56,8 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     echo "$wanted" >"$stamp"
 fi
 
+scripts/robot_models.sh "$VENV"
+
 # The package itself: again when its build description or its C source changes.
 shopt -s nullglob
 wanted=$(fingerprint setup.py setup.cfg pyproject.toml qpolicy_ros/policy/*.c qpolicy_ros/policy/*.h)

@@ -6,14 +6,20 @@ import os
 import random
 import secrets
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_table import FaultTable
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full, which `make test-full` sets."""
     parser.addoption("--full", action="store_true", help="full counts instead of stated subsets")
+    parser.addoption(
+        "--fault-table", help="file for the table that test/nodes/test_faults.py makes"
+    )
 
 
 def pytest_configure() -> None:
@@ -42,3 +48,12 @@ def ros_domain_id() -> int:
 def full(request: pytest.FixtureRequest) -> bool:
     """Return whether to test the full counts (`make test-full`) or the stated subset."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def fault_table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
+    """Return the table that fault tests fill; it is written where --fault-table says."""
+    path = request.config.getoption("--fault-table")
+    table = FaultTable(Path(path) if path else None)
+    yield table
+    table.write()

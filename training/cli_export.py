@@ -1,18 +1,11 @@
-"""Turn a trained quantised module into an integer policy file, and prove that they are equal.
-
-Every code of the file's network is compared with the torch module: over the accumulators of every
-neuron, and on observations through each integer engine. The file is written only if none differs.
-"""
+"""`qpolicy export --format policy`: a trained module becomes a policy file, if they are equal."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
 
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy, save_policy
@@ -26,28 +19,14 @@ from qpolicy_training.export import build_artifact
 from qpolicy_training.qat_file import SUFFIX, load_qat
 from qpolicy_training.snapped import snap
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@dataclass(frozen=True)
-class Args:
-    """Arguments of `qpolicy export`."""
-
-    source: Annotated[Path, tyro.conf.Positional]
-    """A .qat.safetensors file, or a folder that holds exactly one."""
-    out: Path
-    """Policy file to write."""
-    baseline: Path | None = None
-    """FP32 policy of the same task; by default fp32.safetensors beside the source, else the
-    shipped one."""
-    observations: int = 10_000
-    """Random observations on which every code is compared."""
-    seed: int = 0
-    """Seed of these observations."""
-    json: bool = False
-    """Print one JSON object on standard output."""
+    from qpolicy_ros.cli.export import Args
 
 
-def main(args: Args) -> int:
-    """Run `qpolicy export`; 0 if written, 1 if a code differs."""
+def export_policy(args: Args) -> int:
+    """Write the policy of a trained module; 0 if written, 1 if a code differs."""
     if args.observations < 1:
         raise UsageError(f"--observations: {args.observations} is too small; give 1 or more")
     source = _source(args.source)

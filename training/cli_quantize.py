@@ -8,22 +8,18 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy, save_policy
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_training.ddpg import DdpgConfig
+from qpolicy_training.deliver import deliver, teacher_facts
 from qpolicy_training.distill import DistillConfig
-from qpolicy_training.equality import compare_accumulators, compare_with_snapped
-from qpolicy_training.export import build_artifact
 from qpolicy_training.options import check_options
-from qpolicy_training.provenance import file_digest, provenance
-from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
-from qpolicy_training.rehearsal import golden_observations, measured_returns
+from qpolicy_training.provenance import file_digest
+from qpolicy_training.qat_file import load_qat
 from qpolicy_training.sac import SacConfig
-from qpolicy_training.snapped import snap
 from qpolicy_training.student import Start, Student, StudentConfig, train_student
 
 
@@ -53,8 +49,12 @@ class Args:
     """qat: critic updates before the actor's first."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Hyperparameters of distillation."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """RL algorithm of qat."""
     sac: SacConfig = field(default_factory=SacConfig)
-    """Hyperparameters of qat."""
+    """Hyperparameters of qat by SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of qat by DDPG."""
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
@@ -76,27 +76,13 @@ def main(args: Args) -> int:
         "seed": args.seed,
         "steps": winner.step,
         "config_hash": run.hash,
-        "teacher_file_hash": teacher.file_hash,
-        "teacher_provenance": {
-            key: value for key, value in teacher.provenance.items() if key != "returns"
-        },
+        **teacher_facts(teacher),
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,
     }
-    artifact = _artifact(student, teacher, args, facts)
     out = args.out or run.folder / "quantised.safetensors"
-    save_policy(artifact, out)
-    qat = QatPolicy(
-        task=artifact.contract.task,
-        actor=student.actor,
-        mean=student.normaliser.mean,
-        std=student.normaliser.std,
-        observations=artifact.golden.observations,
-        provenance=artifact.provenance,
-    )
-    save_qat(qat, qat_path(out))
-    if args.out is not None:
-        shutil.copyfile(run.folder / "curve.csv", out.with_suffix(".csv"))
+    curve = run.folder / "curve.csv" if args.out is not None else None
+    artifact = deliver(student, teacher, facts, args.episodes, out, curve)
     run.close()
     returns = artifact.provenance["returns"]
     if args.json:
@@ -141,33 +127,9 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         b_out=args.b_out,
         seed=args.seed,
         distill=args.distill,
-        sac=args.sac,
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         start=file_digest(args.start) if args.start else "",
         critic=file_digest(args.critic) if args.critic else "",
         policy_starts=args.policy_starts,
     )
     return config, start
-
-
-def _artifact(
-    student: Student, teacher: PolicyArtifact, args: Args, facts: dict[str, object]
-) -> PolicyArtifact:
-    """Export, prove equal to the snapped module, play the final episodes."""
-    mean, std = student.normaliser.mean, student.normaliser.std
-    task = teacher.contract.env_id
-    first = build_artifact(student.actor, mean, std, teacher, {}, teacher.golden.observations)
-    backend = create_backend("integer", first)
-    golden = golden_observations(backend.act, task)
-    assert first.network is not None
-    snapped = snap(student.actor, mean, std)
-    if not (
-        compare_with_snapped(first.network, snapped, golden).equal
-        and compare_accumulators(first.network, snapped).equal
-    ):
-        message = "export: the integer network differs from the trained module; please report this"
-        raise PolicyError(message)
-    facts["returns"] = {
-        "integer": measured_returns(backend, task, args.episodes),
-        "fp32": measured_returns(create_backend("fp32", teacher), task, args.episodes),
-    }
-    return build_artifact(student.actor, mean, std, teacher, provenance(**facts), golden)

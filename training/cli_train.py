@@ -1,8 +1,8 @@
-"""Train an FP32 policy by SAC; go on where a killed run stopped.
+"""Train an FP32 policy by SAC or DDPG; go on where a killed run stopped.
 
-The run's folder is $QPOLICY_RUNS/<task>-fp32-sac-<hash> (default ~/.cache/qpolicy). The same
-command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
-checkpoint.safetensors alone.
+The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The
+same command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy
+of its checkpoint.safetensors alone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
+from qpolicy_training.ddpg import DdpgConfig
 from qpolicy_training.options import check_options
 from qpolicy_training.provenance import provenance
 from qpolicy_training.rehearsal import golden_observations, measured_returns
@@ -32,12 +34,18 @@ class Args:
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of the actor's hidden layers."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """Of RL."""
     sac: SacConfig = field(default_factory=SacConfig)
     """Hyperparameters of SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of DDPG."""
     out: Path | None = None
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
     """A checkpoint.safetensors of the same configuration to go on from, without its replay."""
+    finish: bool = False
+    """Train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100
     """Episodes of the final evaluation, seeds 0, 1, ..."""
     json: bool = False
@@ -47,8 +55,14 @@ class Args:
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
-    config = TeacherConfig(task=args.task, seed=args.seed, hidden=args.hidden, sac=args.sac)
-    teacher, run, winner = train_teacher(config, resume_from=args.resume_from)
+    config = TeacherConfig(
+        task=args.task,
+        seed=args.seed,
+        hidden=args.hidden,
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
+        kind=f"fp32-{args.algorithm}",
+    )
+    teacher, run, winner = train_teacher(config, resume_from=args.resume_from, finish=args.finish)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
     observations = golden_observations(teacher.policy(), args.task)
@@ -60,7 +74,7 @@ def main(args: Args) -> int:
         "method": config.kind,
         "seed": args.seed,
         "steps": winner.step,
-        "steps_trained": args.sac.steps,
+        "steps_trained": run.curve[-1][0] if args.finish else config.sac.steps,
         "config_hash": run.hash,
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.run import require_positive
+from qpolicy_training.run import DivergedError, require_positive
 from qpolicy_training.state import (
     adam_state,
     load_state,
@@ -31,7 +31,7 @@ from qpolicy_training.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from qpolicy_training.run import Run
@@ -73,7 +73,7 @@ def stages(b_core: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Round:
+class Round:
     """One round: the student's bit-widths, and where it stands in its stage."""
 
     spec: ActorSpec
@@ -85,8 +85,12 @@ class _Round:
     """Whether the bits are the target's, so that the student is evaluated."""
 
 
-def plan(spec: ActorSpec, rounds: int) -> list[_Round]:
-    """Rounds of all stages: half of them at the target's bits, the others shared by the rest."""
+def plan(spec: ActorSpec, rounds: int, further: Sequence[int] = ()) -> list[Round]:
+    """Rounds of all stages: half of them at the target's bits, the others shared by the rest.
+
+    ``further``: stages at the target's bits that follow, rounds of each: the optimiser and its
+    learning rate begin anew.
+    """
     widths = stages(spec.b_core)
     last = rounds if len(widths) == 1 else max(rounds // 2, 1)
     early = max((rounds - last) // max(len(widths) - 1, 1), 1)
@@ -95,27 +99,29 @@ def plan(spec: ActorSpec, rounds: int) -> list[_Round]:
         final = bits == spec.b_core
         coarse = spec if final else replace(spec, b_in=max(spec.b_in, bits), b_core=bits)
         count = last if final else early
-        result += [_Round(coarse, index == 0, count, final) for index in range(count)]
+        result += [Round(coarse, index == 0, count, final) for index in range(count)]
+    for count in further:
+        result += [Round(spec, index == 0, count, final=True) for index in range(count)]
     return result
 
 
 def distill(
     teacher: Teacher,
     env: TrainingEnv,
-    spec: ActorSpec,
+    rounds: Sequence[Round],
     config: DistillConfig,
     run: Run,
     *,
     seed: int,
     evaluate: Callable[[int, QuantActor], float],
 ) -> QuantActor:
-    """Train a student of ``spec``; returns it as it stands after the last round.
+    """Train a student through ``rounds``; returns it as it stands after the last one.
 
     ``evaluate(round, student)`` returns a mean held-out return and keeps the best students: rounds
     swing, so the caller chooses among them. After each round ``run`` keeps all that the next one
-    needs: a killed run goes on exactly.
+    needs: a killed run goes on exactly, and so does one that is given more rounds behind the same.
+    Raises ``DivergedError`` when the loss is not finite; the last good round stays.
     """
-    rounds = plan(spec, config.rounds)
     progress_file = run.folder / "distill.safetensors"
     state = _load(progress_file, rounds, run)
     if state is None:
@@ -135,6 +141,12 @@ def distill(
                 state.optimiser = _adam(state.student, config)
             start = 0 if current.first else state.done - _stage_start(rounds, state.done)
             loss = _fit(state, (inputs, labels), config, rng, (start, current.stage_rounds))
+            if not math.isfinite(loss):
+                message = (
+                    f"{run.folder}: loss: {loss} in round {state.done + 1}: the run diverged; the "
+                    "round before is kept, lower --distill.learning-rate or change --seed"
+                )
+                raise DivergedError(message)
             state.done += 1
             postfix = {"bits": current.spec.b_core, "loss": f"{loss:.4f}"}
             if current.final:
@@ -159,7 +171,7 @@ class _State:
     observations: np.ndarray
 
 
-def _stage_start(rounds: list[_Round], done: int) -> int:
+def _stage_start(rounds: Sequence[Round], done: int) -> int:
     return max(index for index in range(done + 1) if rounds[index].first)
 
 
@@ -179,11 +191,12 @@ def _save(path: Path, state: _State, run: Run) -> None:
         "curve": run.curve,
         "resumes": run.resumes,
         "seconds": run.curve[-1][2] if run.curve else 0.0,
+        "cpu_seconds": run.count_cpu(),
     }
     save_state(path, tensors, meta)
 
 
-def _load(path: Path, rounds: list[_Round], run: Run) -> _State | None:
+def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
     if not path.exists():
         return None
     tensors, meta = load_state(path)
@@ -194,6 +207,7 @@ def _load(path: Path, rounds: list[_Round], run: Run) -> _State | None:
         restore_adam("adam", optimiser, tensors)
         run.rewind(meta["curve"], meta["candidates"])
         run.seconds = float(meta["seconds"])
+        run.earlier_cpu = run.saved_cpu = float(meta.get("cpu_seconds", 0.0))
         run.resumes = meta["resumes"]
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})

@@ -28,6 +28,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qpolicy_training.quant_actor import ActorSpec, QuantActor
 
 SMALLEST_RANGE = 1e-10  # Brevitas' scaling_min_val
@@ -38,6 +40,48 @@ hardtanh_backward = torch.ops.aten.hardtanh_backward
 def actor_forward(actor: QuantActor, normalised: Tensor) -> tuple[Tensor, Tensor]:
     """``actor(normalised)``, by the fast path as soon as the statistics phase is over."""
     return fast_forward(actor, normalised) if actor.calibrated else actor(normalised)
+
+
+class QuantisedOnce:
+    """``fast_forward`` for a loop that says when parameters changed, products as cheap as they go.
+
+    Parameters are quantised once after each change. The forward products, of integers, are taken on
+    bytes with int32 sums where the codes fit, and stay exact. Those of the backward pass take
+    inputs rounded to ``dtype``. Until the statistics phase is over the actor itself is called.
+    """
+
+    def __init__(self, actor: QuantActor, dtype: torch.dtype) -> None:
+        self._actor, self._dtype = actor, dtype
+        self._network: _Network | None = None
+        self._quantised: list[_Quantised] = []
+
+    def __call__(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``fast_forward``."""
+        actor = self._actor
+        if not actor.calibrated:
+            return actor(normalised)
+        if self._network is None:
+            self._network = _quantise_network(actor.spec, actor.flat_parameters(), self._dtype)
+        if torch.is_grad_enabled():
+            return _Forward.apply(normalised, self._network, *actor.flat_parameters())
+        self._quantised, outputs = _run(normalised, self._network)
+        return outputs
+
+    def backward(self, grad_output: Tensor, grad_features: Tensor) -> None:
+        """Set the gradients of the actor's parameters for those of the last call's outputs.
+
+        The last call was made without gradients: this is their shorter way.
+        """
+        assert self._network is not None
+        parameters, layers = self._actor.flat_parameters(), self._network.layers
+        weights = parameters[len(layers) + 1 : 2 * len(layers) + 1]
+        _, *gradients = _gradients(self._quantised, layers, weights, grad_output, grad_features)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def changed(self) -> None:
+        """Tell that the actor's parameters have new values."""
+        self._network = None
 
 
 def fast_forward(actor: QuantActor, normalised: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,6 +173,9 @@ class _Layer:
     bias: Tensor  # rounded to ``bias_step``, the step of the accumulator
     bias_residual: Tensor
     bias_step: float
+    dtype: torch.dtype | None  # of the backward products; None: float32 throughout
+    low_codes: Tensor  # codes at that dtype
+    bytes: Tensor | None  # codes as int8 (in, out), where the input's codes are bytes too
 
 
 @dataclass
@@ -140,11 +187,13 @@ class _Network:
     layers: list[_Layer]
 
 
-def _quantise_network(spec: ActorSpec, parameters: list[Tensor]) -> _Network:
+def _quantise_network(
+    spec: ActorSpec, parameters: list[Tensor], dtype: torch.dtype | None = None
+) -> _Network:
     """Quantise the parameters, as ``flat_parameters`` lists them.
 
-    On every call: torch's count of changes in place, by which one could keep the result between
-    optimiser steps, misses those of a fused optimiser.
+    On every call of ``fast_forward``: torch's count of changes in place, by which one could keep
+    the result between optimiser steps, misses those of a fused optimiser.
     """
     count = len(spec.hidden) + 1
     bits = [spec.b_in, *(spec.b_core for _ in spec.hidden), spec.b_out]
@@ -154,6 +203,11 @@ def _quantise_network(spec: ActorSpec, parameters: list[Tensor]) -> _Network:
     ]
     pairs = zip(parameters[count + 1 : 2 * count + 1], parameters[2 * count + 1 :], strict=True)
     layers = [_quantise_layer(w, b, steps[i].size, spec) for i, (w, b) in enumerate(pairs)]
+    if dtype is not None:
+        for i, layer in enumerate(layers):
+            layer.dtype, layer.low_codes = dtype, layer.codes.to(dtype)
+            if bits[i] < 8 or i == 0:  # hidden codes are unsigned
+                layer.bytes = layer.codes.to(torch.int8).t()
     return _Network(steps, bits, layers)
 
 
@@ -179,7 +233,10 @@ def _quantise_layer(weight: Tensor, bias: Tensor, step_in: float, spec: ActorSpe
     np.subtract(bias_codes, bias_residual, out=bias_residual)
     bias_codes *= np.float32(bias_step)
     tensors = [torch.from_numpy(x) for x in (codes, residual, bias_codes, bias_residual)]
-    return _Layer(tensors[0], tensors[1], step, largest, tensors[2], tensors[3], bias_step)
+    return _Layer(
+        codes=tensors[0], residual=tensors[1], step=step, largest=largest, bias=tensors[2],
+        bias_residual=tensors[3], bias_step=bias_step, dtype=None, low_codes=tensors[0], bytes=None,
+    )  # fmt: skip
 
 
 def _run(x: Tensor, network: _Network) -> tuple[list[_Quantised], tuple[Tensor, Tensor]]:
@@ -187,7 +244,12 @@ def _run(x: Tensor, network: _Network) -> tuple[list[_Quantised], tuple[Tensor, 
     steps, bits, last = network.steps, network.bits, len(network.layers)
     quantised = [_quantise(x / steps[0].size, steps[0], bits[0], signed=True)]
     for i, layer in enumerate(network.layers, start=1):
-        h = torch.addmm(layer.bias, quantised[-1].codes, layer.codes.t(), alpha=layer.bias_step)
+        codes = quantised[-1].codes
+        if layer.bytes is None:
+            h = torch.addmm(layer.bias, codes, layer.codes.t(), alpha=layer.bias_step)
+        else:
+            sums = torch._int_mm(codes.to(torch.int8), layer.bytes)  # noqa: SLF001 no other name
+            h = torch.add(layer.bias, sums, alpha=layer.bias_step)
         h.div_(steps[i].size)
         quantised.append(_quantise(h, steps[i], bits[i], signed=i == last))
     features, output = (q.codes * q.step.size for q in quantised[-2:])
@@ -208,35 +270,46 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        quantised, layers, weights = ctx.quantised, ctx.layers, ctx.saved_tensors
-        count = len(layers)
-        grad_output, grad_features = grads
-        d_ranges: list[Tensor | None] = [None] * (count + 1)
-        d_weights: list[Tensor | None] = [None] * count
-        d_biases: list[Tensor | None] = [None] * count
-        grad, extra = grad_output, 0.0
-        for i in reversed(range(count)):
-            if i == count - 2 and grad_features is not None:
-                grad = grad_features if grad is None else grad + grad_features
-            if grad is None:  # only the features were used: the last layer has no gradient
-                continue
-            before, after, layer = quantised[i], quantised[i + 1], layers[i]
-            dh, d_ranges[i + 1] = after.backward(grad, extra)
-            d_biases[i] = d_bias = dh.sum(0)
-            d_bias_step = _dot(d_bias, layer.bias_residual)
-            d_weights[i] = _weight_gradient(dh, before, layer, weights[i], d_bias_step)
-            grad = torch.mm(dh, layer.codes).mul_(layer.step.size)
-            extra = d_bias_step * layer.step.size
-        d_x = None
-        if grad is not None:
-            d_x, d_ranges[0] = quantised[0].backward(grad, extra)
-        return (d_x, None, *d_ranges, *d_weights, *d_biases)
+        d_x, *rest = _gradients(ctx.quantised, ctx.layers, ctx.saved_tensors, *grads)
+        return (d_x, None, *rest)
+
+
+def _gradients(
+    quantised: list[_Quantised],
+    layers: list[_Layer],
+    weights: Sequence[Tensor],
+    grad_output: Tensor | None,
+    grad_features: Tensor | None,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the input and of the parameters, as ``flat_parameters`` lists them."""
+    count = len(layers)
+    d_ranges: list[Tensor | None] = [None] * (count + 1)
+    d_weights: list[Tensor | None] = [None] * count
+    d_biases: list[Tensor | None] = [None] * count
+    grad, extra = grad_output, 0.0
+    for i in reversed(range(count)):
+        if i == count - 2 and grad_features is not None:
+            grad = grad_features if grad is None else grad + grad_features
+        if grad is None:  # only the features were used: the last layer has no gradient
+            continue
+        before, after, layer = quantised[i], quantised[i + 1], layers[i]
+        dh, d_ranges[i + 1] = after.backward(grad, extra)
+        d_biases[i] = d_bias = dh.sum(0)
+        d_bias_step = _dot(d_bias, layer.bias_residual)
+        low = dh if layer.dtype is None else dh.to(layer.dtype)
+        d_weights[i] = _weight_gradient(low, before, layer, weights[i], d_bias_step)
+        grad = torch.mm(low, layer.low_codes).float().mul_(layer.step.size)
+        extra = d_bias_step * layer.step.size
+    d_x = None
+    if grad is not None:
+        d_x, d_ranges[0] = quantised[0].backward(grad, extra)
+    return (d_x, *d_ranges, *d_weights, *d_biases)
 
 
 def _weight_gradient(
     dh: Tensor, before: _Quantised, layer: _Layer, weight: Tensor, d_bias_step: float
 ) -> Tensor:
-    grad = torch.mm(dh.t(), before.codes).mul_(before.step.size)
+    grad = torch.mm(dh.t(), before.codes.to(dh.dtype)).float().mul_(before.step.size)
     d_step = _dot(grad, layer.residual) + d_bias_step * before.step.size
     values = weight.detach().numpy()
     index = int(values.argmax() if layer.largest > 0 else values.argmin())

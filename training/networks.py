@@ -55,9 +55,9 @@ class GaussianHead(nn.Module):
 
 
 class TwinCritic(nn.Module):
-    """Two independent Q networks ``Q(normalised observation, action)``."""
+    """Independent Q networks ``Q(normalised observation, action)``: two, or one for DDPG."""
 
-    def __init__(self, observations: int, actions: int, width: int = 256) -> None:
+    def __init__(self, observations: int, actions: int, width: int = 256, count: int = 2) -> None:
         super().__init__()
         self.critics = nn.ModuleList(
             nn.Sequential(
@@ -67,11 +67,11 @@ class TwinCritic(nn.Module):
                 nn.ReLU(inplace=True),
                 nn.Linear(width, 1),
             )
-            for _ in range(2)
+            for _ in range(count)
         )
 
     def forward(self, normalised: Tensor, action: Tensor) -> Tensor:
-        """Both Q values, ``(2, batch)``."""
+        """All Q values, ``(count, batch)``."""
         x = torch.cat((normalised, action), dim=1)
         return torch.stack([critic(x).squeeze(1) for critic in self.critics])
 
@@ -84,6 +84,11 @@ def sample_action(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """
     noise = torch.randn_like(mean)
     pre_tanh = mean + log_std.exp() * noise
+    return torch.tanh(pre_tanh), log_probability_of(pre_tanh, noise, log_std)
+
+
+def log_probability_of(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
+    """Log-probabilities ``(batch,)`` of the actions ``tanh(pre_tanh)``; all ``(batch, m)``."""
     gaussian = -0.5 * noise.square() - log_std - 0.9189385332046727
     correction = 2.0 * (0.6931471805599453 - pre_tanh - nn.functional.softplus(-2.0 * pre_tanh))
-    return torch.tanh(pre_tanh), (gaussian - correction).sum(dim=1)
+    return (gaussian - correction).sum(dim=1)

@@ -192,14 +192,19 @@ def _restore_statistics(actor: nn.Module, incompatible: Any) -> None:
     rows = actor.__dict__.pop("_pending", None)
     if rows is None:
         return
-    for scaling, (value, buffer, counter) in zip(actor.scalings(), rows.tolist(), strict=True):
-        with torch.no_grad():
-            scaling.value.fill_(value)
-        scaling.buffer.fill_(buffer)
-        scaling.counter = int(counter)
+    set_statistics(actor, rows)
     incompatible.missing_keys[:] = [
         key for key in incompatible.missing_keys if not key.endswith("scaling_impl.value")
     ]
+
+
+@torch.no_grad()
+def set_statistics(actor: QuantActor, rows: Tensor) -> None:
+    """Give an actor's quantisers the ranges and statistics ``(k, 3)`` of ``get_extra_state``."""
+    for scaling, (value, buffer, counter) in zip(actor.scalings(), rows.tolist(), strict=True):
+        scaling.value.fill_(value)
+        scaling.buffer.fill_(buffer)
+        scaling.counter = int(counter)
 
 
 def scaling_of(quantiser: Any) -> ParameterFromRuntimeStatsScaling:

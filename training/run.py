@@ -33,13 +33,17 @@ if TYPE_CHECKING:
 
     from torch.utils.tensorboard import SummaryWriter
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.normaliser import RunningNormaliser
     from qpolicy_training.replay import ReplayBuffer
-    from qpolicy_training.sac import Learner
     from qpolicy_training.task_env import TrainingEnv
 
 CHECKPOINT_SECONDS = 180.0
 CANDIDATES = 5
+
+
+class DivergedError(PolicyError):
+    """A run's loss is not finite any more; what was saved before stays."""
 
 
 def runs_folder() -> Path:
@@ -74,7 +78,7 @@ def _hashed(value: Any) -> Any:
 def require_positive(config: Any, prefix: str) -> None:
     """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
     for name, value in asdict(config).items():
-        if not value > 0:
+        if isinstance(value, (int, float)) and not value > 0:
             option = f"{prefix}.{name.replace('_', '-')}"
             message = f"{option}: {value} is too small; give a value above 0"
             raise PolicyError(message)
@@ -86,9 +90,9 @@ class Run:
     Raises ``PolicyError`` when another live process works in the same folder.
     """
 
-    def __init__(self, name: str, config: Any) -> None:
+    def __init__(self, name: str, config: Any, parent: Path | None = None) -> None:
         self.hash = config_hash(config)
-        self.folder = runs_folder() / f"{name}-{self.hash}"
+        self.folder = (parent or runs_folder()) / f"{name}-{self.hash}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("w")
@@ -110,7 +114,9 @@ class Run:
         self.curve: list[tuple[int, float, float]] = []
         self.candidates: dict[int, float] = {}
         self.seconds = 0.0
+        self.earlier_cpu = self.saved_cpu = 0.0
         self._started = self._saved = time.monotonic()
+        self._cpu = time.process_time()
         self._first_step = 0
         self._writer: SummaryWriter | None = None
         self._logging = True
@@ -146,6 +152,11 @@ class Run:
     def training_seconds(self) -> int:
         """Time that the run took up to its last evaluation, over all processes, s."""
         return round(self.curve[-1][2]) if self.curve else 0
+
+    def count_cpu(self) -> float:
+        """Processor time of this process since the run began, and of earlier ones as saved, s."""
+        self.saved_cpu = self.earlier_cpu + time.process_time() - self._cpu
+        return self.saved_cpu
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Log one scalar to TensorBoard; a disk that is full ends the log, not the run."""
@@ -236,7 +247,7 @@ class Run:
     def checkpoint_if_due(
         self,
         step: int,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,
@@ -266,6 +277,7 @@ class Run:
                 "candidates": self.candidates,
                 "curve": self.curve,
                 "seconds": self.seconds + now - self._started,
+                "cpu_seconds": self.count_cpu(),
                 "hash": self.hash,
             },
         )
@@ -275,7 +287,7 @@ class Run:
 
     def resume(
         self,
-        learner: Learner,
+        learner: Agent,
         normaliser: RunningNormaliser,
         replay: ReplayBuffer,
         env: TrainingEnv,
@@ -306,6 +318,7 @@ class Run:
             if step < steps:
                 self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
             self.seconds = float(meta["seconds"])
+            self.earlier_cpu = self.saved_cpu = float(meta.get("cpu_seconds", 0.0))
             self.rewind(meta["curve"], meta["candidates"])
         return step
 

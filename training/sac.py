@@ -12,18 +12,17 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
-from qpolicy_training.run import ADDED_LATER, require_positive
+from qpolicy_training.run import ADDED_LATER, DivergedError, require_positive
 from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
@@ -31,6 +30,7 @@ from qpolicy_training.torch_setup import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qpolicy_training.agent import Agent
     from qpolicy_training.run import Run
 
 
@@ -51,11 +51,15 @@ class SacConfig:
     critic_lr: float = 1e-3
     """Learning rate of the critics and the entropy temperature."""
     learning_starts: int = 5_000
-    """Environment steps before the first update; actions are random until then."""
+    """Environment steps before the first update; actions are random, or a task's scripted ones."""
     policy_frequency: int = 2
     """Critic updates per actor update."""
     train_frequency: int = field(default=1, metadata=ADDED_LATER)
     """Environment steps per update: simulated steps are cheap beside updates."""
+    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
+    """bfloat16: matrix products take inputs of 8 bits of mantissa and sum in float32, which
+    processors with AVX512-BF16 or AMX do twice as fast; all else stays float32. The quantised
+    actor's integer products stay exact."""
     critic_width: int = 256
     """Units in each of the critics' two hidden layers."""
     evaluate_every: int = 10_000
@@ -119,6 +123,16 @@ class Learner:
         mean, features = self.forward(normalised)
         return sample_action(mean, self.head(features))
 
+    def explore(self, normalised: Tensor) -> np.ndarray:
+        """Sample one action in [-1, 1], float32 ``(m,)``."""
+        with torch.no_grad():
+            action: np.ndarray = self.sample(normalised)[0][0].numpy()
+            return action
+
+    def scalars(self) -> dict[str, float]:
+        """The entropy temperature."""
+        return {"alpha": self.log_alpha.exp().item()}
+
     def update(self, batch: Batch) -> float:
         """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
 
@@ -134,7 +148,7 @@ class Learner:
         q = self.critic(batch.observation, batch.action)
         # Sum, not mean, over the two critics, as in CleanRL.
         critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
-        _step(self.critic_optimiser, self._critic_parameters, critic_loss)
+        gradient_step(self.critic_optimiser, self._critic_parameters, critic_loss)
 
         self.updates += 1
         due = self.updates % config.policy_frequency == 0
@@ -154,9 +168,14 @@ class Learner:
         q = self.critic(observation, action).min(dim=0).values
         for parameter in self._critic_parameters:
             parameter.requires_grad_(requires_grad=True)
-        _step(self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean())
+        gradient_step(
+            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
+        )
         entropy_gap = (log_probability.detach() + self.target_entropy).mean()
-        _step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+        gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+
+    def changed(self) -> None:
+        """Tell that somebody else has set parameters."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
@@ -185,7 +204,8 @@ class Learner:
         self.updates = updates
 
 
-def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+    """One optimiser step down the gradient of ``loss``."""
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -194,7 +214,7 @@ def _step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tens
 
 def train(
     env: TrainingEnv,
-    learner: Learner,
+    learner: Agent,
     normaliser: RunningNormaliser,
     run: Run,
     config: SacConfig,
@@ -202,13 +222,14 @@ def train(
     seed: int,
     evaluate: Callable[[int], float],
     random_start: bool = True,
+    finish: bool = False,
 ) -> None:
     """Train until ``config.steps``; resume from the run's checkpoint where there is one.
 
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
-    its own policy instead).
-    Raises ``PolicyError`` when the loss is not finite; the last good checkpoint stays.
+    its own policy instead). ``finish``: only restore the checkpoint, train no further.
+    Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
     rng = np.random.default_rng(seed)
@@ -216,15 +237,17 @@ def train(
     step = run.resume(learner, normaliser, replay, env, rng, config.steps)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)
-    episode_return = 0.0
+    episode, episode_return = 0, 0.0
     with run.progress(config.steps, step) as progress:
-        while step < config.steps:
-            if step < config.learning_starts and random_start and not warm:
-                action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
+        while step < config.steps and not finish:
+            if warm:  # a task's guide drives every other episode while the buffer fills again
+                guided = env.guided and episode % 2 == 1 and replay.size < config.learning_starts
             else:
-                with torch.no_grad():
-                    normalised = torch.from_numpy(normaliser(observation)[None])
-                    action = learner.sample(normalised)[0][0].numpy()
+                guided = step < config.learning_starts and random_start
+            if guided:
+                action = env.guide(rng)
+            else:
+                action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
             normaliser.update(observation)
             next_observation, reward, terminated, truncated = env.step(action)
             replay.add(observation, action, next_observation, reward, terminated)
@@ -249,6 +272,7 @@ def train(
                     step, learner, normaliser, replay, env, rng, force=step == config.steps
                 )
                 observation, episode_return = env.start(None), 0.0
+                episode += 1
 
 
 def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
@@ -264,12 +288,13 @@ def _require_finite(run: Run, step: int, loss: float) -> None:
     if not math.isfinite(loss):
         message = (
             f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
-            "checkpoint is kept, lower --sac.critic-lr or change --seed"
+            "checkpoint is kept, lower --sac.critic-lr or --ddpg.critic-lr, or change --seed"
         )
-        raise PolicyError(message)
+        raise DivergedError(message)
 
 
-def _log(run: Run, learner: Learner, step: int, loss: float) -> None:
+def _log(run: Run, learner: Agent, step: int, loss: float) -> None:
     run.scalar("train/critic_loss", loss, step)
-    run.scalar("train/alpha", learner.log_alpha.exp().item(), step)
+    for name, value in learner.scalars().items():
+        run.scalar(f"train/{name}", value, step)
     run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)

@@ -45,8 +45,10 @@ def held_out_return(policy: Policy, task: str, episodes: int) -> float:
     return float(np.mean(evaluate(policy, task, episodes, HELD_OUT_SEED)))
 
 
-def choose(run: Run, task: str, load: Callable[[Path], Policy]) -> Winner:
-    """Play every kept snapshot on fresh seeds and take the best mean.
+def choose(
+    run: Run, task: str, load: Callable[[Path], Policy], episodes: int | None = None
+) -> Winner:
+    """Play every kept snapshot on fresh seeds and take the best mean; ``FINAL_EPISODES`` each.
 
     Raises ``PolicyError`` where the run was too short to be evaluated once.
     """
@@ -55,11 +57,12 @@ def choose(run: Run, task: str, load: Callable[[Path], Policy]) -> Winner:
         raise PolicyError(message)
     winners = []
     steps = sorted(run.candidates)
-    with tqdm(total=len(steps) * FINAL_EPISODES, unit="episode", desc="choose") as progress:
+    count = episodes or FINAL_EPISODES
+    with tqdm(total=len(steps) * count, unit="episode", desc="choose") as progress:
         for step in steps:
             path = run.candidate_path(step)
             returns = evaluate(
-                load(path), task, FINAL_EPISODES, FINAL_SEED, progress=lambda _: progress.update()
+                load(path), task, count, FINAL_SEED, progress=lambda _: progress.update()
             )
             winners.append(Winner(path, step, float(np.mean(returns))))
     return max(winners, key=lambda winner: winner.selection_return)

@@ -2,9 +2,9 @@
 
 - ``ptq``: the teacher's own weights, rounded, ranges fitted on the states it visits.
 - ``distill``: DAgger on the teacher's actions (``distill.py``).
-- ``qat``: SAC with the quantised actor (``sac.py``), from the first step as in the paper
-  (section 3: statistics over the first 300 updates, then learned ranges; FP32 critics), or going
-  on from a distilled student.
+- ``qat``: SAC or DDPG with the quantised actor (``sac.py``, ``ddpg.py``), from the first step as
+  in the paper (section 3: statistics over the first 300 updates, then learned ranges; FP32
+  critics), or going on from a distilled student.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
-from qpolicy_training.distill import DistillConfig, collect_teacher, distill
-from qpolicy_training.fast_quant import actor_forward
+from qpolicy_training.distill import DistillConfig, collect_teacher, distill, plan
 from qpolicy_training.integer_policy import integer_policy
+from qpolicy_training.learners import make_learner
 from qpolicy_training.normaliser import RunningNormaliser
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, from_float
-from qpolicy_training.run import Run
+from qpolicy_training.run import ADDED_LATER, Run
 from qpolicy_training.sac import Learner, SacConfig, train
 from qpolicy_training.selection import (
     Winner,
@@ -59,12 +59,15 @@ class StudentConfig:
     seed: int
     distill: DistillConfig = field(default_factory=DistillConfig)
     sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
     start: str = ""
     """Hash of the student that QAT goes on from; empty: from the first step."""
     critic: str = ""
     """Hash of the checkpoint whose critics QAT goes on from; empty: new critics."""
     policy_starts: int = 0
     """Critic updates before the first update of the actor."""
+    further: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """Rounds of distillation that follow those of ``distill``, a new learning rate each."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,27 @@ class Start:
 
 
 def train_student(
-    config: StudentConfig, baseline: Baseline, start: Start | None, resume_from: Path | None = None
+    config: StudentConfig,
+    baseline: Baseline,
+    start: Start | None,
+    resume_from: Path | None = None,
+    *,
+    parent: Path | None = None,
+    rounds: int | None = None,
+    final_episodes: int | None = None,
 ) -> tuple[Student, Run, Winner]:
     """Run ``config.method`` and return the best student; the caller closes the run.
 
-    ``start``: for QAT that goes on from a student, else None. Raises ``PolicyError`` as
-    ``train_teacher`` does.
+    Args:
+        config: names the run.
+        baseline: the teacher, of the same task.
+        start: for QAT that goes on from a student, else None.
+        resume_from: a checkpoint to start a new run's folder with.
+        parent: folder that the run's folder lies in; left out, ``runs_folder``.
+        rounds: of distillation, after which to stop for now; left out, all of them.
+        final_episodes: episodes in which the kept snapshots compete at the end.
+
+    Raises ``PolicyError`` as ``train_teacher`` does.
     """
     prepare(config.seed)
     env = TrainingEnv(config.task)
@@ -112,18 +130,24 @@ def train_student(
         config.b_core,
         config.b_out,
     )
-    run = Run(f"{env.contract.task}-{config.method}", config)
-    if resume_from is not None:
-        run.adopt(resume_from)
-    teacher = Teacher.of(baseline)
-    if config.method == "ptq":
-        _post_training(config, run, env, spec, teacher)
-    elif config.method == "distill":
-        _distil(config, run, env, spec, teacher)
-    else:
-        _reinforce(config, run, env, spec, start)
-    winner = choose(run, config.task, lambda path: _policy(load_student(path, spec), env))
-    return load_student(winner.path, spec), run, winner
+    run = Run(f"{env.contract.task}-{config.method}", config, parent)
+    try:
+        if resume_from is not None:
+            run.adopt(resume_from)
+        teacher = Teacher.of(baseline)
+        if config.method == "ptq":
+            _post_training(config, run, env, spec, teacher)
+        elif config.method == "distill":
+            _distil(config, run, env, spec, teacher, rounds)
+        else:
+            _reinforce(config, run, env, spec, start)
+        winner = choose(
+            run, config.task, lambda path: _policy(load_student(path, spec), env), final_episodes
+        )
+        return load_student(winner.path, spec), run, winner
+    except BaseException:
+        run.close()  # a worker that goes on with another run must not hold this one's lock
+        raise
 
 
 def load_student(path: Path, spec: ActorSpec) -> Student:
@@ -175,7 +199,12 @@ def _post_training(
 
 
 def _distil(
-    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, teacher: Teacher
+    config: StudentConfig,
+    run: Run,
+    env: TrainingEnv,
+    spec: ActorSpec,
+    teacher: Teacher,
+    rounds: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
 
@@ -185,7 +214,8 @@ def _distil(
         run.record(steps, mean)
         return mean
 
-    distill(teacher, env, spec, config.distill, run, seed=config.seed, evaluate=evaluate)
+    schedule = plan(spec, config.distill.rounds, config.further)[:rounds]
+    distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
 
 
 def _reinforce(
@@ -196,15 +226,17 @@ def _reinforce(
     if start is not None:
         actor.load_state_dict(start.student.actor.state_dict())
         normaliser = start.student.normaliser
-    learner = Learner(
-        actor, (env.observations, env.actions, config.hidden[-1]), config.sac, config.policy_starts
-    )
-    learner.forward = lambda normalised: actor_forward(actor, normalised)
+    sizes = (env.observations, env.actions, config.hidden[-1])
+    learner = make_learner(actor, sizes, config.sac, config.policy_starts)
     if start is not None and start.critic is not None:
+        if not isinstance(learner, Learner):
+            message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"
+            raise PolicyError(message)
         tensors, _ = load_state(start.critic)
         try:
             restore_module("critic", learner.critic, tensors)
             restore_module("target", learner.target, tensors)
+            learner.changed()
             with torch.no_grad():
                 learner.log_alpha.copy_(tensors["log_alpha"])
         except (RuntimeError, KeyError):

@@ -34,6 +34,7 @@ class TrainingEnv:
         self.bias = ((high + low) / 2).astype(np.float32)
         self.observations = len(self.contract.observation)
         self.actions = low.size
+        self._guide = getattr(simulation.env.unwrapped, "guide", None)
 
     def start(self, seed: int | None) -> NDArray[np.float32]:
         """Begin an episode; ``seed`` None continues the environment's random sequence."""
@@ -46,6 +47,18 @@ class TrainingEnv:
             action * self.scale + self.bias
         )
         return observation, reward, terminated, truncated
+
+    def guide(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """An action in [-1, 1] to begin with: the task's scripted one, else uniformly random."""
+        if self._guide is None:
+            return rng.uniform(-1.0, 1.0, self.actions).astype(np.float32)
+        scaled: NDArray[np.float32] = ((self._guide() - self.bias) / self.scale).astype(np.float32)
+        return scaled
+
+    @property
+    def guided(self) -> bool:
+        """Whether the task has a scripted guide."""
+        return self._guide is not None
 
     def random_state(self) -> dict[str, Any]:
         """State of the environment's random generator, JSON-able."""

@@ -1,4 +1,4 @@
-"""The FP32 teacher: SAC on a task, its best checkpoint chosen on held-out seeds."""
+"""The FP32 teacher: SAC (or DDPG) on a task, its best checkpoint chosen on held-out seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline
+from qpolicy_training.learners import make_learner
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.run import Run
-from qpolicy_training.sac import Learner, SacConfig, train
+from qpolicy_training.sac import SacConfig, train
 from qpolicy_training.selection import (
     Winner,
     choose,
@@ -39,6 +40,7 @@ class TeacherConfig:
     seed: int
     hidden: tuple[int, ...] = (256, 256)
     sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
     kind: str = "fp32-sac"
 
 
@@ -89,17 +91,18 @@ class Teacher:
 
 
 def train_teacher(
-    config: TeacherConfig, resume_from: Path | None = None
+    config: TeacherConfig, resume_from: Path | None = None, *, finish: bool = False
 ) -> tuple[Teacher, Run, Winner]:
     """Train, or go on training, and return the best snapshot with what is known of it.
 
-    ``resume_from``: a checkpoint to start a new run folder with. The caller closes the run. Raises
+    ``resume_from``: a checkpoint to start a new run folder with. ``finish``: train no further than
+    the run's checkpoint. The caller closes the run. Raises
     ``PolicyError`` for an unusable task, a folder in use, a full disk or a diverging run.
     """
     prepare(config.seed)
     env = TrainingEnv(config.task)
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
-    learner = Learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
+    learner = make_learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
     normaliser = RunningNormaliser(env.observations)
     run = Run(f"{env.contract.task}-{config.kind}", config)
     if resume_from is not None:
@@ -119,6 +122,7 @@ def train_teacher(
             restore_module("actor", candidate, tensors)
             return Teacher(candidate, restored_normaliser(tensors), env.scale, env.bias)
 
-    train(env, learner, normaliser, run, config.sac, seed=config.seed, evaluate=held_out)
+    seed, sac = config.seed, config.sac
+    train(env, learner, normaliser, run, sac, seed=seed, evaluate=held_out, finish=finish)
     winner = choose(run, config.task, lambda path: load(path).policy())
     return load(winner.path), run, winner

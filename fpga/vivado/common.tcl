@@ -19,12 +19,17 @@ proc add_generated {folder} {
     set_property include_dirs $folder [get_filesets sources_1]
 }
 
-# Synthesise, implement, write the bitstream; stop where a run fails or timing is not met.
+# Synthesise, implement, write the bitstream; stop where a run fails.
 proc build {} {
+    implement -to_step write_bitstream
+}
+
+# Synthesise and implement, up to a step if `args` name one; stop where a run fails.
+proc implement {args} {
     launch_runs synth_1 -jobs 2
     wait_on_run synth_1
     require_finished synth_1
-    launch_runs impl_1 -to_step write_bitstream -jobs 2
+    launch_runs impl_1 {*}$args -jobs 2
     wait_on_run impl_1
     require_finished impl_1
 }

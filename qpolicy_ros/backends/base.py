@@ -31,6 +31,11 @@ class Backend(Protocol):
         """Time spent on quantising or normalising the input in the last ``act``, ns."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot act at the moment, empty if it can."""
+        ...
+
     def act(self, observation: npt.ArrayLike) -> Float32:
         """Action for one observation: float32 ``(n,)`` to a new float32 ``(m,)``.
 

@@ -26,6 +26,7 @@ class Fp32Backend:
     """
 
     name = "fp32"
+    trouble = ""
 
     def __init__(self, artifact: PolicyArtifact, options: Mapping[str, Any]) -> None:
         take_options(self.name, options, {})

@@ -24,6 +24,7 @@ class IntegerBackend:
     """
 
     name = "integer"
+    trouble = ""
 
     def __init__(self, artifact: PolicyArtifact, options: Mapping[str, Any]) -> None:
         chosen = take_options(self.name, options, {"engine": "auto"})

@@ -42,6 +42,8 @@ SHAPES: dict[str, Shape] = {
     "halfcheetah shape": Shape((17, 256, 256, 6), 3, 8),
     "ant shape": Shape((27, 64, 64, 8), 2, 3),
     "humanoid shape": Shape((376, 16, 16, 17), 3, 4),
+    "large shape, 2 bit": Shape((376, 256, 256, 17), 2, 8),
+    "large shape, 8 bit": Shape((376, 256, 256, 17), 8, 8),
     "large shape": Shape((376, 256, 256, 17), 3, 8),
 }
 

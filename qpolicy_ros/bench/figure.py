@@ -57,6 +57,34 @@ def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> No
         plt.close(figure)
 
 
+def draw_bars(values: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
+    """Write a PNG: a panel a case, a bar a subject with its value, ours in blue.
+
+    Args:
+        values: by case and subject; subjects of ours begin with ``ours``.
+        label: of the axis.
+        path: the file.
+    """
+    plt = _pyplot()
+    count = max(len(found) for found in values.values())
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            len(values), 1, figsize=(8, len(values) * (0.7 + 0.3 * count)), squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis, (case, found) in zip(axes[:, 0], values.items(), strict=True):
+            shades = [_COLOURS[0] if name.startswith("ours") else "#999999" for name in found]
+            bars = axis.barh(list(found), list(found.values()), color=shades, height=0.7)
+            axis.bar_label(bars, fmt=" {:.3g}", fontsize=9)
+            axis.invert_yaxis()
+            axis.set_title(case, loc="left", fontsize=10)
+            axis.grid(visible=False, axis="y")
+            axis.margins(x=0.1)
+        axes[-1, 0].set_xlabel(label)
+        figure.savefig(path, dpi=150)
+        plt.close(figure)
+
+
 def draw_ecdf(
     times: Mapping[str, npt.NDArray[np.int64]], colours: Mapping[str, str], title: str, path: Path
 ) -> None:

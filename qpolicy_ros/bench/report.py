@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -15,6 +14,7 @@ from typing import Any
 
 from qpolicy_ros import __version__
 from qpolicy_ros.bench.measure import Latency
+from qpolicy_ros.nodes.conditions import cpu, kernel, revision
 
 _PACKAGES = ("numpy", "torch", "onnxruntime", "ros-rclpy", "ros-rmw-fastrtps-cpp")
 
@@ -64,19 +64,23 @@ def conditions(**more: object) -> dict[str, Any]:
     """Return what the figures depend on: machine, versions, revision, load, date."""
     return {
         "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "load_average": [round(value, 2) for value in os.getloadavg()],
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": kernel(),
         "python": platform.python_version(),
         "versions": {"qpolicy_ros": __version__, **_versions()},
-        "git_revision": _revision(),
+        "git_revision": revision(),
         **more,
     }
 
 
 def write(
-    folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, Any], table: Iterable[str]
+    folder: Path,
+    name: str,
+    rows: Sequence[Row | dict[str, Any]],
+    facts: Mapping[str, Any],
+    table: Iterable[str],
 ) -> None:
     """Write ``<name>.json`` (a list of rows, each with its conditions) and ``<name>.md``.
 
@@ -88,7 +92,8 @@ def write(
         table: lines of Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(asdict(row) | {"conditions": dict(facts)}) for row in rows]
+    found = [row if isinstance(row, dict) else asdict(row) for row in rows]
+    lines = [json.dumps(row | {"conditions": dict(facts)}) for row in found]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / f"{name}.md").write_text("\n".join(table) + "\n", encoding="utf-8")
@@ -106,31 +111,6 @@ def describe(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
-
-
 def _versions() -> dict[str, str]:
     installed = {each.name.lower(): each.version for each in metadata.distributions()}
     return {name: installed[name] for name in _PACKAGES if name in installed}
-
-
-def _revision() -> str:
-    """Return the commit of the source that runs, with ``+`` for uncommitted changes of it."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "--", ".."],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")

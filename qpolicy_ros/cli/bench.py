@@ -1,4 +1,4 @@
-"""Measure inference latency and the ROS 2 loop against their peers, interleaved in one run."""
+"""Measure inference latency, the ROS 2 loop and the accelerator against their peers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,41 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-Suite = Literal["inference", "loop"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qpolicy_ros.bench.report import Row
+
+Suite = Literal["inference", "loop", "fpga", "startup", "training", "returns"]
 
 
 @dataclass(frozen=True)
 class Args:
     """Arguments of `qpolicy bench`."""
 
-    suites: Annotated[tuple[Suite, ...], tyro.conf.Positional] = ("inference", "loop")
-    """inference: one action from Python, against torch and ONNX Runtime.
-    loop: observation to action over ROS 2, against a bare echo node."""
+    suites: Annotated[tuple[Suite, ...], tyro.conf.Positional] = (
+        "inference",
+        "loop",
+        "startup",
+        "training",
+        "fpga",
+    )
+    """inference: one action from Python, against torch, ONNX Runtime and C.
+    loop: observation to action over ROS 2, against a bare echo node.
+    startup: import, and process start to active node.
+    training: steps a second against Stable-Baselines3 and sbx.
+    fpga: cores synthesised by Yosys beside the paper's, and what generating and simulating cost.
+    returns: what short training runs of all of them reach (half an hour)."""
     quick: bool = False
-    """Few cases and rounds: a look, not a record."""
+    """Few cases and rounds: a look, not a record. Without it `fpga` synthesises for minutes."""
     out: Path = Path("docs/benchmarks")
     """Folder for the JSON rows, the tables and the plots."""
+    cleanrl: Path | None = None
+    """A checkout of CleanRL, to time its SAC beside the others."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -34,30 +51,64 @@ def main(args: Args) -> int:
     # BLAS reads this when it is loaded: one thread for everyone.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    from qpolicy_ros.bench import inference  # noqa: PLC0415  after that
+    from qpolicy_ros.bench.environments import PeerEnvironmentError  # noqa: PLC0415  after that
     from qpolicy_ros.bench.measure import DisagreementError  # noqa: PLC0415
+    from qpolicy_ros.bench.training import TrainingError  # noqa: PLC0415
     from qpolicy_ros.demo.processes import NodeError  # noqa: PLC0415
 
-    rows = []
-    names = []
+    rows: list[dict[str, Any]] = []
+    names: list[str] = []
     try:
-        if "inference" in args.suites:
-            rows += inference.run(args.out, _say, quick=args.quick)
-            names.append(inference.NAME)
-        if "loop" in args.suites:
-            from qpolicy_ros.bench import loop  # noqa: PLC0415  needs rclpy
-
-            rows += loop.run(args.out, _say, quick=args.quick)
-            names.append(loop.NAME)
-    except (DisagreementError, NodeError) as error:
+        for suite in args.suites:
+            for name, found in _run(suite, args):
+                names.append(name)
+                rows += found
+    except (DisagreementError, NodeError, PeerEnvironmentError, TrainingError) as error:
         print(f"qpolicy bench: error: {error}", file=sys.stderr)
         return 1
     if args.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "out": str(args.out)}))
+        print(json.dumps({"rows": rows, "out": str(args.out)}))
     else:
         for name in names:
             print((args.out / f"{name}.md").read_text(encoding="utf-8"))
     return 0
+
+
+def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the pages of a suite, by name, with their rows; what a suite needs is imported here."""
+    out, quick = args.out, args.quick
+    if suite == "inference":
+        from qpolicy_ros.bench import batches, inference  # noqa: PLC0415
+
+        yield inference.NAME, _dicts(inference.run(out, _say, quick=quick))
+        yield batches.NAME, _dicts(batches.run(out, _say, quick=quick))
+    elif suite == "loop":
+        from qpolicy_ros.bench import loop  # noqa: PLC0415
+
+        yield loop.NAME, _dicts(loop.run(out, _say, quick=quick))
+    elif suite == "startup":
+        from qpolicy_ros.bench import startup  # noqa: PLC0415
+
+        yield startup.NAME, _dicts(startup.run(out, _say, quick=quick))
+    elif suite == "fpga":
+        from qpolicy_fpga import results  # noqa: PLC0415
+        from qpolicy_ros.bench import generation  # noqa: PLC0415
+
+        yield generation.NAME, _dicts(generation.run(out, _say, quick=quick))
+        yield results.NAME, results.run(out, _say, quick=quick)
+    else:
+        from qpolicy_ros.bench import training  # noqa: PLC0415
+
+        if suite == "training":
+            rows = training.run(out, _say, quick=quick, cleanrl=args.cleanrl)
+            yield training.NAME, _dicts(rows)
+        else:
+            training.run_returns(out, _say, quick=quick, cleanrl=args.cleanrl)
+            yield training.RETURNS, []
+
+
+def _dicts(rows: list[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
 
 
 def _say(text: str) -> None:

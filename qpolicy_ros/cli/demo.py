@@ -27,7 +27,8 @@ class Args:
     """Policies to show: task names (hopper), task/variant or files. Default: hopper and
     halfcheetah, as far as they are shipped."""
     backends: tuple[str, ...] = ()
-    """Backends to show. Default: integer and fp32, as far as they can serve."""
+    """Backends to show. Default: integer, fp32 and, for a small policy, fpga (its Verilog,
+    simulated), as far as they can serve."""
     episodes: int = 3
     """Episodes for each backend."""
     seed: int = 0

@@ -38,15 +38,23 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
-    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC"),
+    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
+    "select": Command(
+        "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
+    ),
     "export": Command(
-        "qpolicy_training.cli_export:main", "turn a trained policy into an integer policy file"
+        "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
+    "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
+    "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
+    "latency": Command(
+        "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
+    ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
@@ -60,11 +68,15 @@ EXTRAS: dict[str, str] = {
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
+    "mujoco_menagerie": "sim",
     "pyosys": "fpga",
+    "ray": "ray",
     "rosbags": "latency",
+    "ruamel": "latency",
     "serial": "fpga",
     "tensorboard": "train",
     "torch": "train",
+    "yaml": "sim",
 }
 ROS_MODULES = frozenset(
     {"diagnostic_msgs", "lifecycle_msgs", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs"}

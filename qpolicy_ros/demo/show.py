@@ -24,8 +24,9 @@ from qpolicy_ros.policy import PolicyArtifact, PolicyError, engine_kinds, find_p
 from qpolicy_ros.sim import spread
 
 _TASKS = ("hopper", "halfcheetah")
-# A simulated FPGA is compiled first and takes milliseconds an action: on request only.
-_BACKENDS = ("integer", "fp32")
+_BACKENDS = ("integer", "fp32", "fpga")
+# The FPGA is simulated: a core for more weights compiles for minutes, so on request only.
+_SIMULATED_WEIGHTS = 10_000
 _FILM_SECONDS = 10.0
 _REMEDY = "for software rendering install libegl1 and libgl1-mesa-dri, set MUJOCO_GL=egl"
 _FILM_PATIENCE = 300.0  # s for software rendering on a busy machine
@@ -53,7 +54,7 @@ def show(
 
     Args:
         policies: names or files; empty takes what is shipped.
-        backends: names; empty takes all that can serve.
+        backends: names; empty takes all that can serve (the simulated FPGA only small policies).
         episodes: for each backend.
         seed: of the first episode.
         max_episode_steps: control steps until an episode is cut, None = the task's own limit.
@@ -104,7 +105,16 @@ def _serving(artifact: PolicyArtifact, wanted: Sequence[str]) -> list[str]:
         for name in wanted:
             create_backend(name, artifact).close()
         return list(wanted)
-    return [name for name in _BACKENDS if _can_serve(artifact, name)]
+    return [
+        name
+        for name in _BACKENDS
+        if (name != "fpga" or _quickly_simulated(artifact)) and _can_serve(artifact, name)
+    ]
+
+
+def _quickly_simulated(artifact: PolicyArtifact) -> bool:
+    weights = () if artifact.network is None else artifact.network.weights
+    return sum(weight.size for weight in weights) <= _SIMULATED_WEIGHTS
 
 
 def _can_serve(artifact: PolicyArtifact, backend: str) -> bool:

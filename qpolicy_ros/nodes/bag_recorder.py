@@ -1,7 +1,8 @@
 """``bag_recorder``: records this package's topics into a rosbag2 folder (MCAP).
 
-For machines where rosbag2 is not installed. Messages are written as they come off the wire,
-stamped with the wall-clock time of their arrival.
+For machines where rosbag2 is not installed. Messages are written as they come off the wire, with
+the times of their arrival and of their sending. What is older than about a second is on the disk
+in a readable bag, however the process ends.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.bag_folder import BagFolder
 from qpolicy_ros.nodes.parameters import Spec, declare
-from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.runtime import Stop, gives_message_info, run
 from qpolicy_ros.policy import PolicyError
 
 SUMMARY = "Record observation, actions, timing, episodes, diagnostics and clock into a bag."
@@ -39,7 +42,11 @@ TOPICS: dict[str, tuple[type, str]] = {
     "action_stamped": (JointState, "sensor_msgs/msg/JointState"),
     "action": (Float64MultiArray, "std_msgs/msg/Float64MultiArray"),
     "timing": (JointState, "sensor_msgs/msg/JointState"),
+    "round_trip": (JointState, "sensor_msgs/msg/JointState"),
     "joint_states": (JointState, "sensor_msgs/msg/JointState"),
+    "imu": (Imu, "sensor_msgs/msg/Imu"),
+    "odom": (Odometry, "nav_msgs/msg/Odometry"),
+    "cmd_vel": (Twist, "geometry_msgs/msg/Twist"),
     "episode": (JointState, "sensor_msgs/msg/JointState"),
     "/diagnostics": (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray"),
     "/clock": (Clock, "rosgraph_msgs/msg/Clock"),
@@ -64,32 +71,30 @@ class BagRecorder(Node):
         self._stop = stop
         output = self.get_parameter("output").value or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S")
         self._path = Path(output)
-        self._count = 0
         try:
-            self._writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
-            self._writer.open()
-        except (WriterError, OSError) as error:
-            raise PolicyError.at(
-                self._path, "output", str(error), "give a new folder that can be written"
-            ) from error
-        types = get_typestore(Stores.ROS2_KILTED)
-        self._connections: dict[str, Connection] = {}
+            self._bag = BagFolder(self._path)
+        except FileExistsError as error:
+            remedy = "give a new folder, or delete this one"
+            raise PolicyError.at(self._path, "output", "exists already", remedy) from error
+        except OSError as error:
+            wrong = f"cannot be made: {error.strerror or error}"
+            remedy = "give a new folder that can be written"
+            raise PolicyError.at(self._path, "output", wrong, remedy) from error
+        self._numbers: dict[str, int] = {}
         self._recorded: dict[str, Subscription[Any]] = {}
-        for topic, (_, name) in TOPICS.items():
-            self._connections[topic] = self._writer.add_connection(
-                self.resolve_topic_name(topic), name, typestore=types
-            )
+        for topic in TOPICS:
             self._subscribe(topic, reliable=True)
+        self.create_timer(0.25, self._flush, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"recording to {self._path}")
 
     def close(self) -> None:
         """Finish the bag."""
         try:
-            self._writer.close()
+            self._bag.close()
         except OSError as error:
             self.get_logger().error(f"{self._path}: cannot be finished: {error}")
             return
-        self.get_logger().info(f"{self._count} messages in {self._path}")
+        self.get_logger().info(f"{self._bag.count} messages in {self._path}")
 
     def _subscribe(self, topic: str, *, reliable: bool) -> None:
         """Subscribe to ``topic``; fall back to best effort if its publisher is."""
@@ -99,10 +104,11 @@ class BagRecorder(Node):
         events = qos.SubscriptionEventCallbacks(
             incompatible_qos=(lambda _: self._relax(topic)) if reliable else None
         )
+        callback = self._write if gives_message_info() else self._write_bare
         self._recorded[topic] = self.create_subscription(
             TOPICS[topic][0],
             topic,
-            partial(self._write, self._connections[topic]),
+            partial(callback, topic),
             profile,
             raw=True,
             event_callbacks=events,
@@ -112,14 +118,35 @@ class BagRecorder(Node):
         self.destroy_subscription(self._recorded[topic])
         self._subscribe(topic, reliable=False)
 
-    def _write(self, connection: Connection, message: bytes) -> None:
+    def _write_bare(self, topic: str, message: bytes) -> None:
+        self._write(topic, message, {})
+
+    def _write(self, topic: str, message: bytes, info: dict[str, Any]) -> None:
+        arrived = info.get("received_timestamp") or time.time_ns()
+        sent = info.get("source_timestamp") or arrived
+        sequence = info.get("publication_sequence_number") or 0
         try:
-            self._writer.write(connection, time.time_ns(), message)
+            number = self._numbers.get(topic) or self._declare(topic)
+            self._bag.write(number, arrived, sent, sequence & 0xFFFF_FFFF, message)
         except OSError as error:
-            self.get_logger().error(f"{self._path}: {error}; recording ends")
-            self._stop(1)
-            return
-        self._count += 1
+            self._give_up(error)
+
+    def _declare(self, topic: str) -> int:
+        """Declare ``topic`` with its publishers' quality of service, known by its first message."""
+        name = self.resolve_topic_name(topic)
+        offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
+        number = self._numbers[topic] = self._bag.add_topic(name, TOPICS[topic][1], offered)
+        return number
+
+    def _flush(self) -> None:
+        try:
+            self._bag.flush_if_due()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.get_logger().error(f"{self._path}: {error}; recording ends")
+        self._stop(1)
 
 
 def main(args: list[str] | None = None) -> None:

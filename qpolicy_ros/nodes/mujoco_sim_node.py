@@ -3,6 +3,8 @@
 In lock-step the stamp of an observation identifies it: the node steps when an action with that
 stamp arrives, and sends the observation again when none comes. No time but simulated time enters,
 so the returns equal those of an offline rollout.
+
+A task with a feature vector publishes `observation`; a robot publishes what a robot would.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import declare
+from qpolicy_ros.nodes.robot_topics import RobotTopics
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
 from qpolicy_ros.policy import PolicyError
@@ -107,6 +110,8 @@ class MujocoSimNode(Node):
         # The policy's float32 values survive their way through float64 exactly.
         action = np.array(message.position, dtype=np.float32)
         complaint = self._check(message, action)
+        if not complaint and message.name and message.name != self._action_names:
+            action = action[[message.name.index(name) for name in self._action_names]]
         if complaint:
             if complaint != self._complaint:
                 self.get_logger().error(complaint)
@@ -142,7 +147,7 @@ class MujocoSimNode(Node):
         if self._paused or self._answer is not None:
             return
         self._give_up_if_silent()
-        self._observation_publisher.publish(self._observation_message)
+        self._publish_observation()
 
     def _step(self) -> None:
         result = self._session.step(self._action, missed=self._answer is None)
@@ -197,10 +202,13 @@ class MujocoSimNode(Node):
         self._clock_publisher.publish(ClockMessage(clock=stamp))
         message = self._observation_message
         message.header.stamp = stamp
-        message.position = _doubles(self._session.observation)
+        if self._robot_topics is not None:
+            self._robot_topics.read()
+        else:
+            message.position = _doubles(self._session.observation)
         self._published_ns = time.monotonic_ns()
-        self._observation_publisher.publish(message)
-        if self._joints_message.name:
+        self._publish_observation()
+        if self._robot_topics is None and self._joints_message.name:
             data = self._simulation.data
             self._joints_message.header.stamp = stamp
             self._joints_message.position = _doubles(data.qpos[self._qpos])
@@ -208,6 +216,14 @@ class MujocoSimNode(Node):
             self._joints_publisher.publish(self._joints_message)
         if not self._realtime and hasattr(self, "_timer"):
             self._timer.reset()
+
+    def _publish_observation(self) -> None:
+        """Publish what the policy needs, or publish it again."""
+        message = self._observation_message
+        if self._robot_topics is not None:
+            self._robot_topics.publish(message.header.stamp)
+        else:
+            self._observation_publisher.publish(message)
 
     def _report_round_trip(self, arrived: int) -> None:
         """Publish the time from the observation's first publication to its action, µs."""
@@ -223,7 +239,7 @@ class MujocoSimNode(Node):
     def _check(self, message: JointState, action: npt.NDArray[np.float32]) -> str:
         """Return what is wrong with an action, empty if nothing is."""
         expected = self._action_names
-        if message.name and list(message.name) != expected:
+        if message.name and sorted(message.name) != sorted(expected):
             return (
                 f"action_stamped: names {list(message.name)} where {self._contract.task} has "
                 f"{expected}: is the policy for another task?"
@@ -257,7 +273,7 @@ class MujocoSimNode(Node):
             response.message = "not paused; call ~/pause first"
         elif self._answer is None and not self._realtime:
             response.message = "the observation has not been answered yet"
-            self._observation_publisher.publish(self._observation_message)
+            self._publish_observation()
         else:
             self._step()
             response.success = True
@@ -309,10 +325,18 @@ class MujocoSimNode(Node):
         joints, self._qpos, self._qvel = _scalar_joints(self._simulation.model)
         self._joints_message = JointState(name=joints)
         create = self.create_publisher
-        deadline = self._value("deadline")
-        sensors = qos.profile(depth=100, deadline=deadline)
-        self._observation_publisher = create(JointState, "observation", sensors)
-        self._joints_publisher = create(JointState, "joint_states", qos.FIGURES)
+        sensors, speed = _sensors(self._simulation), self._value("speed")
+        self._robot_topics: RobotTopics | None = None
+        if sensors is not None:
+            sensors.command[:] = (speed, 0, 0, 0, 0, 0)
+            self._robot_topics = RobotTopics(self, sensors.reader, joints, speed)
+        elif speed:
+            wrong = f"{speed:g} m/s, but {self._contract.task!r} is no robot"
+            raise PolicyError.at("", "speed", wrong, "leave it out")
+        else:
+            profile = qos.profile(depth=100, deadline=self._value("deadline"))
+            self._observation_publisher = create(JointState, "observation", profile)
+            self._joints_publisher = create(JointState, "joint_states", qos.FIGURES)
         self._clock_publisher = create(ClockMessage, "/clock", qos.FIGURES)
         self._episode_publisher = create(JointState, "episode", qos.EPISODES)
         self._round_trip_message = JointState(name=["round_trip"])
@@ -321,6 +345,12 @@ class MujocoSimNode(Node):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/step", self._on_step)
+
+
+def _sensors(simulation: Any) -> Any:
+    """Return the sensors of a described robot, or of one inside a task; None for others."""
+    robot = getattr(getattr(getattr(simulation, "env", None), "unwrapped", None), "robot", None)
+    return getattr(simulation, "sensors", getattr(robot, "sensors", None))
 
 
 def _scalar_joints(

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
-from array import array
+from collections.abc import Callable
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes.conditions import conditions, live_conditions
+from qpolicy_ros.nodes.feature_loop import FeatureLoop
+from qpolicy_ros.nodes.loading import Loading
+from qpolicy_ros.nodes.loop import Counts, Loop, Options
+from qpolicy_ros.nodes.modes import INTENDED, Mode
+from qpolicy_ros.nodes.outputs import Outputs
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.robot_loop import RobotLoop
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.server import PolicyServer, check_known
-from qpolicy_ros.nodes.timing import STAGES, Instants, stages
-from qpolicy_ros.policy import ObservationError, PolicyError, find_policy, load_policy, require_task
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
-_UNTIL_CLEANUP = frozenset(
-    {"policy", "task", "integer.engine", "fpga.transport", "fpga.device", "fpga.bitstream"}
-)
-_NO_TIME = Time()  # stamp of a safe action that answers no observation
-_LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
+_UNTIL_CLEANUP = frozenset({"policy", "task"})
+_NOT_SERVING = "not active: configure and activate first"
 
 
 class PolicyNode(LifecycleNode):
@@ -50,22 +49,22 @@ class PolicyNode(LifecycleNode):
         self._state = "unconfigured"
         self._failure = ""
         self._server: PolicyServer | None = None
-        self._subscription: Subscription | None = None
-        self._outputs: list[Publisher] = []
-        self._lockstep: bool = self._value("lockstep")
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._answered = self._repeated = self._stale = self._late = self._missed = 0
+        self._outputs: Outputs | None = None
+        self._loop: Loop | None = None
+        self._loading: Loading | None = None
+        self._counts = Counts()
+        self._conditions = conditions()
         self._swaps = self._held_reported = self._slow_reported = 0
-        self._is_stale = False
-        self._period_ns = 0
-        self._stamped, self._action, self._timing = JointState(), Float64MultiArray(), JointState()
-        self._timing.name = list(STAGES)
-        self._last_values: array[float] | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
-        self.create_timer(1.0, self._report, clock=self._steady)
-        self._watchdog = self.create_timer(1.0, self._on_timeout, clock=self._steady)
-        self._watchdog.cancel()
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_parameters)
+        self.create_service(Trigger, "~/start", self._on_start)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        # A group of its own: its answer waits, and nothing else shall.
+        group = ReentrantCallbackGroup()
+        self.create_service(Trigger, "~/load", self._on_load, callback_group=group)
+        self._wake = self.create_guard_condition(lambda: None)
 
     # Lifecycle
 
@@ -80,11 +79,12 @@ class PolicyNode(LifecycleNode):
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
             server = self._server = self._load()
-            self._connect(server)
+            contract = server.artifact.contract
+            lockstep, deadline = self._value("lockstep"), self._value("deadline")
+            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
-        contract = server.artifact.contract
         self._state, self._failure = "inactive", ""
         for name, reason in server.failed.items():
             self.get_logger().warning(f"backend {name!r} is not ready: {reason}")
@@ -98,9 +98,10 @@ class PolicyNode(LifecycleNode):
     def on_activate(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         try:
-            self._start_serving()
+            self._loop = self._make_loop()
+            self._loop.open()
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
-            self._unsubscribe()
+            self._close_loop()
             return self._fail(error)
         self._state, self._failure = "active", ""
         # What lives now stays: the collector need not look at it while serving.
@@ -122,7 +123,7 @@ class PolicyNode(LifecycleNode):
 
     def on_shutdown(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Send the safe action if serving, forget the policy."""
-        if self._subscription is not None:
+        if self._loop is not None:
             self._stop_serving()
         self._unload()
         self._state = "finalized"
@@ -139,108 +140,121 @@ class PolicyNode(LifecycleNode):
         if self._state != "finalized":
             self.trigger_shutdown()
 
-    # Hot path
+    # Services
 
-    def _on_bare_observation(self, message: JointState) -> None:
-        self._on_observation(message, None)
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._do(response, lambda loop: loop.start())
 
-    def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
-        arrived = time.monotonic_ns()
-        sent = info["source_timestamp"] if info else 0
-        age = time.time_ns() - sent if sent else -1
-        stamp = message.header.stamp
-        if self._lockstep and self._is_repeat(message):
-            self._repeated += 1
-            self._stamped_publisher.publish(self._stamped)
-            return
-        server = self._server
-        assert server is not None
-        self._last_values = message.position
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._do(response, lambda loop: loop.stop())
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._do(response, lambda loop: loop.reset())
+
+    def _do(self, response: Trigger.Response, act: Callable[[Loop], str]) -> Trigger.Response:
+        loop = self._loop
+        wrong = act(loop) if loop is not None else _NOT_SERVING
+        response.success = not wrong
+        response.message = wrong or (loop.modes.mode.value if loop is not None else "")
+        return response
+
+    async def _on_load(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            action = server.answer(message.name, message.position)
-        except (ObservationError, BackendError):
-            self._publish(server.guard.hold(), stamp)
-            return
-        self._publish(action, stamp)
-        published = time.monotonic_ns()
-        self._answered += 1
-        self._late += published - arrived > self._period_ns
-        self._is_stale = False
-        self._watchdog.reset()
-        self._timing.header.stamp = stamp
-        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        instants = Instants(age, arrived, started, inferred, published, quantise)
-        self._timing.position = stages(instants)
-        self._timing_publisher.publish(self._timing)
+            loading = self._start_loading()
+        except PolicyError as error:
+            response.success, response.message = False, str(error)
+            return response
+        await self._loaded
+        response.success, response.message = self._take_loaded(loading)
+        say = self.get_logger().info if response.success else self.get_logger().warning
+        say(f"load: {response.message}")
+        return response
 
-    def _publish(self, action: Any, stamp: Time) -> None:
-        values = array("d", action.tolist())
-        self._stamped.header.stamp = stamp
-        self._stamped.position = values
-        self._action.data = values
-        self._stamped_publisher.publish(self._stamped)
-        self._action_publisher.publish(self._action)
-
-    def _is_repeat(self, message: JointState) -> bool:
-        """Whether this observation has just been answered (a simulator that sends it again)."""
-        return (
-            message.header.stamp == self._stamped.header.stamp
-            and message.position == self._last_values
-        )
-
-    # Watchdogs and reports
-
-    def _on_timeout(self) -> None:
-        """Hold the safe action: ``timeout`` has passed since the last good observation."""
+    def _start_loading(self) -> Loading:
         server = self._server
-        if server is None or self._subscription is None:
-            return
-        if not self._is_stale:
-            self._is_stale = True
-            self._stale += 1
-            server.last_reason = (
-                f"stale: no good observation for {self._value('timeout'):g} s, safe action held"
-            )
-            self.get_logger().warning(server.last_reason)
-        self._publish(server.guard.hold(), _NO_TIME)
+        if server is None:
+            raise PolicyError("load: nothing is configured; configure the node first")
+        if self._loading is not None:
+            raise PolicyError("load: one is under way; wait for it")
+        backend = self._value("load.backend") or server.backend
+        check_known(backend)
+        policy = self._value("load.policy")
+        file = str(find_policy(policy)) if policy else server.artifact.path
+        names = [backend]
+        if file != server.artifact.path:
+            names = list(dict.fromkeys([*server.ready, backend]))
+        loaded: Future[None] = Future(executor=self.executor)
+        self._loaded = loaded
 
-    def _on_deadline_missed(self, event: Any) -> None:
-        self._missed += event.total_count_change
+        def done() -> None:
+            loaded.set_result(None)
+            self._wake.trigger()
+
+        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        return self._loading
+
+    def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
+        """Put what was loaded in service, between two observations; return success and text."""
+        if self._loading is not loading or self._server is None:
+            loading.discard()
+            return False, "load: the node was cleaned up meanwhile"
+        self._loading = None
+        if loading.built is None:
+            return False, loading.error
+        artifact, backends = loading.built
+        self._server.install(artifact, backends)
+        return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
+
+    # Reports
 
     def _report(self) -> None:
         """Publish the node's state, once a second."""
-        server = self._server
+        server, loop, counts = self._server, self._loop, self._counts
         values: dict[str, object] = {"state": self._state, "backend": self._value("backend")}
-        refused = 0
+        if loop is not None:
+            modes = loop.modes
+            values |= {"mode": modes.mode.value}
+            if modes.mode is not Mode.POLICY:
+                values["reason"] = f"{modes.reason.value}: {modes.text}"
         if server is not None:
-            refused = sum(server.refused.values())
             values["ready"] = ", ".join(server.ready)
             values |= {f"not_ready.{name}": reason for name, reason in server.failed.items()}
             values["policy"] = server.artifact.path
             values["function_hash"] = server.artifact.function_hash
+            values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
+        no_action = counts.no_action
+        refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
+        values |= {f"no_action.{name}": count for name, count in no_action.items()}
         values |= {
-            "answered": self._answered,
-            "repeated": self._repeated,
+            "answered": counts.answered,
+            "repeated": counts.repeated,
             "refused": refused,
-            "stale": self._stale,
-            "late": self._late,
-            "deadline_missed": self._missed,
+            "stale": counts.stale,
+            "late": counts.late,
+            "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
+            **self._conditions,
+            **live_conditions(self.executor),
         }
-        held = refused + self._stale
+        if loop is not None:
+            values |= loop.facts()
+        held, slow = refused + counts.stale, counts.late + counts.deadline_missed
         level, text = diagnostics.OK, self._state
         if self._failure:
             level, text = diagnostics.ERROR, self._failure
-        elif server is not None and self._is_stale:
+        elif loop is not None and server is not None and loop.stale:
             level, text = diagnostics.ERROR, server.last_reason
+        elif loop is not None and loop.modes.mode is Mode.SAFE:
+            level = diagnostics.ERROR
+            text = f"{loop.modes.reason.value}: {loop.modes.text}"
         elif server is not None and held > self._held_reported:
             level, text = diagnostics.WARN, server.last_reason
-        elif self._late + self._missed > self._slow_reported:
+        elif slow > self._slow_reported:
             level = diagnostics.WARN
-            text = f"{self._late} late answers, {self._missed} missed deadlines"
-        self._held_reported, self._slow_reported = held, self._late + self._missed
+            text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
+        self._held_reported, self._slow_reported = held, slow
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(
             diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)
@@ -278,13 +292,22 @@ class PolicyNode(LifecycleNode):
             self._swaps += 1
         elif parameter.name == "rate_limit":
             self._server.guard.set_rate_limit(parameter.value)
-        elif parameter.name == "timeout" and self._subscription is not None:
-            self._set_timeout(parameter.value)
+        elif parameter.name == "inference_deadline":
+            self._server.set_deadline(parameter.value)
+        elif parameter.name == "timeout" and self._loop is not None:
+            self._loop.set_timeout(parameter.value)
 
     # Helpers
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
+
+    def _options(self) -> dict[str, dict[str, Any]]:
+        """Return the options of each backend by its name."""
+        return {
+            name: {key: item.value for key, item in self.get_parameters_by_prefix(name).items()}
+            for name in BACKENDS
+        }
 
     def _load(self) -> PolicyServer:
         task, policy = self._value("task"), self._value("policy") or self._value("task")
@@ -294,35 +317,24 @@ class PolicyNode(LifecycleNode):
         artifact = load_policy(find_policy(policy))
         if task:
             require_task(artifact, task)
-        options = {
-            name: {key: item.value for key, item in self.get_parameters_by_prefix(name).items()}
-            for name in BACKENDS
-        }
-        return PolicyServer(
+        server = PolicyServer(
             artifact,
             self._value("backend"),
             # ROS 2 leaves a parameter unset that is given as the empty list.
             self.get_parameter_or("preload").value or (),
-            options,
+            self._options(),
             self._value("rate_limit"),
         )
+        server.set_deadline(self._value("inference_deadline"))
+        return server
 
-    def _connect(self, server: PolicyServer) -> None:
-        """Create the publishers, and what they publish."""
-        contract = server.artifact.contract
-        self._period_ns = round(contract.period * 1e9)
-        self._stamped.name = [channel.name for channel in contract.action]
-        deadline = self._value("deadline")
-        command = qos.profile(depth=1, deadline=deadline)
-        # In lock-step nothing overtakes: a recorder shall get every action.
-        stamped = qos.profile(depth=100, deadline=deadline) if self._lockstep else command
-        for kind, topic, profile in (
-            (Float64MultiArray, "action", command),
-            (JointState, "action_stamped", stamped),
-            (JointState, "timing", qos.FIGURES),
-        ):
-            self._outputs.append(self.create_publisher(kind, topic, profile))
-        self._action_publisher, self._stamped_publisher, self._timing_publisher = self._outputs
+    def _make_loop(self) -> Loop:
+        assert self._server is not None
+        assert self._outputs is not None
+        names = ("timeout", "deadline", "ramp_time", "lockstep", "engage", "position_commands")
+        options = Options(**{name: self._value(name) for name in names})
+        kind = RobotLoop if self._server.artifact.contract.robot else FeatureLoop
+        return kind(self, self._server, self._outputs, self._counts, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
         kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
@@ -331,57 +343,34 @@ class PolicyNode(LifecycleNode):
         self._report()
         return TransitionCallbackReturn.FAILURE
 
-    def _set_timeout(self, seconds: float) -> None:
-        self._watchdog.cancel()
-        if seconds > 0:
-            self._watchdog.timer_period_ns = round(seconds * 1e9)
-            self._watchdog.reset()
-        else:
-            # reset() on the hot path would start a cancelled timer again
-            self._watchdog.timer_period_ns = 2**62
-
-    def _start_serving(self) -> None:
-        deadline = self._value("deadline")
-        self._is_stale = False
-        self._last_values = None
-        callback: Any = self._on_observation if _gives_message_info() else self._on_bare_observation
-        self._subscription = self.create_subscription(
-            JointState,
-            "observation",
-            callback,
-            qos.profile(reliable=self._lockstep, depth=1, deadline=deadline),
-            event_callbacks=qos.SubscriptionEventCallbacks(
-                deadline=self._on_deadline_missed if deadline > 0 else None
-            ),
-        )
-        self._set_timeout(self._value("timeout"))
-
     def _stop_serving(self) -> None:
-        assert self._server is not None
-        self._unsubscribe()
-        self._publish(self._server.guard.hold(), _NO_TIME)
-        for publisher in (self._action_publisher, self._stamped_publisher):
-            publisher.wait_for_all_acked(_LAST_WORD)
+        """Take no more observations; the safe action is the last word."""
+        loop, outputs = self._loop, self._outputs
+        assert loop is not None
+        assert outputs is not None
+        self._close_loop()
+        loop.send_safe()
+        outputs.flush()
 
-    def _unsubscribe(self) -> None:
-        """Take no more observations, however far ``_start_serving`` came."""
-        self._watchdog.cancel()
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+    def _close_loop(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
 
     def _unload(self) -> None:
         """Undo ``on_configure``, however far it came."""
+        if self._loading is not None:
+            self._loading.cancel()
+            self._loading = None
         if self._server is not None:
             self._server.close()
             self._server = None
-        while self._outputs:
-            self.destroy_publisher(self._outputs.pop())
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
 
 
-def _gives_message_info() -> bool:
-    """Whether this rclpy hands the message's send time to callbacks (Humble does not)."""
-    return hasattr(Subscription, "CallbackType")
+_INTENDED = {reason.value for reason in INTENDED}
 
 
 def main(args: list[str] | None = None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from qpolicy_ros.nodes.parameters import Spec
 
-SUMMARY = "Serve a policy: `observation` in, `action_stamped` and `action` out."
+SUMMARY = (
+    "Serve a policy: `observation`, or a robot's topics, in; `action_stamped` and `action` out."
+)
 
 SPECS = (
     Spec("policy", "", "task name such as hopper or hopper/fp32, or a .safetensors file; "
@@ -21,10 +23,23 @@ SPECS = (
          (0.0, 1e9)),
     Spec("deadline", 0.0, "s between observations that DDS shall watch; needs a publisher that "
          "offers it; 0 = off", (0.0, 3600.0), read_only=True),
+    Spec("inference_deadline", 0.0, "s that a backend may take; a later action is not sent; 0 = "
+         "off", (0.0, 3600.0)),
+    Spec("engage", True, "true: serve as soon as everything is there; false: wait for ~/start",
+         read_only=True),
+    Spec("ramp_time", 2.0, "robots: s from the measured pose to the default pose before the "
+         "policy acts, longer where a joint's rate asks for it; 0 = no ramp", (0.0, 600.0),
+         read_only=True),
+    Spec("position_commands", True, "robots: the actions are joint positions; false: the ramp "
+         "starts at the safe action, and positions are not checked against the limits",
+         read_only=True),
     Spec("lockstep", False, "reliable observations, and an observation sent again gets the same "
-         "answer again", read_only=True),
+         "answer again; robots: a tick for each new stamp", read_only=True),
     Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
          read_only=True),
+    Spec("load.backend", "", "backend that ~/load builds; empty takes the serving one"),
+    Spec("load.policy", "", "policy that ~/load takes it from: a task name or a file; empty takes "
+         "the serving one"),
     Spec("integer.engine", "auto", "engine of the integer backend: auto, c or numpy"),
     Spec("fpga.transport", "rtlsim", "how the fpga backend is reached: rtlsim (the generated "
          "Verilog, simulated), pynq or uart"),

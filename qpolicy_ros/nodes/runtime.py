@@ -13,6 +13,7 @@ from typing import Protocol
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 
 from qpolicy_ros.nodes.parameters import Spec, help_text
 from qpolicy_ros.policy import PolicyError
@@ -87,6 +88,11 @@ def run(
         return _fail(name, error)
     finally:
         rclpy.try_shutdown()
+
+
+def gives_message_info() -> bool:
+    """Whether this rclpy hands a message's times to callbacks (Humble does not)."""
+    return hasattr(Subscription, "CallbackType")
 
 
 def _spin(program: Program, stop: Stop) -> int:

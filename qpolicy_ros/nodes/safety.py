@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from qpolicy_ros.policy import Contract, ObservationError
 
+_NO_RATE = 1e30  # actuator units a second
+
 
 class ObservationReader:
     """Puts an observation together by name, never by index alone.
@@ -77,11 +79,11 @@ class ActionGuard:
     """Keeps actions within their limits and, if asked, within a rate of change.
 
     The rate counts over the time since the last action, but over one control period at most: a
-    pause earns no jump.
+    pause earns no jump. The safe action is exempt: it is safe at any time.
 
     Args:
-        contract: gives limits, safe action (m,) and control period (s).
-        rate_limit: largest change in actuator units a second; 0 is off.
+        contract: gives limits, each joint's rate, safe action (m,) and control period (s).
+        rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
     """
 
@@ -95,20 +97,27 @@ class ActionGuard:
         self._low, self._high = contract.low, contract.high
         self._period_ns = round(contract.period * 1e9)
         self._clock = clock
-        self._rate = rate_limit
+        # Infinite times no time at all would be NaN.
+        self._joint_rates = np.minimum(contract.rate.astype(np.float64), _NO_RATE)
+        self.set_rate_limit(rate_limit)
         self._last, self._last_ns = self.safe, clock()
 
     def set_rate_limit(self, rate_limit: float) -> None:
         """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
-        self._rate = rate_limit
+        self._rate = np.minimum(self._joint_rates, rate_limit or _NO_RATE)
+        self._limits_rate = bool((self._rate < _NO_RATE).any())
+
+    def begin(self, pose: npt.NDArray[np.float32]) -> None:
+        """Let the rates count from ``pose`` (m,), where the robot stands."""
+        self._last, self._last_ns = np.clip(pose, self._low, self._high), self._clock()
 
     def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return ``action`` (m,) within limits and not too far from the last one returned."""
         limited = np.clip(action, self._low, self._high)
         now = self._clock()
-        if self._rate > 0:
+        if self._limits_rate:
             elapsed = min(now - self._last_ns, self._period_ns)
-            step = np.float32(self._rate * elapsed * 1e-9)
+            step = (self._rate * (elapsed * 1e-9)).astype(np.float32)
             limited = np.clip(limited, self._last - step, self._last + step)
         # Kept without a limit too: one that is set while serving starts from here.
         self._last, self._last_ns = limited, now

@@ -19,7 +19,8 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.nodes.safety import ActionGuard, ObservationReader
-from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError, require_features
+from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
+from qpolicy_ros.policy.model import Float32
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -40,11 +41,11 @@ class PolicyServer:
         failed: why each other preloaded backend could not be built.
         refused: how many observations were refused, by reason.
         last_reason: text of the last refusal, empty before the first.
+        reason: the same in one word.
         started_ns, inferred_ns: monotonic times around the last backend call, ns.
         quantise_ns: part of it spent on the input, ns.
 
     Raises:
-        PolicyError: the policy takes values from topics of a robot, which are not served yet.
         PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
     """
 
@@ -56,12 +57,12 @@ class PolicyServer:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
     ) -> None:
-        require_features(artifact)
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
         self.failed: dict[str, str] = {}
         self.refused: Counter[str] = Counter()
-        self.last_reason = ""
+        self.last_reason = self.reason = ""
+        self._deadline_ns = 0
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.guard = ActionGuard(artifact.contract, rate_limit)
         self._reader = ObservationReader(artifact.contract)
@@ -70,7 +71,7 @@ class PolicyServer:
         for name in preload:
             check_known(name)
         try:
-            self._backend = self.ready[backend] = _build(backend, artifact, options)
+            self._backend = self.ready[backend] = build(backend, artifact, options)
             for name in preload:
                 if name not in self.ready:
                     self._preload(name, options)
@@ -86,18 +87,43 @@ class PolicyServer:
     def check_ready(self, name: str) -> None:
         """Raise PolicyError, with the reason, unless ``name`` can be swapped in at once."""
         check_known(name)
-        if name in self.ready:
-            return
-        reason = self.failed.get(name, "it is not in `preload`")
         remedy = f"ready: {', '.join(self.ready)}"
-        raise PolicyError.at("", "backend", f"{name!r} is not ready: {reason}", remedy)
+        if name not in self.ready:
+            reason = self.failed.get(name, "it is not in `preload`")
+            raise PolicyError.at("", "backend", f"{name!r} is not ready: {reason}", remedy)
+        trouble = self.ready[name].trouble
+        if trouble:
+            raise PolicyError.at("", "backend", f"{name!r} is not ready: {trouble}", remedy)
 
     def swap(self, name: str) -> None:
         """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""
         self.check_ready(name)
         self._backend = self.ready[name]
 
-    def answer(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
+    def set_deadline(self, seconds: float) -> None:
+        """Refuse an action that takes a backend longer than this, 0 = take any."""
+        self._deadline_ns = round(seconds * 1e9)
+
+    def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
+        """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
+
+        Backends of another policy go; of the same one, those of the same names are replaced.
+        """
+        name = self.backend
+        old = dict(self.ready)
+        if artifact.function_hash != self.artifact.function_hash:
+            self.ready.clear()
+            self.failed.clear()
+        self.artifact = artifact
+        for new, backend in built.items():
+            self.ready[new] = backend
+            self.failed.pop(new, None)
+        self._backend = self.ready[name]
+        for backend in old.values():
+            if backend not in self.ready.values():
+                backend.close()
+
+    def answer(self, names: Sequence[str], values: Sequence[float]) -> Float32:
         """Return the action float32 (m,) within its limits.
 
         Args:
@@ -106,20 +132,42 @@ class PolicyServer:
 
         Raises:
             ObservationError: the observation is refused; ``refused`` has counted it.
-            BackendError: the backend failed or its action is not finite; counted as ``backend``.
+            BackendError: as in ``act``.
         """
         try:
             observation = self._reader.read(names, values)
-            self.started_ns = time.monotonic_ns()
+        except ObservationError as error:
+            self._refuse(error.reason, self._named(error))
+            raise
+        return self.act(observation)
+
+    def act(self, observation: Float32) -> Float32:
+        """Return the action float32 (m,) for an observation float32 (n,), within its limits.
+
+        Raises:
+            ObservationError: a value is not finite; ``refused`` has counted it.
+            BackendError: the backend failed, its action is not finite, or it took longer than
+                the deadline; counted as ``backend`` or ``deadline``.
+        """
+        self.started_ns = time.monotonic_ns()
+        try:
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
             self._check_finite(action)
         except ObservationError as error:
             self._refuse(error.reason, self._named(error))
             raise
-        except BackendError as error:
-            self._refuse("backend", str(error))
+        except Exception as error:
+            kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "
+            self._refuse("backend", f"{kind}{error}")
+            if kind:  # whatever goes wrong in a backend, the robot gets the safe action
+                raise BackendError(f"backend {self.backend!r}: {kind}{error}") from error
             raise
+        took = self.inferred_ns - self.started_ns
+        if 0 < self._deadline_ns < took:
+            text = f"backend {self.backend!r} took {took / 1e6:.3g} ms"
+            self._refuse("deadline", text)
+            raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
         return self.guard.limit(action)
 
@@ -131,7 +179,7 @@ class PolicyServer:
 
     def _preload(self, name: str, options: Mapping[str, Mapping[str, Any]]) -> None:
         try:
-            self.ready[name] = _build(name, self.artifact, options)
+            self.ready[name] = build(name, self.artifact, options)
         except (PolicyError, BackendError) as error:
             self.failed[name] = str(error)
 
@@ -143,7 +191,7 @@ class PolicyServer:
 
     def _refuse(self, reason: str, text: str) -> None:
         self.refused[reason] += 1
-        self.last_reason = f"{reason}: {text}"
+        self.reason, self.last_reason = reason, f"{reason}: {text}"
 
     def _named(self, error: ObservationError) -> str:
         """Text of ``error`` with the name of the value beside its index."""
@@ -159,10 +207,12 @@ def check_known(backend: str) -> None:
         raise PolicyError.at("", "backend", f"{backend!r} is unknown", remedy)
 
 
-def _build(
-    name: str, artifact: PolicyArtifact, options: Mapping[str, Mapping[str, Any]]
-) -> Backend:
-    """Build a backend, compare it with the golden vectors and warm it up."""
+def build(name: str, artifact: PolicyArtifact, options: Mapping[str, Mapping[str, Any]]) -> Backend:
+    """Build a backend, compare it with the golden vectors and warm it up.
+
+    Raises:
+        PolicyError, BackendError: it cannot be built, or answers otherwise.
+    """
     backend = create_backend(name, artifact, options.get(name, {}))
     try:
         check_golden(backend, artifact)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from qpolicy_ros.nodes.parameters import Spec
 
-SUMMARY = "Simulate a robot: `action_stamped` in; `observation`, `joint_states`, `/clock` out."
+SUMMARY = (
+    "Simulate a robot: `action_stamped` in; `observation`, or what a robot's sensors publish, out."
+)
 
 NAMES_UP_TO = 64
 
 SPECS = (
-    Spec("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid, a Gymnasium id or an "
-         "MJCF file", read_only=True),
+    Spec("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid, a Gymnasium id, an "
+         "MJCF file, or a robot: a name of config/robots or its description (.yaml)",
+         read_only=True),
     Spec("seed", 0, "seed of the first episode; each next episode takes the next one",
          (0, 2**31 - 1), read_only=True),
     Spec("episodes", 0, "episodes to play, then exit; 0 = for ever", (0, 2**31 - 1),
@@ -30,6 +33,8 @@ SPECS = (
          "0 = never", (0.0, 86400.0), read_only=True),
     Spec("deadline", 0.0, "s between observations that DDS shall offer (real-time); 0 = off",
          (0.0, 3600.0), read_only=True),
+    Spec("speed", 0.0, "robots: m/s forwards, commanded on `cmd_vel` while nobody else does",
+         (-10.0, 10.0), read_only=True),
     Spec("headless", True, "false opens a window", read_only=True),
     Spec("video", "", "file (.mp4) for a film rendered offscreen; empty = none", read_only=True),
     Spec("names", "auto", "names in `observation`: always, never, or auto (up to "

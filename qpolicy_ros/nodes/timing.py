@@ -1,36 +1,42 @@
 """The stages of one answer, in microseconds.
 
 ``age``       observation's publication to its callback; wall clock of both hosts, NaN if unknown
+``queue``     the part of ``age`` after its arrival at this host; wall clock, NaN if unknown
 ``quantise``  quantising or normalising the observation
 ``infer``     the rest of the backend's work
 ``publish``   limits, and handing both action messages to the middleware
-``total``     callback to action published: everything but ``age``
+``total``     callback to action published: ``quantise``, ``infer``, ``publish`` and reading
 
-All but ``age`` come from one monotonic clock.
+All but ``age`` and ``queue`` come from one monotonic clock. The message's ``header.frame_id``
+names the backend that answered.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from array import array
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-STAGES = ("age", "quantise", "infer", "publish", "total")
+STAGES = ("age", "queue", "quantise", "infer", "publish", "total")
 
 _MICROSECOND_NS = 1000.0
 
 
 class Instants(NamedTuple):
-    """Monotonic times of one answer, ns; ``age_ns`` and ``quantise_ns`` are durations.
+    """Monotonic times of one answer, ns; those with ``_ns`` are durations.
 
     Attributes:
         age_ns: age of the observation at its callback; negative if the middleware gave none.
+        queue_ns: since it arrived at this host; negative if the middleware does not say.
         arrived, started, inferred, published: callback entered, backend called, backend returned,
             both actions published.
         quantise_ns: the part of ``inferred - started`` spent on the input.
     """
 
     age_ns: int
+    queue_ns: int
     arrived: int
     started: int
     inferred: int
@@ -38,13 +44,25 @@ class Instants(NamedTuple):
     quantise_ns: int
 
 
+def ages(info: Mapping[str, Any] | None) -> tuple[int, int]:
+    """Return how long ago a message was sent and arrived, ns; negative where unknown.
+
+    Args:
+        info: the middleware's times of the message, None where rclpy does not hand them out.
+    """
+    now = time.time_ns()
+    sent, received = (info["source_timestamp"], info["received_timestamp"]) if info else (0, 0)
+    return now - sent if sent else -1, now - received if received else -1
+
+
 def stages(instants: Instants) -> array[float]:
     """Return the durations named by :data:`STAGES`, µs, ready for a message."""
-    age, arrived, started, inferred, published, quantise = instants
+    age, queue, arrived, started, inferred, published, quantise = instants
     return array(
         "d",
         (
             age / _MICROSECOND_NS if age >= 0 else math.nan,
+            queue / _MICROSECOND_NS if queue >= 0 else math.nan,
             quantise / _MICROSECOND_NS,
             (inferred - started - quantise) / _MICROSECOND_NS,
             (published - inferred) / _MICROSECOND_NS,

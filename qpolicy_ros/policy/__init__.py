@@ -9,6 +9,7 @@ from qpolicy_ros.policy.artifact import (
     require_task,
     save_policy,
 )
+from qpolicy_ros.policy.assemble import Assembler
 from qpolicy_ros.policy.bounds import accumulator_bounds, network_bounds
 from qpolicy_ros.policy.engines import Engine, engine_kinds, make_engine
 from qpolicy_ros.policy.errors import ObservationError, PolicyError
@@ -25,6 +26,7 @@ from qpolicy_ros.policy.model import (
 
 __all__ = [
     "ActionChannel",
+    "Assembler",
     "Baseline",
     "Channel",
     "Contract",

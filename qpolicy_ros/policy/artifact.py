@@ -18,6 +18,7 @@ import safetensors.numpy
 from qpolicy_ros.policy import validate
 from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
+from qpolicy_ros.policy.contract_rules import check_contract
 from qpolicy_ros.policy.errors import ObservationError, PolicyError
 from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.policy.hashing import canonical_json, file_hash, function_hash
@@ -137,12 +138,12 @@ def require_task(artifact: PolicyArtifact, task: str) -> None:
 def require_features(artifact: PolicyArtifact) -> None:
     """Raise PolicyError unless every observation value comes from a feature vector.
 
-    The format also knows values that come from topics of a robot; nothing serves them yet.
+    Those of a robot's policy come from its topics.
     """
     for channel in artifact.contract.observation:
         if channel.source != FEATURE:
-            wrong = f"{channel.name!r} comes from {channel.source!r}, which is not served yet"
-            remedy = f"export the policy with {FEATURE!r} as the source of every value"
+            wrong = f"{channel.name!r} comes from {channel.source!r}, not from a feature vector"
+            remedy = "give a policy of a simulated task such as hopper"
             raise PolicyError.at(artifact.path, "contract.observation", wrong, remedy)
 
 
@@ -161,7 +162,7 @@ def _check_parts(
     provenance: object,
     file: object,
 ) -> None:
-    validate.check_contract(contract, file)
+    check_contract(contract, file)
     validate.check_baseline(baseline, contract, file)
     if network is not None:
         validate.check_network(network, contract, file)

@@ -6,7 +6,9 @@ from typing import Literal
 
 _MOST_CHARACTERS = 300  # of a value that a hostile file puts into the text
 
-Reason = Literal["non_finite", "wrong_length", "missing", "extra", "misnamed"]
+Reason = Literal[
+    "non_finite", "wrong_length", "missing", "extra", "misnamed", "implausible", "waiting", "stale"
+]
 
 
 class PolicyError(ValueError):
@@ -36,7 +38,8 @@ class ObservationError(ValueError):
     """An observation cannot be used; ``reason`` names why in one word.
 
     Attributes:
-        reason: ``non_finite``, ``wrong_length``, ``missing``, ``extra`` or ``misnamed``.
+        reason: ``non_finite``, ``wrong_length``, ``missing``, ``extra``, ``misnamed``; of a robot's
+            messages also ``implausible``, ``waiting`` or ``stale``.
         index: position of the offending value in the observation, -1 where there is none.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy.model import PolicyArtifact
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _FIELDS = ("format_version", "contract", "bits", "provenance", "function_hash", "file_hash")
 _CONTRACT_FIELDS = ("task", "env_id", "observation", "action", "period")
+_ROW = {Channel: 2, ActionChannel: 4}  # values that every row has; the others follow by name
 _LAYER = re.compile(r"(integer\.weight|integer\.threshold|baseline\.weight|baseline\.bias)\.\d+")
 _NAMES = {
     "integer.mean",
@@ -75,19 +77,11 @@ def tensors_of(artifact: PolicyArtifact) -> dict[str, npt.NDArray[Any]]:
 
 def metadata_of(artifact: PolicyArtifact) -> dict[str, Any]:
     """The metadata object of the file."""
-    contract, network = artifact.contract, artifact.network
+    network = artifact.network
+    contract, version = _contract_of(artifact.contract)
     return {
-        "format_version": FORMAT_VERSION,
-        "contract": {
-            "task": contract.task,
-            "env_id": contract.env_id,
-            "period": float(contract.period),
-            "observation": [[value.name, value.source] for value in contract.observation],
-            "action": [
-                [action.name, float(action.low), float(action.high), float(action.safe)]
-                for action in contract.action
-            ],
-        },
+        "format_version": version,
+        "contract": contract,
         "bits": None
         if network is None
         else {
@@ -129,7 +123,7 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
         "update qpolicy_ros",
     )
     _check_keys(check, metadata, _FIELDS, "metadata")
-    _check_keys(check, metadata["contract"], _CONTRACT_FIELDS, "contract")
+    _check_keys(check, metadata["contract"], _CONTRACT_FIELDS, "contract", ("time_limits",))
     if metadata["bits"] is not None:
         _check_keys(check, metadata["bits"], ("input", "core", "output"), "bits")
         validate.check_bits(metadata["bits"], file)
@@ -201,31 +195,80 @@ def parse_tensors(
     return contract, baseline, network, golden
 
 
+def _contract_of(contract: Contract) -> tuple[dict[str, Any], int]:
+    """Return the contract's object and the lowest format version that can hold it.
+
+    What equals its default is left out: files of version 1 keep their bytes and hashes.
+    """
+    fields: dict[str, Any] = {
+        "task": contract.task,
+        "env_id": contract.env_id,
+        "period": float(contract.period),
+        "observation": [_row(channel) for channel in contract.observation],
+        "action": [_row(channel) for channel in contract.action],
+    }
+    if contract.time_limits:
+        fields["time_limits"] = {topic: float(limit) for topic, limit in contract.time_limits}
+    longer = (
+        len(row) > _ROW[kind]
+        for kind, rows in ((Channel, fields["observation"]), (ActionChannel, fields["action"]))
+        for row in rows
+    )
+    return fields, 2 if contract.time_limits or any(longer) else 1
+
+
+def _row(channel: Channel | ActionChannel) -> list[Any]:
+    values = [(field, getattr(channel, field.name)) for field in dataclasses.fields(channel)]
+    values = [(f, v if isinstance(v, str) or v is None else float(v)) for f, v in values]
+    width = _ROW[type(channel)]
+    rest = {field.name: value for field, value in values[width:] if value != field.default}
+    return [*(value for _, value in values[:width]), *([rest] if rest else [])]
+
+
 def _contract(check: validate.Checker, fields: Mapping[str, Any]) -> Contract:
-    rows: dict[str, list[Any]] = {}
-    for field, width in (("observation", 2), ("action", 4)):
-        value = fields[field]
+    rows: dict[str, tuple[Any, ...]] = {}
+    kinds: tuple[tuple[str, type[Channel | ActionChannel]], ...] = (
+        ("observation", Channel),
+        ("action", ActionChannel),
+    )
+    for field, kind in kinds:
+        value, width = fields[field], _ROW[kind]
         check.require(isinstance(value, list), f"contract.{field}", f"{value!r:.60} is not a list")
+        allowed = tuple(each.name for each in dataclasses.fields(kind)[width:])
+        channels = []
         for index, row in enumerate(value):
-            good = isinstance(row, list) and len(row) == width
             where = f"contract.{field}[{index}]"
-            check.require(good, where, f"{row!r:.60} is not a list of {width}")
-        rows[field] = value
+            good = isinstance(row, list) and len(row) in {width, width + 1}
+            check.require(good, where, f"{row!r:.60} is not a list of {width}, or one more")
+            rest = row[width] if len(row) > width else {}
+            _check_keys(check, rest, (), where, allowed)
+            channels.append(kind(*row[:width], **rest))
+        rows[field] = tuple(channels)
+    limits = fields.get("time_limits", {})
+    check.require(isinstance(limits, dict), "contract.time_limits", "is not an object")
     return Contract(
         task=fields["task"],
         env_id=fields["env_id"],
-        observation=tuple(Channel(*row) for row in rows["observation"]),
-        action=tuple(ActionChannel(*row) for row in rows["action"]),
+        observation=rows["observation"],
+        action=rows["action"],
         period=fields["period"],
+        time_limits=tuple(limits.items()),
     )
 
 
-def _check_keys(check: validate.Checker, value: Any, keys: tuple[str, ...], field: str) -> None:
+def _check_keys(
+    check: validate.Checker,
+    value: Any,
+    keys: tuple[str, ...],
+    field: str,
+    optional: tuple[str, ...] = (),
+) -> None:
     check.require(isinstance(value, dict), field, f"{value!r:.60} is not an object")
     for key in keys:
         check.require(key in value, f"{field}.{key}", "is missing")
     for key in value:
-        check.require(key in keys, f"{field}.{key}", "is not a field of this format", "remove it")
+        known = key in keys or key in optional
+        check.require(known, f"{field}.{key}", "is not a field of this format", "remove it")
 
 
 def _refuse_constant(name: str) -> None:

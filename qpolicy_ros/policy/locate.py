@@ -9,7 +9,8 @@ from qpolicy_ros.policy.errors import PolicyError
 
 PACKAGE = "qpolicy_ros"
 POLICIES = Path("config") / "policies"
-DEFAULT_VARIANT = "paper"
+# What a task's name alone means: the paper's policy, a robot's walking policy.
+DEFAULT_VARIANTS = ("paper", "walk")
 SUFFIX = ".safetensors"
 ENVIRONMENT = "QPOLICY_POLICIES"
 
@@ -18,8 +19,8 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
     """Find a policy file.
 
     Args:
-        name: ``<task>`` (its ``paper`` policy) or ``<task>/<variant>``, looked up in
-            ``policy_folders``, the first match wins; or a path.
+        name: ``<task>`` (its ``paper`` policy, else its ``walk`` one) or ``<task>/<variant>``,
+            looked up in ``policy_folders``, the first match wins; or a path.
 
     Returns:
         A shipped policy's file, or the path as given; ``load_policy`` says what is wrong with it.
@@ -30,12 +31,12 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     folders = policy_folders()
     if len(path.parts) in (1, 2) and not path.is_absolute() and ".." not in path.parts:
-        relative = path / DEFAULT_VARIANT if len(path.parts) == 1 else path
-        if relative.suffix != SUFFIX:
-            relative = relative.with_name(relative.name + SUFFIX)
+        names = [path / name for name in DEFAULT_VARIANTS] if len(path.parts) == 1 else [path]
         for folder in () if path.is_file() else folders:
-            if (folder / relative).is_file():
-                return folder / relative
+            for relative in names:
+                file = folder / relative.with_name(relative.name.removesuffix(SUFFIX) + SUFFIX)
+                if file.is_file():
+                    return file
     if os.fspath(name) and path.exists():
         return path
     wrong = f"{os.fspath(name)!r} is neither a file nor a shipped policy"

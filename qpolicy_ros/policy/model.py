@@ -6,6 +6,7 @@ artifact are read-only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 FEATURE = "feature"
+HOLD, ZERO, DEFAULT = "hold", "zero", "default"
 
 MIN_BITS = 2
 MAX_BITS = 8
@@ -25,24 +27,48 @@ MAX_BITS = 8
 
 @dataclass(frozen=True)
 class Channel:
-    """One observation value: its name and where a robot's value comes from.
+    """One observation value: ``clip((raw - offset) * scale, low, high)``.
 
-    ``source`` is ``feature`` (position in a feature vector) or ``<topic>.<field>:<joint>``, which
-    is not served yet.
+    Computed in float64 and rounded once to float32. ``feature`` values are taken as they are.
+
+    Attributes:
+        name: unique in the observation.
+        source: where the raw value comes from, see :mod:`qpolicy_ros.policy.sources`.
+        scale, offset: of the raw value, whose units are those of its message (SI).
+        low, high: limits of the result, infinite where there are none.
+        missed: what stands in for a raw value that is older than its topic's time limit: the last
+            one (``hold``), 0 (``zero``) or ``default``.
+        default: the raw value that ``missed = default`` puts in.
     """
 
     name: str
     source: str = FEATURE
+    scale: float = 1.0
+    offset: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+    missed: str = HOLD
+    default: float = 0.0
 
 
 @dataclass(frozen=True)
 class ActionChannel:
-    """One action: its name, limits and the value that is safe to hold (actuator units)."""
+    """One action, in actuator units: for a robot, the command of the joint of that name.
+
+    Attributes:
+        name: unique among the actions.
+        low, high: limits.
+        safe: the value that is safe to hold.
+        default: the pose from which the policy starts; None takes ``safe``.
+        rate: largest change a second, infinite where there is none.
+    """
 
     name: str
     low: float
     high: float
     safe: float
+    default: float | None = None
+    rate: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -55,6 +81,7 @@ class Contract:
         observation: ``n`` channels.
         action: ``m`` channels.
         period: control period, s.
+        time_limits: ``(topic, s)``: how old the last message of a topic may be.
     """
 
     task: str
@@ -62,6 +89,12 @@ class Contract:
     observation: tuple[Channel, ...]
     action: tuple[ActionChannel, ...]
     period: float
+    time_limits: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def robot(self) -> bool:
+        """Whether the observation is put together from a robot's topics."""
+        return any(channel.source != FEATURE for channel in self.observation)
 
     @property
     def low(self) -> Float32:
@@ -77,6 +110,17 @@ class Contract:
     def safe(self) -> Float32:
         """Safe action, float32 ``(m,)``."""
         return np.array([channel.safe for channel in self.action], np.float32)
+
+    @property
+    def default(self) -> Float32:
+        """Default pose, float32 ``(m,)``."""
+        poses = [a.safe if a.default is None else a.default for a in self.action]
+        return np.array(poses, np.float32)
+
+    @property
+    def rate(self) -> Float32:
+        """Largest change of each action a second, float32 ``(m,)``."""
+        return np.array([channel.rate for channel in self.action], np.float32)
 
 
 @dataclass(frozen=True, eq=False)

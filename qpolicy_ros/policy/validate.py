@@ -1,4 +1,7 @@
-"""Every rule that a policy must meet, checked when it is made, saved and loaded."""
+"""The rules of a policy's tensors, checked when it is made, saved and loaded.
+
+Those of its contract are in ``contract_rules``.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from qpolicy_ros.policy.model import (
-        ActionChannel,
-        Baseline,
-        Channel,
-        Contract,
-        Golden,
-        IntegerNetwork,
-    )
+    from qpolicy_ros.policy.model import Baseline, Contract, Golden, IntegerNetwork
 
 MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
 MAX_LAYERS = 16
@@ -83,41 +79,6 @@ class Checker:
             and abs(value) <= FLOAT32_MAX  # false for NaN as well
         )
         self.require(good, field, f"{value!r} is not a finite number that fits float32")
-
-
-def check_contract(contract: Contract, file: object = "") -> None:
-    """Raise PolicyError unless names are unique, limits ordered and the period positive."""
-    check = Checker(file)
-    check.is_text(contract.task, "task")
-    check.is_text(contract.env_id, "env_id", empty=True)
-    check.is_number(contract.period, "period")
-    check.require(contract.period > 0, "period", f"{contract.period} s is not above 0")
-    named: tuple[tuple[str, Sequence[Channel | ActionChannel]], ...] = (
-        ("observation", contract.observation),
-        ("action", contract.action),
-    )
-    for field, channels in named:
-        size = len(channels)
-        check.require(1 <= size <= MAX_WIDTH, field, f"{size} values, allowed 1 to {MAX_WIDTH}")
-        seen: set[str] = set()
-        for index, channel in enumerate(channels):
-            check.is_text(channel.name, f"{field}[{index}].name")
-            check.require(
-                channel.name not in seen,
-                f"{field}[{index}].name",
-                f"{channel.name!r} appears twice",
-            )
-            seen.add(channel.name)
-    for index, value in enumerate(contract.observation):
-        check.is_text(value.source, f"observation[{index}].source")
-    for index, action in enumerate(contract.action):
-        field = f"action[{index}]"
-        for part in ("low", "high", "safe"):
-            check.is_number(getattr(action, part), f"{field}.{part}")
-        limits = f"limits {action.low} to {action.high} of {action.name!r}"
-        check.require(action.low < action.high, field, f"{limits} are not ascending")
-        inside = action.low <= action.safe <= action.high
-        check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")
 
 
 def check_network(network: IntegerNetwork, contract: Contract, file: object = "") -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, observation_names
+from qpolicy_ros.sim.description import is_robot
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 
 
@@ -76,12 +77,16 @@ class Simulation:
         self.data = getattr(robot, "data", None)
         spec = self.env.spec
         self.step_limit = max_episode_steps or (spec.max_episode_steps if spec else None)
-        self.contract = self._read_contract(env_id)
+        # A described robot knows its contract; a bare vector's names are read from the model.
+        self.contract = getattr(robot, "contract", None) or self._read_contract(env_id)
         self._low, self._high = self.contract.low, self.contract.high
 
-    def reset(self, seed: int) -> np.ndarray:
-        """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,)."""
-        observation, _ = self.env.reset(seed=seed)
+    def reset(self, seed: int, options: dict[str, Any] | None = None) -> np.ndarray:
+        """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,).
+
+        ``options`` are the task's own; Gymnasium's MuJoCo tasks have none.
+        """
+        observation, _ = self.env.reset(seed=seed, options=options)
         return np.asarray(observation, dtype=np.float32)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
@@ -133,11 +138,15 @@ def open_simulation(
     max_episode_steps: int | None = None,
     period: float | None = None,
 ) -> Simulated:
-    """Open a task by name or Gymnasium id, or an MJCF file by its path (``*.xml``).
+    """Open a task by name or Gymnasium id, a robot by name, or a file by its path.
+
+    A robot is one of ``config/robots`` or the path of its description (``*.yaml``); ``*.xml`` is a
+    bare MJCF model.
 
     Raises:
-        PolicyError: as :class:`Simulation` and :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or
-            ``period`` (s) given for a task, which has its own.
+        PolicyError: as :class:`Simulation`, :class:`qpolicy_ros.sim.robot.RobotSimulation` and
+            :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or ``period`` (s) given for a task or a
+            robot, which have their own.
     """
     if task.endswith((".xml", ".mjcf")):
         from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 only for MJCF files
@@ -146,6 +155,10 @@ def open_simulation(
     if period is not None:
         wrong = f"{period:g} s is given, but {task!r} has a control period of its own"
         raise PolicyError.at("", "period", wrong, "give it for an MJCF file only")
+    if is_robot(task):
+        from qpolicy_ros.sim.robot import RobotSimulation  # noqa: PLC0415 only for robots
+
+        return RobotSimulation(task, render_mode, max_episode_steps)
     return Simulation(task, render_mode, max_episode_steps)
 
 

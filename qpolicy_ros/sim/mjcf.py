@@ -43,7 +43,7 @@ class MjcfSimulation:
         self.model: Any = _load(path)
         self.data: Any = mujoco.MjData(self.model)
         self.step_limit = max_episode_steps
-        self._substeps = _substeps(path, self.model.opt.timestep, period)
+        self._substeps = substeps(path, self.model.opt.timestep, period)
         self._render_mode = render_mode
         self._window: Any = None
         self._steps = 0
@@ -74,9 +74,9 @@ class MjcfSimulation:
         """Return a frame (height, width, 3) uint8, or update the window."""
         if self._render_mode == "human":
             if self._window is None:
-                import mujoco.viewer  # noqa: PLC0415 needs a display
+                from mujoco import viewer  # noqa: PLC0415 needs a display
 
-                self._window = mujoco.viewer.launch_passive(self.model, self.data)
+                self._window = viewer.launch_passive(self.model, self.data)
             self._window.sync()
             return None
         if self._window is None:
@@ -130,7 +130,8 @@ def _load(path: str) -> mujoco.MjModel:
     return model
 
 
-def _substeps(path: str, timestep: float, period: float | None) -> int:
+def substeps(path: str, timestep: float, period: float | None) -> int:
+    """Return how many time steps make one ``period`` (s), 1 for None; PolicyError if not whole."""
     if period is None:
         return 1
     count = round(period / timestep)

@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "halfcheetah": "HalfCheetah-v4",
     "ant": "Ant-v4",
     "humanoid": "Humanoid-v4",
+    "go2": "qpolicy_ros.sim.walk:Go2Walk-v0",
 }
 
 

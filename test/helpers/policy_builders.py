@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -126,10 +127,14 @@ def random_artifact(
     """A valid artifact; ``contract`` overrides the sizes, ``integer=False`` gives FP32 only."""
     contract = contract or make_contract(inputs, outputs)
     inputs, outputs = len(contract.observation), len(contract.action)
+    scale, bias = (contract.high - contract.low) / 2, (contract.high + contract.low) / 2
+    baseline = replace(random_baseline(seed, inputs, hidden, outputs), scale=scale, bias=bias)
+    network = random_network(seed, inputs, hidden, outputs, **bits)
+    network = replace(network, table=network.table * scale[:, None] + bias[:, None])
     return make_artifact(
         contract,
-        random_baseline(seed, inputs, hidden, outputs),
-        random_network(seed, inputs, hidden, outputs, **bits) if integer else None,
+        baseline,
+        network if integer else None,
         {"command": "test", "seed": seed, "returns": {}},
         random_observations(seed, 8, inputs),
     )

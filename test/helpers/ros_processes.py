@@ -69,8 +69,21 @@ def private_place() -> Iterator[Place]:
         yield Place(domain, f"/test_{secrets.token_hex(4)}")
 
 
+def environment_of(place: Place) -> dict[str, str]:
+    """The environment of a process that shall meet others at ``place``."""
+    return {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(place.domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
+    }
+
+
 class NodeProcess:
-    """A node of this package in its own OS process."""
+    """A node of this package in its own OS process; ``module.`` is one of these helpers."""
 
     def __init__(self, module: str, place: Place, log: Path, **parameters: object) -> None:
         self.log = log
@@ -79,19 +92,16 @@ class NodeProcess:
             arguments += ["-r", f"/{topic}:={place.namespace}/{topic}"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name.replace('__', '.')}:={_yaml(value)}"]
-        environment = {
-            **os.environ,
-            "ROS_DOMAIN_ID": str(place.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "OMP_NUM_THREADS": "1",
-        }
+        module = module[:-1] if module.endswith(".") else f"qpolicy_ros.nodes.{module}"
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"qpolicy_ros.nodes.{module}", "--ros-args", *arguments],
+                [sys.executable, "-m", module, "--ros-args", *arguments],
                 cwd=ROOT,
-                env=environment,
+                env=environment_of(place),
+                stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                text=True,
             )
 
     @property
@@ -113,6 +123,19 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class RobotProcess(NodeProcess):
+    """The robot of ``robot_process``."""
+
+    def __init__(self, place: Place, log: Path) -> None:
+        super().__init__("robot_process.", place, log)
+
+    def tell(self, line: str) -> None:
+        """Tell it how to fail."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
 
 
 class Watcher:
@@ -144,6 +167,17 @@ class Watcher:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+
+    def collect_observations(self, seen: dict[tuple[int, int], list[float]]) -> None:
+        """Put what a robot's policy sees into ``seen`` by stamp; nothing where it is not clear."""
+
+        def collect(message: JointState) -> None:
+            stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+            # Two ticks between two messages of the robot have one stamp: which is meant?
+            seen[stamp] = [] if stamp in seen else list(message.position)
+
+        profile = qos.profile(depth=1000)
+        self.node.create_subscription(JointState, "observation", collect, profile)
 
     def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:
         """Spin until ``condition`` holds; fail after ``timeout`` s."""
@@ -227,14 +261,21 @@ class Watcher:
         request = GetState.Request()
         return self.call(GetState, "policy_node/get_state", request).current_state.label
 
-    def diagnostics(self) -> dict[str, str]:
-        """Return the values of the next diagnostics message, with level and message."""
-        seen = len(self.messages["diagnostics"])
-        self.until(lambda: len(self.messages["diagnostics"]) > seen)
-        status = self.messages["diagnostics"][-1].status[0]
-        level = int.from_bytes(status.level, "little")
-        values = {item.key: item.value for item in status.values}
-        return {**values, "level": str(level), "message": status.message}
+    def diagnostics(self, node: str = "policy_node") -> dict[str, str]:
+        """Return the values of the node's next diagnostics message, with level and message."""
+        found: list[Any] = []
+        self.messages["diagnostics"].clear()
+
+        def look() -> bool:
+            for message in self.messages["diagnostics"]:
+                found.extend(each for each in message.status if each.name.startswith(node))
+            self.messages["diagnostics"].clear()
+            return bool(found)
+
+        self.until(look)
+        level = int.from_bytes(found[-1].level, "little")
+        values = {item.key: item.value for item in found[-1].values}
+        return {**values, "level": str(level), "message": found[-1].message}
 
 
 def _yaml(value: object) -> str:

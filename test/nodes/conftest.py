@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from policy_builders import random_artifact
-from ros_processes import FAST_DISCOVERY, NodeProcess, Place, Watcher, private_place
+from ros_processes import FAST_DISCOVERY, NodeProcess, Place, RobotProcess, Watcher, private_place
 
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation
@@ -57,6 +57,22 @@ def start(place, tmp_path) -> Iterator[Start]:
     for node in started:
         node.end()
         print(f"{node.log.name}:\n{node.output}")  # noqa: T201 shown where the test failed
+
+
+@pytest.fixture
+def robot(place, tmp_path) -> Iterator[Callable[..., RobotProcess]]:
+    """Start a robot that publishes its topics; lines tell it how to fail."""
+    started: list[RobotProcess] = []
+
+    def starter(*lines: str) -> RobotProcess:
+        started.append(RobotProcess(place, tmp_path / f"robot_{len(started)}.log"))
+        for line in lines:
+            started[-1].tell(line)
+        return started[-1]
+
+    yield starter
+    for each in started:
+        each.end()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.policy import load_policy
@@ -113,7 +114,7 @@ def test_a_half_failed_configuration_leaves_nothing(node, monkeypatch):
 
 def test_a_half_failed_activation_takes_no_observations(node, monkeypatch):
     node.trigger_configure()
-    monkeypatch.setattr(node, "_set_timeout", fails)
+    monkeypatch.setattr(FeatureLoop, "set_timeout", fails)
     assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
     assert topics(node) == ([1, 1, 1], 0)
     monkeypatch.undo()
@@ -124,11 +125,12 @@ def test_a_half_failed_activation_takes_no_observations(node, monkeypatch):
 def test_a_failure_is_over_with_the_next_activation(node, monkeypatch):
     reports = []
     monkeypatch.setattr(node._diagnostics, "publish", reports.append)
-    monkeypatch.setattr(node, "_set_timeout", fails)
+    monkeypatch.setattr(FeatureLoop, "set_timeout", fails)
     node.trigger_configure()
     node.trigger_activate()
     assert reports[-1].status[0].message == "RuntimeError: no middleware"
-    monkeypatch.setattr(node, "_set_timeout", lambda _: None)
+    monkeypatch.undo()
+    monkeypatch.setattr(node._diagnostics, "publish", reports.append)
     node.trigger_activate()
     node._report()
     assert reports[-1].status[0].message == "active"

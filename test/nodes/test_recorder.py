@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
+from ros_processes import PATIENCE
 from rosbags.highlevel import AnyReader
+from ruamel.yaml import YAML
 from sensor_msgs.msg import JointState
 
+from qpolicy_ros.latency.mcap import Scan
 from qpolicy_ros.nodes import qos
 
 
@@ -59,3 +65,91 @@ def test_a_best_effort_robot_is_recorded(start, watcher, tmp_path):
         JointState, "observation", qos.profile(reliable=False, depth=10)
     )
     watcher.until(lambda: robot.get_subscription_count() > 0)
+
+
+def test_a_killed_recorder_leaves_a_readable_bag(start, watcher, place, tmp_path):
+    """SIGKILL: nobody finishes anything, yet rosbags reads what was flushed, with its types."""
+    bag = tmp_path / "bag"
+    recorder = start("bag_recorder", output=str(bag))
+    watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
+    sent = 0
+
+    def recorded() -> int:
+        nonlocal sent
+        sent += 1
+        watcher.tell([float(sent)], ["x"], stamp=sent)
+        watcher.spin(0.02)
+        information = YAML(typ="safe").load((bag / "metadata.yaml").read_text())
+        return information["rosbag2_bagfile_information"]["message_count"]
+
+    # Twice, so that one flush has written over the summary of another.
+    watcher.until(lambda: recorded() > 0)
+    first = recorded()
+    watcher.until(lambda: recorded() > first)
+    recorder.send(signal.SIGKILL)
+    recorder.wait()
+    with AnyReader([bag]) as reader:
+        stamps = [
+            reader.deserialize(raw, connection.msgtype).header.stamp.sec
+            for connection, _, raw in reader.messages()
+            if connection.topic == f"{place.namespace}/observation"
+        ]
+        (profile,) = next(
+            connection.ext.offered_qos_profiles
+            for connection in reader.connections
+            if connection.topic == f"{place.namespace}/observation"
+        )
+    assert stamps == list(range(stamps[0], stamps[0] + len(stamps)))
+    assert len(stamps) > first
+    assert profile.reliability.name == "RELIABLE"
+
+
+def test_arrival_and_sending_are_recorded_apart(start, watcher, tmp_path):
+    bag = tmp_path / "bag"
+    recorder = start("bag_recorder", output=str(bag))
+    watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
+    watcher.tell([1.0])
+    watcher.spin(0.3)
+    recorder.send(signal.SIGINT)
+    assert recorder.wait() == 0, recorder.output
+    scan = Scan(next(bag.glob("*.mcap")), lambda topic, _: topic.endswith("/observation"))
+    (found,) = scan.batches()
+    assert 0 < found.log[0] - found.publish[0] < 10**9
+
+
+def test_the_conditions_of_a_run_travel_on_diagnostics(serve, watcher):
+    serve()
+    values = watcher.diagnostics()
+    wanted = ("cpu", "kernel", "rmw", "executor", "git_revision", "function_hash", "period_ms")
+    assert all(values[name] for name in wanted)
+    assert values["executor"] == "SingleThreadedExecutor"
+    assert float(values["period_ms"]) == 8.0
+
+
+def test_timing_names_the_backend_that_answered(serve, watcher):
+    serve(backend="fp32")
+    watcher.wait_for_policy([0.0] * 11)
+    watcher.ask([0.0] * 11)
+    watcher.until(lambda: watcher.messages["timing"])
+    message = watcher.messages["timing"][-1]
+    assert message.header.frame_id == "fp32"
+    stages = dict(zip(message.name, message.position, strict=True))
+    assert 0.0 <= stages["queue"] <= stages["age"]
+
+
+def test_the_command_records_too(place, watcher, tmp_path):
+    bag = tmp_path / "a bag"
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(place.domain)}
+    command = [sys.executable, "-m", "qpolicy_ros.cli.main", "record", "--output", str(bag)]
+    command += ["--namespace", place.namespace]
+    recorder = subprocess.Popen(command, env=environment)
+    try:
+        watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
+        watcher.tell([1.0])
+        watcher.spin(0.3)
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(PATIENCE) == 0
+    finally:
+        recorder.kill()
+    with AnyReader([bag]) as reader:
+        assert f"{place.namespace}/observation" in reader.topics

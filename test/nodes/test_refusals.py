@@ -79,7 +79,7 @@ def test_timing_has_the_stages_in_microseconds(watcher, good):
     watcher.until(lambda: watcher.messages["timing"])
     message = watcher.messages["timing"][-1]
     stages = dict(zip(message.name, message.position, strict=True))
-    assert list(stages) == ["age", "quantise", "infer", "publish", "total"]
+    assert list(stages) == ["age", "queue", "quantise", "infer", "publish", "total"]
     assert message.header.stamp.sec == 5
     assert all(0 < stages[name] < 1e6 for name in ("age", "infer", "publish", "total"))
     assert stages["quantise"] >= 0

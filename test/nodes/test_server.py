@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from policy_builders import make_contract, random_artifact
+from policy_builders import random_artifact
 
 from qpolicy_ros.backends import BACKENDS, BackendError, create_backend
 from qpolicy_ros.nodes.server import PolicyServer
-from qpolicy_ros.policy import Channel, ObservationError, PolicyError
+from qpolicy_ros.policy import ObservationError, PolicyError
 
 VALUES = [0.5, -0.25, 1.0, 2.0]
 
@@ -103,14 +101,6 @@ def test_an_action_that_is_not_finite_is_never_answered(server, monkeypatch, wro
     with pytest.raises(BackendError, match="is not finite"):
         server.answer([], VALUES)
     assert server.refused == {"backend": 1}
-
-
-def test_a_value_from_a_topic_of_a_robot_is_refused():
-    contract = make_contract()
-    channels = (*contract.observation[:3], Channel("knee", "joint_states.position:knee"))
-    artifact = random_artifact(contract=replace(contract, observation=channels))
-    with pytest.raises(PolicyError, match=r"'knee' comes from 'joint_states.position:knee'"):
-        PolicyServer(artifact, "integer")
 
 
 def test_options_reach_their_backend(artifact):

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import load_policy
@@ -41,6 +48,50 @@ def test_a_swap_under_way_loses_no_observation(serve, watcher, expected):
         if stamp == 100:
             assert watcher.set_parameter("backend", "fp32").successful
     assert served == ["integer"] * 100 + ["fp32"] * 100
+
+
+def memory(node):
+    """Resident memory of the node's process, bytes."""
+    fields = Path(f"/proc/{node.process.pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_swaps_in_a_row_lose_no_tick_and_no_memory(serve, watcher, policies, full):
+    """One swap a tick, 500 ticks a second where the machine can: each answer is a backend's own."""
+    swaps, warm_up = (1000, 200) if full else (100, 20)
+    artifact = load_policy(policies["hopper"])
+    observations = np.resize(artifact.golden.observations, (swaps + warm_up, 11))
+    backends = {name: create_backend(name, artifact) for name in ("integer", "fp32")}
+    node = serve(lockstep=True)
+    watcher.wait_for_policy(observations[0].tolist())
+    client = watcher.node.create_client(SetParameters, "policy_node/set_parameters")
+    watcher.until(client.service_is_ready)
+    results, served, before = [], [], 0
+    start = time.monotonic()
+    for tick, observation in enumerate(observations):
+        due = start + tick * 0.002
+        while time.monotonic() < due:
+            pass
+        if tick == warm_up:
+            before = memory(node)
+        results.append(client.call_async(swap_to("fp32" if tick % 2 else "integer")))
+        watcher.tell(observation.tolist(), stamp=tick + 1)  # once: a lost tick stays lost
+        watcher.until(partial(watcher.answers, tick + 1))
+        answer = list(watcher.answers(tick + 1)[0].position)
+        served.append({n for n, b in backends.items() if b.act(observation).tolist() == answer})
+    watcher.until(lambda: all(result.done() for result in results))
+    assert all(result.result().results[0].successful for result in results)
+    assert all(len(names) == 1 for names in served)  # never a mixture, never something else
+    assert set.union(*served) == {"integer", "fp32"}
+    report = watcher.diagnostics()
+    assert int(report["swaps"]) >= swaps
+    assert len(watcher.messages["action_stamped"]) == len(observations)
+    assert memory(node) - before < 2 << 20
+
+
+def swap_to(backend):
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=backend)
+    return SetParameters.Request(parameters=[Parameter(name="backend", value=value)])
 
 
 @pytest.mark.parametrize(

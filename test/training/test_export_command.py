@@ -11,9 +11,9 @@ import torch
 from actor_builders import random_actor, random_statistics
 from policy_builders import make_contract, random_artifact
 
+from qpolicy_ros.cli.export import Args, main
 from qpolicy_ros.policy import PolicyError, load_policy, make_artifact, make_engine, save_policy
 from qpolicy_training import cli_export
-from qpolicy_training.cli_export import Args, main
 from qpolicy_training.equality import Comparison
 from qpolicy_training.export import build_artifact
 from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat

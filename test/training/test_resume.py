@@ -109,6 +109,23 @@ def test_a_light_checkpoint_resumes_warm(
     assert final["updates"] > meta["updates"]
 
 
+def test_a_run_can_be_finished_as_it_stands(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    folder = _folder(tmp_path)
+    shutil.copytree(unbroken, folder)
+    before = [row for row in meta["curve"] if row[0] <= 900]
+    save_state(folder / "checkpoint.safetensors", tensors, {**meta, "step": 900, "curve": before})
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    _, run, winner = train_teacher(CONFIG, finish=True)
+    run.close()
+    assert load_state(run.checkpoint_path)[1]["step"] == 900
+    assert run.curve[-1][0] == 750
+    assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

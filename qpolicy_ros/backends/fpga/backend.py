@@ -63,6 +63,11 @@ class FpgaBackend:
         return self._host.quantise_ns
 
     @property
+    def trouble(self) -> str:
+        """Why it cannot act at the moment: the accelerator is lost."""
+        return self._lost if self._device is None else ""
+
+    @property
     def device(self) -> Device | None:
         """The accelerator, None while it is lost."""
         return self._device

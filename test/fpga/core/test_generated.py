@@ -17,7 +17,7 @@ from qpolicy_fpga.emit_tail import at_least
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.report import _golden_codes
 from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_fpga.verilog import cofactors, join, simplify
+from qpolicy_fpga.verilog import cofactor, complement, depends, simplify
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 
@@ -131,8 +131,16 @@ def test_simplified_tables_compute_the_same():
             assert full == short
 
 
-def test_cofactors_join_again():
-    rng = random.Random(2)
-    for place in range(6):
-        table = rng.getrandbits(64)
-        assert join(*cofactors(table, place, 6), place, 6) == table
+@pytest.mark.parametrize("place", range(4))
+def test_tables_of_a_fixed_and_of_an_inverted_input(place):
+    table = random.Random(place).getrandbits(16)
+    low, high = (cofactor(table, place, 4, high=fixed) for fixed in (False, True))
+    inverted = complement(table, place, 4)
+    for address in range(8):
+        below = address & ((1 << place) - 1)
+        at = (address >> place) << (place + 1) | below
+        assert low >> address & 1 == table >> at & 1
+        assert high >> address & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> at & 1 == table >> (at | 1 << place) & 1
+        assert inverted >> (at | 1 << place) & 1 == table >> at & 1
+    assert depends(table, place, 4) == (low != high)

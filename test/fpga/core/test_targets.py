@@ -9,10 +9,11 @@ import pytest
 from qpolicy_fpga.design import build
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.results import PAPER
 from qpolicy_fpga.samples import trained_like
 from qpolicy_ros.policy import PolicyError
 
-TARGETS = {"hopper": 8, "ant": 16, "humanoid": 50, "walker2d": 90, "halfcheetah": 320}
+TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}
 PART = find_part("xc7a15t")
 
 

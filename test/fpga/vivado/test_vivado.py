@@ -101,6 +101,18 @@ SAIF = "activity.saif"
             ("{}/sources", "{}/build", "xc7a35ticsg324-1L", SAIF),
             ["set_property top arty_a7", "read_saif -strip_path", "launch_runs impl_1 -to_step"],
         ),
+        (
+            "vivado",
+            "core.tcl",
+            ("xc7z020clg400-1",),
+            [
+                "set_property top qpolicy_core_tb",
+                "launch_simulation -mode post-implementation",
+                "read_saif -strip_path qpolicy_core_tb/core",
+                "report_power",
+            ],
+        ),
+        ("vivado", "core.xdc", (), ["create_clock -name clk -period 10.000"]),
         ("arty-a7", "load_arty_a7.tcl", ("{}/qpolicy.bit",), ["program_hw_devices"]),
         ("arty-a7", "arty_a7.xdc", (), ["create_clock", "set_false_path"]),
     ],
@@ -123,6 +135,19 @@ def test_every_generated_source_is_added(folder):
     added = "\n".join(call for call in calls if call.startswith("add_files"))
     for path in (place / "sources").glob("*.v"):
         assert path.name in added
+
+
+@needs_tclsh
+def test_the_core_is_built_without_its_bench_and_simulated_with_it(folder):
+    _, calls, _ = vivado_stub.run(str(folder / "vivado" / "core.tcl"), "xc7z020clg400-1")
+    added = dict.fromkeys(("sources_1", "constrs_1", "sim_1"), "")
+    for call in calls:
+        for name in added:
+            if call.startswith(f"add_files -norecurse -fileset {name} "):
+                added[name] += call
+    assert "qpolicy_core.v" in added["sources_1"]
+    assert "qpolicy_core_tb.v" not in added["sources_1"]
+    assert all(name in added["sim_1"] for name in ("qpolicy_core_tb.v", "golden_in.hex"))
 
 
 @needs_tclsh

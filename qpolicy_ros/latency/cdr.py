@@ -1,0 +1,150 @@
+"""Reads serialized ``sensor_msgs/JointState`` messages by the thousand.
+
+Messages of one topic differ in a few numbers only. The first of each length is read field by
+field; those that equal it everywhere but in stamp, frame and positions are read all at once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_HEAD = 4  # bytes of encapsulation; alignment counts from there
+_STAMP_END = _HEAD + 8
+_NANOSECONDS = 1_000_000_000
+
+
+class CdrError(ValueError):
+    """A message is not what its type says."""
+
+
+class JointStates(NamedTuple):
+    """Fields of n messages of m positions.
+
+    Attributes:
+        stamps: int64 (n,), ns.
+        frames: ``header.frame_id`` (n,).
+        names: the m names that all of them have.
+        positions: float64 (n, m).
+    """
+
+    stamps: npt.NDArray[np.int64]
+    frames: npt.NDArray[np.str_]
+    names: tuple[str, ...]
+    positions: npt.NDArray[np.float64]
+
+
+class _Layout(NamedTuple):
+    """Where the fields of one message are: offsets in bytes."""
+
+    frame: slice
+    names: tuple[str, ...]
+    positions: slice
+    order: str
+
+
+def stamps(payloads: Sequence[bytes]) -> npt.NDArray[np.int64]:
+    """Return ``header.stamp`` of messages that begin with a header, int64 (n,), ns.
+
+    Raises:
+        CdrError: a message is too short.
+    """
+    heads = b"".join([payload[:_STAMP_END] for payload in payloads])
+    if len(heads) != _STAMP_END * len(payloads):
+        raise CdrError(f"a message is shorter than {_STAMP_END} bytes")
+    rows = np.frombuffer(heads, np.uint8).reshape(-1, _STAMP_END)
+    return _stamps(rows)
+
+
+def joint_states(payloads: Sequence[bytes]) -> JointStates:
+    """Return the fields of one or more messages.
+
+    Raises:
+        CdrError: a message does not fit its type, or the names differ between messages.
+    """
+    lengths = np.array([len(payload) for payload in payloads])
+    found: list[tuple[npt.NDArray[np.intp], JointStates]] = []
+    for length in np.unique(lengths):
+        left = np.flatnonzero(lengths == length)
+        joined = b"".join([payloads[int(index)] for index in left])
+        rows = np.frombuffer(joined, np.uint8).reshape(len(left), -1)
+        while len(left):
+            layout = _layout(rows[0].tobytes())
+            same = _same(rows, layout)
+            found.append((left[same], _read(rows[same], layout)))
+            left, rows = left[~same], rows[~same]
+    names = {each.names for _, each in found}
+    if len(names) > 1:
+        raise CdrError(f"names change: {' and '.join(map(str, sorted(names)[:2]))}")
+    order = np.argsort(np.concatenate([index for index, _ in found]), kind="stable")
+    return JointStates(
+        np.concatenate([each.stamps for _, each in found])[order],
+        np.concatenate([each.frames for _, each in found])[order],
+        found[0][1].names,
+        np.concatenate([each.positions for _, each in found])[order],
+    )
+
+
+def _same(rows: npt.NDArray[np.uint8], layout: _Layout) -> npt.NDArray[np.bool_]:
+    """Whether each row equals the first but for stamp, frame and positions."""
+    fixed = np.ones(rows.shape[1], bool)
+    fixed[_HEAD:_STAMP_END] = False
+    fixed[layout.frame] = False
+    fixed[layout.positions] = False
+    return np.asarray((rows[:, fixed] == rows[0, fixed]).all(axis=1))
+
+
+def _read(rows: npt.NDArray[np.uint8], layout: _Layout) -> JointStates:
+    content = np.ascontiguousarray(rows[:, layout.positions])
+    positions = content.view(f"{layout.order}f8").astype(np.float64)
+    frame = np.ascontiguousarray(rows[:, layout.frame])
+    width = frame.shape[1]
+    raw = frame.view(f"S{width}").ravel() if width else np.full(len(rows), b"")
+    frames = np.char.decode(raw, "utf-8", "replace")
+    return JointStates(_stamps(rows), frames, layout.names, positions.reshape(len(rows), -1))
+
+
+def _stamps(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    seconds = np.empty(len(rows), np.int64)
+    nanoseconds = np.empty(len(rows), np.int64)
+    little = rows[:, 1] & 1 == 1
+    for chosen, order in ((little, "<"), (~little, ">")):
+        part = np.ascontiguousarray(rows[chosen, _HEAD:_STAMP_END])
+        seconds[chosen] = part[:, :4].copy().view(f"{order}i4").ravel()
+        nanoseconds[chosen] = part[:, 4:].copy().view(f"{order}u4").ravel()
+    return seconds * _NANOSECONDS + nanoseconds
+
+
+def _layout(message: bytes) -> _Layout:
+    """Read one message field by field."""
+    try:
+        order = "<" if message[1] & 1 else ">"
+        place = _STAMP_END
+        length, place = _count(message, place, order)
+        frame = slice(place, place + max(length - 1, 0))  # a terminating zero is counted
+        place += length
+        count, place = _count(message, place, order)
+        names = []
+        for _ in range(count):
+            length, place = _count(message, place, order)
+            names.append(message[place : place + max(length - 1, 0)].decode())
+            place += length
+        count, place = _count(message, place, order)
+        place += -(place - _HEAD) % 8 if count else 0
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise CdrError("a message is cut or of another type") from error
+    end = place + 8 * count
+    if frame.stop > len(message) or end > len(message):
+        raise CdrError("a message is cut or of another type")
+    return _Layout(frame, tuple(names), slice(place, end), order)
+
+
+def _count(message: bytes, place: int, order: str) -> tuple[int, int]:
+    """Return the uint32 at the next multiple of four, and the offset behind it."""
+    place += -(place - _HEAD) % 4
+    (value,) = struct.unpack_from(f"{order}I", message, place)
+    return value, place + 4

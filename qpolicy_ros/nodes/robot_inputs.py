@@ -1,0 +1,290 @@
+"""The last good values of a robot's topics, found by name and checked; no rclpy in here.
+
+A message that does not fit is refused with a reason and changes nothing: what it should have
+brought is missed, as if it had not come.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qpolicy_ros.policy import Contract, ObservationError
+from qpolicy_ros.policy.model import DEFAULT, HOLD
+from qpolicy_ros.policy.sources import (
+    CMD_VEL,
+    IMU,
+    JOINT_STATES,
+    ODOM,
+    Source,
+    parse_source,
+    projected_gravity,
+)
+
+_SECOND_NS = 1_000_000_000
+_UNIT = (0.9, 1.1)  # squared length of a quaternion
+_NAMES_SHOWN = 4
+
+#: Which attribute of a message holds a field; a path from the message.
+_PATHS = {
+    (IMU, "orientation"): ("orientation",),
+    (IMU, "projected_gravity"): ("orientation",),
+    (IMU, "angular_velocity"): ("angular_velocity",),
+    (IMU, "linear_acceleration"): ("linear_acceleration",),
+    (ODOM, "position"): ("pose", "pose", "position"),
+    (ODOM, "orientation"): ("pose", "pose", "orientation"),
+    (ODOM, "linear_velocity"): ("twist", "twist", "linear"),
+    (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
+    (CMD_VEL, "linear"): ("linear",),
+    (CMD_VEL, "angular"): ("angular",),
+}
+
+
+class Topic:
+    """One topic's share of the raw values.
+
+    Attributes:
+        name: as in the sources.
+        places: where its values lie in the vector of all raw values.
+        stand_ins: what replaces a missed value, None for the last one.
+        values: the last good ones.
+        stamp: of the last good message, ``(sec, nanosec)``.
+        arrived_ns: monotonic time of its arrival, None before the first.
+        problem: why the last message was refused, empty if it was not.
+        missed: ticks for which its values were too old.
+        repeated: messages that had the stamp of the one before.
+    """
+
+    def __init__(self, name: str, limit_ns: float) -> None:
+        self.name = name
+        self.limit_ns = limit_ns
+        self.places: list[int] = []
+        self.sources: list[Source] = []
+        self.stand_ins: list[float | None] = []
+        self.values: list[float] = []
+        self.stamp = (0, 0)
+        self.arrived_ns: int | None = None
+        self.problem = ""
+        self.missed = self.repeated = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether the policy cannot do without it: some value has nothing to stand in for it."""
+        return None in self.stand_ins
+
+
+class RobotInputs:
+    """Takes a robot's messages and gives the raw values of one tick.
+
+    Args:
+        contract: of a robot.
+        sources: those of the contract's :class:`~qpolicy_ros.policy.Assembler`.
+        position_commands: whether the actions are joint positions; a measured position far
+            outside their limits is then refused, as one in degrees would be.
+        clock: monotonic time, ns.
+
+    Attributes:
+        topics: those that the policy needs, by name.
+        refused: messages refused, by reason.
+        pose: measured positions of the joints that are actions, by name.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        sources: Sequence[str],
+        *,
+        position_commands: bool = True,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        limits = dict(contract.time_limits)
+        channels = {channel.source: channel for channel in contract.observation}
+        self.topics: dict[str, Topic] = {}
+        for place, text in enumerate(sources):
+            source, channel = parse_source(text), channels[text]
+            limit = limits.get(source.topic, math.inf) * _SECOND_NS
+            topic = self.topics.setdefault(source.topic, Topic(source.topic, limit))
+            topic.places.append(place)
+            topic.sources.append(source)
+            zero_or_default = channel.default if channel.missed == DEFAULT else 0.0
+            topic.stand_ins.append(None if channel.missed == HOLD else zero_or_default)
+        self.refused: Counter[str] = Counter()
+        self.pose: dict[str, float] = {}
+        self._actions = {action.name: action for action in contract.action}
+        self._position_commands = position_commands
+        self._clock = clock
+        self._raw = [0.0] * len(sources)
+        self._names: list[str] = []
+        self._index: dict[str, int] = {}
+        self._takers: dict[str, Callable[[Topic, Any], list[float] | None]] = {
+            JOINT_STATES: self._joints,
+            IMU: self._imu,
+            ODOM: self._vectors,
+            CMD_VEL: self._vectors,
+        }
+
+    def take(self, name: str, message: Any) -> bool:
+        """Take a message of the topic ``name``; a wrong one is refused, counted and named.
+
+        Returns:
+            Whether its values are new ones.
+        """
+        topic = self.topics[name]
+        header = getattr(message, "header", None)
+        stamp = (header.stamp.sec, header.stamp.nanosec) if header else (0, 0)
+        if stamp != (0, 0) and stamp == topic.stamp:
+            topic.repeated += 1  # a sensor that has frozen sends its last message again
+            return False
+        try:
+            values = self._takers[name](topic, message)
+            if values is None:
+                return False
+            _refuse_non_finite(topic, values)
+        except ObservationError as error:
+            topic.problem = f"{error.reason}: {error}"
+            self.refused[error.reason] += 1
+            return False
+        topic.values, topic.stamp, topic.problem = values, stamp, ""
+        topic.arrived_ns = self._clock()
+        return True
+
+    def read(self, now_ns: int, timeout_ns: int = 0) -> list[float]:
+        """Return the raw values of a tick, in the order of the sources.
+
+        Args:
+            now_ns: monotonic time of the tick.
+            timeout_ns: how long values may be held; 0 = for ever.
+
+        Raises:
+            ObservationError: ``waiting`` before a needed topic's first good message, ``stale``
+                when it is older than ``timeout_ns``; the text names topic and cause.
+        """
+        for topic in self.topics.values():
+            age = math.inf if topic.arrived_ns is None else now_ns - topic.arrived_ns
+            limit = min(topic.limit_ns, timeout_ns or math.inf)
+            values: Sequence[float] = topic.values
+            if topic.arrived_ns is None or age > limit:
+                self._check_held(topic, age, timeout_ns)
+                topic.missed += 1
+                last = topic.values or [0.0] * len(topic.places)
+                values = [
+                    value if stand_in is None else stand_in
+                    for value, stand_in in zip(last, topic.stand_ins, strict=True)
+                ]
+            for place, value in zip(topic.places, values, strict=True):
+                self._raw[place] = value
+        return self._raw
+
+    def stamps(self) -> list[tuple[int, int]]:
+        """Return the stamps of the topics that have one, in the order of the sources."""
+        return [topic.stamp for name, topic in self.topics.items() if name != CMD_VEL]
+
+    def oldest_ns(self, now_ns: int) -> int:
+        """Return when the oldest of the measured values arrived."""
+        arrived = [t.arrived_ns for name, t in self.topics.items() if name != CMD_VEL]
+        return min((at for at in arrived if at is not None), default=now_ns)
+
+    def _check_held(self, topic: Topic, age: float, timeout_ns: int) -> None:
+        if not topic.held:
+            return
+        why = f" ({topic.problem})" if topic.problem else ""
+        if topic.arrived_ns is None:
+            raise ObservationError("waiting", f"nothing usable on {topic.name!r} yet{why}")
+        if timeout_ns and age > timeout_ns:
+            seconds = f"{timeout_ns / _SECOND_NS:g} s"
+            raise ObservationError("stale", f"nothing usable on {topic.name!r} for {seconds}{why}")
+
+    # Messages
+
+    def _joints(self, topic: Topic, message: Any) -> list[float] | None:
+        names = message.name
+        if names != self._names:
+            index = {name: place for place, name in enumerate(names)}
+            if not any(source.key in index for source in topic.sources):
+                if topic.arrived_ns is None:
+                    self._refuse_missing(topic, index)
+                return None  # the gripper's, say
+            self._refuse_missing(topic, index)
+            if len(index) != len(names):
+                twice = next(name for name, count in Counter(names).items() if count > 1)
+                raise ObservationError("extra", f"joint_states: {twice!r} is given twice")
+            self._index, self._names = index, list(names)
+        index, columns = self._index, {}
+        for field in {source.field for source in topic.sources} | {"position"}:
+            columns[field] = getattr(message, field)
+        for source in topic.sources:
+            if len(columns[source.field]) != len(names):
+                found = len(columns[source.field])
+                text = f"joint_states: {found} values of {source.field} for {len(names)} names"
+                raise ObservationError("wrong_length", text)
+        if len(columns["position"]) == len(names):
+            self._measure(index, columns["position"])
+        return [columns[source.field][index[source.key]] for source in topic.sources]
+
+    def _measure(self, index: dict[str, int], positions: Sequence[float]) -> None:
+        """Remember the pose; refuse one that no joint within its limits can be near."""
+        pose = {name: positions[index[name]] for name in self._actions if name in index}
+        for name, value in pose.items():
+            if not math.isfinite(value):
+                raise ObservationError(
+                    "non_finite", f"joint_states: position of {name!r} is {value}"
+                )
+        if self._position_commands:
+            for name, value in pose.items():
+                action = self._actions[name]
+                span = action.high - action.low
+                if value < action.low - span or value > action.high + span:
+                    text = (
+                        f"joint_states: position of {name!r} is {value:g}, its commands are "
+                        f"{action.low:g} to {action.high:g}: is it in degrees, not rad?"
+                    )
+                    raise ObservationError("implausible", text)
+        self.pose = pose
+
+    def _refuse_missing(self, topic: Topic, index: dict[str, int]) -> None:
+        missing = [s.key for s in topic.sources if s.key not in index]
+        if missing:
+            text = f"joint_states: {_list(missing)} missing; it has {_list(list(index))}"
+            raise ObservationError("missing", text)
+
+    def _imu(self, topic: Topic, message: Any) -> list[float]:
+        for field in {_PATHS[IMU, source.field][0] for source in topic.sources}:
+            if getattr(message, f"{field}_covariance")[0] == -1:  # sensor_msgs/Imu says so
+                raise ObservationError("missing", f"imu: it gives no {field} (covariance -1)")
+        return self._vectors(topic, message)
+
+    def _vectors(self, topic: Topic, message: Any) -> list[float]:
+        values = []
+        gravity: tuple[float, float, float] | None = None
+        for source in topic.sources:
+            vector = message
+            for part in _PATHS[topic.name, source.field]:
+                vector = getattr(vector, part)
+            if source.field in {"orientation", "projected_gravity"}:
+                x, y, z, w = vector.x, vector.y, vector.z, vector.w
+                square = x * x + y * y + z * z + w * w
+                if math.isfinite(square) and not _UNIT[0] < square < _UNIT[1]:
+                    text = f"{topic.name}: orientation has length {math.sqrt(square):.3g}, not 1"
+                    raise ObservationError("implausible", text)
+                if source.field == "projected_gravity":
+                    gravity = gravity or projected_gravity(x, y, z, w)
+                    values.append(gravity["xyz".index(source.key)])
+                    continue
+            values.append(getattr(vector, source.key))
+        return values
+
+
+def _refuse_non_finite(topic: Topic, values: Sequence[float]) -> None:
+    for source, value in zip(topic.sources, values, strict=True):
+        if not math.isfinite(value):
+            text = f"{topic.name}: {source.field} of {source.key!r} is {value}"
+            raise ObservationError("non_finite", text)
+
+
+def _list(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return (", ".join(repr(name) for name in names[:_NAMES_SHOWN]) or "no joint") + more

@@ -1,0 +1,118 @@
+"""The rules of a policy's contract, checked when it is made, saved and loaded."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qpolicy_ros.policy.model import DEFAULT, FEATURE, HOLD, ZERO, Channel
+from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION, Source, parse_source
+from qpolicy_ros.policy.validate import MAX_WIDTH, Checker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_ros.policy.model import ActionChannel, Contract
+
+
+def check_contract(contract: Contract, file: object = "") -> None:
+    """Raise PolicyError unless names, sources, limits, defaults and times make sense."""
+    check = Checker(file)
+    check.is_text(contract.task, "task")
+    check.is_text(contract.env_id, "env_id", empty=True)
+    check.is_number(contract.period, "period")
+    check.require(contract.period > 0, "period", f"{contract.period} s is not above 0")
+    _check_names(check, "observation", contract.observation)
+    _check_names(check, "action", contract.action)
+    for index, action in enumerate(contract.action):
+        _check_action(check, f"action[{index}]", action)
+    sources = [
+        _check_channel(check, f"observation[{index}]", channel)
+        for index, channel in enumerate(contract.observation)
+    ]
+    _check_references(check, contract, sources)
+    for topic, limit in contract.time_limits:
+        field = f"time_limits.{topic}"
+        check.require(any(s.topic == topic for s in sources), field, "no value comes from it")
+        check.is_number(limit, field)
+        check.require(limit > 0, field, f"{limit} s is not above 0")
+
+
+def _check_names(check: Checker, field: str, channels: Sequence[Channel | ActionChannel]) -> None:
+    size = len(channels)
+    check.require(1 <= size <= MAX_WIDTH, field, f"{size} values, allowed 1 to {MAX_WIDTH}")
+    seen: set[str] = set()
+    for index, channel in enumerate(channels):
+        where = f"{field}[{index}].name"
+        check.is_text(channel.name, where)
+        check.require(channel.name not in seen, where, f"{channel.name!r} appears twice")
+        seen.add(channel.name)
+
+
+def _check_action(check: Checker, field: str, action: ActionChannel) -> None:
+    for part in ("low", "high", "safe"):
+        check.is_number(getattr(action, part), f"{field}.{part}")
+    limits = f"limits {action.low} to {action.high} of {action.name!r}"
+    check.require(action.low < action.high, field, f"{limits} are not ascending")
+    inside = action.low <= action.safe <= action.high
+    check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")
+    if action.default is not None:
+        check.is_number(action.default, f"{field}.default")
+        inside = action.low <= action.default <= action.high
+        check.require(inside, f"{field}.default", f"{action.default} is outside the {limits}")
+    _check_limit(check, action.rate, f"{field}.rate")
+    check.require(action.rate > 0, f"{field}.rate", f"{action.rate} a second is not above 0")
+
+
+def _check_channel(check: Checker, field: str, channel: Channel) -> Source:
+    check.is_text(channel.source, f"{field}.source")
+    try:
+        source = parse_source(channel.source)
+    except ValueError as error:
+        check.require(False, f"{field}.source", f"{channel.name!r}: {error}")
+        raise AssertionError from error
+    for part in ("scale", "offset", "default"):
+        check.is_number(getattr(channel, part), f"{field}.{part}")
+    check.require(channel.scale != 0, f"{field}.scale", f"0 would hide {channel.name!r}")
+    for part in ("low", "high"):
+        _check_limit(check, getattr(channel, part), f"{field}.{part}")
+    wrong = f"limits {channel.low} to {channel.high} of {channel.name!r} are not ascending"
+    check.require(channel.low < channel.high, field, wrong)
+    ways = (HOLD, ZERO, DEFAULT)
+    wrong = f"{channel.missed!r} is not one of {', '.join(ways)}"
+    check.require(channel.missed in ways, f"{field}.missed", wrong)
+    if source.topic == FEATURE:
+        plain = channel == Channel(channel.name)
+        wrong = f"{channel.name!r} comes from a feature vector and is changed by nothing"
+        check.require(plain, field, wrong, "leave out all but its name")
+    if not source.external:
+        wrong = f"{channel.missed!r}: {channel.source!r} is never missed"
+        check.require(channel.missed == HOLD, f"{field}.missed", wrong, "leave it out")
+    return source
+
+
+def _check_references(check: Checker, contract: Contract, sources: Sequence[Source]) -> None:
+    """Histories and previous actions name what exists; features and topics are not mixed."""
+    actions = {action.name for action in contract.action}
+    topics = {
+        channel.name: source.topic
+        for channel, source in zip(contract.observation, sources, strict=True)
+    }
+    for index, source in enumerate(sources):
+        field = f"observation[{index}].source"
+        if source.topic == PREVIOUS_ACTION:
+            check.require(source.key in actions, field, f"{source.key!r} is not an action")
+        elif source.topic == HISTORY:
+            known = topics.get(source.key)
+            check.require(known is not None, field, f"{source.key!r} is not a channel")
+            wrong = f"{source.key!r} is a history itself"
+            check.require(known != HISTORY, field, wrong, "name the channel that it is of")
+        elif source.topic == FEATURE:
+            wrong = "comes from a feature vector, others from topics"
+            check.require(not contract.robot, field, wrong, "give every value one kind of source")
+
+
+def _check_limit(check: Checker, value: object, field: str) -> None:
+    """Require a number that fits float32, or an infinity."""
+    if not (isinstance(value, float) and math.isinf(value)):
+        check.is_number(value, field)

@@ -1,0 +1,98 @@
+"""The comparison with the paper: what is compared, and the targets of TARGETS by synthesis.
+
+`make test` synthesises the Hopper shape; `make test-full` all five.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from policy_builders import random_artifact
+
+from qpolicy_fpga import results
+from qpolicy_fpga.samples import SHAPES
+from qpolicy_ros.policy import save_policy
+
+QUICK = "hopper"
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of policies that is looked up before the shipped ones."""
+    monkeypatch.setattr("qpolicy_ros.policy.locate.policy_folders", lambda: [tmp_path])
+
+    def ship(name, **sizes):
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        artifact = random_artifact(1, 27, outputs=8, output_bits=8, **sizes)
+        save_policy(artifact, path)
+        return artifact
+
+    return ship
+
+
+@pytest.mark.usefixtures("shelf")
+def test_without_a_shipped_policy_a_random_one_stands_in():
+    (only,) = results.subjects("ant")
+    assert (only.origin, only.network.hidden) == ("random", (64, 64))
+
+
+def test_shipped_policies_are_picked_up(shelf):
+    paper = shelf("ant/paper", hidden=(64, 64), input_bits=3, core_bits=2)
+    chosen = shelf("ant/selected", hidden=(8,), input_bits=4, core_bits=3)
+    found = {subject.origin: subject.network for subject in results.subjects("ant")}
+    assert found.keys() == {"paper", "selected"}
+    assert found["paper"].hidden == paper.network.hidden
+    assert found["selected"].core_bits == chosen.network.core_bits
+
+
+def test_a_policy_of_other_sizes_is_not_compared_as_the_papers(shelf):
+    shelf("ant/paper", hidden=(64, 64), input_bits=4, core_bits=2)
+    assert [subject.origin for subject in results.subjects("ant")] == ["random"]
+
+
+def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_path):
+    shelf("ant/selected", hidden=(8,), input_bits=4, core_bits=3)
+    monkeypatch.setattr(results, "QUICK", ("ant",))
+
+    def measured(subject):
+        if subject.origin == "selected":
+            raise results.PolicyError("part: the policy does not fit")
+        return ROW
+
+    monkeypatch.setattr(results, "measure", measured)
+    assert results.run(tmp_path / "out", lambda _: None, quick=True) == [ROW]
+    page = (tmp_path / "out" / "fpga.md").read_text()
+    assert "ant/selected: part: the policy does not fit." in page
+    assert "| ant | random | 10 (16) | 2 | 9,444 |" in page
+    assert json.loads((tmp_path / "out" / "fpga.json").read_text()) == [ROW]
+
+
+ROW = {
+    "task": "ant", "policy": "random", "subject": "ant/random", "ratio": 23.0, "p50_us": 0.1,
+    "cycles": 10, "target_cycles": 16, "initiation_interval": 2, "actions_per_s": 5e7,
+    "lut": 9444, "carry4": 304, "ff": 2849, "bram36": 0, "dsp": 0, "depth_ns": 2.97,
+    "depth_allowed_ns": 3.5, "fits": True, "energy_nj_estimate": 30.0,
+    "energy_nj_range": [20.0, 40.0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "worse", [{"fits": False}, {"depth_ns": 3.51}, {"cycles": 17}], ids=lambda d: next(iter(d))
+)
+def test_a_missed_target_is_seen(worse):
+    assert results.meets_target(ROW)
+    assert not results.meets_target(ROW | worse)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("task", SHAPES)
+def test_the_core_meets_the_target_by_synthesis(task, full):
+    pytest.importorskip("pyosys")
+    if task != QUICK and not full:
+        pytest.skip("the other shapes: make test-full")
+    for subject in results.subjects(task):
+        row = results.measure(subject, energy=False)
+        assert results.meets_target(row), row

@@ -1,0 +1,120 @@
+"""The C header computes the engines' codes and actions, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from policy_builders import make_contract, random_artifact, random_network, random_observations
+from rtl_checks import corner_codes, expected_codes
+
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.interchange import CompiledHeader, c_header
+from qpolicy_ros.policy import (
+    ObservationError,
+    PolicyError,
+    find_policy,
+    load_policy,
+    make_artifact,
+    make_engine,
+    policy_folders,
+    save_policy,
+)
+
+SHIPPED = [
+    file
+    for file in sorted(policy_folders()[-1].glob("*/*.safetensors"))
+    if "." not in file.stem and load_policy(file).network is not None
+]
+# inputs, hidden, outputs, b_in, b_core, b_out, extreme
+ODD = {
+    "one of everything": (1, (1,), 1, 2, 2, 2, False),
+    "ties and the largest sums": (70, (16, 1, 7), 3, 8, 2, 8, True),
+    "widest bits": (17, (33,), 5, 8, 8, 8, True),
+    "int8 thresholds": (3, (5,), 2, 3, 2, 4, False),
+    "no hidden layer": (6, (), 2, 6, 3, 7, False),
+    "four layers": (5, (9, 8, 7), 4, 5, 4, 6, False),
+}
+
+
+def odd_artifact(shape):
+    *sizes, extreme = shape
+    base = random_artifact(3, sizes[0], (4,), sizes[2])
+    network = random_network(3, *sizes, extreme=extreme)
+    goldens = random_observations(1, 4, sizes[0])
+    return make_artifact(base.contract, base.baseline, network, {}, goldens)
+
+
+def finite_extremes(inputs):
+    values = np.float32([0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.5, -0.5, 1.5, -2.5])
+    return np.stack([np.full(inputs, value) for value in values])
+
+
+def check(artifact, count):
+    network = artifact.network
+    header = CompiledHeader(artifact)
+    codes = corner_codes(network, count)
+    assert np.array_equal(header.infer_batch(codes), expected_codes(network, codes))
+    inputs = network.mean.size
+    observations = np.concatenate([random_observations(2, count, inputs), finite_extremes(inputs)])
+    engine = make_engine(network)
+    quantised, actions = header.act_batch(observations)
+    assert np.array_equal(quantised, engine.codes_batch(observations)[0])
+    assert np.array_equal(actions, engine.act_batch(observations))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_shapes(name):
+    check(odd_artifact(ODD[name]), 2000)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_shipped_policy(file, full):
+    check(load_policy(file), 200_000 if full else 5000)
+
+
+def test_input_codes_round_half_to_even():
+    network = dataclasses.replace(
+        random_network(0, 4, input_bits=4), mean=np.zeros(4, "f4"), gain=np.ones(4, "f4")
+    )
+    base = random_artifact(0, 4)
+    artifact = make_artifact(base.contract, base.baseline, network, {}, np.zeros((1, 4), "f4"))
+    ties = np.arange(-9, 9, dtype=np.float32)[:, None] + np.float32([0.5, 0.0, -0.5, 0.25])
+    quantised, _ = CompiledHeader(artifact).act_batch(ties)
+    assert np.array_equal(quantised, np.clip(np.rint(ties), -8, 7))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused(value):
+    header = CompiledHeader(random_artifact(0, 4))
+    with pytest.raises(ObservationError, match="value 2"):
+        header.act(np.float32([0, 0, value, 0]))
+
+
+def test_the_command_writes_the_header(tmp_path, capsys):
+    policy, out = tmp_path / "toy.safetensors", tmp_path / "toy.h"
+    artifact = random_artifact(contract=make_contract(task="toy-2"))
+    save_policy(artifact, policy)
+    assert main(["export", str(policy), "--format", "c", "--out", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["symbol"] == "qpolicy_toy_2"
+    assert out.read_text() == c_header(artifact)
+
+
+@pytest.mark.parametrize("name", ["2fast", "a-b", "übung", "a b"])
+def test_a_symbol_that_c_does_not_know_is_refused(name):
+    with pytest.raises(PolicyError, match="not a C identifier"):
+        c_header(random_artifact(), name)
+
+
+def test_an_fp32_policy_is_refused_by_name(tmp_path, capsys):
+    source = str(find_policy("hopper/fp32"))
+    assert main(["export", source, "--format", "c", "--out", str(tmp_path / "a.h")]) == 2
+    assert "no integer network" in capsys.readouterr().err
+
+
+def test_a_symbol_for_a_policy_file_is_refused(tmp_path, capsys):
+    assert main(["export", "x", "--symbol", "a", "--out", str(tmp_path / "a")]) == 2
+    assert "--symbol" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""The scanner sees what rosbags sees, and as much as there is of a file that is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bags import PERIOD, WALL, answers, write_bag
+from rosbags.rosbag2 import CompressionMode, Reader
+
+from qpolicy_ros.latency.mcap import Scan
+from qpolicy_ros.nodes.mcap_writer import McapWriter
+
+
+def contents(path):
+    scan = Scan(path, lambda *_: True)
+    found = [
+        (batch.topic, batch.kind, log, data)
+        for batch in scan.batches()
+        for log, data in zip(batch.log, batch.payloads, strict=True)
+    ]
+    return scan, found
+
+
+@pytest.fixture(scope="module")
+def latencies():
+    return np.random.default_rng(0).uniform(100.0, 900.0, 200)
+
+
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.STORAGE])
+def test_it_reads_what_rosbags_reads(tmp_path, latencies, compression):
+    bag = write_bag(tmp_path / "bag", answers(latencies), compression=compression)
+    scan, found = contents(bag / "bag.mcap")
+    with Reader(bag) as reader:
+        expected = [(c.topic, c.msgtype, log, data) for c, log, data in reader.messages()]
+    assert sorted(found) == sorted(expected)
+    assert scan.problem == ""
+    assert scan.count == len(expected) == 600
+
+
+def test_a_cut_file_gives_its_prefix_and_says_so(tmp_path, latencies):
+    whole = write_bag(tmp_path / "bag", answers(latencies)) / "bag.mcap"
+    content = whole.read_bytes()
+    _, everything = contents(whole)
+    by_topic = {
+        topic: [each for each in everything if each[0] == topic] for topic, *_ in everything
+    }
+    cut = tmp_path / "cut.mcap"
+    seen = set()
+    for size in np.linspace(9, len(content) - 40, 40).astype(int):
+        cut.write_bytes(content[:size])
+        scan, found = contents(cut)
+        assert "ends" in scan.problem or found == everything
+        for topic, expected in by_topic.items():
+            prefix = [each for each in found if each[0] == topic]
+            assert prefix == expected[: len(prefix)]
+        seen.add(len(found))
+    assert len(seen) > 10
+
+
+def test_a_damaged_chunk_is_not_used(tmp_path):
+    """Its checksum tells; the chunk before it is used."""
+    path = tmp_path / "bag.mcap"
+    writer = McapWriter(path, "test")
+    channel = writer.add_channel("/topic", "a/msg/B", "", "")
+    for data in (b"first" * 20, b"second" * 20):
+        writer.write(channel, 1, 1, 0, data)
+        writer.flush()
+    writer.close()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"second" * 20, b"other!" * 20))
+    scan, found = contents(path)
+    assert "damaged" in scan.problem
+    assert "checksum" in scan.problem
+    assert [data for *_, data in found] == [b"first" * 20]
+
+
+@pytest.mark.parametrize(("content", "problem"), [(b"", "is empty"), (b"SQLite format", "begin")])
+def test_what_is_no_mcap_is_said(tmp_path, content, problem):
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(content)
+    scan, found = contents(path)
+    assert problem in scan.problem
+    assert found == []
+
+
+def test_only_what_is_wanted_is_kept(tmp_path):
+    bag = write_bag(tmp_path / "bag", answers([100.0, 200.0]))
+    scan = Scan(bag / "bag.mcap", lambda topic, _: topic == "/timing")
+    (batch,) = scan.batches()
+    assert batch.topic == "/timing"
+    assert batch.log == [WALL + 101_000, WALL + PERIOD + 201_000]
+    assert scan.count == 6

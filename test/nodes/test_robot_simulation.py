@@ -1,0 +1,114 @@
+"""A simulated robot publishes what a robot would, and a policy closes the loop by it."""
+
+from __future__ import annotations
+
+import pytest
+from geometry_msgs.msg import Twist
+from monitor import Monitor
+from nav_msgs.msg import Odometry
+from policy_builders import random_artifact
+from robot_files import write_robot
+from sensor_msgs.msg import Imu
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.nodes import qos
+from qpolicy_ros.policy import save_policy
+from qpolicy_ros.sim.description import find_robot
+from qpolicy_ros.sim.robot import RobotSimulation
+
+STEPS = 60
+SPEED = 0.4
+
+
+@pytest.fixture
+def description(tmp_path):
+    return write_robot(tmp_path)
+
+
+@pytest.fixture
+def artifact(description):
+    return random_artifact(5, hidden=(16, 16), contract=find_robot(description).contract())
+
+
+@pytest.fixture
+def policy(tmp_path, artifact):
+    save_policy(artifact, tmp_path / "policy.safetensors")
+    return str(tmp_path / "policy.safetensors")
+
+
+@pytest.fixture
+def monitor(place, artifact):
+    watching = Monitor(place, artifact.contract)
+    yield watching
+    watching.close()
+    assert watching.unsafe == []
+
+
+def offline(artifact, description):
+    """Actions of the same episode without ROS."""
+    simulation = RobotSimulation(description)
+    simulation.command = (SPEED, 0, 0, 0, 0, 0)
+    backend = create_backend("integer", artifact)
+    observation, actions = simulation.reset(3), []
+    for _ in range(STEPS):
+        actions.append(tuple(backend.act(observation).tolist()))
+        observation, *_ = simulation.step(backend.act(observation))
+    simulation.close()
+    return actions
+
+
+def test_in_lockstep_the_commands_are_those_of_the_offline_episode(
+    start, monitor, artifact, policy, description
+):
+    start("policy_node", policy=policy, lockstep=True, autostart=True, ramp_time=0.0)
+    start("mujoco_sim_node", task=description, seed=3, speed=SPEED)
+    monitor.wait_for(lambda: len(monitor.commands) > STEPS)
+    seen = [command.values for command in dict.fromkeys(monitor.commands)]
+    assert seen[:STEPS] == offline(artifact, description)
+
+
+@pytest.mark.usefixtures("monitor")
+def test_in_real_time_the_loop_closes_through_ramp_and_policy(start, watcher, policy, description):
+    start("mujoco_sim_node", task=description, realtime=True, speed=SPEED)
+    start("policy_node", policy=policy, autostart=True, ramp_time=0.2)
+    watcher.until(lambda: watcher.diagnostics().get("mode") == "policy", timeout=60.0)
+    watcher.until(lambda: int(watcher.diagnostics()["answered"]) > 50)
+
+
+def test_the_sensors_are_published_with_one_stamp(start, watcher, description):
+    seen = {}
+    for name, kind in (("imu", Imu), ("odom", Odometry), ("cmd_vel", Twist)):
+        watcher.node.create_subscription(
+            kind, name, lambda m, name=name: seen.setdefault(name, m), qos.profile(depth=100)
+        )
+    start("mujoco_sim_node", task=description, speed=SPEED)
+    watcher.until(lambda: len(seen) == 3 and watcher.messages["joint_states"])
+    joints = watcher.messages["joint_states"][0]
+    assert sorted(joints.name) == ["left_hip", "right_hip"]
+    assert len(joints.velocity) == len(joints.effort) == 2
+    assert abs(joints.position[joints.name.index("left_hip")] - 0.1) < 0.06
+    assert seen["odom"].pose.pose.position.z == pytest.approx(0.25)
+    assert seen["imu"].orientation.w == pytest.approx(1.0)
+    assert seen["cmd_vel"].linear.x == SPEED
+    assert seen["imu"].header.stamp.nanosec % 20_000_000 == 0
+
+
+def test_somebody_elses_command_takes_over(start, watcher, description):
+    seen = []
+    watcher.node.create_subscription(
+        Twist, "cmd_vel", lambda m: seen.append(m.linear.x), qos.profile(depth=100)
+    )
+    command = watcher.node.create_publisher(Twist, "cmd_vel", qos.COMMAND)
+    start("mujoco_sim_node", task=description, realtime=True, speed=SPEED)
+    watcher.until(lambda: watcher.messages["joint_states"])
+    watcher.until(lambda: len(watcher.messages["joint_states"]) > 150)
+    count = len(seen)
+    command.publish(Twist())
+    watcher.until(lambda: 0.0 in seen)
+    assert SPEED not in seen[count:]
+
+
+def test_a_speed_for_a_task_that_is_no_robot_is_refused(start):
+    node = start("mujoco_sim_node", task="hopper", speed=SPEED)
+    assert node.wait() == 2
+    assert "speed: 0.4 m/s, but 'hopper' is no robot; leave it out" in node.output

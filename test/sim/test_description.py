@@ -1,0 +1,61 @@
+"""Robots' descriptions: found by name, refused by field."""
+
+from __future__ import annotations
+
+import pytest
+from robot_files import write_robot
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.sim.description import find_robot, is_robot
+
+
+def test_the_shipped_robot_is_found_by_name():
+    robot = find_robot("unitree_go2")
+    assert is_robot("unitree_go2")
+    assert len(robot.joints) == len(robot.contract().action) == 12
+    assert len({channel.name for channel in robot.channels}) == len(robot.channels) == 45
+
+
+def test_default_offset_is_that_of_the_joint(tmp_path):
+    channels = {c.name: c for c in find_robot(write_robot(tmp_path)).channels}
+    assert channels["joint_states.position:right_hip"].offset == -0.2
+    assert channels["joint_states.position:right_hip"].scale == 2
+    assert channels["joint_states.velocity:left_hip"].low == -1
+
+
+def test_an_unknown_robot_lists_the_known_ones():
+    with pytest.raises(PolicyError, match="'cat' is not known; known: unitree_go2"):
+        find_robot("cat")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"base": None}, "base: is missing"),
+        ({"wheels": 4}, "wheels: is not a field of a robot"),
+        ({"period": 0}, "0 is not above 0"),
+        ({"model": {"path": "x"}}, "give `file`, or `menagerie` and `entry`"),
+        ({"joints": {"left_hip": {"default": 0, "scale": -1}}}, "-1 is not above 0"),
+        ({"joints": {"left_hip": {"default": 0}}}, "scale"),
+        ({"observation": [{"source": "cmd_vel.linear:x", "gain": 1}]}, "gain"),
+        ({"observation": [{"source": "joint_states.position:knee", "offset": "default"}]}, "knee"),
+        ({"observation": [{"scale": 1}]}, "source"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path, changes, wrong):
+    with pytest.raises(PolicyError, match=wrong) as caught:
+        find_robot(write_robot(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+def test_what_is_no_description_is_refused(tmp_path, text):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=r"robot\.yaml: robot: "):
+        find_robot(str(path))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(PolicyError, match=r"none.yaml: robot: .*No such file"):
+        find_robot(str(tmp_path / "none.yaml"))

@@ -1,0 +1,135 @@
+"""What the joint search selects, and what it does not train, on made-up returns."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from sweeps import FP32, MadeUp, make_sweep
+
+from qpolicy_training.select.config import Shape
+from qpolicy_training.select.halving import promote, search
+
+# What a policy of this shape returns: enough from width 16 with 3 bits on, if the input has 6.
+GOOD = FP32
+
+
+def _mean(shape: Shape, _stage: str) -> float:
+    enough = shape.hidden[0] >= 16 and shape.b_core >= 3 and shape.b_in >= 6
+    return GOOD if enough else 100.0 * shape.b_core
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+
+
+def test_the_cheapest_shape_that_passes_is_selected(monkeypatch) -> None:
+    with closing(make_sweep(MadeUp(_mean), monkeypatch)) as sweep:
+        row = search(sweep)
+        assert row is not None
+        # Bytes do not tell 6 input bits from 8.
+        assert Shape.of(row).hidden == (16, 16)
+        assert row["b_core"] == 3
+        assert row["stage"] == "exam"
+
+
+def test_a_sweep_goes_on_from_its_ledger_and_runs_nothing_twice(monkeypatch) -> None:
+    executor = MadeUp(_mean)
+
+    class Stopped(BaseException):
+        pass
+
+    run = executor.run
+
+    def stop(jobs):
+        for row in run(jobs):
+            if len(executor.ran) == 5:
+                raise Stopped
+            yield row
+
+    with closing(make_sweep(executor, monkeypatch)) as sweep:
+        monkeypatch.setattr(executor, "run", stop)
+        with pytest.raises(Stopped):
+            search(sweep)
+        monkeypatch.setattr(executor, "run", run)
+    lost = executor.ran.pop()  # it was under way when the sweep was stopped
+    with closing(make_sweep(executor, monkeypatch)) as sweep:
+        row = search(sweep)
+        assert len({(r["hash"], r["stage"]) for r in sweep.ledger.rows}) == len(sweep.ledger.rows)
+    assert len(set(executor.ran)) == len(executor.ran)
+    assert lost in executor.ran
+    again = MadeUp(_mean)
+    with closing(make_sweep(again, monkeypatch)) as sweep:
+        assert search(sweep) == row
+    assert again.ran == []
+
+
+def test_an_exam_that_fails_leaves_the_next_cheapest(monkeypatch) -> None:
+    def lucky(shape: Shape, stage: str) -> float:
+        fails = stage == "exam" and shape.hidden[0] == 16 and shape.b_core == 3
+        return 0.0 if fails else _mean(shape, stage)
+
+    with closing(make_sweep(MadeUp(lucky), monkeypatch)) as sweep:
+        row = search(sweep)
+        assert row is not None
+        assert (row["hidden"][0], row["b_core"]) != (16, 3)
+        assert row["passes"]
+        exams = [r for r in sweep.ledger.rows if r["stage"] == "exam"]
+        costs = [r["cost"]["cost"] for r in exams]
+        assert costs == sorted(costs)
+
+
+def test_nothing_is_selected_where_nothing_passes(monkeypatch) -> None:
+    executor = MadeUp(lambda *_: 0.5 * FP32)
+    with closing(make_sweep(executor, monkeypatch)) as sweep:
+        assert search(sweep) is None
+    assert not [stage for _, stage in executor.ran if stage == "exam"], "none came near"
+
+
+def test_no_training_begins_after_the_processor_time_is_used_up(monkeypatch) -> None:
+    executor = MadeUp(_mean)
+    # Two waves of four at a minute each.
+    with closing(make_sweep(executor, monkeypatch, limit=300.0, candidates=12)) as sweep:
+        search(sweep)
+    assert {stage for _, stage in executor.ran} <= {"rung0", "exam"}
+    assert sum(stage == "rung0" for _, stage in executor.ran) <= 8
+
+
+def test_dearer_candidates_wait_and_are_not_trained_once_two_pass(monkeypatch) -> None:
+    executor = MadeUp(lambda *_: FP32)
+    with closing(make_sweep(executor, monkeypatch, wave=2)) as sweep:
+        search(sweep)
+        first = [row for row in sweep.ledger.rows if row["stage"] == "rung0"]
+    assert {row["hidden"][0] for row in first} == {8}
+
+
+def test_fine_tuning_takes_the_best_that_are_cheaper_and_fail(monkeypatch) -> None:
+    def tuned(shape: Shape, stage: str) -> float:
+        return GOOD if stage in ("rl", "exam") else _mean(shape, stage)
+
+    monkeypatch.setattr("qpolicy_training.select.sweep.file_digest", lambda _: "digest")
+    with closing(make_sweep(MadeUp(tuned), monkeypatch, finetune=1)) as sweep:
+        row = search(sweep)
+        rows = [r for r in sweep.ledger.rows if r["stage"] == "rl"]
+    assert len(rows) == 1
+    assert row is not None
+    assert Shape.of(row) == Shape.of(rows[0])
+    assert row["hash"] == rows[0]["hash"]
+
+
+def _row(cost: float, bound: float) -> dict:
+    return {"cost": {"cost": cost}, "bound": bound, "passes": bound >= 0, "hash": str(cost)}
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, [3]), (2, [3, 4]), (3, [3, 4, 2]), (4, [3, 4, 2, 1]), (5, [3, 4, 2, 1, 6])],
+)
+def test_promotion_keeps_two_that_pass_then_the_cheaper_by_their_bound(count, expected) -> None:
+    rows = [_row(1, -50), _row(2, -10), _row(3, 1), _row(4, 5), _row(5, -1), _row(6, 9)]
+    assert [row["cost"]["cost"] for row in promote(rows, count, 100.0)] == expected
+
+
+def test_nothing_is_promoted_that_costs_as_much_as_the_best_so_far() -> None:
+    assert promote([_row(3, 1), _row(4, -1)], 2, 3.0) == []

@@ -1,0 +1,149 @@
+"""The fast learner follows the rule of the plain one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from actor_builders import random_actor
+
+from qpolicy_training.fast_quant import QuantisedOnce, actor_forward, fast_forward
+from qpolicy_training.fast_sac import FastLearner
+from qpolicy_training.learners import make_learner
+from qpolicy_training.networks import Fp32Actor, TwinCritic
+from qpolicy_training.quant_actor import ActorSpec
+from qpolicy_training.replay import Batch
+from qpolicy_training.run import config_hash
+from qpolicy_training.sac import Learner, SacConfig
+from qpolicy_training.teacher import TeacherConfig
+from qpolicy_training.twin_critic import FlatTwinCritic
+
+# With scales that are powers of two no product is rounded, so no code depends on how it is summed.
+SPEC = ActorSpec(11, 3, (24, 24), 6, 3, power_of_two=True)
+CONFIG = SacConfig(critic_width=48)
+SIZES = (11, 3, 24)
+
+
+def batch(count: int = 64) -> Batch:
+    return Batch(
+        observation=torch.randn(count, 11),
+        action=torch.rand(count, 3) * 2 - 1,
+        reward=torch.randn(count),
+        next_observation=torch.randn(count, 11),
+        terminated=(torch.rand(count) < 0.1).float(),
+    )
+
+
+def learners(kind: str) -> tuple[Learner, FastLearner]:
+    """The plain and the fast learner at float32, from the same parameters."""
+    made = []
+    for build in (Learner, FastLearner):
+        torch.manual_seed(7)
+        actor = random_actor(SPEC) if kind == "quantised" else Fp32Actor(11, 3, (24, 24))
+        more = {"dtype": torch.float32} if build is FastLearner else {}
+        made.append(build(actor, SIZES, CONFIG, **more))
+    plain, fast = made
+    if kind == "quantised":
+        plain.forward = lambda normalised: actor_forward(plain.actor, normalised)
+    fast.restore(plain.tensors(), 0)
+    return plain, fast
+
+
+@pytest.mark.parametrize("kind", ["fp32", "quantised"])
+def test_float32_products_follow_the_plain_learner(kind):
+    plain, fast = learners(kind)
+    # A quantised actor turns a rounding error into another code: compared as long as it has not.
+    for step in range(6 if kind == "fp32" else 2):
+        torch.manual_seed(step)
+        data = batch()
+        losses = []
+        for learner in (plain, fast):
+            torch.manual_seed(100 + step)
+            losses.append(learner.update(data))
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    found = fast.tensors()
+    for name, value in plain.tensors().items():
+        if "adam" not in name:
+            # Adam divides by the gradient's size: where that is rounding noise, so is the step.
+            assert torch.allclose(found[name], value, atol=3e-4), name
+
+
+def test_gradients_of_the_critics_equal_autograds():
+    torch.manual_seed(1)
+    critic = TwinCritic(11, 3, 48)
+    data, d_q = batch(), torch.randn(2, 64)
+    action = data.action.clone().requires_grad_()
+    q = critic(data.observation, action)
+    expected = torch.autograd.grad(q, [action, *critic.parameters()], d_q)
+    names = [name for name, _ in critic.named_parameters()]
+    flat = FlatTwinCritic(critic, torch.float32)
+    with torch.no_grad():
+        done = flat.forward(data.observation, data.action)
+        assert torch.allclose(done.q, q, rtol=1e-5, atol=1e-6)
+        flat.backward(done, d_q)
+        assert torch.allclose(flat.action_gradient(done, d_q, 3), expected[0], atol=1e-5)
+        flat.flat.copy_(flat.gradient)  # the critic's parameters are views of it
+    for name, wanted, parameter in zip(names, expected[1:], critic.parameters(), strict=True):
+        assert torch.allclose(parameter, wanted, rtol=1e-4, atol=1e-4), name
+
+
+def test_bfloat16_gradients_are_near():
+    torch.manual_seed(1)
+    data, d_q = batch(256), torch.randn(2, 256)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(2)
+        flat = FlatTwinCritic(TwinCritic(11, 3, 48), dtype)
+        with torch.no_grad():
+            flat.backward(flat.forward(data.observation, data.action), d_q)
+        found.append(flat.gradient)
+    assert torch.nn.functional.cosine_similarity(found[0], found[1], dim=0) > 0.999
+
+
+@pytest.mark.parametrize("b_core", [2, 3, 7, 8])
+def test_quantised_forward_is_exact_at_every_precision(b_core):
+    actor = random_actor(dataclasses.replace(SPEC, b_in=8, b_core=b_core))
+    x = torch.randn(512, 11) * 2
+    once = QuantisedOnce(actor, torch.bfloat16)
+    with torch.no_grad():
+        for ours, theirs in zip(once(x), fast_forward(actor, x), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_new_parameters_are_seen_once_they_are_told():
+    actor = random_actor(SPEC)
+    once = QuantisedOnce(actor, torch.bfloat16)
+    x = torch.randn(64, 11)
+    with torch.no_grad():
+        once(x)
+        actor.layers[0].weight.mul_(-1.0)
+        once.changed()
+        assert torch.equal(once(x)[0], fast_forward(actor, x)[0])
+
+
+def test_products_name_the_run_and_choose_the_learner():
+    fast = dataclasses.replace(CONFIG, products="bfloat16")
+    assert config_hash(TeacherConfig("hopper", 1)) == "5acea9d55da3"
+    assert config_hash(TeacherConfig("hopper", 1, sac=fast)) != config_hash(
+        TeacherConfig("hopper", 1, sac=CONFIG)
+    )
+    actor = Fp32Actor(11, 3, (24, 24))
+    assert type(make_learner(actor, SIZES, fast)) is FastLearner
+    assert type(make_learner(actor, SIZES, CONFIG)) is Learner
+
+
+def test_a_restored_learner_goes_on_exactly():
+    first = FastLearner(random_actor(SPEC), SIZES, CONFIG)
+    second = FastLearner(random_actor(SPEC), SIZES, CONFIG)
+    for _ in range(4):
+        first.update(batch())
+    second.restore({name: value.clone() for name, value in first.tensors().items()}, first.updates)
+    for step in range(4):
+        torch.manual_seed(step)
+        data = batch()
+        losses = []
+        for learner in (first, second):
+            torch.manual_seed(50 + step)
+            losses.append(learner.update(data))
+        assert losses[0] == losses[1]

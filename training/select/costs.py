@@ -1,0 +1,85 @@
+"""What a shape costs: figures of the FPGA generator, or bytes and multiply-accumulates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy.files import write_atomically
+from qpolicy_training.export import export_network
+from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate
+from qpolicy_training.select.config import HARDWARE_COSTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qpolicy_training.select.config import SelectConfig, Shape
+
+Hardware = Callable[[IntegerNetwork, str, float, str], dict[str, float] | None]
+"""``hardware_figures`` of ``qpolicy_ros.cli.costs``, or what stands in for it."""
+Figures = dict[str, float]
+CALIBRATION = 1024
+
+
+class CostModel:
+    """Cost of a shape before it is trained (random weights of its size), and of a trained network.
+
+    ``sizes``: observations and actions; ``cache``: file in which figures are kept, since the
+    generator takes seconds for a wide shape.
+    """
+
+    def __init__(
+        self, config: SelectConfig, sizes: tuple[int, int], hardware: Hardware, cache: Path
+    ) -> None:
+        self._config = config
+        self._sizes = sizes
+        self._hardware = hardware
+        self._cache = cache
+        self._known: dict[str, Figures] = {}
+        if cache.exists():
+            self._known = json.loads(cache.read_text(encoding="utf-8"))
+
+    def of_shape(self, shape: Shape) -> Figures:
+        """Figures of the shape; see ``of_network``."""
+        if str(shape) not in self._known:
+            self._known[str(shape)] = self.of_network(self._stand_in(shape))
+            write_atomically(self._cache, json.dumps(self._known, indent=1).encode())
+        return self._known[str(shape)]
+
+    def of_network(self, network: IntegerNetwork) -> Figures:
+        """Figures by name; ``cost`` is what shapes are compared by, infinite if it does not fit."""
+        kind = self._config.cost
+        macs = sum(weight.size for weight in network.weights)
+        figures: Figures = {"macs": macs, "bytes": -(-macs * network.core_bits // 8)}
+        if kind not in HARDWARE_COSTS:
+            return {"cost": figures[kind], **figures}
+        config = self._config
+        hardware = self._hardware(network, config.part, config.clock_mhz, kind)
+        if hardware is None:
+            return {"cost": math.inf, **figures}
+        cost = hardware["cycles"] * hardware["lut"] if kind == "hardware" else hardware[kind]
+        return {"cost": cost, **hardware, **figures}
+
+    def _stand_in(self, shape: Shape) -> IntegerNetwork:
+        observations, actions = self._sizes
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            actor = QuantActor(
+                ActorSpec(
+                    observations, actions, shape.hidden, shape.b_in, shape.b_core, shape.b_out
+                )
+            )
+            calibrate(actor, torch.randn(CALIBRATION, observations))
+        ones, zeros = torch.ones, torch.zeros
+        return export_network(
+            actor.eval(),
+            zeros(observations).numpy(),
+            ones(observations).numpy(),
+            ones(actions).numpy(),
+            zeros(actions).numpy(),
+        )

@@ -1,0 +1,154 @@
+"""The joint search: brackets of successive halving, each beside the best shape so far.
+
+Jamieson & Talwalkar 2016 (arXiv 1502.07943), for a constrained aim: the cheapest shape that
+passes. The first bracket is a spread sample of the joint space; each further one holds the untried
+cheaper neighbours, in all axes at once, of the cheapest shape that passes. All students of a rung
+train on from where the rung before left them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qpolicy_training.select.config import Shape
+from qpolicy_training.select.space import neighbours, spread_sample
+from qpolicy_training.select.sweep import by_cost, candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_training.select.ledger import Row
+    from qpolicy_training.select.sweep import Candidate, Sweep
+
+SURE = 2
+"""How many of the cheapest that pass a rung train on: one may fail on other seeds."""
+
+
+def search(sweep: Sweep) -> Row | None:
+    """Run brackets, then fine-tuning and exams; return the exam's row of the selected candidate.
+
+    None where none passes its exam.
+    """
+    config = sweep.config
+    first = spread_sample(config.axes, config.candidates, sweep.sizes, config.seeds[0])
+    tried = set(first)
+    shapes = fitting(sweep, first)
+    while shapes and not sweep.exhausted:
+        bracket(sweep, shapes)
+        shapes = next_shapes(sweep, tried)
+        tried |= set(shapes)
+    if config.finetune and not sweep.exhausted:
+        finetune(sweep)
+    return examine(sweep)
+
+
+def fitting(sweep: Sweep, shapes: Sequence[Shape]) -> list[Shape]:
+    """Shapes that fit the part."""
+    found = [s for s in shapes if math.isfinite(sweep.costs.of_shape(s)["cost"])]
+    if len(found) < len(shapes):
+        sweep.say(f"{len(shapes) - len(found)} of {len(shapes)} shapes do not fit the part")
+    return found
+
+
+def bracket(sweep: Sweep, shapes: Sequence[Shape]) -> None:
+    """Successive halving over ``shapes``."""
+    config = sweep.config
+    alive = candidates(shapes, config.seeds)
+    rungs = (0, *config.rungs)
+    share = [math.ceil(len(alive) * config.keep**i) for i in range(len(config.rungs))]
+    sweep.expect(sum(n * (rungs[i + 1] - rungs[i]) for i, n in enumerate(share)))
+    for index in range(len(config.rungs)):
+        leader = sweep.leader()
+        ceiling = leader["cost"]["cost"] if leader else math.inf
+        rows = rung(sweep, alive, index)
+        count = share[index + 1] if index + 1 < len(share) else 0
+        alive = [(Shape.of(row), row["seed"]) for row in promote(rows, count, ceiling)]
+        if sweep.exhausted or not alive:
+            return
+
+
+def rung(sweep: Sweep, alive: Sequence[Candidate], index: int) -> list[Row]:
+    """One rung, the cheapest first, in waves: once enough pass, dearer ones are not trained.
+
+    A wave has the same size on any number of workers, so that the sweep is the same.
+    """
+    waiting = sorted(alive, key=lambda one: (sweep.costs.of_shape(one[0])["cost"], one))
+    rows: list[Row] = []
+    while waiting and sum(row["passes"] for row in rows) < SURE and not sweep.exhausted:
+        wave, waiting = waiting[: sweep.config.wave], waiting[sweep.config.wave :]
+        rows += sweep.stage([sweep.rung(candidate, index) for candidate in wave])
+    if waiting:
+        sweep.say(f"{len(waiting)} dearer candidates are not trained")
+    return rows
+
+
+def promote(rows: Sequence[Row], count: int, ceiling: float) -> list[Row]:
+    """Return the ``count`` rows that train on.
+
+    The cheapest that passes makes all dearer ones pointless, and so does ``ceiling``, the cost of
+    the best so far: the two cheapest that pass go on, then the cheaper ones that fail, by their
+    bound, and only then others that pass.
+    """
+    useful = [r for r in rows if "error" not in r and r["cost"]["cost"] < ceiling]
+    passing = sorted((row for row in useful if row["passes"]), key=by_cost)
+    limit = passing[0]["cost"]["cost"] if passing else math.inf
+    failing = [row for row in useful if not row["passes"] and row["cost"]["cost"] < limit]
+    failing.sort(key=lambda row: -row["bound"])
+    return [*passing[:SURE], *failing, *passing[SURE:]][:count]
+
+
+def next_shapes(sweep: Sweep, tried: set[Shape]) -> list[Shape]:
+    """Untried neighbours of the best shape: cheaper ones if it passes, else all."""
+    leader = sweep.leader()
+    rows = [row for row in sweep.latest.values() if "error" not in row]
+    if leader is None and not rows:
+        return []
+    centre = leader or max(rows, key=lambda row: row["bound"])
+    beside = neighbours(sweep.config.axes, Shape.of(centre), tried)
+    cost = {shape: sweep.costs.of_shape(shape)["cost"] for shape in beside}
+    limit = centre["cost"]["cost"] if leader else math.inf
+    found = [shape for shape in beside if cost[shape] < limit]
+    # The dearest are the likeliest to pass.
+    found.sort(key=lambda shape: -cost[shape])
+    if found:
+        sweep.say(f"next: {len(found)} neighbours of {Shape.of(centre)}")
+    return found[: sweep.config.candidates]
+
+
+def finetune(sweep: Sweep) -> None:
+    """RL for the best of those that are cheaper than the leader and fail at the last rung."""
+    config = sweep.config
+    leader = sweep.leader()
+    limit = leader["cost"]["cost"] if leader else math.inf
+    last = f"rung{len(config.rungs) - 1}"
+    rows = [
+        row
+        for row in sweep.latest.values()
+        if row["stage"] == last and not row["passes"] and row["cost"]["cost"] < limit
+    ]
+    rows = [row for row in rows if "error" not in row]
+    rows.sort(key=lambda row: -row["bound"])
+    sweep.stage([sweep.finetune(row) for row in rows[: config.finetune]])
+
+
+def examine(sweep: Sweep) -> Row | None:
+    """Examine finalists, the cheapest first, on fresh seeds; return the first that passes.
+
+    Finalists are those that pass at their latest stage, cheapest first, then those that do by their
+    mean if not by their bound: an exam has more episodes.
+    The finalists share the rule's error among them (Bonferroni), so that the confidence holds for
+    the selection as a whole.
+    """
+    config = sweep.config
+    rows = [row for row in sweep.latest.values() if "error" not in row]
+    passing = sorted((row for row in rows if row["passes"]), key=by_cost)
+    near = (row for row in rows if not row["passes"] and row["mean"] >= row["required"])
+    others = sorted(near, key=lambda row: -row["bound"])
+    finalists = [*passing, *others][: config.finalists]
+    confidence = 100 - (100 - config.confidence) / max(len(finalists), 1)
+    for row in sorted(finalists, key=by_cost):
+        (exam,) = sweep.stage([sweep.exam(row)], confidence)
+        if exam["passes"]:
+            return exam
+    return None

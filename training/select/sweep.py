@@ -1,0 +1,286 @@
+"""A sweep's folder, its ledger, and how stages of candidates get there from the executor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.sim import evaluate
+from qpolicy_training.provenance import file_digest
+from qpolicy_training.run import Run
+from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
+from qpolicy_training.select.costs import CostModel
+from qpolicy_training.select.ledger import NAME, Ledger
+from qpolicy_training.select.rule import Verdict, bound_rule
+from qpolicy_training.select.worker import Job
+from qpolicy_training.student import StudentConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qpolicy_ros.policy import PolicyArtifact
+    from qpolicy_training.select.config import SelectConfig
+    from qpolicy_training.select.costs import Hardware
+    from qpolicy_training.select.executors import Executor
+    from qpolicy_training.select.ledger import Row
+
+Candidate = tuple[Shape, int]
+"""A shape and the seed that it is trained with."""
+
+
+class Sweep:
+    """One sweep, locked against another process; ``close`` releases it.
+
+    Args:
+        config: names the folder.
+        teacher: the FP32 policy, loaded from a file that the workers see too.
+        executor: runs the jobs.
+        hardware: the FPGA generator's figures.
+        limit: processor time after which nothing new begins, s; 0: none.
+        critic: checkpoint for fine-tuning, or None.
+    """
+
+    def __init__(
+        self,
+        config: SelectConfig,
+        teacher: PolicyArtifact,
+        executor: Executor,
+        hardware: Hardware,
+        limit: float = 0.0,
+        critic: Path | None = None,
+    ) -> None:
+        self.config = config
+        self.teacher = teacher
+        self._executor = executor
+        self._limit = limit
+        self._critic = critic
+        contract = teacher.contract
+        self.sizes = (len(contract.observation), len(contract.action))
+        self.run = Run(f"{contract.task}-select", config)
+        self.folder = self.run.folder
+        self.ledger = Ledger(self.folder / NAME)
+        self.costs = CostModel(config, self.sizes, hardware, self.folder / "costs.json")
+        self.latest: dict[Candidate, Row] = {}
+        self._baseline: dict[str, list[float]] = {}
+        self._bar: tqdm[Any] = tqdm(
+            desc=f"select {contract.task}", unit="round", total=0, mininterval=1.0
+        )
+        if self.ledger.find(self.run.hash, "sweep") is None:
+            self.ledger.add(
+                {
+                    "stage": "sweep",
+                    "hash": self.run.hash,
+                    "command": sys.argv[1:],
+                    "config": json.loads(json.dumps(dataclasses.asdict(config))),
+                    "cpu_seconds": 0.0,
+                }
+            )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the processor time is used up."""
+        return bool(self._limit) and self.ledger.cpu_seconds >= self._limit
+
+    def close(self) -> None:
+        """Release the folder; the executor belongs to the caller."""
+        self._bar.close()
+        self.run.close()
+
+    # Jobs ------------------------------------------------------------------------------------
+
+    def rung(self, candidate: Candidate, index: int) -> Job:
+        """Distil a candidate to the end of a rung, judge it on the rung's own seeds."""
+        first = RUNG_SEED + index * RUNG_STRIDE
+        rounds = self.config.rungs[index]
+        return self._job(candidate, f"rung{index}", rounds, first, self.config.rung_episodes)
+
+    def whole(self, candidate: Candidate) -> Job:
+        """Train a candidate to the end at once, judge it on as many episodes as an exam."""
+        return self._job(candidate, "whole", None, RUNG_SEED, self.config.exam_episodes)
+
+    def finetune(self, row: Row) -> Job:
+        """Go on from a row's snapshot by RL."""
+        start = self.folder / row["snapshot"]
+        config = dataclasses.replace(
+            self._student((Shape.of(row), row["seed"]), "qat"),
+            distill=type(self.config.distill)(),
+            further=(),
+            start=file_digest(start),
+            critic=self.config.critic,
+            policy_starts=self.config.sac.learning_starts,
+        )
+        first = RUNG_SEED + len(self.config.rungs) * RUNG_STRIDE
+        job = self._new(config, "rl", None, first, self.config.rung_episodes)
+        return dataclasses.replace(job, start=start, critic=self._critic)
+
+    def exam(self, row: Row) -> Job:
+        """Choose among a candidate's snapshots anew, on seeds that nothing has been chosen on."""
+        if row["stage"] == "rl":
+            job = self.finetune(self._before_rl(row))
+        else:
+            job = self.rung((Shape.of(row), row["seed"]), int(row["stage"].removeprefix("rung")))
+        episodes = self.config.exam_episodes
+        return dataclasses.replace(
+            job, stage="exam", first_seed=EXAM_SEED, episodes=episodes, snapshot_episodes=None
+        )
+
+    def _before_rl(self, row: Row) -> Row:
+        last = f"rung{len(self.config.rungs) - 1}"
+        rows = [r for r in self.ledger.rows if r["stage"] == last and r["seed"] == row["seed"]]
+        return next(r for r in rows if Shape.of(r) == Shape.of(row))
+
+    def _student(self, candidate: Candidate, method: str) -> StudentConfig:
+        shape, seed = candidate
+        config = self.config
+        return StudentConfig(
+            method=method,
+            task=self.teacher.contract.env_id,
+            teacher="" if method == "qat" else config.teacher,
+            hidden=shape.hidden,
+            b_in=shape.b_in,
+            b_core=shape.b_core,
+            b_out=shape.b_out,
+            seed=seed,
+            distill=config.distill,
+            sac=config.sac,
+            further=config.further if method == "distill" else (),
+        )
+
+    def _job(
+        self, candidate: Candidate, stage: str, rounds: int | None, first: int, episodes: int
+    ) -> Job:
+        student = self._student(candidate, self.config.method)
+        return self._new(student, stage, rounds, first, episodes)
+
+    def _new(
+        self, student: StudentConfig, stage: str, rounds: int | None, first: int, episodes: int
+    ) -> Job:
+        return Job(
+            config=student,
+            stage=stage,
+            rounds=rounds,
+            folder=self.folder.resolve(),
+            teacher=Path(self.teacher.path).resolve(),
+            snapshot_episodes=self.config.snapshot_episodes,
+            first_seed=first,
+            episodes=episodes,
+        )
+
+    # Stages ----------------------------------------------------------------------------------
+
+    def stage(self, jobs: Sequence[Job], confidence: float | None = None) -> list[Row]:
+        """Return the rows of ``jobs`` in their order; run what the ledger does not hold yet.
+
+        Rows get the verdict of the bound rule, at ``confidence`` % (default: the sweep's).
+        """
+        missing = [job for job in jobs if self.ledger.find(job.hash, job.stage) is None]
+        kept = len(jobs) - len(missing)
+        self._advance(sum(self._rounds(job) for job in jobs if job not in missing))
+        by_key = {(job.hash, job.stage): job for job in missing}
+        for row in self._executor.run(missing):
+            job = by_key[row["hash"], row["stage"]]
+            self.ledger.add(self._judged(row, job, confidence))
+            self._advance(self._rounds(job))
+        if kept:
+            self.say(f"{kept} of {len(jobs)} runs were in the ledger")
+        found = [self.ledger.find(job.hash, job.stage) for job in jobs]
+        rows = [row for row in found if row is not None]
+        for row in rows:
+            if row["stage"] != "exam":
+                self.latest[Shape.of(row), row["seed"]] = row
+        return rows
+
+    def _judged(self, row: Row, job: Job, confidence: float | None) -> Row:
+        """The row with its cost and verdict, said to the user."""
+        shape = Shape.of(row)
+        row = {**row, "cost": self.costs.of_shape(shape)}
+        if "error" in row:
+            row |= {"passes": False, "bound": None}
+            self.say(f"{shape}: {row['error']}")
+            return row
+        verdict = self.verdict(row["returns"], job.first_seed, confidence)
+        row |= {"required": verdict.required, "bound": verdict.bound, "passes": verdict.passes}
+        mark = "passes" if verdict.passes else "fails"
+        self.say(
+            f"{row['stage']:<6} {shape!s:<24} {row['mean']:9.1f} ± {row['std']:.1f}, asked "
+            f"{verdict.required:.1f}, bound {verdict.bound:+.1f}: {mark}; "
+            f"cost {row['cost']['cost']:,.0f}, {row['cpu_seconds']:.0f} s"
+        )
+        return row
+
+    def verdict(
+        self, returns: Sequence[float], first_seed: int, confidence: float | None = None
+    ) -> Verdict:
+        """Judge returns of the episodes from ``first_seed`` by the bound rule."""
+        config = self.config
+        return bound_rule(
+            returns,
+            self.baseline(first_seed, len(returns)),
+            margin=config.margin,
+            confidence=confidence or config.confidence,
+            floor=config.floor,
+        )
+
+    def baseline(self, first_seed: int, episodes: int) -> list[float]:
+        """Returns of the FP32 policy on the same seeds, played once a sweep."""
+        path = self.folder / "baseline.json"
+        if path.exists() and not self._baseline:
+            self._baseline = json.loads(path.read_text(encoding="utf-8"))
+        key = f"{first_seed}+{episodes}"
+        if key not in self._baseline:
+            backend = create_backend("fp32", self.teacher)
+            self._baseline[key] = evaluate(
+                backend.act, self.teacher.contract.env_id, episodes, first_seed
+            )
+            write_atomically(path, json.dumps(self._baseline).encode())
+        return self._baseline[key]
+
+    # Standing and progress -----------------------------------------------------------------
+
+    def leader(self) -> Row | None:
+        """The cheapest candidate that passes at its latest stage."""
+        passing = [row for row in self.latest.values() if row["passes"]]
+        return min(passing, key=by_cost) if passing else None
+
+    def expect(self, rounds: int) -> None:
+        """Announce rounds to come, from which the progress bar takes its estimate."""
+        self._bar.total = self._bar.n + rounds
+        self._bar.refresh()
+
+    def _advance(self, rounds: int) -> None:
+        self._bar.total = max(self._bar.total or 0, self._bar.n + rounds)
+        leader = self.leader()
+        best = f"{Shape.of(leader)}" if leader else "none passes yet"
+        self._bar.set_postfix_str(f"best {best}", refresh=False)
+        self._bar.update(rounds)
+
+    def _rounds(self, job: Job) -> int:
+        """How much a job adds to the progress bar."""
+        if job.stage == "exam":
+            return 0
+        if job.stage.startswith("rung"):
+            rungs = (0, *self.config.rungs)
+            index = int(job.stage.removeprefix("rung"))
+            return rungs[index + 1] - rungs[index]
+        return self.config.rungs[-1]
+
+    def say(self, text: str) -> None:
+        """Write a line above the progress bar."""
+        tqdm.write(text, file=sys.stderr)
+
+
+def by_cost(row: Row) -> tuple[Any, ...]:
+    """Key for sorting rows: cheaper first, then the higher bound."""
+    return (row["cost"]["cost"], -row["bound"])
+
+
+def candidates(shapes: Iterable[Shape], seeds: Sequence[int]) -> list[Candidate]:
+    """Every shape with every seed."""
+    return [(shape, seed) for shape in shapes for seed in seeds]
