@@ -12,6 +12,7 @@ NODES = {
     "policy_node": "policy_specs",
     "mujoco_sim_node": "sim_specs",
     "bag_recorder": "bag_recorder",
+    "safety_watchdog": "safety_watchdog",
 }
 HEAD = """# Parameters of the nodes
 
