@@ -169,6 +169,11 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
             f"    always @(posedge clk) held <= next[{kept - 1}:0];",
         ]
         source = "next" if timing.early else "held"
+    elif total > tree.width:
+        # Weights so small that a sum has fewer bits than a code, as which the tail takes it.
+        zeros = total - tree.width
+        lines.append(f"    wire [{total - 1}:0] wide_sum = {{{zeros}'d0, {source}}};")
+        source = "wide_sum"
     count = phase_bits(form.fold)
     ports = ["input  wire clk"]
     declarations = []

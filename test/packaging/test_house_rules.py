@@ -78,7 +78,7 @@ ROOMS = [
     ),
     room(
         "qpolicy_ros/latency",
-        {"numpy", "rosbags", "ruamel", "matplotlib"},
+        {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {POLICY, "qpolicy_ros.demo.style"},
     ),
     room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
