@@ -45,6 +45,9 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
+    "verify": Command(
+        "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
+    ),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
