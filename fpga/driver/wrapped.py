@@ -17,7 +17,7 @@ from qpolicy_fpga.driver.rtlsim import SimulatedRegisters, build_sources
 from qpolicy_fpga.driver.verilate import build
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
-from qpolicy_ros.backends.fpga.device import Device, RegisterDevice
+from qpolicy_ros.backends.fpga.device import Device, RegisterDevice, check_identity
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 from qpolicy_ros.backends.fpga.uart import UartDevice
 from qpolicy_ros.policy.model import Int32
@@ -65,10 +65,11 @@ class _OneByOne:
 
     def __init__(self, device: Device, function_hash: str, shape: Shape) -> None:
         self._device = device
-        identity = device.identify()
-        if identity.function_hash != function_hash[:32] or identity.shape != shape:
+        try:
+            check_identity(device.name, device.identify(), function_hash, shape)
+        except BaseException:
             device.close()
-            raise BackendError(f"{device.name}: identifies as {identity}")
+            raise
 
     def infer(self, codes: Int32) -> Int32:
         return np.stack([self._device.infer(row) for row in codes])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
 QUICK_FRAMES, QUICK_CORE_FRAMES = 60_000, 2_000
+GAP_FRAMES = 500  # observations offered and fetched at random
 
 
 class Chain:
@@ -98,12 +99,15 @@ class Chain:
         )
         simulation: list[CoreSimulation] = []
 
-        def compare(observations: Float32) -> list[int]:
+        def compare(observations: Float32, *, gaps: bool = False) -> list[int]:
             if not simulation:
                 simulation.append(CoreSimulation(folder, manifest))
             trace = dict(engines(self._network))["numpy"](observations)
-            run = simulation[0].run(trace[0])
-            late = int((run.first_valid - run.accepted != manifest["cycles"]).sum())
+            # With gaps a result may wait for an earlier one: no stated cycles.
+            run = simulation[0].run(trace[0], **({"offer": 90, "fetch": 60} if gaps else {}))
+            late = 0
+            if not gaps:
+                late = int((run.first_valid - run.accepted != manifest["cycles"]).sum())
             return [len(observations), int((run.codes != trace[-1]).any(axis=1).sum()), late]
 
         total = np.zeros(3, np.int64)
@@ -115,6 +119,10 @@ class Chain:
                     state,
                     functools.partial(compare, part),
                 )
+        gaps = samples.random_observations(self._network, 998, GAP_FRAMES)
+        total += self._journal.once(
+            "core, with gaps on both sides", state, functools.partial(compare, gaps, gaps=True)
+        )
         if simulation:
             simulation[0].close()
         detail = f"{int(total[2])} of them not in {manifest['cycles']} cycles"
