@@ -146,7 +146,9 @@ def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
 
 def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
     """Add padding registers, the accumulator and the tail to a tree; then its ports."""
-    lines, source, total = tree.module.lines, tree.sum, tree.total
+    lines, source = tree.module.lines, tree.sum
+    # Without an accumulator there are no bits but the sum's: a neuron without weights has one.
+    total = tree.total if timing.serial else tree.width
     padding = timing.stages - tree.heap.stages + int(timing.registered)
     for stage in range(padding):
         lines += [
