@@ -1,8 +1,8 @@
-"""Train an FP32 policy by SAC or DDPG; go on where a killed run stopped.
+"""Train an FP32 policy by SAC, DDPG or imitation; go on where a killed run stopped.
 
-The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The
-same command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy
-of its checkpoint.safetensors alone.
+The run's folder is $QPOLICY_RUNS/<task>-fp32-<method>-<hash> (default ~/.cache/qpolicy). The same
+command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
+checkpoint.safetensors alone.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import PolicyArtifact, make_artifact, save_policy
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_artifact, save_policy
 from qpolicy_training.ddpg import DdpgConfig
+from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
 from qpolicy_training.options import check_options
 from qpolicy_training.provenance import provenance
 from qpolicy_training.rehearsal import golden_observations, measured_returns
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.teacher import TeacherConfig, train_teacher
+
+if TYPE_CHECKING:
+    from qpolicy_training.run import Run
+    from qpolicy_training.selection import Winner
+    from qpolicy_training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,18 @@ class Args:
 
     task: str
     """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
+    method: Literal["sac", "ddpg", "imitate"] = "sac"
+    """sac and ddpg are RL; imitate learns a task's scripted controller (go2), in minutes."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of the actor's hidden layers."""
-    algorithm: Literal["sac", "ddpg"] = "sac"
-    """Of RL."""
     sac: SacConfig = field(default_factory=SacConfig)
     """Hyperparameters of SAC."""
     ddpg: DdpgConfig = field(default_factory=DdpgConfig)
     """Hyperparameters of DDPG."""
+    imitate: ImitateConfig = field(default_factory=ImitateConfig)
+    """Hyperparameters of imitation."""
     out: Path | None = None
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
@@ -55,14 +63,7 @@ class Args:
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
-    config = TeacherConfig(
-        task=args.task,
-        seed=args.seed,
-        hidden=args.hidden,
-        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
-        kind=f"fp32-{args.algorithm}",
-    )
-    teacher, run, winner = train_teacher(config, resume_from=args.resume_from, finish=args.finish)
+    kind, steps_trained, (teacher, run, winner) = _train(args)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
     observations = golden_observations(teacher.policy(), args.task)
@@ -71,10 +72,10 @@ def main(args: Args) -> int:
         return make_artifact(env.contract, baseline, None, provenance(**facts), observations)
 
     facts: dict[str, object] = {
-        "method": config.kind,
+        "method": kind,
         "seed": args.seed,
         "steps": winner.step,
-        "steps_trained": run.curve[-1][0] if args.finish else config.sac.steps,
+        "steps_trained": steps_trained or run.curve[-1][0],
         "config_hash": run.hash,
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,
@@ -94,3 +95,22 @@ def main(args: Args) -> int:
         mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
         print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes")
     return 0
+
+
+def _train(args: Args) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
+    """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
+    if args.method == "imitate":
+        if args.finish or args.resume_from is not None:
+            message = "--finish and --resume-from belong to --method sac or ddpg, not imitate"
+            raise PolicyError(message)
+        config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate)
+        return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config)
+    rl = TeacherConfig(
+        task=args.task,
+        seed=args.seed,
+        hidden=args.hidden,
+        sac=args.ddpg if args.method == "ddpg" else args.sac,
+        kind=f"fp32-{args.method}",
+    )
+    result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish)
+    return rl.kind, 0 if args.finish else rl.sac.steps, result

@@ -51,7 +51,7 @@ class SacConfig:
     critic_lr: float = 1e-3
     """Learning rate of the critics and the entropy temperature."""
     learning_starts: int = 5_000
-    """Environment steps before the first update; actions are random, or a task's scripted ones."""
+    """Environment steps before the first update; actions are random until then."""
     policy_frequency: int = 2
     """Critic updates per actor update."""
     train_frequency: int = field(default=1, metadata=ADDED_LATER)
@@ -237,15 +237,11 @@ def train(
     step = run.resume(learner, normaliser, replay, env, rng, config.steps)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)
-    episode, episode_return = 0, 0.0
+    episode_return = 0.0
     with run.progress(config.steps, step) as progress:
         while step < config.steps and not finish:
-            if warm:  # a task's guide drives every other episode while the buffer fills again
-                guided = env.guided and episode % 2 == 1 and replay.size < config.learning_starts
-            else:
-                guided = step < config.learning_starts and random_start
-            if guided:
-                action = env.guide(rng)
+            if step < config.learning_starts and random_start and not warm:
+                action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
             else:
                 action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
             normaliser.update(observation)
@@ -272,7 +268,6 @@ def train(
                     step, learner, normaliser, replay, env, rng, force=step == config.steps
                 )
                 observation, episode_return = env.start(None), 0.0
-                episode += 1
 
 
 def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:

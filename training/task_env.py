@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.environment import Simulation
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ class TrainingEnv:
         self.bias = ((high + low) / 2).astype(np.float32)
         self.observations = len(self.contract.observation)
         self.actions = low.size
-        self._guide = getattr(simulation.env.unwrapped, "guide", None)
 
     def start(self, seed: int | None) -> NDArray[np.float32]:
         """Begin an episode; ``seed`` None continues the environment's random sequence."""
@@ -48,17 +48,17 @@ class TrainingEnv:
         )
         return observation, reward, terminated, truncated
 
-    def guide(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """An action in [-1, 1] to begin with: the task's scripted one, else uniformly random."""
-        if self._guide is None:
-            return rng.uniform(-1.0, 1.0, self.actions).astype(np.float32)
-        scaled: NDArray[np.float32] = ((self._guide() - self.bias) / self.scale).astype(np.float32)
-        return scaled
+    def expert(self) -> NDArray[np.float32]:
+        """What the task's scripted controller would do now, in [-1, 1].
 
-    @property
-    def guided(self) -> bool:
-        """Whether the task has a scripted guide."""
-        return self._guide is not None
+        Raises ``PolicyError`` for a task without one.
+        """
+        guide = getattr(self._simulation.env.unwrapped, "guide", None)
+        if guide is None:
+            message = f"task: {self.contract.task} has no scripted controller; train it by sac"
+            raise PolicyError(message)
+        scaled: NDArray[np.float32] = ((guide() - self.bias) / self.scale).astype(np.float32)
+        return scaled
 
     def random_state(self) -> dict[str, Any]:
         """State of the environment's random generator, JSON-able."""

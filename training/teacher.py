@@ -115,14 +115,16 @@ def train_teacher(
         run.consider(step, mean, tensors, {"hidden": list(config.hidden)})
         return mean
 
-    def load(path: Path) -> Teacher:
-        tensors, meta = load_state(path)
-        with restoring(path):
-            candidate = Fp32Actor(env.observations, env.actions, meta["hidden"])
-            restore_module("actor", candidate, tensors)
-            return Teacher(candidate, restored_normaliser(tensors), env.scale, env.bias)
-
     seed, sac = config.seed, config.sac
     train(env, learner, normaliser, run, sac, seed=seed, evaluate=held_out, finish=finish)
-    winner = choose(run, config.task, lambda path: load(path).policy())
-    return load(winner.path), run, winner
+    winner = choose(run, config.task, lambda path: load_snapshot(path, env).policy())
+    return load_snapshot(winner.path, env), run, winner
+
+
+def load_snapshot(path: Path, env: TrainingEnv) -> Teacher:
+    """Load a run's candidate; PolicyError where the file is damaged."""
+    tensors, meta = load_state(path)
+    with restoring(path):
+        actor = Fp32Actor(env.observations, env.actions, meta["hidden"])
+        restore_module("actor", actor, tensors)
+        return Teacher(actor, restored_normaliser(tensors), env.scale, env.bias)

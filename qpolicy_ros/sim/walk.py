@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 
 from qpolicy_ros.sim.robot import RobotSimulation
+from qpolicy_ros.sim.trot import Trot
 
 ENV_ID = "qpolicy_ros.sim.walk:Go2Walk-v0"
 EPISODE_STEPS = 500
@@ -25,7 +26,6 @@ _MIN_HEIGHT = 0.15  # m, of the base; below it the robot lies
 _MAX_TILT = 0.5  # cosine of the tilt at which the robot has fallen
 _LIFTED = 0.01  # m, a foot closer to the floor than this is not lifted
 _CONTACT = 0.002  # m, and this close it carries
-_LINK = 0.213  # m, thigh and calf of the Go2
 _AVERAGE = 0.4  # s, time constant of the velocities that are judged: a gait sways within a step
 
 
@@ -53,6 +53,7 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.contract = description.contract("go2", ENV_ID)
         self.model, self.data, self.dt = self.robot.model, self.robot.data, description.period
         self._randomise = randomise
+        self._trot: Trot | None = None
         groups = description.feet["groups"]
         self._feet = np.array([self.model.geom(name).id for group in groups for name in group])
         self._first = len(groups[0])  # the feet of the first group come first
@@ -90,8 +91,8 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._feet_now = self.data.geom_xpos[self._feet].copy()
         self._air = np.zeros(len(self._feet))
         self._velocity = np.zeros(3)
-        self._rhythm = self.np_random.uniform(1.7, 2.3)
-        return self.robot.observe(), {}
+        self._seen = self.robot.observe()
+        return self._seen, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Apply joint targets (m,), rad, for one control period."""
@@ -102,31 +103,18 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         terms, terminated = self._judge(np.asarray(action, np.float64))
         if self._steps % _COMMAND_STEPS == 0:
             self._next_command()
-        return self.robot.observe(), float(sum(terms.values())), terminated, False, terms
+        self._seen = self.robot.observe()
+        return self._seen, float(sum(terms.values())), terminated, False, terms
 
     def guide(self) -> np.ndarray:
-        """Return a scripted trot's action (m,) with noise: what training sees before it learns.
+        """Return what a scripted trot would do now, an action (m,): a teacher to begin with.
 
-        It does not know the robot's state: the first group of feet swings while the second
-        carries, each leg an equal pair of links below a sideways hip, as the Go2's.
+        Raises:
+            PolicyError: the robot has not four legs of three joints.
         """
-        speed = float(self.robot.command[0])
-        action = np.array(self.contract.default, np.float64)
-        for leg in range(len(action) // 3 if speed else 0):
-            thigh, knee = action[3 * leg + 1 : 3 * leg + 3]
-            leads = leg in (0, len(action) // 3 - 1)  # front left and rear right, one diagonal
-            phase = (self._steps * self.dt * self._rhythm + (0.0 if leads else 0.5)) % 1.0
-            stride = 2.4 * speed / (2.0 * self._rhythm)
-            swing = max(0.0, 2.0 * phase - 1.0)
-            x = stride * (0.5 - 2.0 * phase if phase < 0.5 else swing - 0.5)
-            length = 2.0 * np.cos(knee / 2.0)  # of the default leg, links of length 1
-            z = length - 0.45 * np.sin(np.pi * swing)
-            x /= _LINK
-            bend = 2.0 * np.arccos(min(np.hypot(x, z) / 2.0, 1.0))
-            action[3 * leg + 1] = thigh + knee / 2.0 + np.arctan2(-x, z) + bend / 2.0
-            action[3 * leg + 2] = -bend
-        noise = self.np_random.normal(0.0, 0.1, action.size) * self._reach
-        return np.clip(action + noise, self.contract.low, self.contract.high)
+        if self._trot is None:
+            self._trot = Trot(self.contract)
+        return self._trot(self._seen)
 
     def render(self) -> np.ndarray | None:
         """Return a frame, or update the window."""

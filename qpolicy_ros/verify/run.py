@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.driver.rtlsim import read_manifest
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, sources
 from qpolicy_ros.verify.journal import Journal

@@ -12,8 +12,8 @@ from robot_files import require_go2, write_robot
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim import Simulation, open_simulation
 from qpolicy_ros.sim.tracking import Walk, require_same_robot, walk
+from qpolicy_ros.sim.trot import Trot
 from qpolicy_ros.sim.walk import WalkEnv
-from qpolicy_training.task_env import TrainingEnv
 
 
 @pytest.fixture
@@ -128,31 +128,21 @@ def test_go2_sees_what_the_described_robot_sees(go2):
     assert np.array_equal(robot.observe(), seen)
 
 
-def test_the_scripted_guide_trots(go2):
-    env = go2.env.unwrapped
-    env.reset(seed=0, options={"speed": 0.4})
-    for _ in range(200):
-        assert not env.step(env.guide())[2]
-    assert env.data.qpos[0] > 0.8
+def test_the_scripted_trot_walks(go2):
+    trot = Trot(go2.contract)
+    assert walk(lambda seen: trot(seen).astype(np.float32), go2, seed=0, speed=0.5).tracks
 
 
-def test_the_scripted_guide_stands_where_told(go2):
+def test_the_scripted_trot_stands_where_told(go2):
     env = go2.env.unwrapped
     env.reset(seed=0, options={"speed": 0.0})
-    for _ in range(200):
-        assert not env.step(env.guide())[2]
-    assert abs(env.data.qpos[0]) < 0.3
+    assert np.array_equal(env.guide(), go2.contract.default.astype(np.float64))
 
 
-def test_training_starts_with_the_guide_where_a_task_has_one():
-    require_go2()
-    env, bare = TrainingEnv("go2"), TrainingEnv("hopper")
-    env.start(0)
-    assert (env.guided, bare.guided) == (True, False)
-    for each in (env, bare):
-        action = each.guide(np.random.default_rng(0))
-        assert action.dtype == np.float32
-        assert np.abs(action).max() <= 1.0
+def test_the_scripted_trot_needs_four_legs(env):
+    env.reset(seed=0)
+    with pytest.raises(PolicyError, match="four legs of three joints"):
+        env.guide()
 
 
 def test_zero_actions_do_not_walk(go2):

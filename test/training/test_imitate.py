@@ -1,0 +1,49 @@
+"""Imitating a task's scripted controller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from robot_files import require_go2
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.cli_train import Args, main
+from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.task_env import TrainingEnv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = ImitateConfig(rounds=2, round_steps=400, round_updates=300, evaluate_episodes=1)
+
+
+def test_a_network_learns_what_the_expert_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_go2()
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    teacher, run, winner = imitate(ImitationConfig("go2", 1, (64, 64), SHORT))
+    run.close()
+    assert [step for step, _, _ in run.curve] == [400, 800]
+    assert winner.step in {400, 800}
+    env = TrainingEnv("go2")
+    observation, errors, spread = env.start(9), [], []
+    for _ in range(100):
+        expert = env.expert()
+        errors.append((teacher.policy()(observation) - env.bias) / env.scale - expert)
+        spread.append(expert)
+        observation, *_ = env.step(expert)
+    assert np.square(errors).mean() < 0.5 * np.var(spread, axis=0).mean()
+
+
+def test_a_task_without_a_scripted_controller_is_refused() -> None:
+    with pytest.raises(PolicyError, match="hopper has no scripted controller; train it by sac"):
+        imitate(ImitationConfig("hopper", 1, (8,), SHORT))
+
+
+def test_options_of_rl_do_not_belong_to_imitation() -> None:
+    with pytest.raises(PolicyError, match="belong to --method sac"):
+        main(Args("go2", method="imitate", finish=True))
