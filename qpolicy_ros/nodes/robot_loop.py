@@ -99,6 +99,7 @@ class RobotLoop(Loop):
         self.server.guard.begin(pose)
         self._assembler.reset()
         self._to_engage = self.stale = False
+        self.server.last_reason = ""
         self._last_action_ns = self._started_ns = now
         self.node.get_logger().info(f"started: {self.modes.mode.value}")
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -164,6 +165,21 @@ def test_a_value_with_a_stand_in_is_replaced_and_never_stale(inputs, clock):
     clock.now += SECOND  # the contract's limit for cmd_vel is 0.5 s
     fill(inputs, stamp=2)
     assert by_source(inputs.read(clock.now, SECOND // 2))["cmd_vel.linear:x"] == 0.0
+
+
+def test_a_command_is_held_longer_than_a_sensor(clock):
+    contract = robot_contract()
+    channels = tuple(dataclasses.replace(c, missed="hold") for c in contract.observation)
+    contract = dataclasses.replace(contract, observation=channels, time_limits=())
+    inputs = RobotInputs(contract, Assembler(contract).sources, clock=clock)
+    inputs.take("cmd_vel", Twist())
+    clock.now += 9 * SECOND // 10
+    fill(inputs)
+    inputs.read(clock.now, SECOND // 10)
+    clock.now += 2 * SECOND // 10
+    fill(inputs, stamp=2)
+    with pytest.raises(ObservationError, match=r"nothing usable on 'cmd_vel' for 1 s"):
+        inputs.read(clock.now, SECOND // 10)
 
 
 def test_a_value_with_a_stand_in_is_not_waited_for(inputs, clock):

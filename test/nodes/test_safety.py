@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from array import array
 
 import numpy as np
 import pytest
 from policy_builders import make_contract
+from robot_contracts import robot_contract
 
 from qpolicy_ros.nodes.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError
@@ -133,3 +136,44 @@ def test_the_rate_counts_over_the_time_since_the_last_action(guard, clock, tick_
     guard.set_rate_limit(10.0)
     clock.tick = tick_ns
     assert guard.limit(np.array([1.0, -1.0], np.float32)).tolist() == pytest.approx([step, -step])
+
+
+@pytest.fixture
+def robot_guard(clock):
+    clock.tick = 20_000_000  # the robot's control period; its joints go at 20 rad/s
+    return ActionGuard(robot_contract(), clock=clock)
+
+
+def test_each_joint_has_its_own_rate(clock):
+    contract = robot_contract()
+    fast = dataclasses.replace(contract.action[1], rate=math.inf)
+    clock.tick = 20_000_000
+    guard = ActionGuard(
+        dataclasses.replace(contract, action=(contract.action[0], fast)), clock=clock
+    )
+    assert guard.limit(np.array([1.0, 1.0], np.float32)).tolist() == pytest.approx([0.4, 1.0])
+
+
+def test_the_lower_of_both_rates_counts(robot_guard):
+    robot_guard.set_rate_limit(5.0)
+    limited = robot_guard.limit(np.array([1.0, -1.0], np.float32))
+    assert limited.tolist() == pytest.approx([0.1, -0.1])
+    robot_guard.set_rate_limit(0.0)
+    limited = robot_guard.limit(np.array([1.0, -1.0], np.float32))
+    assert limited.tolist() == pytest.approx([0.5, -0.5])
+
+
+def test_the_rate_begins_where_the_robot_stands_but_within_limits(robot_guard):
+    robot_guard.begin(np.array([1.5, -0.5], np.float32))
+    limited = robot_guard.limit(np.array([-1.0, -0.5], np.float32))
+    assert limited.tolist() == pytest.approx([0.6, -0.5])
+
+
+def test_no_time_and_no_rate_is_no_nan(clock):
+    contract = robot_contract()
+    fast = tuple(dataclasses.replace(a, rate=math.inf) for a in contract.action[1:])
+    clock.tick = 0
+    guard = ActionGuard(
+        dataclasses.replace(contract, action=(contract.action[0], *fast)), clock=clock
+    )
+    assert np.isfinite(guard.limit(np.array([0.5, 0.5], np.float32))).all()

@@ -106,3 +106,29 @@ def test_an_action_that_is_not_finite_is_never_answered(server, monkeypatch, wro
 def test_options_reach_their_backend(artifact):
     server = PolicyServer(artifact, "integer", options={"integer": {"engine": "numpy"}})
     assert server.ready["integer"].engine == "numpy"
+
+
+def test_a_backend_whose_device_is_lost_is_not_swapped_in(server, monkeypatch):
+    monkeypatch.setattr(server.ready["fp32"], "trouble", "uart: no answer", raising=False)
+    with pytest.raises(PolicyError, match="'fp32' is not ready: uart: no answer; ready: integer"):
+        server.swap("fp32")
+    assert server.backend == "integer"
+
+
+def test_whatever_a_backend_raises_is_its_failure(server, monkeypatch):
+    def fail(_):
+        raise OSError("bus gone")
+
+    monkeypatch.setattr(server.ready["integer"], "act", fail)
+    with pytest.raises(BackendError, match="backend 'integer': OSError: bus gone"):
+        server.answer([], VALUES)
+    assert server.refused == {"backend": 1}
+
+
+def test_an_answer_after_the_deadline_is_none(server):
+    server.set_deadline(1e-9)
+    with pytest.raises(BackendError, match="backend 'integer' took"):
+        server.answer([], VALUES)
+    assert (server.reason, server.refused) == ("deadline", {"deadline": 1})
+    server.set_deadline(0.0)
+    server.answer([], VALUES)
