@@ -28,7 +28,7 @@ def _jobs(folder: Path) -> list[Job]:
         Job(
             config=StudentConfig("distill", "Hopper-v4", "t", (8, 8), 6, 3, 8, seed, distill=SHORT),
             stage="rung0",
-            rounds=4,
+            rung=0,
             folder=folder,
             teacher=TEACHER,
             snapshot_episodes=1,
