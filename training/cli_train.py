@@ -1,6 +1,6 @@
 """Train an FP32 policy by SAC, DDPG or imitation; go on where a killed run stopped.
 
-The run's folder is $QPOLICY_RUNS/<task>-fp32-<method>-<hash> (default ~/.cache/qpolicy). The same
+The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The same
 command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
 checkpoint.safetensors alone.
 """
@@ -36,12 +36,14 @@ class Args:
 
     task: str
     """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
-    method: Literal["sac", "ddpg", "imitate"] = "sac"
-    """sac and ddpg are RL; imitate learns a task's scripted controller (go2), in minutes."""
+    method: Literal["rl", "imitate"] = "rl"
+    """rl learns from rewards; imitate learns a task's scripted controller (go2) by DAgger."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of the actor's hidden layers."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """Of RL."""
     sac: SacConfig = field(default_factory=SacConfig)
     """Hyperparameters of SAC."""
     ddpg: DdpgConfig = field(default_factory=DdpgConfig)
@@ -101,16 +103,12 @@ def _train(args: Args) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
     """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
     if args.method == "imitate":
         if args.finish or args.resume_from is not None:
-            message = "--finish and --resume-from belong to --method sac or ddpg, not imitate"
+            message = "--finish and --resume-from belong to --method rl, not imitate"
             raise PolicyError(message)
         config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate)
         return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config)
-    rl = TeacherConfig(
-        task=args.task,
-        seed=args.seed,
-        hidden=args.hidden,
-        sac=args.ddpg if args.method == "ddpg" else args.sac,
-        kind=f"fp32-{args.method}",
-    )
+    options = args.ddpg if args.algorithm == "ddpg" else args.sac
+    kind = f"fp32-{args.algorithm}"
+    rl = TeacherConfig(args.task, args.seed, args.hidden, options, kind)
     result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish)
-    return rl.kind, 0 if args.finish else rl.sac.steps, result
+    return kind, 0 if args.finish else options.steps, result

@@ -101,8 +101,8 @@ def imitate(config: ImitationConfig) -> tuple[Teacher, Run, Winner]:
                     action = expert + rng.normal(0.0, _EXPERT_NOISE, env.actions)
                 else:
                     action = (drive(observation) - env.bias) / env.scale
-                played = np.clip(action, -1.0, 1.0).astype(np.float32)
-                observation, _, terminated, truncated = env.step(played)
+                bounded: NDArray[np.float32] = np.clip(action, -1.0, 1.0).astype(np.float32)
+                observation, _, terminated, truncated = env.step(bounded)
                 if terminated or truncated:
                     observation = env.start(None)
                 count += 1

@@ -55,7 +55,7 @@ class TrainingEnv:
         """
         guide = getattr(self._simulation.env.unwrapped, "guide", None)
         if guide is None:
-            message = f"task: {self.contract.task} has no scripted controller; train it by sac"
+            message = f"task: {self.contract.task} has no scripted controller; train it by RL"
             raise PolicyError(message)
         scaled: NDArray[np.float32] = ((guide() - self.bias) / self.scale).astype(np.float32)
         return scaled

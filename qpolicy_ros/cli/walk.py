@@ -2,8 +2,8 @@
 
 Each seed is a walk of 20 s at a constant command, with friction, gains and pushes drawn by the
 seed. A walk counts where the robot stayed up, made within 20 % of the commanded speed along the
-direction it started in, and drifted to the side by less than half of the commanded way (a policy
-does not see its heading). Exit status 1 where fewer than 90 % of the walks count.
+direction it started in, and stayed within 2 m of that line. Exit status 1 where fewer than 90 % of
+the walks count.
 """
 
 from __future__ import annotations

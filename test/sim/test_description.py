@@ -13,7 +13,7 @@ def test_the_shipped_robot_is_found_by_name():
     robot = find_robot("unitree_go2")
     assert is_robot("unitree_go2")
     assert len(robot.joints) == len(robot.contract().action) == 12
-    assert len({channel.name for channel in robot.channels}) == len(robot.channels) == 45
+    assert len({channel.name for channel in robot.channels}) == len(robot.channels) == 46
 
 
 def test_default_offset_is_that_of_the_joint(tmp_path):

@@ -40,10 +40,10 @@ def test_a_network_learns_what_the_expert_does(
 
 
 def test_a_task_without_a_scripted_controller_is_refused() -> None:
-    with pytest.raises(PolicyError, match="hopper has no scripted controller; train it by sac"):
+    with pytest.raises(PolicyError, match="hopper has no scripted controller; train it by RL"):
         imitate(ImitationConfig("hopper", 1, (8,), SHORT))
 
 
 def test_options_of_rl_do_not_belong_to_imitation() -> None:
-    with pytest.raises(PolicyError, match="belong to --method sac"):
+    with pytest.raises(PolicyError, match="belong to --method rl"):
         main(Args("go2", method="imitate", finish=True))
