@@ -1,8 +1,8 @@
 """Train an FP32 policy by SAC, DDPG or imitation; go on where a killed run stopped.
 
-The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The same
-command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy of its
-checkpoint.safetensors alone.
+The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The
+same command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy
+of its checkpoint.safetensors alone.
 """
 
 from __future__ import annotations
