@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full fuzz coverage docs bench lint clean setup-demo setup-dev
+.PHONY: help demo test test-full verify fuzz coverage docs bench lint clean setup-demo setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy
 
 test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py
+
+verify: setup-dev ## make the certificates of all shipped policies again, resumable (ARGS="hopper --quick")
+	@OMP_NUM_THREADS=1 $(BIN)/qpolicy verify $(ARGS)
 
 fuzz: setup-dev ## a million executions of each reader of files and frames, resumable (out/fuzz)
 	@OMP_NUM_THREADS=1 $(BIN)/python test/fuzz/campaign.py $(ARGS)

@@ -146,7 +146,9 @@ def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
 
 def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
     """Add padding registers, the accumulator and the tail to a tree; then its ports."""
-    lines, source, total = tree.module.lines, tree.sum, tree.total
+    lines, source = tree.module.lines, tree.sum
+    # Without an accumulator there are no bits but the sum's: a neuron without weights has one.
+    total = tree.total if timing.serial else tree.width
     padding = timing.stages - tree.heap.stages + int(timing.registered)
     for stage in range(padding):
         lines += [
@@ -169,6 +171,11 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
             f"    always @(posedge clk) held <= next[{kept - 1}:0];",
         ]
         source = "next" if timing.early else "held"
+    elif total > tree.width:
+        # Weights so small that a sum has fewer bits than a code, as which the tail takes it.
+        zeros = total - tree.width
+        lines.append(f"    wire [{total - 1}:0] wide_sum = {{{zeros}'d0, {source}}};")
+        source = "wide_sum"
     count = phase_bits(form.fold)
     ports = ["input  wire clk"]
     declarations = []

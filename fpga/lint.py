@@ -20,12 +20,18 @@ from qpolicy_fpga.sim import lint
 from qpolicy_ros.policy import IntegerNetwork, PolicyError, accumulator_bounds
 
 TOP = "qpolicy_core"
-# widths, (input, core, output bits), forms: together every form and every tail
+# widths, (input, core, output bits), forms: together every form and every tail, the narrowest and
+# the widest codes, one value in or out, and sizes around a power of two and a beat of the bus
 SAMPLES = (
     ((6, 5, 3), (3, 2, 3), (Form(1, 3), Form(1, 1))),
     ((70, 16, 7, 3), (8, 3, 8), (Form(8, 3), Form(1, 2), Form(2, 1))),
     ((9, 40, 4), (5, 3, 8), (Form(40, 5, ram=True), Form(3, 3))),
     ((5, 6, 2), (4, 6, 8), (Form(4, 2), Form(1, 6))),
+    ((1, 1, 1), (2, 2, 2), (Form(1, 2), Form(1, 2))),
+    ((2, 1, 2), (8, 8, 8), (Form(1, 8), Form(1, 8))),
+    ((32, 33, 1), (8, 2, 2), (Form(11, 8), Form(1, 1))),
+    ((129, 31, 17), (2, 4, 8), (Form(31, 2, ram=True), Form(17, 4, ram=True))),
+    ((33, 32, 9), (7, 7, 5), (Form(32, 1), Form(3, 7))),
 )
 
 

@@ -49,6 +49,9 @@ class Args:
     """qat: critic updates before the actor's first."""
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Hyperparameters of distillation."""
+    further: tuple[int, ...] = ()
+    """distill: rounds that follow those of --distill.rounds, the learning rate begins anew each
+    time (what a candidate of `qpolicy select` goes through)."""
     algorithm: Literal["sac", "ddpg"] = "sac"
     """RL algorithm of qat."""
     sac: SacConfig = field(default_factory=SacConfig)
@@ -100,6 +103,9 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
     if args.method != "qat" and (args.start or args.critic):
         message = f"--start and --critic belong to --method qat, not {args.method}"
         raise PolicyError(message)
+    if args.further and (args.method != "distill" or min(args.further) < 1):
+        message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
+        raise PolicyError(message)
     if args.critic and not args.start:
         message = "--critic: give --start too: trained critics would be spoilt by a random actor"
         raise PolicyError(message)
@@ -131,5 +137,6 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         start=file_digest(args.start) if args.start else "",
         critic=file_digest(args.critic) if args.critic else "",
         policy_starts=args.policy_starts,
+        further=args.further,
     )
     return config, start

@@ -98,7 +98,7 @@ def train_student(
     resume_from: Path | None = None,
     *,
     parent: Path | None = None,
-    rounds: int | None = None,
+    further: int | None = None,
     final_episodes: int | None = None,
 ) -> tuple[Student, Run, Winner]:
     """Run ``config.method`` and return the best student; the caller closes the run.
@@ -109,8 +109,8 @@ def train_student(
         start: for QAT that goes on from a student, else None.
         resume_from: a checkpoint to start a new run's folder with.
         parent: folder that the run's folder lies in; left out, ``runs_folder``.
-        rounds: of distillation, after which to stop for now; left out, all of them. A run that is
-            further on stays as it is.
+        further: how many of ``config.further`` to go through for now; left out, all of them. A
+            run that is further on stays as it is.
         final_episodes: episodes in which the kept snapshots compete at the end.
 
     Raises ``PolicyError`` as ``train_teacher`` does.
@@ -139,7 +139,7 @@ def train_student(
         if config.method == "ptq":
             _post_training(config, run, env, spec, teacher)
         elif config.method == "distill":
-            _distil(config, run, env, spec, teacher, rounds)
+            _distil(config, run, env, spec, teacher, further)
         else:
             _reinforce(config, run, env, spec, start)
         winner = choose(
@@ -205,7 +205,7 @@ def _distil(
     env: TrainingEnv,
     spec: ActorSpec,
     teacher: Teacher,
-    rounds: int | None,
+    further: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
 
@@ -215,7 +215,7 @@ def _distil(
         run.record(steps, mean)
         return mean
 
-    schedule = plan(spec, config.distill.rounds, config.further)[:rounds]
+    schedule = plan(spec, config.distill.rounds, config.further[:further])
     distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
 
 

@@ -48,6 +48,9 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
     ),
+    "verify": Command(
+        "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
+    ),
     "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),

@@ -19,6 +19,7 @@ NEWEST = 9  # version of metadata.yaml that Kilted writes
 
 _BATCH = 20_000  # messages
 _SUFFIXES = (".mcap", ".db3")
+_MOST_BYTES = 16 << 20  # of metadata.yaml
 
 
 class BagError(PolicyError):
@@ -166,6 +167,8 @@ def _described(path: Path) -> Bag:
     file = path / "metadata.yaml"
     remedy = "give a bag of rosbag2, or one of its .mcap or .db3 files"
     try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"is larger than {_MOST_BYTES} bytes")  # noqa: TRY301
         content: Any = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
         facts = content["rosbag2_bagfile_information"]
         version = int(facts["version"])
@@ -179,6 +182,8 @@ def _described(path: Path) -> Bag:
         TypeError,
         ValueError,
         AttributeError,
+        OverflowError,
+        RecursionError,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BagError.at(file, "metadata", f"does not fit: {reason}", remedy) from error

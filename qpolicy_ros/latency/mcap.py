@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from lz4.frame import LZ4FrameDecompressor
 from rosbags.rosbag2.errors import ReaderError
-from rosbags.rosbag2.storage_mcap import decompress
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor
+else:
+    from backports.zstd import ZstdDecompressor
 
 MAGIC = b"\x89MCAP0\r\n"
 
@@ -23,6 +30,8 @@ _READ = (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK)
 _HEAD = struct.Struct("<BQ")
 _TIMES = struct.Struct("<HIQQ")
 _BATCH = 20_000  # messages
+_LATEST = 2**63 - 1  # ns
+_MOST_BYTES = 1 << 30  # of one chunk; rosbag2 writes some megabytes
 
 
 class Batch(NamedTuple):
@@ -119,7 +128,7 @@ class Scan:
             (length,) = struct.unpack_from("<Q", record, offset)
             content = record[offset + 8 : offset + 8 + length]
             if whole:
-                content = decompress(content, compression, unpacked, checksum)
+                content = unpack(content, compression, unpacked, checksum)
             elif compression:
                 return False
         except ReaderError as error:
@@ -150,6 +159,9 @@ class Scan:
                 if length < 22:
                     return False
                 channel, _, log, publish = unpack_times(content, start)
+                if log > _LATEST or publish > _LATEST:
+                    self.problem = "a time is beyond the year 2262"
+                    return False
                 self.count += 1
                 batch = self._batches.get(channel)
                 if batch is None:
@@ -177,6 +189,27 @@ class Scan:
             return None
         batch = self._batches[channel] = Batch(topic, kind, [], [], [])
         return batch
+
+
+def unpack(data: bytes, compression: str, size: int, checksum: int) -> bytes:
+    """Return a chunk's content; no more memory is taken than ``size``, which is bounded.
+
+    Raises:
+        ReaderError: too large, of another size, of an unknown compression, or damaged.
+    """
+    if size > _MOST_BYTES:
+        raise ReaderError(f"a chunk of {size} bytes, at most {_MOST_BYTES} are read")
+    if compression == "lz4":
+        data = LZ4FrameDecompressor().decompress(data, max_length=size + 1)
+    elif compression == "zstd":
+        data = ZstdDecompressor().decompress(data, max_length=size + 1)
+    elif compression:
+        raise ReaderError(f"a chunk has the unknown compression {compression!r:.40}")
+    if len(data) != size:
+        raise ReaderError(f"a chunk does not unpack to the {size} bytes that it names")
+    if checksum and zlib.crc32(data) != checksum:
+        raise ReaderError("a chunk's checksum is wrong")
+    return data
 
 
 def _text(content: bytes, offset: int) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from qpolicy_ros.policy.sources import TOPICS
 
 ROBOTS = "robots"
 _SUFFIXES = (".yaml", ".yml")
+_MOST_BYTES = 1 << 20
 _REQUIRED = {"name", "model", "base", "period", "height", "joints", "observation"}
 _OPTIONAL = {"floor", "option", "imu", "feet", "position_control"}
 _CHANNEL = {"source", "scale", "offset", "low", "high"}
@@ -104,8 +106,11 @@ def read_description(path: Path) -> RobotDescription:
         PolicyError: not readable, not of this form, or a value out of range; the text names it.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            wrong = f"is larger than {_MOST_BYTES} bytes"
+            raise PolicyError.at(path, "robot", wrong, "give a robot's description")
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise PolicyError.at(path, "robot", reason, "give a readable YAML file") from error
     if not isinstance(data, dict):
@@ -117,7 +122,7 @@ def read_description(path: Path) -> RobotDescription:
         raise PolicyError.at(path, name, "is not a field of a robot", f"known: {known}")
     try:
         joints = {
-            str(name): Joint(float(value["default"]), _positive(value["scale"]))
+            str(name): Joint(_finite(value["default"]), _positive(value["scale"]))
             for name, value in data["joints"].items()
         }
         channels = [channel for entry in data["observation"] for channel in _expand(entry, joints)]
@@ -129,7 +134,7 @@ def read_description(path: Path) -> RobotDescription:
             model=model,
             base=str(data["base"]),
             period=_positive(data["period"]),
-            height=float(data["height"]),
+            height=_finite(data["height"]),
             joints=joints,
             channels=tuple(channels),
             floor=bool(data.get("floor", False)),
@@ -139,7 +144,7 @@ def read_description(path: Path) -> RobotDescription:
             position_control=dict(data.get("position_control", {})),
             file=str(path),
         )
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError.at(path, "robot", reason, "see docs/robots.md") from error
 
@@ -150,8 +155,15 @@ def _described() -> dict[str, Path]:
     return {file.stem: file for folder in folders for file in folder.glob("*.yaml")}
 
 
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not finite")
+    return number
+
+
 def _positive(value: Any) -> float:
-    if not float(value) > 0:
+    if not _finite(value) > 0:
         raise ValueError(f"{value} is not above 0")
     return float(value)
 
@@ -167,10 +179,12 @@ def _expand(entry: Mapping[str, Any], joints: Mapping[str, Joint]) -> list[Chann
     channels = []
     for name in axes if key == "*" else (key,):
         options: dict[str, Any] = {
-            k: float(v) for k, v in entry.items() if k not in ("source", "offset")
+            k: float(v) if k in ("low", "high") else _finite(v)
+            for k, v in entry.items()
+            if k not in ("source", "offset")
         }
         offset = entry.get("offset", 0.0)
-        options["offset"] = joints[name].default if offset == "default" else float(offset)
+        options["offset"] = joints[name].default if offset == "default" else _finite(offset)
         source = f"{head}:{name}"
         channels.append(Channel(source, source, **options))
     return channels

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-TARGETS = ("frames", "reply", "manifest", "policy", "qat", "checkpoint")
+TARGETS = ("frames", "reply", "manifest", "policy", "bag", "robot", "qat", "checkpoint")
 GROWTH_MB = 64.0
 HEADER = (
     "| target | executions | inputs kept | slowest input, s | memory, MB | growth in a chunk, MB |"

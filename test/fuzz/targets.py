@@ -41,19 +41,21 @@ class Target(NamedTuple):
     kind: str
 
 
-def scratch_file() -> Path:
+def scratch_file(suffix: str = ".safetensors") -> Path:
     """A file of this process's own in memory, where there is such a folder."""
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="qpolicy-fuzz-", dir=folder)) / "input.safetensors"
+    return Path(tempfile.mkdtemp(prefix="qpolicy-fuzz-", dir=folder)) / f"input{suffix}"
 
 
-def from_file(read: Callable[[Path], object]) -> Callable[[bytes], None]:
+def from_file(
+    read: Callable[[Path], object], suffix: str = ".safetensors"
+) -> Callable[[bytes], None]:
     """A target that reads a file; the refusal must be one short line that names it."""
     paths: list[Path] = []
 
     def run(data: bytes) -> None:
         if not paths:
-            paths.append(scratch_file())
+            paths.append(scratch_file(suffix))
         paths[0].write_bytes(data)
         try:
             read(paths[0])
@@ -193,6 +195,46 @@ def read_manifest(path: Path) -> None:
     top("uart", Sizes.of(manifest))
 
 
+def bag_seeds() -> list[bytes]:
+    """Recordings of six answers, plain and in a compressed chunk."""
+    from bags import answers, reported, write_bag  # noqa: PLC0415
+    from rosbags.rosbag2 import CompressionMode  # noqa: PLC0415
+
+    contents = []
+    for mode in (CompressionMode.NONE, CompressionMode.STORAGE):
+        folder = scratch_file().parent / "bag"
+        messages = [*answers([100.0] * 3), reported(backend="integer")]
+        write_bag(folder, messages, compression=mode)
+        contents += [path.read_bytes() for path in folder.glob("*.mcap")]
+    return contents
+
+
+def read_bag(path: Path) -> None:
+    """Open and put together, as `qpolicy latency` does before it computes."""
+    from qpolicy_ros.latency.bag import open_bag  # noqa: PLC0415
+    from qpolicy_ros.latency.trace import read_trace  # noqa: PLC0415
+
+    read_trace(open_bag(path))
+
+
+def robot_seeds() -> list[bytes]:
+    """A small robot: YAML is read slowly."""
+    text = (
+        "name: a\nmodel: {file: a.xml}\nbase: b\nperiod: 0.02\nheight: 0.3\n"
+        "joints:\n  j: {default: 0.1, scale: 0.5}\n"
+        "observation:\n- {source: 'joint_states.position:*', offset: default, scale: 2}\n"
+        "option: {timestep: 0.002}\n"
+    )
+    return [text.encode()]
+
+
+def read_robot(path: Path) -> None:
+    """Read a description and make the contract of its policies."""
+    from qpolicy_ros.sim.description import read_description  # noqa: PLC0415
+
+    read_description(path).contract()
+
+
 def frame_seeds() -> list[bytes]:
     """Replies to the first two requests of a driver, whole, damaged and refused."""
     answer = b"\0" + (3).to_bytes(4, "little") + b"\x21"
@@ -264,6 +306,8 @@ TARGETS = {
     "policy": Target(from_file(read_policy), policy_seeds, "safetensors"),
     "qat": Target(from_file(read_qat), qat_seeds, "safetensors"),
     "checkpoint": Target(from_file(read_checkpoint), checkpoint_seeds, "safetensors"),
+    "bag": Target(from_file(read_bag, ".mcap"), bag_seeds, "bytes"),
+    "robot": Target(from_file(read_robot, ".yaml"), robot_seeds, "bytes"),
     "manifest": Target(from_file(read_manifest), manifest_seeds, "json"),
     "frames": Target(read_frames, frame_seeds, "bytes"),
     "reply": Target(read_reply, frame_seeds, "bytes"),

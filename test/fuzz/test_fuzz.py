@@ -16,6 +16,8 @@ EXECUTIONS = {
     "reply": 2000,
     "manifest": 3000,
     "policy": 3000,
+    "bag": 2000,
+    "robot": 1000,
     "qat": 1000,
     "checkpoint": 1000,
 }

@@ -19,7 +19,7 @@ from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 CLKS_PER_BIT = 4
 STEP = 1000  # cycles a millisecond
 BYTE_LIMIT = 20 * STEP
-SHIM = Path(__file__).with_name("uart.cpp")
+SHIM = Path(__file__).parents[2] / "fpga" / "driver" / "uart_line.cpp"
 
 
 def build_board(artifact, folder, core_limit=1_000_000):

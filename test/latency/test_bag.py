@@ -109,7 +109,9 @@ def test_metadata_that_cannot_be_followed(tmp_path, messages, facts, wrong):
         open_bag(bag)
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n", "a: [", "rosbag2_bagfile_information: {}"])
+@pytest.mark.parametrize(
+    "text", ["", "- 1\n", "a: [", "rosbag2_bagfile_information: {}", "[" * 20_000]
+)
 def test_metadata_that_is_none(tmp_path, text):
     (tmp_path / "metadata.yaml").write_text(text)
     with pytest.raises(BagError, match=r"metadata\.yaml: metadata: does not fit"):

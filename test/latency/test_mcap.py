@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import struct
+import sys
+import tracemalloc
+
+import lz4.frame
 import numpy as np
 import pytest
 from bags import PERIOD, WALL, answers, write_bag
 from rosbags.rosbag2 import CompressionMode, Reader
+from rosbags.rosbag2.errors import ReaderError
 
-from qpolicy_ros.latency.mcap import Scan
+from qpolicy_ros.latency.mcap import MAGIC, Scan, unpack
 from qpolicy_ros.nodes.mcap_writer import McapWriter
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def contents(path):
@@ -90,3 +101,35 @@ def test_only_what_is_wanted_is_kept(tmp_path):
     assert batch.topic == "/timing"
     assert batch.log == [WALL + 101_000, WALL + PERIOD + 201_000]
     assert scan.count == 6
+
+
+@pytest.mark.parametrize("compression", ["lz4", "zstd", ""])
+def test_a_chunk_takes_no_more_memory_than_it_names(compression):
+    bomb = bytes(50 << 20)
+    packed = {"lz4": lz4.frame.compress, "zstd": zstd.compress, "": lambda data: data}
+    data = packed[compression](bomb)
+    tracemalloc.start()
+    with pytest.raises(ReaderError, match="does not unpack to the 1000 bytes"):
+        unpack(data, compression, 1000, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 << 20
+
+
+def test_a_chunk_that_promises_terabytes_is_refused():
+    with pytest.raises(ReaderError, match="at most 1073741824 are read"):
+        unpack(b"", "zstd", 1 << 42, 0)
+
+
+def test_an_unknown_compression_is_named():
+    with pytest.raises(ReaderError, match="unknown compression 'brotli'"):
+        unpack(b"", "brotli", 0, 0)
+
+
+def test_a_time_that_no_clock_shows_is_damage(tmp_path):
+    path = tmp_path / "late.mcap"
+    message = struct.pack("<HIQQ", 1, 0, 2**63, 0)
+    path.write_bytes(MAGIC + struct.pack("<BQ", 5, len(message)) + message)
+    scan = Scan(path, lambda *_: True)
+    assert list(scan.batches()) == []
+    assert "a time is beyond the year 2262" in scan.problem

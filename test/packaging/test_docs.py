@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
-INDEXED = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "README.md"]
+# index.md is the same index as the site shows it.
+NO_PAGES = {"README.md", "index.md"}
+INDEXED = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name not in NO_PAGES]
 LAUNCH_FILES = sorted(path.name for path in (ROOT / "launch").glob("*.launch.py"))
 ROS2 = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
 

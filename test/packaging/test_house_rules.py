@@ -78,10 +78,18 @@ ROOMS = [
     ),
     room(
         "qpolicy_ros/latency",
-        {"numpy", "rosbags", "ruamel", "matplotlib"},
+        {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {POLICY, "qpolicy_ros.demo.style"},
     ),
     room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
+    # The only room that knows all implementations; nothing that runs on a robot imports it.
+    room(
+        "qpolicy_ros/verify",
+        {"numpy"},
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.interchange", "qpolicy_ros.demo"}
+        | {"qpolicy_fpga", "qpolicy_training"},
+        late="pyosys",
+    ),
     # Torch belongs to commands of the training room.
     room(
         "qpolicy_ros/cli",

@@ -34,6 +34,10 @@ def test_an_unknown_robot_lists_the_known_ones():
         ({"base": None}, "base: is missing"),
         ({"wheels": 4}, "wheels: is not a field of a robot"),
         ({"period": 0}, "0 is not above 0"),
+        ({"period": float("inf")}, "inf is not finite"),
+        ({"height": float("nan")}, "nan is not finite"),
+        ({"joints": {"left_hip": {"default": float("inf"), "scale": 1}}}, "inf is not finite"),
+        ({"height": 10**400}, "OverflowError"),
         ({"model": {"path": "x"}}, "give `file`, or `menagerie` and `entry`"),
         ({"joints": {"left_hip": {"default": 0, "scale": -1}}}, "-1 is not above 0"),
         ({"joints": {"left_hip": {"default": 0}}}, "scale"),
@@ -48,7 +52,7 @@ def test_a_wrong_field_is_named(tmp_path, changes, wrong):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "[" * 20_000, "#" * (1 << 20) + "#"])
 def test_what_is_no_description_is_refused(tmp_path, text):
     path = tmp_path / "robot.yaml"
     path.write_text(text)

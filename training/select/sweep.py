@@ -103,8 +103,7 @@ class Sweep:
     def rung(self, candidate: Candidate, index: int) -> Job:
         """Distil a candidate to the end of a rung, judge it on the rung's own seeds."""
         first = RUNG_SEED + index * RUNG_STRIDE
-        rounds = self.config.rungs[index]
-        return self._job(candidate, f"rung{index}", rounds, first, self.config.rung_episodes)
+        return self._job(candidate, f"rung{index}", index, first, self.config.rung_episodes)
 
     def whole(self, candidate: Candidate) -> Job:
         """Train a candidate to the end at once, judge it on as many episodes as an exam."""
@@ -159,18 +158,18 @@ class Sweep:
         )
 
     def _job(
-        self, candidate: Candidate, stage: str, rounds: int | None, first: int, episodes: int
+        self, candidate: Candidate, stage: str, rung: int | None, first: int, episodes: int
     ) -> Job:
         student = self._student(candidate, self.config.method)
-        return self._new(student, stage, rounds, first, episodes)
+        return self._new(student, stage, rung, first, episodes)
 
     def _new(
-        self, student: StudentConfig, stage: str, rounds: int | None, first: int, episodes: int
+        self, student: StudentConfig, stage: str, rung: int | None, first: int, episodes: int
     ) -> Job:
         return Job(
             config=student,
             stage=stage,
-            rounds=rounds,
+            rung=rung,
             folder=self.folder.resolve(),
             teacher=Path(self.teacher.path).resolve(),
             snapshot_episodes=self.config.snapshot_episodes,

@@ -38,7 +38,7 @@ class Job:
     Attributes:
         config: of the candidate; its hash names the run.
         stage: name of this stage, unique within the run.
-        rounds: of distillation at the end of the stage; None: the whole run.
+        rung: at whose end distillation stops for now; None: the whole run.
         folder: of the sweep, which holds the runs.
         teacher: the FP32 policy's file.
         snapshot_episodes: in which the run's best snapshots compete; None: as ``choose`` does.
@@ -50,7 +50,7 @@ class Job:
 
     config: StudentConfig
     stage: str
-    rounds: int | None
+    rung: int | None
     folder: Path
     teacher: Path
     snapshot_episodes: int | None
@@ -106,7 +106,7 @@ def train(job: Job) -> tuple[Student, Run, Winner]:
         teacher.baseline,
         start,
         parent=job.folder,
-        rounds=job.rounds,
+        further=job.rung,
         final_episodes=job.snapshot_episodes,
     )
 
@@ -144,7 +144,6 @@ def _description(job: Job) -> Row:
         "b_in": config.b_in,
         "b_out": config.b_out,
         "seed": config.seed,
-        "rounds": job.rounds,
         "first_seed": job.first_seed,
         "episodes": job.episodes,
     }

@@ -23,6 +23,7 @@ ODD = {
         True,
     ),
     "one of everything, unrolled": ((1, (1,), 1, 2, 8, 2), [Form(1, 2), Form(1, 8)], False),
+    "neurons that take nothing": ((1, (8,), 4, 2, 2, 2), [Form(1, 2), Form(1, 2)], False),
     "weights in block RAM, outputs folded": (
         (13, (64,), 3, 5, 3, 6),
         [Form(64, 5, ram=True), Form(2, 3)],

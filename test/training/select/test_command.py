@@ -44,10 +44,24 @@ SHORT = [
 ]
 
 
+def _short(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setenv("QPOLICY_RUNS", str(folder / "runs"))
+    patch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+
+
 @pytest.fixture(autouse=True)
-def _short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+def _own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _short(monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished sweep and its selected policy."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        _short(patch, folder)
+        assert _select("--floor", "1", "--out", str(folder / "selected.safetensors")) == 0
+    return folder
 
 
 def _select(*options: str) -> int:
@@ -60,27 +74,22 @@ def _ledger(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_selected_policy_its_module_curve_and_ledger_are_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "selected.safetensors"
-    assert _select("--floor", "1", "--out", str(out), "--json") == 0
-    result = json.loads(capsys.readouterr().out)
+def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path) -> None:
+    out = swept / "selected.safetensors"
     artifact = load_policy(out)
     assert artifact.network is not None
-    assert result["function_hash"] == artifact.function_hash
     assert [artifact.network.core_bits, [*artifact.network.hidden]] == [3, [8, 8]]
+    assert artifact.provenance["sweep_runs"] == len(_ledger(swept)) - 1
     qat = load_qat(out.with_suffix(".qat.safetensors"))
     assert qat.actor.spec.b_core == 3
     assert out.with_suffix(".csv").read_text().startswith("step,held_out_return")
     assert out.with_suffix(".ledger.jsonl").read_text() == "".join(
-        json.dumps(row, sort_keys=True) + "\n" for row in _ledger(tmp_path)
+        json.dumps(row, sort_keys=True) + "\n" for row in _ledger(swept)
     )
 
 
-def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(tmp_path: Path) -> None:
-    _select("--floor", "1")
-    rows = _ledger(tmp_path)
+def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(swept: Path) -> None:
+    rows = _ledger(swept)
     assert rows[0]["stage"] == "sweep"
     assert rows[0]["config"]["floor"] == 1.0
     for row in rows[1:]:
@@ -135,9 +144,11 @@ def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -
 
 def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: Path) -> None:
     job = Job(
-        config=StudentConfig("distill", "Hopper-v4", "t", (8, 8), 6, 3, 8, 1, distill=TINY),
+        config=StudentConfig(
+            "distill", "Hopper-v4", "t", (8, 8), 6, 3, 8, 1, distill=TINY, further=(1,)
+        ),
         stage="rung1",
-        rounds=None,
+        rung=None,
         folder=tmp_path,
         teacher=TEACHER,
         snapshot_episodes=1,
@@ -145,7 +156,7 @@ def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: P
         episodes=2,
     )
     row = work(job)
-    again = work(dataclasses.replace(job, stage="exam", rounds=3))
+    again = work(dataclasses.replace(job, stage="exam", rung=0))
     assert again["snapshot"] == row["snapshot"]
     assert again["returns"] == row["returns"]
 

@@ -28,7 +28,7 @@ def _jobs(folder: Path) -> list[Job]:
         Job(
             config=StudentConfig("distill", "Hopper-v4", "t", (8, 8), 6, 3, 8, seed, distill=SHORT),
             stage="rung0",
-            rounds=4,
+            rung=0,
             folder=folder,
             teacher=TEACHER,
             snapshot_episodes=1,
@@ -39,19 +39,20 @@ def _jobs(folder: Path) -> list[Job]:
     ]
 
 
-def _kill_after_a_round(folder: Path, pids: Any, done: list[int]) -> None:
-    """Kill the first worker process as soon as a run has saved a round."""
+def _kill_after_a_round(folder: Path, count: int, pids: Any, done: list[int]) -> None:
+    """Kill one of ``count`` workers as soon as each of them has saved a round."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not done:
-        if list(folder.glob("*/distill.safetensors")) and (found := pids()):
+        saved = len(list(folder.glob("*/distill.safetensors")))
+        if saved >= count and (found := pids()):
             os.kill(found[0], signal.SIGKILL)
             done.append(found[0])
         time.sleep(0.005)
 
 
-def _rows(executor: Executor, folder: Path, pids: Any) -> list[dict[str, Any]]:
+def _rows(executor: Executor, count: int, folder: Path, pids: Any) -> list[dict[str, Any]]:
     killed: list[int] = []
-    killer = threading.Thread(target=_kill_after_a_round, args=(folder, pids, killed))
+    killer = threading.Thread(target=_kill_after_a_round, args=(folder, count, pids, killed))
     killer.start()
     with closing(executor):
         rows = sorted(executor.run(_jobs(folder)), key=lambda row: row["seed"])
@@ -75,7 +76,7 @@ def test_a_killed_process_is_replaced_and_its_run_goes_on(tmp_path: Path) -> Non
     folder.mkdir()
     executor = LocalExecutor(1)
     rows = _rows(
-        executor, folder, lambda: [*((executor._pool and executor._pool._processes) or {})]
+        executor, 1, folder, lambda: [*((executor._pool and executor._pool._processes) or {})]
     )
     _check(rows, folder, tmp_path / "unbroken")
 
@@ -92,7 +93,7 @@ def test_a_killed_ray_worker_is_replaced_and_its_run_goes_on(tmp_path: Path, ful
 
     folder = tmp_path / "killed"
     folder.mkdir()
-    rows = _rows(RayExecutor(None, 2), folder, workers)
+    rows = _rows(RayExecutor(None, 2), 2, folder, workers)
     _check(rows, folder, tmp_path / "unbroken")
 
 

@@ -1,0 +1,82 @@
+"""Prove that torch, integer software and generated hardware compute the same bits; certify it.
+
+Five parts: accumulator bounds, every neuron, formal proofs, the whole chain, closed-loop returns.
+The certificate (JSON and Markdown) is written beside the policy. An interrupted run goes on where
+it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from qpolicy_ros.cli import UsageError
+from qpolicy_ros.policy import PolicyError, load_policy, policy_folders
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of `qpolicy verify`."""
+
+    policies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Task names (hopper), task/variant or files. None: every shipped policy with integers."""
+    quick: bool = False
+    """Parts 1 and 2 and a sample of 4, compared with the certificate beside the policy; writes
+    nothing."""
+    rtl: Path | None = None
+    """Folder that `qpolicy fpga generate` wrote; by default it is generated for the xc7a15t."""
+    core_frames: int = 1_000_000
+    """Observations through the simulated core; a certificate says if they were fewer."""
+    out: Path | None = None
+    """Folder for the certificates, instead of beside the policies."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+
+def main(args: Args) -> int:
+    """Verify, print a summary; 1 if a part failed.
+
+    Raises:
+        PolicyError, UsageError: a wrong argument, or a policy that cannot be verified at all.
+    """
+    if args.core_frames < 1:
+        raise UsageError(f"--core-frames: {args.core_frames} is too small; give 1 or more")
+    policies = args.policies or tuple(shipped())
+    if args.rtl is not None and len(policies) != 1:
+        raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
+    if args.out is not None and not args.out.is_dir():
+        raise UsageError(f"--out: {args.out} is not a folder; make it first")
+    from qpolicy_ros.verify import certificate  # noqa: PLC0415  `--help` needs no generator
+    from qpolicy_ros.verify.run import Request, dumps, summary, verify  # noqa: PLC0415  as above
+
+    results = []
+    for policy in policies:
+        result, file = verify(Request(policy, args.quick, args.rtl, args.core_frames))
+        results.append(result)
+        if not args.quick:
+            certificate.save(result, certificate.certificate_path(file, args.out))
+        if not args.json:
+            print(summary(result), flush=True)
+    if args.json:
+        print(dumps(results))
+    return 0 if all(result["passed"] for result in results) else 1
+
+
+def shipped() -> list[str]:
+    """Files of all shipped policies that hold an integer network, the first of each name.
+
+    Raises:
+        PolicyError: there is none.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for folder in policy_folders():
+        for file in sorted(folder.glob("*/*.safetensors")):
+            if "." not in file.stem and load_policy(file).network is not None:
+                found.setdefault((file.parent.name, file.stem), str(file))
+    if not found:
+        remedy = "name a policy, or set $QPOLICY_POLICIES to a folder of policies"
+        raise PolicyError.at("", "policy", "no policy with an integer network is shipped", remedy)
+    return list(found.values())

@@ -1,0 +1,127 @@
+"""The certificate: JSON for machines, Markdown for readers, and whether two of them agree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.hashing import canonical_json
+from qpolicy_ros.verify.result import Check, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = 1
+SUFFIX = ".certificate.json"
+_TITLES = {
+    "bounds": "1. Accumulator bounds",
+    "neurons": "2. Every neuron: torch, thresholds, engines, hardware",
+    "formal": "3. Formal proofs of the generated hardware",
+    "chain": "4. The whole chain",
+    "loops": "5. Closed-loop returns",
+    "certificate": "Agreement with the certificate",
+}
+_SUBJECT = ("function_hash", "file_hash", "module_sha256")
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """Add ``certificate_hash``: SHA-256 over the canonical JSON of everything else."""
+    rest = {key: value for key, value in content.items() if key != "certificate_hash"}
+    digest = hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+    return {**rest, "certificate_hash": digest}
+
+
+def certificate_path(policy: Path, folder: Path | None = None) -> Path:
+    """Where a policy's certificate lies: ``paper.safetensors`` -> ``paper.certificate.json``."""
+    beside = policy.with_name(policy.name.removesuffix(".safetensors") + SUFFIX)
+    if folder is None:
+        return beside
+    return folder / f"{policy.parent.name}-{beside.name}"
+
+
+def save(certificate: dict[str, Any], path: Path) -> None:
+    """Write the JSON and, beside it, the Markdown."""
+    write_atomically(path, (json.dumps(certificate, indent=1) + "\n").encode())
+    write_atomically(path.with_suffix(".md"), markdown(certificate).encode())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a certificate and check its hash.
+
+    Raises:
+        PolicyError: not a certificate, or its content was altered.
+    """
+    remedy = "make it again with `qpolicy verify`"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sealed = seal(content)["certificate_hash"]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise PolicyError.at(path, "certificate", f"cannot be read: {error}", remedy) from error
+    if content.get("format") != FORMAT or content.get("certificate_hash") != sealed:
+        wrong = "its content does not fit its hash, or it is of another format"
+        raise PolicyError.at(path, "certificate_hash", wrong, remedy)
+    return dict(content)
+
+
+def agreement(fresh: Mapping[str, Any], kept: Mapping[str, Any]) -> Part:
+    """Compare what a quick run finds with a full certificate of the same policy.
+
+    Engines differ between processors, so a check is compared where both have it.
+    """
+    wrong = [name for name in _SUBJECT if fresh[name] != kept[name]]
+    compared = len(_SUBJECT) + 2
+    if fresh["rtl"]["sha256"] != kept["rtl"]["sha256"]:
+        wrong.append("rtl")
+    if not kept["passed"]:
+        wrong.append("passed")
+    found = {part["name"]: part for part in kept["parts"]}
+    for part in fresh["parts"]:
+        if part["name"] not in ("bounds", "neurons"):
+            continue
+        old = {check["name"]: check for check in found.get(part["name"], {}).get("checks", [])}
+        for check in part["checks"]:
+            if check["name"] in old:
+                compared += 1
+                if old[check["name"]] != check:
+                    wrong.append(check["name"])
+    name = f"certificate {kept['certificate_hash'][:12]} says the same"
+    return Part("certificate", (Check(name, compared, len(wrong), ", ".join(wrong)),))
+
+
+def markdown(certificate: Mapping[str, Any]) -> str:
+    """The certificate as a page."""
+    rtl = certificate["rtl"]
+    verdict = "passed" if certificate["passed"] else "FAILED"
+    lines = [
+        f"# Certificate of {certificate['policy']}: {verdict}",
+        "",
+        "Made by `qpolicy verify`; [docs/verification.md] says what each part proves.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| function hash | `{certificate['function_hash']}` |",
+        f"| file hash | `{certificate['file_hash']}` |",
+        f"| trained module | `{certificate['module_sha256']}` |",
+        f"| hardware | {rtl['part']}, {rtl['clock_mhz']:g} MHz, {rtl['cycles']} cycles |",
+        f"| generated Verilog | `{rtl['sha256']}` |",
+        f"| certificate hash | `{certificate['certificate_hash']}` |",
+    ]
+    for part in certificate["parts"]:
+        lines += ["", f"## {_TITLES[part['name']]}", "", "| check | compared | wrong | |"]
+        lines += ["|---|---:|---:|---|"]
+        for check in part["checks"]:
+            name, detail = (check[key].replace("|", "\\|") for key in ("name", "detail"))
+            lines.append(f"| {name} | {check['compared']:,} | {check['wrong']:,} | {detail} |")
+        lines += ["", *(f"Not covered: {text}." for text in part["uncovered"])]
+    lines += ["", "## Made with", ""]
+    lines.append(", ".join(f"{name} {value}" for name, value in certificate["tools"].items()) + ".")
+    lines += ["", "| sources | SHA-256 |", "|---|---|"]
+    lines += [f"| `{room}` | `{value}` |" for room, value in certificate["sources"].items()]
+    text = "\n".join(lines) + "\n"
+    return text.replace("[docs/verification.md]", "`docs/verification.md`").replace(
+        "\n\n\n", "\n\n"
+    )

@@ -1,0 +1,194 @@
+"""Part 4: the whole chain, from observations to codes, in every implementation.
+
+Recorded rollouts, corner patterns and random observations through the engines and the simulated
+core, fewer of them through the core behind each of its wrappers.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qpolicy_fpga.driver import rtlsim, verilate, wrapped
+from qpolicy_fpga.sim import CoreSimulation
+from qpolicy_ros.interchange import CompiledHeader
+from qpolicy_ros.policy import numpy_engine
+from qpolicy_ros.verify import samples, sources
+from qpolicy_ros.verify.neurons import engines
+from qpolicy_ros.verify.result import Check, Part
+
+if TYPE_CHECKING:
+    from qpolicy_ros.policy import PolicyArtifact
+    from qpolicy_ros.policy.model import Float32
+    from qpolicy_ros.verify.journal import Journal
+
+ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
+QUICK_FRAMES, QUICK_CORE_FRAMES = 60_000, 2_000
+GAP_FRAMES = 500  # observations offered and fetched at random
+
+
+class Chain:
+    """Compares implementations on the same observations, piece by piece.
+
+    Args:
+        artifact: a policy with an integer network.
+        recorded: observations of rollouts, float32 ``(k, n)``.
+        journal: keeps finished pieces.
+        state: digest of the sources of the engines.
+    """
+
+    def __init__(
+        self, artifact: PolicyArtifact, recorded: Float32, journal: Journal, state: str
+    ) -> None:
+        assert artifact.network is not None
+        self._artifact, self._network = artifact, artifact.network
+        self._recorded, self._journal, self._state = recorded, journal, state
+
+    def software(self, frames: int) -> list[Check]:
+        """Every code of every engine, and the actions of the C header."""
+        codes = dict(engines(self._network))
+        reference = codes.pop("numpy")
+        header = CompiledHeader(self._artifact)
+        table, columns = self._network.table, np.arange(self._network.table.shape[0])
+
+        def compare(observations: Float32) -> dict[str, list[int]]:
+            wanted = reference(observations)
+            result = {}
+            for name, other in codes.items():
+                given = other(observations)
+                pairs = list(zip(given, wanted, strict=True))
+                result[f"{name} = numpy: every code"] = [
+                    sum(b.size for _, b in pairs),
+                    sum(int((a != b).sum()) for a, b in pairs),
+                ]
+            quantised, actions = header.act_batch(observations)
+            output = wanted[-1]
+            right = table[columns, output - self._network.output_min]
+            wrong = int((quantised != wanted[0]).sum()) + int((actions != right).sum())
+            wrong += int((header.infer_batch(wanted[0]) != output).sum())
+            size = quantised.size + actions.size + output.size
+            result["c header = numpy: input codes, output codes, actions"] = [size, wrong]
+            return result
+
+        counts: dict[str, list[int]] = {}
+        for name, observations in samples.chunks(self._artifact, self._recorded, frames):
+            done = self._journal.once(
+                f"engines, {name} of {frames}",
+                self._state,
+                functools.partial(compare, observations),
+            )
+            for key, (compared, wrong) in done.items():
+                total = counts.setdefault(key, [0, 0])
+                total[0] += compared
+                total[1] += wrong
+        detail = f"{frames} observations"
+        return [Check(name, pair[0], pair[1], detail) for name, pair in counts.items()]
+
+    def core(self, folder: Path, manifest: dict[str, Any], frames: int) -> Check:
+        """Output codes of the simulated core, and its stated cycles."""
+        state = sources.file_digest(
+            [
+                *(folder / name for name in manifest["files"]),
+                *(Path(str(module.__file__)) for module in (samples, numpy_engine, verilate)),
+                sources.room_folder("qpolicy_fpga") / "core_harness.cpp",
+            ]
+        )
+        simulation: list[CoreSimulation] = []
+
+        def compare(observations: Float32, *, gaps: bool = False) -> list[int]:
+            if not simulation:
+                simulation.append(CoreSimulation(folder, manifest))
+            trace = dict(engines(self._network))["numpy"](observations)
+            # With gaps a result may wait for an earlier one: no stated cycles.
+            run = simulation[0].run(trace[0], **({"offer": 90, "fetch": 60} if gaps else {}))
+            late = 0
+            if not gaps:
+                late = int((run.first_valid - run.accepted != manifest["cycles"]).sum())
+            return [len(observations), int((run.codes != trace[-1]).any(axis=1).sum()), late]
+
+        total = np.zeros(3, np.int64)
+        for name, observations in samples.chunks(self._artifact, self._recorded, frames):
+            for start in range(0, len(observations), 5000):
+                part = observations[start : start + 5000]
+                total += self._journal.once(
+                    f"core, {name}, {len(part)} from {start} of {len(observations)}",
+                    state,
+                    functools.partial(compare, part),
+                )
+        gaps = samples.random_observations(self._network, 998, GAP_FRAMES)
+        total += self._journal.once(
+            "core, with gaps on both sides", state, functools.partial(compare, gaps, gaps=True)
+        )
+        if simulation:
+            simulation[0].close()
+        detail = f"{int(total[2])} of them not in {manifest['cycles']} cycles"
+        return Check("rtl core = numpy: output codes", int(total[0]), int(total[1:].sum()), detail)
+
+    def wrappers(self, folder: Path, manifest: dict[str, Any], frames: int) -> list[Check]:
+        """Output codes of the core behind each wrapper; its identity is checked first."""
+        core = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        rtl = sources.room_folder("qpolicy_fpga") / "wrappers"
+        drivers = sources.room_folder("qpolicy_ros.backends") / "fpga"
+        state = sources.file_digest(
+            [
+                *core,
+                *rtl.rglob("*.v*"),
+                *drivers.glob("*.py"),
+                *rtl.parent.glob("driver/*.cpp"),
+                *(Path(str(module.__file__)) for module in (rtlsim, samples, wrapped)),
+            ]
+        )
+        first = self._recorded[: frames // 2]
+        rest = samples.random_observations(self._network, 999, frames - len(first))
+        observations = np.concatenate([first, rest])
+
+        def compare(kind: str) -> list[int]:
+            trace = dict(engines(self._network))["numpy"](observations)
+            with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+                device = wrapped.open_wrapped(kind, manifest, core, Path(scratch) / "wrapper")
+                given = device.infer(trace[0])
+                device.close()
+            return [len(given), int((given != trace[-1]).any(axis=1).sum())]
+
+        return [
+            Check(
+                f"rtl behind {kind} = numpy: output codes",
+                *self._journal.once(
+                    f"wrapper {kind}, {frames} observations",
+                    state,
+                    functools.partial(compare, kind),
+                ),
+            )
+            for kind in wrapped.WRAPPED
+        ]
+
+
+def check_chain(
+    artifact: PolicyArtifact,
+    folder: Path,
+    manifest: dict[str, Any],
+    journal: Journal,
+    state: str,
+    *,
+    quick: bool,
+    core_frames: int,
+) -> Part:
+    """Part 4; ``quick`` takes a sample and leaves the wrappers out."""
+    episodes = 1 if quick else samples.EPISODES
+    recorded = samples.record(artifact, episodes)
+    chain = Chain(artifact, recorded, journal, state)
+    checks = chain.software(QUICK_FRAMES if quick else ENGINE_FRAMES)
+    uncovered = ["timing of the physical device: no board was at hand"]
+    if quick:
+        checks.append(chain.core(folder, manifest, QUICK_CORE_FRAMES))
+        uncovered.append("the wrappers and all but a sample: `qpolicy verify` without --quick")
+    else:
+        checks.append(chain.core(folder, manifest, core_frames))
+        if core_frames < ENGINE_FRAMES:
+            uncovered.append(f"the core beyond {core_frames} observations, as --core-frames asked")
+        checks += chain.wrappers(folder, manifest, WRAPPER_FRAMES)
+    return Part("chain", tuple(checks), tuple(uncovered))

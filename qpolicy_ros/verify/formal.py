@@ -1,0 +1,260 @@
+"""Part 3 and the hardware's side of part 2: every generated neuron, for all inputs.
+
+A neuron is a tree of adders, where bit planes are added in turn an accumulator, and a tail that
+counts thresholds. Each piece is proven for all of its inputs, so their composition is too:
+
+- ``planes``: the trees see the bit planes of the codes (SAT);
+- ``dot``: the tree's sum is ``sum |w| v`` (rewriting, see ``algebra``; block RAM read back);
+- ``step``: the accumulator shifts and adds (SAT);
+- ``tail``: the code counts the thresholds, for every sum (SAT);
+- ``whole``: from input bits to the code in one proof (SAT), where it ends within its time.
+
+Registers are looked through. When they take what, and the control around them, is left to
+simulation (part 4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qpolicy_ros.policy import IntegerNetwork, PolicyError
+from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
+from qpolicy_ros.verify.result import Check
+from qpolicy_ros.verify.specification import (
+    LayerSpecification,
+    neuron_miter,
+    planes_miter,
+    specify,
+    step_miter,
+    tail_miter,
+)
+from qpolicy_ros.verify.trees import LayerText, Tree, read_layer
+
+Progress = Callable[[int], object]
+SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
+WHOLE_SECONDS = 10  # for a whole neuron
+WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
+
+
+class FormalLayer:
+    """The proofs of one layer.
+
+    Args:
+        network: the policy.
+        folder: what ``generate`` wrote.
+        manifest: its manifest.
+        index: of the layer.
+    """
+
+    def __init__(
+        self, network: IntegerNetwork, folder: Path, manifest: dict[str, Any], index: int
+    ) -> None:
+        self.index = index
+        self.form = manifest["layers"][index]
+        self.text: LayerText = read_layer(folder, index, self.form)
+        self.spec: LayerSpecification = specify(network, index, self.form["planes"])
+        self._folder = folder
+        fold = int(self.form["fold"])
+        self._phase_bits = (fold - 1).bit_length()
+        self._steps = self.spec.planes // int(self.form["planes"])
+        self._neurons = len(self.spec.weights)
+
+    def neurons_of(self, place: int) -> dict[int, int]:
+        """Neuron by phase of tree ``place``: in phase f, tree t serves neuron ``f trees + t``."""
+        fold, trees = int(self.form["fold"]), len(self.text.trees)
+        served = {phase: phase * trees + place for phase in range(fold)}
+        return {phase: neuron for phase, neuron in served.items() if neuron < self._neurons}
+
+    def dots(self) -> Check:
+        """Prove every dot product by rewriting, and compare the weights in block RAM."""
+        wrong: list[str] = []
+        compared = 0
+        for place, tree in enumerate(self.text.trees):
+            stored = self.form["weights"] == "ram"
+            results = self._stored(place, tree) if stored else self._fixed(place, tree)
+            compared += len(results)
+            wrong += [name for name, good in results.items() if not good]
+        name = f"layer {self.index}: dot products equal their weight rows (rewriting)"
+        return Check(name, compared, len(wrong), ", ".join(wrong[:4]))
+
+    def _fixed(self, place: int, tree: Tree) -> dict[str, bool]:
+        """One proof a neuron: the weights are in the tables."""
+        results = {}
+        planes = int(self.form["planes"])
+        for phase, neuron in self.neurons_of(place).items():
+            constants = {f"phase[{b}]": phase >> b & 1 for b in range(self._phase_bits)}
+            row = self.spec.weights[neuron].tolist()
+            wanted = wanted_sum([abs(w) for w in row], [w < 0 for w in row], planes, tree.width)
+            results[f"neuron {neuron}"] = tree_sum(tree, constants) == wanted
+        return results
+
+    def _stored(self, place: int, tree: Tree) -> dict[str, bool]:
+        """One proof a tree for all weights, and the stored weights of each of its neurons."""
+        inputs = self.spec.weights.shape[1]
+        size = int(abs(self.spec.weights).max()).bit_length() + 1
+        neurons = self.neurons_of(place)
+        used = [0] * inputs
+        for neuron in neurons.values():
+            for at, weight in enumerate(self.spec.weights[neuron].tolist()):
+                used[at] |= abs(weight)
+        unused = {
+            f"w[{at * size + digit}]": 0
+            for at in range(inputs)
+            for digit in range(size - 1)
+            if not used[at] >> digit & 1
+        }
+        wanted = wanted_stored_sum(used, size, int(self.form["planes"]), tree.width)
+        results = {tree.name: tree_sum(tree, unused) == wanted}
+        trees = len(self.text.trees)
+        part = -(-trees * inputs * size // self._steps)
+        for phase, neuron in neurons.items():
+            words = [self.text.words.get(phase * self._steps + p, -1) for p in range(self._steps)]
+            whole = sum(word << (part * p) for p, word in enumerate(words))
+            row = whole >> (place * inputs * size) & ((1 << inputs * size) - 1)
+            expected = 0
+            for at, weight in enumerate(self.spec.weights[neuron].tolist()):
+                digits = (int(weight < 0) << (size - 1)) | abs(weight)
+                expected |= digits << (at * size)
+            results[f"neuron {neuron}"] = min(words) >= 0 and row == expected
+        return results
+
+    def jobs(self, scratch: Path, *, whole: bool) -> list[dict[str, Any]]:
+        """Groups for the worker; ``whole`` adds the whole neurons that are small enough."""
+        lut, groups = self._folder / "qpolicy_lut.v", []
+        for place, tree in enumerate(self.text.trees):
+            file = scratch / f"{tree.name}.v"
+            file.write_text(tree.text, encoding="utf-8")
+            common = {"files": [str(lut), str(file)], "top": tree.name, "timeout": SAT_SECONDS}
+            neurons = self.neurons_of(place)
+            tail = tail_miter(self.spec, neurons, tree, self._phase_bits)
+            one = [(f"tail {self.index} {place} {len(neurons)}", tail)]
+            groups.append(
+                {
+                    **common,
+                    "files": [str(lut), str(self._without_sum(scratch, tree))],
+                    "free": [tree.source],
+                    "shown": [],
+                    "miters": one,
+                }
+            )
+            if tree.held:
+                planes = int(self.form["planes"])
+                text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
+                one = [(f"step {self.index} {place} {len(neurons)}", text)]
+                groups.append(
+                    {**common, "free": [tree.step, "held"], "shown": ["next"], "miters": one}
+                )
+            if whole and self.can_be_whole(place):
+                one = [(f"whole {self.index} {place} 1", neuron_miter(self.spec, place, tree.name))]
+                groups.append(
+                    {**common, "free": [], "shown": [], "miters": one, "timeout": WHOLE_SECONDS}
+                )
+        return [*groups, self._plane_job(lut, scratch)]
+
+    def _without_sum(self, scratch: Path, tree: Tree) -> Path:
+        """The tree with an undriven sum: Yosys cannot make an input of a wire that is constant."""
+        kept = [line for line in tree.text.splitlines() if not line.startswith("    assign sum[")]
+        file = scratch / f"{tree.name}_tail.v"
+        file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        return file
+
+    def can_be_whole(self, neuron: int) -> bool:
+        """Whether a neuron has a tree of its own and few enough input bits."""
+        bits = int((self.spec.weights[neuron] != 0).sum()) * self.spec.planes
+        return int(self.form["fold"]) == 1 and self._steps == 1 and bits <= WHOLE_BITS
+
+    def _plane_job(self, lut: Path, scratch: Path) -> dict[str, Any]:
+        """The layer's module without trees and weights: codes in, bit planes out."""
+        name = self.text.name
+        kept = [
+            line
+            for line in self.text.modules[name].splitlines()
+            if not re.match(r"\s+qpolicy_layer\d+_(tree\d+|weights) ", line)
+        ]
+        file = scratch / f"{name}.v"
+        file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        text = "\n".join(kept)
+        select = ""
+        if self._steps > 1:
+            select = "plane_read" if " plane_read;" in text or " plane_read =" in text else "plane"
+        bits = (self._steps - 1).bit_length()
+        miters = [
+            (
+                f"planes {self.index} {step} 1",
+                planes_miter(self.spec, name, int(self.form["planes"]), step, select, bits),
+            )
+            for step in range(self._steps)
+        ]
+        return {
+            "files": [str(lut), str(file)],
+            "top": name,
+            "timeout": SAT_SECONDS,
+            "free": [select] if select else [],
+            "shown": ["c"],
+            "miters": miters,
+        }
+
+
+def prove(groups: list[dict[str, Any]], progress: Progress) -> dict[str, str]:
+    """Run the worker over groups of proofs; outcome by name.
+
+    Raises:
+        PolicyError: Yosys is missing (says how to install it) or refuses a source.
+    """
+    if importlib.util.find_spec("pyosys") is None:
+        remedy = "install it with `pip install 'qpolicy_ros[fpga]'`"
+        raise PolicyError.at("", "pyosys", "is not installed", remedy)
+    outcomes: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+        jobs, results, log = (Path(folder, name) for name in ("jobs", "results", "log"))
+        results.touch()
+        jobs.write_text(json.dumps(groups), encoding="utf-8")
+        command = [sys.executable, "-m", "qpolicy_ros.verify.yosys_worker", str(jobs), str(results)]
+        with log.open("w") as stream:
+            worker = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        try:
+            done = 0
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(0.2)
+                lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
+                complete = [line for line in lines if line.endswith("\n")]
+                progress(len(complete) - done)
+                done = len(complete)
+                if worker.returncode is not None:
+                    break
+        finally:
+            worker.kill()
+            worker.wait()
+        outcomes.update(json.loads(line) for line in complete)
+        wanted = [name for group in groups for name, _ in group["miters"]]
+        missing = [name for name in wanted if name not in outcomes]
+        if missing:
+            text = log.read_text(encoding="utf-8", errors="replace")
+            errors = [line for line in text.splitlines() if "ERROR" in line or "Error" in line]
+            reason = errors[0] if errors else f"status {worker.returncode}"
+            raise PolicyError.at("", "yosys", f"{missing[0]}: {reason}", "report it")
+    return outcomes
+
+
+def summarise(kind: str, what: str, outcomes: dict[str, str]) -> Check | None:
+    """The check of all proofs of one kind; an unfinished one counts as wrong. None without any.
+
+    A name is the kind, the layer, the place in it and how many neurons the proof is about.
+    """
+    chosen = {name: outcome for name, outcome in outcomes.items() if name.split()[0] == kind}
+    wrong = {name: outcome for name, outcome in chosen.items() if outcome != "proved"}
+    if not chosen:
+        return None
+    compared, failed = (sum(int(n.split()[3]) for n in names) for names in (chosen, wrong))
+    first = "; ".join(f"{name}: {outcome}" for name, outcome in list(wrong.items())[:4])
+    return Check(f"{what} (SAT, {len(chosen)} proofs)", compared, failed, first)

@@ -1,0 +1,56 @@
+"""Finished pieces of a verification, kept on disk: an interrupted one goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qpolicy_ros.policy.files import write_atomically
+
+
+class Journal:
+    """Results by name for one policy, each with a digest of what it depends on.
+
+    Kept in ``$XDG_CACHE_HOME/qpolicy/verify`` (``~/.cache/...``); a result whose digest has changed
+    is made again.
+
+    Args:
+        key: hash of the policy's file; empty keeps nothing.
+        label: what is verified, for the lines of progress.
+    """
+
+    def __init__(self, key: str, label: str) -> None:
+        self._label = label
+        self._file: Path | None = None
+        self._kept: dict[str, Any] = {}
+        if key:
+            base = os.environ.get("XDG_CACHE_HOME", "")
+            folder = (Path(base) if base else Path.home() / ".cache") / "qpolicy" / "verify"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = folder / f"{key[:32]}.json"
+            if self._file.is_file():
+                self._kept = json.loads(self._file.read_text(encoding="utf-8"))
+
+    def once(self, name: str, digest: str, work: Callable[[], Any]) -> Any:
+        """Return the JSON-able result of ``work``, from the disk if it is there."""
+        kept = self._kept.get(name)
+        if kept is not None and kept[0] == digest:
+            return kept[1]
+        started = time.monotonic()
+        self.say(name)
+        result = work()
+        if time.monotonic() - started > 1.0:
+            self.say(f"{name}: {time.monotonic() - started:.0f} s")
+        self._kept[name] = [digest, result]
+        if self._file is not None:
+            write_atomically(self._file, json.dumps(self._kept).encode())
+        return result
+
+    def say(self, text: str) -> None:
+        """Print a line of progress."""
+        print(f"{self._label}: {text}", file=sys.stderr, flush=True)  # noqa: T201  progress

@@ -1,0 +1,57 @@
+"""What a verification finds: parts, each with checks that count what was compared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        name: what was compared with what.
+        compared: how many values, proofs or episodes.
+        wrong: how many of them differ.
+        detail: the first difference, or a figure worth keeping.
+    """
+
+    name: str
+    compared: int
+    wrong: int
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and nothing differs."""
+        return self.compared > 0 and self.wrong == 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a certificate.
+
+    Attributes:
+        name: ``bounds``, ``neurons``, ``formal``, ``chain`` or ``loops``.
+        checks: at least one.
+        uncovered: what this part leaves open, in words.
+    """
+
+    name: str
+    checks: tuple[Check, ...]
+    uncovered: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """The part as JSON-able values."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "checks": [{**asdict(check), "passed": check.passed} for check in self.checks],
+            "uncovered": list(self.uncovered),
+        }

@@ -1,0 +1,226 @@
+"""A verification from beginning to end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qpolicy_fpga import generate
+from qpolicy_fpga.manifest import read_manifest
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy
+from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, sources
+from qpolicy_ros.verify.journal import Journal
+from qpolicy_ros.verify.result import Check, Part
+
+if TYPE_CHECKING:
+    from qpolicy_ros.policy import PolicyArtifact
+
+_PART, _CLOCK_MHZ = "xc7a15t", 100.0
+_TIMING = (
+    "control around the neurons (handshake, phases, when registers take what): simulated in part 4"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to verify and how.
+
+    Attributes:
+        policy: file or shipped name.
+        quick: parts 1 and 2 and a sample of 4, compared with the certificate that there is.
+        rtl: generated folder; None generates one.
+        core_frames: observations through the simulated core.
+    """
+
+    policy: str
+    quick: bool
+    rtl: Path | None
+    core_frames: int
+
+
+def verify(request: Request) -> tuple[dict[str, Any], Path]:
+    """Return the certificate and the policy's file.
+
+    Raises:
+        PolicyError: the policy, its module or the hardware's folder cannot be verified at all.
+        BackendError: a tool is missing or fails.
+    """
+    file = find_policy(request.policy)
+    artifact = load_policy(file)
+    if artifact.network is None:
+        remedy = "give a policy with an integer network"
+        raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
+    module = file.with_suffix(".qat.safetensors")
+    label = f"{file.parent.name}/{file.stem}"
+    journal = Journal(artifact.file_hash, label)
+    with _hardware(artifact, request.rtl) as folder:
+        manifest = read_manifest(folder)
+        if manifest["function_hash"] != artifact.function_hash:
+            wrong = f"{manifest['function_hash'][:12]}..., the policy's is "
+            wrong += f"{artifact.function_hash[:12]}..."
+            remedy = "generate it again from this policy"
+            raise PolicyError.at(folder, "function_hash", wrong, remedy)
+        rooms = sources.source_hashes()
+        parts = _parts(request, artifact, module, folder, manifest, journal, rooms)
+        content: dict[str, Any] = {
+            "format": certificate.FORMAT,
+            "policy": label,
+            "task": artifact.contract.task,
+            "quick": request.quick,
+            "passed": all(part.passed for part in parts),
+            "function_hash": artifact.function_hash,
+            "file_hash": artifact.file_hash,
+            "module_sha256": sources.file_digest([module]),
+            "rtl": {
+                **{key: manifest[key] for key in ("part", "clock_mhz", "fit", "cycles")},
+                "sha256": sources.file_digest(folder / name for name in manifest["files"]),
+            },
+            "tools": sources.tool_versions(),
+            "sources": rooms,
+            "parts": [part.as_json() for part in parts],
+        }
+    kept = certificate.certificate_path(file)
+    if request.quick and request.rtl is None and kept.is_file():
+        old = certificate.load(kept)
+        part = certificate.agreement(content, old)
+        content["parts"].append(part.as_json())
+        content["passed"] = content["passed"] and part.passed
+        changed = [room for room, value in rooms.items() if old["sources"].get(room) != value]
+        if changed:
+            journal.say(
+                f"note: the certificate was made from other sources of {', '.join(changed)}"
+            )
+    return certificate.seal(content), file
+
+
+def _parts(
+    request: Request,
+    artifact: PolicyArtifact,
+    module: Path,
+    folder: Path,
+    manifest: dict[str, Any],
+    journal: Journal,
+    rooms: dict[str, str],
+) -> list[Part]:
+    network = artifact.network
+    assert network is not None
+    journal.say("bounds")
+    layers = [
+        formal.FormalLayer(network, folder, manifest, index)
+        for index in range(len(manifest["layers"]))
+    ]
+    parts = [bounds.check_bounds(network, [layer.text for layer in layers], manifest["layers"])]
+    journal.say("neurons: torch")
+    checks = neurons.check_torch(artifact, module)
+    journal.say("neurons: engines")
+    checks += neurons.check_engines(artifact)
+    journal.say("neurons: hardware, by SAT")
+    outcomes, dots = _prove(layers, folder, journal, whole=not request.quick)
+    tails = formal.summarise("tail", "rtl: codes of every neuron, for every sum", outcomes)
+    checks += [tails] if tails else []
+    parts.append(Part("neurons", tuple(checks)))
+    if not request.quick:
+        parts.append(_formal(layers, outcomes, dots))
+    state = "".join(value for room, value in rooms.items() if room != "qpolicy_ros.verify")
+    parts.append(
+        chain.check_chain(
+            artifact,
+            folder,
+            manifest,
+            journal,
+            rooms["qpolicy_ros.policy"] + rooms["qpolicy_ros.interchange"],
+            quick=request.quick,
+            core_frames=request.core_frames,
+        )
+    )
+    if not request.quick:
+        parts.append(loops.check_loops(artifact, folder, journal, state))
+    return parts
+
+
+def _prove(
+    layers: list[formal.FormalLayer],
+    folder: Path,
+    journal: Journal,
+    *,
+    whole: bool,
+) -> tuple[dict[str, str], list[Check]]:
+    """All proofs, a layer at a time: outcomes by name, and what rewriting proved."""
+    outcomes: dict[str, str] = {}
+    dots = []
+    provers = ("formal", "specification", "trees", "yosys_worker")
+    room = sources.room_folder("qpolicy_ros.verify")
+    state = sources.file_digest([*folder.glob("*.v"), *(room / f"{name}.py" for name in provers)])
+    for layer in layers:
+
+        def work(layer: formal.FormalLayer = layer) -> dict[str, str]:
+            with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+                return formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
+
+        kind = "with whole neurons" if whole else "pieces"
+        outcomes |= journal.once(f"SAT of layer {layer.index}, {kind}", state, work)
+        if whole:
+            dots.append(layer.dots())
+    return outcomes, dots
+
+
+def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: list[Check]) -> Part:
+    checks = list(dots)
+    for kind, what in (
+        ("planes", "the trees see the bit planes of the codes"),
+        ("step", "accumulators shift and add"),
+        ("tail", "codes count the thresholds, for every sum"),
+    ):
+        check = formal.summarise(kind, what, outcomes)
+        checks += [check] if check else []
+    # A whole neuron may take too long; that it was proven in pieces stands either way.
+    whole = {name: value for name, value in outcomes.items() if name.startswith("whole ")}
+    ended = {name: value for name, value in whole.items() if value != "unfinished"}
+    check = formal.summarise("whole", "whole neurons, from input bits to the code", ended)
+    checks += [check] if check else []
+    count = sum(len(layer.spec.weights) for layer in layers)
+    uncovered = [_TIMING]
+    if len(ended) < count:
+        uncovered.append(
+            f"SAT over a whole neuron at once for {count - len(ended)} of {count} neurons "
+            f"(too many input bits, shared between neurons, or not ended after "
+            f"{formal.WHOLE_SECONDS} s): these are proven in pieces"
+        )
+    return Part("formal", tuple(checks), tuple(uncovered))
+
+
+@contextlib.contextmanager
+def _hardware(artifact: PolicyArtifact, given: Path | None) -> Iterator[Path]:
+    """The generated folder to verify."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+        generate(artifact, _PART, _CLOCK_MHZ, "latency", Path(scratch))
+        yield Path(scratch)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The verdict for a human reader, failures by name."""
+    lines = [f"{result['policy']}: {'passed' if result['passed'] else 'FAILED'}"]
+    for part in result["parts"]:
+        done = sum(check["compared"] for check in part["checks"])
+        verdict = "passed" if part["passed"] else "FAILED"
+        lines.append(f"  {part['name']:<12} {verdict}   {done:>15,} compared")
+        lines += [
+            f"    {check['name']}: {check['wrong']} of {check['compared']} wrong; {check['detail']}"
+            for check in part["checks"]
+            if not check["passed"]
+        ]
+    return "\n".join(lines)
+
+
+def dumps(results: list[dict[str, Any]]) -> str:
+    """One JSON object for all of them."""
+    passed = all(result["passed"] for result in results)
+    return json.dumps({"passed": passed, "certificates": results})

@@ -1,0 +1,163 @@
+"""The generated Verilog of a layer, read back: what the proofs start from is the text itself.
+
+Only the regular lines that the generator writes are understood; anything else in their place is an
+error, never skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qpolicy_ros.policy import PolicyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_MODULE = re.compile(r"^module (\w+) \((.*?)^\);\n(.*?)^endmodule", re.MULTILINE | re.DOTALL)
+_LUT = re.compile(
+    r"qpolicy_lut #\(\.K\((\d+)\), \.TABLE\(64'h([0-9a-f]+)\)\) \w+ \(\.a\(\{([^}]*)\}\), "
+    r"\.y\((\w+)\)\);"
+)
+_STAGE = re.compile(r"^        (r\d+) <= \{([^}]*)\};", re.MULTILINE)
+_SUM = re.compile(
+    r"^    assign sum\[(\d+):(\d+)\] = \{([^}]*)\}(?: \+ \{([^}]*)\})?;", re.MULTILINE
+)
+_WORD = re.compile(r"(\d+)'d(\d+): block(\d+) <= \d+'h([0-9a-f]+);")
+
+
+@dataclass(frozen=True)
+class Lut:
+    """One look-up table: ``table`` addressed by ``inputs``, the lowest address bit first."""
+
+    inputs: tuple[str, ...]
+    table: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree as text and as look-up tables.
+
+    Attributes:
+        name: of the module.
+        text: its source.
+        luts: by the name of the bit that each drives, in order.
+        aliases: registered bits by name, with the bit that each holds.
+        rows: ``(lowest bit, bits, further bits)``: parts of ``sum``, one row or two to be added.
+        width: bits of ``sum``.
+        total: bits of what the tail looks at.
+        source: what the tail looks at: ``sum``, ``sum_<k>``, ``next`` or ``held``.
+        held: bits of the accumulator's register, 0 where there is none.
+        step: what the accumulator adds, ``sum`` or its last register.
+    """
+
+    name: str
+    text: str
+    luts: Mapping[str, Lut]
+    aliases: Mapping[str, str]
+    rows: tuple[tuple[int, tuple[str, ...], tuple[str, ...]], ...]
+    width: int
+    total: int
+    source: str
+    held: int
+    step: str
+
+
+@dataclass(frozen=True)
+class LayerText:
+    """A layer's file read back.
+
+    Attributes:
+        name: of the layer's own module.
+        trees: in order.
+        words: weights in block RAM by address, empty where they are in the look-up tables.
+        form: the layer's entry in the manifest.
+    """
+
+    name: str
+    file: Path
+    trees: tuple[Tree, ...]
+    words: Mapping[int, int]
+    form: Mapping[str, Any]
+    modules: Mapping[str, str] = field(repr=False)
+
+
+def read_layer(folder: Path, index: int, form: Mapping[str, Any]) -> LayerText:
+    """Read layer ``index`` of a generated folder.
+
+    Raises:
+        PolicyError: the file does not look like the generator's.
+    """
+    file = folder / f"qpolicy_layer{index}.v"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _odd(file, "file", f"cannot be read: {error.strerror}") from error
+    modules = {found[1]: found[0] for found in _MODULE.finditer(text)}
+    name = f"qpolicy_layer{index}"
+    trees = []
+    for place in range(int(form["trees"])):
+        module = f"{name}_tree{place}"
+        if module not in modules:
+            raise _odd(file, module, "is missing")
+        trees.append(_tree(file, module, modules[module]))
+    words = _words(file, modules.get(f"{name}_weights", ""))
+    return LayerText(name, file, tuple(trees), words, form, modules)
+
+
+def _tree(file: Path, name: str, text: str) -> Tree:
+    luts = {
+        found[4]: Lut(_bits(found[3]), int(found[2], 16) & ((1 << (1 << int(found[1]))) - 1))
+        for found in _LUT.finditer(text)
+    }
+    if len(luts) != text.count("qpolicy_lut"):
+        raise _odd(file, name, "has look-up tables of an unknown form")
+    aliases = {}
+    for found in _STAGE.finditer(text):
+        for place, bit in enumerate(_bits(found[2])):
+            aliases[f"{found[1]}[{place}]"] = bit
+    rows = tuple(
+        (int(found[2]), _bits(found[3]), _bits(found[4] or ""))
+        for found in sorted(_SUM.finditer(text), key=lambda found: int(found[2]))
+    )
+    width = _width(text, "wire", "sum")
+    if not rows or sum(len(row[1]) for row in rows) != width:
+        raise _odd(file, name, "has no sum of the known form")
+    held = _width(text, "reg", "held")
+    total = _width(text, "wire", "next") if held else width
+    padded = re.findall(r"reg \[\d+:0\] (sum_\d+);", text)
+    source = step = padded[-1] if padded else "sum"
+    if held:
+        source = "next" if held < total else "held"
+    return Tree(name, text, luts, aliases, rows, width, total, source, held, step)
+
+
+def _width(text: str, kind: str, name: str) -> int:
+    found = re.search(rf"\b{kind} \[(\d+):0\] {name}(?:;| =)", text)
+    return int(found[1]) + 1 if found else 0
+
+
+def _bits(text: str) -> tuple[str, ...]:
+    """The bits of a concatenation, lowest first."""
+    return tuple(reversed([bit.strip() for bit in text.split(",")])) if text.strip() else ()
+
+
+def _words(file: Path, text: str) -> dict[int, int]:
+    """Words by address, put together from the blocks as ``word`` is."""
+    places = dict(re.findall(r"word\[\d+:(\d+)\] <= (block\d+);", text))
+    lows = {block: int(low) for low, block in places.items()}
+    words: dict[int, int] = {}
+    entries = _WORD.findall(text)
+    if len(entries) != text.count("'h") - text.count("default:"):
+        raise _odd(file, "weights", "have entries of an unknown form")
+    for _, address, block, value in entries:
+        at = int(address)
+        words[at] = words.get(at, 0) | int(value, 16) << lows[f"block{block}"]
+    return words
+
+
+def _odd(file: Path, field_: str, wrong: str) -> PolicyError:
+    remedy = "give a folder that this version's `qpolicy fpga generate` wrote"
+    return PolicyError.at(file, field_, wrong, remedy)

@@ -1,0 +1,364 @@
+"""Single faults planted into a policy, the C kernel, the generated Verilog and its wrappers.
+
+Each is shown to what `qpolicy verify` runs for that place; ``found`` says that it fails there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tiny_policy import forge
+
+import qpolicy_ros.policy
+from qpolicy_fpga import generate
+from qpolicy_fpga.driver.wrapped import open_wrapped
+from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_ros.backends.base import BackendError
+from qpolicy_ros.policy import PolicyError, load_policy
+from qpolicy_ros.verify import formal, neurons, samples
+from qpolicy_ros.verify.chain import Chain
+from qpolicy_ros.verify.journal import Journal
+
+
+class Mutant(NamedTuple):
+    """One planted fault."""
+
+    kind: str
+    place: str
+    found: bool
+    equivalent: bool = False
+    """Whether it is proven that no output changes; asked only if it is not found."""
+
+
+# The policy's file, its hashes made right again.
+
+
+def artifact_mutants(policy, folder, count, seed=0):
+    """Weights, thresholds, table entries, means and gains, in turn."""
+    rng = np.random.default_rng(seed)
+    kinds = ("weight", "threshold", "table", "scale")
+    for index in range(count):
+        copy = folder / f"artifact{index}" / policy.parent.name / policy.name
+        shutil.copytree(policy.parent, copy.parent)
+        kind = kinds[index % len(kinds)]
+        place = _forge(copy, kind, rng)
+        checks = neurons.check_torch(load_policy(copy), copy.with_suffix(".qat.safetensors"))
+        yield Mutant(f"policy: {kind}", place, not all(check.passed for check in checks))
+        shutil.rmtree(copy.parents[1])
+
+
+class _Place(NamedTuple):
+    layer: int
+    neuron: int
+    column: int
+    level: int
+    output: int
+    code: int
+    step: int
+    bit: int
+
+
+def _forge(policy, kind, rng):
+    """Change one value to another valid one."""
+    network = load_policy(policy).network
+    while True:
+        layer = int(rng.integers(len(network.weights)))
+        sizes = (*network.weights[layer].shape, network.thresholds[layer].shape[1])
+        drawn = [int(rng.integers(size)) for size in (*sizes, *network.table.shape)]
+        place = _Place(layer, *drawn, int(rng.choice([-1, 1])), int(rng.integers(4, 22)))
+        try:
+            forge(policy, functools.partial(_change, kind, place))
+        except PolicyError:
+            continue  # the loader refuses it: found before anything else; draw another
+        return str(place)
+
+
+def _change(kind, at, arrays):
+    if kind == "weight":
+        arrays["weights"][at.layer][at.neuron, at.column] += at.step
+    elif kind == "threshold":
+        row = arrays["thresholds"][at.layer][at.neuron]
+        row[at.level] += at.step
+        row.sort()
+    elif kind == "table":
+        arrays["table"].view(np.uint32)[at.output, at.code] ^= np.uint32(1 << at.bit)
+    else:
+        values = arrays["mean" if at.step > 0 else "gain"]
+        column = at.column % values.size
+        values[column] = np.nextafter(values[column], np.float32(at.step * np.inf))
+
+
+def tie_mutants(artifact_of, seeds):
+    """An exporter that rounds half up; ``artifact_of`` gives module and FP32 policy by seed."""
+    from qpolicy_training.equality import compare_accumulators  # noqa: PLC0415
+    from qpolicy_training.export import export_snapped  # noqa: PLC0415
+    from qpolicy_training.snapped import snap  # noqa: PLC0415
+
+    for seed in seeds:
+        actor, mean, std = artifact_of(seed)
+        snapped = snap(actor, mean, std)
+        half_up = dataclasses.replace(
+            snapped,
+            layers=tuple(
+                dataclasses.replace(layer, quantiser=_HalfUp(layer)) for layer in snapped.layers
+            ),
+        )
+        ones = np.ones(snapped.spec.actions)
+        wrong, right = (export_snapped(each, ones, 0 * ones) for each in (half_up, snapped))
+        pairs = zip(wrong.thresholds, right.thresholds, strict=True)
+        if all(np.array_equal(a, b) for a, b in pairs):
+            continue  # no tie among its accumulators: the same policy
+        result = compare_accumulators(wrong, snapped)
+        yield Mutant("exporter: tie rule", f"seed {seed}", not result.equal)
+
+
+class _HalfUp:
+    def __init__(self, layer):
+        self._range = layer.code_range
+
+    def to_int(self, step, _zero_point, _bits, values):
+        return (values / step + 0.5).floor().clamp(*self._range)
+
+
+# The generated Verilog of the layers: parts 2 and 3.
+
+_LAYER_FAULTS = (
+    ("adder table", r"(\.TABLE\(64'h)([0-9a-f]+)", "bit"),
+    ("threshold", r"(reached\[\d\] = [^;]*?)([&|])()", "operator"),
+    ("code table", r"(entry = \d+'d)(\d+)", "number"),
+    ("count", r"(assign code\[\d\] = [^;]*?)([&|])()", "operator"),
+    ("bit plane", r"(codes\[)(\d+)", "number"),
+)
+
+
+def layer_mutants(policy, folder, count, seed=0):
+    """Faults in look-up tables, comparators, code tables and wiring, all proven in one go."""
+    artifact = load_policy(policy)
+    manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "good")
+    rng = np.random.default_rng(seed)
+    groups, places, found = [], [], {}
+    while len(places) < count:
+        kind, pattern, how = _LAYER_FAULTS[int(rng.integers(len(_LAYER_FAULTS)))]
+        index = int(rng.integers(len(manifest["layers"])))
+        text = (folder / "good" / f"qpolicy_layer{index}.v").read_text()
+        hits = list(re.finditer(pattern, text))
+        if not hits:
+            continue
+        hit = hits[int(rng.integers(len(hits)))]
+        changed = text[: hit.start(2)] + _changed(hit[2], how, rng) + text[hit.end(2) :]
+        at = len(places)
+        mutant = folder / f"layer{at}"
+        shutil.copytree(folder / "good", mutant)
+        (mutant / f"qpolicy_layer{index}.v").write_text(changed)
+        places.append(
+            (f"verilog: {kind}", f"layer {index}, line {text.count(chr(10), 0, hit.start())}")
+        )
+        layer = formal.FormalLayer(artifact.network, mutant, manifest, index)
+        found[at] = not layer.dots().passed
+        (mutant / "scratch").mkdir()
+        for job in layer.jobs(mutant / "scratch", whole=False):
+            miters = [(f"{name} m{at}", text) for name, text in job["miters"]]
+            groups.append({**job, "miters": miters})
+    for name, outcome in formal.prove(groups, lambda _: None).items():
+        found[int(name.rpartition("m")[2])] |= outcome != "proved"
+    left = [at for at in found if not found[at]]
+    same = {at: _same_codes(folder / "good", folder / f"layer{at}", manifest) for at in left}
+    return [Mutant(*place, found[at], same.get(at, False)) for at, place in enumerate(places)]
+
+
+def _same_codes(good, mutant, manifest):
+    """Whether every tree of two designs gives the same codes for all inputs, by SAT."""
+    groups = []
+    for index, form in enumerate(manifest["layers"]):
+        texts = [(folder / f"qpolicy_layer{index}.v").read_text() for folder in (good, mutant)]
+        for place in range(form["trees"]):
+            name = f"qpolicy_layer{index}_tree{place}"
+            first, second = (
+                re.search(rf"module {name} .*?endmodule\n", t, re.DOTALL)[0] for t in texts
+            )
+            if first == second:
+                continue
+            ports = re.findall(r"(input|output) +wire (?:(\[\d+:0\]) )?(\w+)", first)
+            size = {port: bits or "" for _, bits, port in ports}
+            pair = f"module pair(input {size['c']} c, output {size['code']} a, b);\n"
+            pair += f"{name} one(.c(c), .code(a)); {name}_m two(.c(c), .code(b)); endmodule\n"
+            file = mutant / f"{name}_pair.v"
+            file.write_text(first + second.replace(name, f"{name}_m") + pair)
+            miter = f"module miter(input {size['c']} c, output ok); wire {size['code']} a, b;\n"
+            miter += "pair dut(.c(c), .a(a), .b(b)); assign ok = a == b; endmodule\n"
+            common = {"files": [str(good / "qpolicy_lut.v"), str(file)], "top": "pair"}
+            common |= {"timeout": 120, "free": [], "shown": []}
+            groups.append({**common, "miters": [(f"same {index} {place} 1", miter)]})
+    outcomes = formal.prove(groups, lambda _: None)
+    return bool(outcomes) and set(outcomes.values()) == {"proved"}
+
+
+def _changed(text, how, rng):
+    if how == "bit":
+        return f"{int(text, 16) ^ 1 << int(rng.integers(4 * len(text))):0{len(text)}x}"
+    if how == "operator":
+        return "|" if text == "&" else "&"
+    return str(int(text) ^ 1)
+
+
+# The core around the layers, and the wrappers: part 4.
+
+CORE_FAULTS = (
+    ("qpolicy_core.v", "accept = s_valid & s_ready", "accept = s_valid"),
+    ("qpolicy_core.v", "(credit != ", "(credit == "),
+    ("qpolicy_core.v", "credit <= credit - ", "credit <= credit + "),
+    ("qpolicy_core.v", "done <= ~rst & ", "done <= rst | "),
+    ("qpolicy_core.v", "fetched & ~take", "fetched & take"),
+    ("qpolicy_results.v", "empty ? s_data : kept", "~empty ? s_data : kept"),
+    ("qpolicy_results.v", "s_valid & ~(empty & m_ready)", "s_valid & ~m_ready"),
+    ("qpolicy_results.v", "kept[i] <= kept[i-1]", "kept[i] <= kept[i]"),
+    ("qpolicy_results.v", "m_valid = s_valid | ~empty", "m_valid = s_valid"),
+    ("qpolicy_results.v", "keep & ~fetch", "keep"),
+    ("qpolicy_layer0.v", "if (write) bank", "if (~write) bank"),
+    ("qpolicy_layer1.v", "bank <= code", "bank <= ~code"),
+)
+# (wrapper, file, which of its constants): values, then addresses of registers that a driver uses.
+WRAPPER_FAULTS = tuple(
+    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
+)
+
+
+def core_mutants(policy, folder, faults=CORE_FAULTS):
+    """Faults in admission, credits, waiting results and the layers' banks."""
+    artifact = load_policy(policy)
+    for index, (file, old, new) in enumerate(faults):
+        mutant = folder / f"core{index}"
+        manifest = generate(artifact, "xc7a15t", 100.0, "latency", mutant)
+        text = (mutant / file).read_text()
+        assert old in text, (file, old)
+        (mutant / file).write_text(text.replace(old, new, 1))
+        recorded = artifact.golden.observations
+        chain = Chain(artifact, recorded, Journal("", "mutant"), "")
+        try:
+            found = not chain.core(mutant, manifest, 2000).passed
+        except (PolicyError, BackendError):
+            found = True
+        yield Mutant("verilog: control", f"{file}: {old} -> {new}", found)
+
+
+def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS):
+    """A register's address or a flag's bit of the wrapper moved by one."""
+    artifact = load_policy(policy)
+    manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "core")
+    core = [folder / "core" / name for name in manifest["files"] if name.endswith(".v")]
+    observations = samples.random_observations(artifact.network, 1, 200)
+    wanted = dict(neurons.engines(artifact.network))["numpy"](observations)
+    for index, (kind, file, which) in enumerate(faults):
+        mutant = folder / f"wrapper{index}"
+        write_wrapper(kind, manifest, mutant)
+        text = (mutant / file).read_text()
+        hits = list(re.finditer(r"(localparam[^=]*= \d+'h)([0-9A-Fa-f]+)", text))
+        hit = hits[which % len(hits)]
+        value = f"{int(hit[2], 16) ^ 4:0{len(hit[2])}X}"
+        (mutant / file).write_text(text[: hit.start(2)] + value + text[hit.end(2) :])
+        try:
+            device = open_wrapped(kind, manifest, core, mutant)
+            found = bool((device.infer(wanted[0]) != wanted[-1]).any())
+            device.close()
+        except BackendError:
+            found = True
+        yield Mutant(f"wrapper: {kind}", f"{file}: {hit[1].split()[-3]}", found)
+
+
+# The C kernel: part 2 and the engines of part 4, in a process of its own: it may crash or hang.
+
+KERNEL_FAULTS = (
+    ("_kernel_layers.h", "(values[i] - mean[i]) * gain[i]", "(values[i] + mean[i]) * gain[i]"),
+    ("_kernel_layers.h", "scaled > low ? scaled : low", "scaled >= 0 ? scaled : low"),
+    ("_kernel_layers.h", "scaled < high ? scaled : high", "scaled < high ? scaled : low"),
+    ("_kernel_layers.h", "magic = 12582912.0f", "magic = 6291456.0f"),
+    ("_kernel_layers.h", "(rounded - low)", "(rounded - high)"),
+    ("_kernel_layers.h", "sums[lane] >= row[lane]", "sums[lane] > row[lane]"),
+    ("_kernel_layers.h", "row[count[lane] + step - 1] ? step", "row[count[lane] + step] ? step"),
+    ("_kernel_layers.h", "narrow[lane] + code * weights", "narrow[lane] - code * weights"),
+    ("_kernel_layers.h", "sums[lane] += narrow[lane]", "sums[lane] = narrow[lane]"),
+    ("_kernel_layers.h", "_mm256_cmpgt_epi32(limit, sums)", "_mm256_cmpgt_epi32(sums, limit)"),
+    ("_kernel_layers.h", "_mm256_set1_epi32(levels));", "_mm256_set1_epi32(levels - 1));"),
+    ("_kernel_layers.h", "row + 16 * from[lane]", "row + 15 * from[lane]"),
+    ("_kernel_layers.h", "16 * (from[lane] + 1) -", "16 * from[lane] -"),
+    (
+        "_kernel_layers.h",
+        "_mm256_maddubs_epi16(four, weight)",
+        "_mm256_maddubs_epi16(weight, four)",
+    ),
+    ("_kernel_layers.h", "_mm256_slli_epi32(tops[i], 7)", "_mm256_slli_epi32(tops[i], 6)"),
+    ("_kernel_layers.h", "_mm512_cmpge_epi32_mask(sums", "_mm512_cmpgt_epi32_mask(sums"),
+    ("_kernel_pack.h", "level % 16 == 15", "level % 16 == 14"),
+    ("_kernel_pack.h", "-= offset * *weights", "+= offset * *weights"),
+    ("_kernel_pack.h", "* group + i % group", "* group + (i + 1) % group"),
+    ("_kernel_pack.h", "thresholds += levels", "thresholds += levels - 1"),
+    ("_kernel.c", "32767 / sum", "131068 / sum"),
+    ("_kernel.c", "i == kernel->layers ? kernel->output_min : 0", "0"),
+)
+_CHECK = """
+import importlib.machinery, importlib.util, sys
+name = "qpolicy_ros.policy._kernel"
+import numpy as np
+loader = importlib.machinery.ExtensionFileLoader(name, sys.argv[1])
+module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+loader.exec_module(module)
+sys.modules[name] = module
+sys.path.insert(0, sys.argv[2])
+from policy_builders import random_network, random_observations
+from qpolicy_ros.verify.neurons import engines
+from qpolicy_ros.verify.probes import threshold_probe, weight_probe
+def check(network, observations):
+    codes = dict(engines(network))
+    wanted = codes.pop("numpy")(observations)
+    for other in codes.values():
+        for ours, theirs in zip(other(observations), wanted):
+            if (ours != theirs).any():
+                sys.exit(3)
+for *bits, extreme in ((6, 2, 8, False), (8, 3, 8, True), (8, 8, 8, False), (8, 8, 8, True)):
+    network = random_network(3, 37, (40, 18), 3, *bits, extreme=extreme)
+    check(network, random_observations(1, 500, 37))
+    rows = network.thresholds[0]
+    check(*threshold_probe(rows, bits[1], np.arange(rows.min() - 2, rows.max() + 3)[:4000]))
+    check(*weight_probe(network.weights[1], signed=False))
+    check(*weight_probe(network.weights[0], signed=True))
+"""
+
+
+def kernel_mutants(folder, faults=KERNEL_FAULTS):
+    """Faults in the C kernel's source, each compiled as an extension of its own."""
+    source = Path(qpolicy_ros.policy.__file__).parent
+    helpers = str(Path(__file__).parent)
+    include = sysconfig.get_paths()["include"]
+    for index, (file, old, new) in enumerate(faults):
+        mutant = folder / f"kernel{index}"
+        mutant.mkdir(parents=True)
+        for path in source.glob("_kernel*.[ch]"):
+            shutil.copy(path, mutant)
+        text = (mutant / file).read_text()
+        assert old in text, (file, old)
+        (mutant / file).write_text(text.replace(old, new, 1))
+        library = mutant / "_kernel.so"
+        command = ["gcc", "-O0", "-w", "-shared", "-fPIC", "-ffp-contract=off", f"-I{include}"]
+        subprocess.run([*command, str(mutant / "_kernel.c"), "-o", str(library)], check=True)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _CHECK, str(library), helpers],
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            # Anything but a clean end: a difference (3), a crash, an error of an assertion.
+            found = done.returncode != 0
+        except subprocess.TimeoutExpired:
+            found = True
+        yield Mutant("c kernel", f"{file}: {old} -> {new}", found)

@@ -1,0 +1,193 @@
+"""`qpolicy verify`: parts, certificate, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tiny_policy import forge, write_tiny_policy
+
+from qpolicy_fpga import generate
+from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
+from qpolicy_ros.verify import certificate
+from qpolicy_ros.verify.journal import Journal
+from qpolicy_ros.verify.result import Check, Part
+
+SHIPPED = [
+    file
+    for file in sorted(policy_folders()[-1].glob("*/*.safetensors"))
+    if "." not in file.stem and load_policy(file).network is not None
+]
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return write_tiny_policy(tmp_path_factory.mktemp("policies"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The journal's folder."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(capsys, *arguments):
+    status = main(["verify", *map(str, arguments), "--json"])
+    output = capsys.readouterr()
+    return status, json.loads(output.out)["certificates"][0] if output.out else output.err
+
+
+@pytest.mark.slow
+def test_a_quick_run_does_parts_1_and_2_and_a_sample_of_4(policy, capsys):
+    status, result = run(capsys, policy, "--quick")
+    assert status == 0
+    assert [part["name"] for part in result["parts"]] == ["bounds", "neurons", "chain"]
+    assert all(check["compared"] for part in result["parts"] for check in part["checks"])
+    assert not certificate.certificate_path(policy).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_full_run_writes_a_certificate_that_a_quick_one_agrees_with(policy, capsys, full):
+    if not full:
+        pytest.skip("simulates 10^6 observations and compiles four models: make test-full")
+    status, result = run(capsys, policy)
+    assert status == 0, result
+    assert [part["name"] for part in result["parts"]] == [
+        *("bounds", "neurons", "formal", "chain", "loops")
+    ]
+    status, result = run(capsys, policy, "--quick")
+    assert status == 0
+    assert result["parts"][-1]["name"] == "certificate"
+    forge(policy, lambda arrays: arrays["table"].__setitem__((0, 5), 0.123))
+    status, result = run(capsys, policy, "--quick")
+    assert status == 1
+    assert {part["name"] for part in result["parts"] if not part["passed"]} >= {"certificate"}
+
+
+@pytest.mark.slow
+def test_a_failed_part_is_named(tmp_path, capsys):
+    policy = write_tiny_policy(tmp_path)
+    forge(policy, lambda arrays: arrays["table"].__setitem__((0, 5), 0.123))
+    assert main(["verify", str(policy), "--quick"]) == 1
+    text = capsys.readouterr().out
+    assert "neurons      FAILED" in text
+    assert "torch: action table: 1 of" in text
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_shipped_policy_s_certificate_is_of_this_very_file(file):
+    path = certificate.certificate_path(file)
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there: make verify")
+    kept, artifact = certificate.load(path), load_policy(file)
+    assert kept["passed"]
+    assert not kept["quick"]
+    assert (kept["function_hash"], kept["file_hash"]) == (
+        artifact.function_hash,
+        artifact.file_hash,
+    )
+    assert certificate.markdown(kept) == path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_a_missing_module_is_named(tmp_path, capsys):
+    policy = write_tiny_policy(tmp_path)
+    module = policy.with_suffix(".qat.safetensors")
+    module.unlink()
+    status, error = run(capsys, policy, "--quick")
+    assert status == 2
+    assert f"{module}: file: the trained module is missing" in error
+
+
+def test_hardware_of_another_policy_is_refused(policy, tmp_path, capsys):
+    other = write_tiny_policy(tmp_path, b_out=5)
+    generate(load_policy(other), "xc7a15t", 100.0, "latency", tmp_path / "rtl")
+    status, error = run(capsys, policy, "--quick", "--rtl", tmp_path / "rtl")
+    assert status == 2
+    assert "function_hash" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["hopper/fp32"], "FP32 baseline alone"),
+        (["no-such-policy"], "no-such-policy"),
+        (["hopper", "halfcheetah", "--rtl", "x"], "--rtl"),
+        (["hopper", "--core-frames", "0"], "--core-frames"),
+        (["hopper", "--out", "/nowhere"], "--out"),
+        (["hopper", "--rtl", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_wrong_call_is_refused_by_name(arguments, named, capsys):
+    status, error = run(capsys, *arguments)
+    assert status == 2
+    assert named in error
+    assert len(error.splitlines()) == 1
+
+
+def content(**changes):
+    parts = [Part("bounds", (Check("a | b", 3, 0),)).as_json()]
+    return certificate.seal(
+        {
+            "format": certificate.FORMAT,
+            "policy": "toy/paper",
+            "passed": True,
+            "function_hash": "f",
+            "file_hash": "e",
+            "module_sha256": "d",
+            "rtl": {"part": "p", "clock_mhz": 100.0, "fit": "latency", "cycles": 3, "sha256": "c"},
+            "tools": {"numpy": "2"},
+            "sources": {},
+            "parts": parts,
+        }
+        | changes
+    )
+
+
+def test_a_certificate_survives_its_file(tmp_path):
+    certificate.save(content(), tmp_path / "paper.certificate.json")
+    assert certificate.load(tmp_path / "paper.certificate.json") == content()
+    assert "a \\| b" in (tmp_path / "paper.certificate.md").read_text()
+
+
+def test_an_altered_certificate_is_refused(tmp_path):
+    path = tmp_path / "paper.certificate.json"
+    certificate.save(content(), path)
+    path.write_text(path.read_text().replace('"compared": 3', '"compared": 4'))
+    with pytest.raises(PolicyError, match="certificate_hash"):
+        certificate.load(path)
+
+
+@pytest.mark.parametrize("field", ["function_hash", "file_hash", "module_sha256"])
+def test_a_certificate_of_something_else_does_not_agree(field):
+    assert certificate.agreement(content(), content()).passed
+    assert not certificate.agreement(content(), content(**{field: "x"})).passed
+
+
+def test_a_certificate_with_other_figures_does_not_agree():
+    other = content(parts=[Part("bounds", (Check("a | b", 4, 0),)).as_json()])
+    assert not certificate.agreement(content(), other).passed
+
+
+def test_a_check_that_compared_nothing_has_not_passed():
+    assert not Check("nothing", 0, 0).passed
+    assert not Part("bounds", ()).passed
+
+
+def test_a_journal_goes_on_where_it_stopped(kept, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
+    assert Journal("key", "toy").once("piece", "digest", lambda: [1, 2]) == [1, 2]
+    again = Journal("key", "toy")
+    assert again.once("piece", "digest", lambda: pytest.fail("made again")) == [1, 2]
+    assert again.once("piece", "other digest", lambda: 3) == 3
+
+
+def test_fp32_policies_are_left_out_of_all():
+    from qpolicy_ros.cli.verify import shipped  # noqa: PLC0415
+
+    names = shipped()
+    assert str(find_policy("hopper")) in names
+    assert not [name for name in names if "fp32" in name or ".qat" in name]
+    assert len(names) == len(np.unique(names))

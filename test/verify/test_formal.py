@@ -1,0 +1,162 @@
+"""The proofs hold for every kind of generated layer, and fail where the hardware is wrong."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from policy_builders import random_network
+
+from qpolicy_fpga.design import build
+from qpolicy_fpga.plan import Form
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.verify import bounds, formal
+
+# (inputs, hidden, outputs, b_in, b_core, b_out), forms: each kind of tail, fold and weights.
+SHAPES = {
+    "unrolled, table": ((5, (4,), 2, 3, 2, 4), [Form(1, 3), Form(1, 2)]),
+    "serial planes, folded": ((5, (7,), 2, 3, 4, 5), [Form(1, 1), Form(4, 2)]),
+    "weights in block RAM": ((9, (33,), 2, 6, 3, 5), [Form(33, 6, ram=True), Form(2, 3)]),
+    "block RAM in parts": (
+        (6, (34, 8), 2, 5, 3, 8),
+        [Form(34, 2, ram=True), Form(4, 1), Form(1, 1)],
+    ),
+    "wide weights, search": ((9, (7,), 4, 4, 6, 8), [Form(4, 2), Form(2, 6)]),
+    "uneven planes": ((7, (8,), 3, 5, 5, 3), [Form(2, 3), Form(3, 4)]),
+}
+
+
+def write(folder, shape, forms, empty=None):
+    network = random_network(7, *shape)
+    if empty is not None:
+        for weight, thresholds in zip(network.weights, network.thresholds, strict=True):
+            weight[empty] = 0
+            thresholds[empty] = np.sort(np.arange(thresholds.shape[1]) % 2)
+    design = build(network, forms, 100.0)
+    for name, text in design.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    entries = [
+        {
+            "fold": layer.form.fold,
+            "planes": layer.form.planes,
+            "weights": "ram" if layer.form.ram else "lut",
+            "trees": layer.trees,
+        }
+        for layer in design.layers
+    ]
+    return network, {"layers": entries}
+
+
+def layers(network, folder, manifest):
+    indices = range(len(manifest["layers"]))
+    return [formal.FormalLayer(network, folder, manifest, index) for index in indices]
+
+
+def outcomes(made, scratch, *, whole=False):
+    scratch.mkdir(exist_ok=True)
+    jobs = [job for layer in made for job in layer.jobs(scratch, whole=whole)]
+    return formal.prove(jobs, lambda _: None)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_piece_of_every_neuron_is_proven(name, tmp_path):
+    network, manifest = write(tmp_path, *SHAPES[name])
+    made = layers(network, tmp_path, manifest)
+    assert all(layer.dots().passed for layer in made)
+    found = outcomes(made, tmp_path / "scratch")
+    assert set(found.values()) == {"proved"}
+    texts = [layer.text for layer in made]
+    assert bounds.check_bounds(network, texts, manifest["layers"]).passed
+
+
+def test_whole_neurons_are_proven_at_once(tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["unrolled, table"])
+    found = outcomes(layers(network, tmp_path, manifest), tmp_path / "scratch", whole=True)
+    whole = [outcome for name, outcome in found.items() if name.startswith("whole")]
+    assert whole == ["proved"] * 6
+
+
+def test_a_neuron_without_weights_is_proven(tmp_path):
+    # Its sum has one bit, fewer than an input code.
+    network, manifest = write(tmp_path, *SHAPES["unrolled, table"], empty=1)
+    found = outcomes(layers(network, tmp_path, manifest), tmp_path / "scratch", whole=True)
+    assert set(found.values()) == {"proved"}
+
+
+@pytest.fixture
+def unrolled(tmp_path):
+    return (tmp_path, *write(tmp_path, *SHAPES["unrolled, table"]))
+
+
+def edit(file, pattern, replace):
+    text = file.read_text()
+    changed = re.sub(pattern, replace, text, count=1)
+    assert changed != text
+    file.write_text(changed)
+
+
+def test_a_flipped_bit_of_an_adder_s_table_is_found(unrolled):
+    folder, network, manifest = unrolled
+
+    def flip(found):
+        return f"{found[1]}{int(found[2], 16) ^ 1:0{len(found[2])}x}"
+
+    edit(folder / "qpolicy_layer0.v", r"(TABLE\(64'h)([0-9a-f]+)", flip)
+    made = layers(network, folder, manifest)
+    assert made[0].dots().wrong == 1
+    found = outcomes(made[:1], folder / "scratch", whole=True)
+    assert "refuted" in {value for name, value in found.items() if name.startswith("whole")}
+
+
+def test_a_wrong_entry_of_a_code_table_is_found(unrolled):
+    folder, network, manifest = unrolled
+
+    def other(found):
+        return f"{found[1]}{int(found[2]) ^ 1};"
+
+    edit(folder / "qpolicy_layer1.v", r"(entry = 4'd)(\d+);", other)
+    found = outcomes(layers(network, folder, manifest)[1:], folder / "scratch")
+    assert list(found.values()).count("refuted") == 1
+
+
+def test_bit_planes_of_the_wrong_code_are_found(unrolled):
+    folder, network, manifest = unrolled
+    edit(folder / "qpolicy_layer0.v", r"codes\[1\]", "codes[4]")
+    found = outcomes(layers(network, folder, manifest)[:1], folder / "scratch")
+    assert found["planes 0 0 1"] == "refuted"
+
+
+def test_a_wrong_weight_in_block_ram_is_found(tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["weights in block RAM"])
+
+    def flip(found):
+        return f"{found[1]}{int(found[2], 16) ^ 1:x};"
+
+    edit(tmp_path / "qpolicy_layer0.v", r"(block0 <= \d+'h)([0-9a-f]+);", flip)
+    assert layers(network, tmp_path, manifest)[0].dots().wrong == 1
+
+
+def test_a_threshold_that_the_policy_does_not_have_is_found(unrolled):
+    folder, network, manifest = unrolled
+    row = network.thresholds[0][2].copy()
+    network.thresholds[0][2] = np.sort(row - 1)
+    found = outcomes(layers(network, folder, manifest)[:1], folder / "scratch")
+    assert found["tail 0 2 1"] == "refuted"
+
+
+def test_verilog_of_another_hand_is_refused(unrolled):
+    folder, network, manifest = unrolled
+    edit(folder / "qpolicy_layer0.v", r"assign sum\[", "assign  sum[")
+    with pytest.raises(PolicyError, match="no sum of the known form"):
+        layers(network, folder, manifest)
+
+
+def test_a_sum_that_is_too_narrow_is_found(unrolled):
+    folder, network, manifest = unrolled
+    made = layers(network, folder, manifest)
+    for weight in network.weights:
+        weight[:] = np.where(weight == 0, 1, weight)
+    network.weights[0][:] = 1
+    part = bounds.check_bounds(network, [layer.text for layer in made], manifest["layers"])
+    assert not part.passed
