@@ -44,6 +44,7 @@ class Observer:
         round_trips: observation published until action received, µs, in the simulator.
         episodes: those finished, in order.
         actions: float32 action (m,) by the stamp of its observation, ns of simulated time.
+        backends: name of the backend that answered, by the same stamp; both only if asked for.
     """
 
     def __init__(self, *, actions: bool = False) -> None:
@@ -52,6 +53,7 @@ class Observer:
         self.round_trips: list[float] = []
         self.episodes: list[Episode] = []
         self.actions: dict[int, np.ndarray] = {}
+        self.backends: dict[int, str] = {}
         self._context = rclpy.Context()
         # Ctrl-C stays Python's.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -59,7 +61,7 @@ class Observer:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         times = {"timing": self._on_timing, "round_trip": self._on_round_trip}
-        wanted = {"action_stamped": self._on_action}
+        wanted = {"action_stamped": self._on_action, "timing": self._on_backend}
         for topic, callback in (wanted if actions else times).items():
             profile = qos.profile(depth=_DEPTH)
             self._node.create_subscription(JointState, topic, callback, profile)
@@ -115,7 +117,12 @@ class Observer:
         self.episodes.append(Episode(int(fields["seed"]), fields["return"], int(fields["length"])))
 
     def _on_action(self, message: JointState) -> None:
-        stamp = message.header.stamp
-        self.actions[stamp.sec * _NANOSECONDS + stamp.nanosec] = np.array(
-            message.position, np.float32
-        )
+        self.actions[_nanoseconds(message)] = np.array(message.position, np.float32)
+
+    def _on_backend(self, message: JointState) -> None:
+        self.backends[_nanoseconds(message)] = message.header.frame_id
+
+
+def _nanoseconds(message: JointState) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec * _NANOSECONDS + stamp.nanosec)

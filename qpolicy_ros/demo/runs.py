@@ -202,9 +202,10 @@ def _replay(
     episodes: list[Episode],
     response: float,
 ) -> Swap:
-    """Play the run's actions offline, and find from their values which backend gave each.
+    """Play the run's actions offline, and find out which backend gave each.
 
-    An action that did not reach the observer (it is kept out of the loop) is computed anew.
+    The node says it; where that did not reach the observer (it is kept out of the loop) the
+    action's value tells, and an action that did not reach it is computed anew.
     """
     before, after = (create_backend(name, job.artifact) for name in names)
     contract = job.artifact.contract
@@ -213,8 +214,11 @@ def _replay(
     serving, swapped = before, -1
     played = []
     for index in range(sum(episode.length for episode in episodes)):
+        stamp = (index + 1) * period
+        if serving is before and observer.backends.get(stamp) == after.name:
+            serving, swapped = after, index
         action = np.clip(serving.act(session.observation), contract.low, contract.high)
-        seen = observer.actions.get((index + 1) * period, action)
+        seen = observer.actions.get(stamp, action)
         if not np.array_equal(seen, action) and serving is before:
             serving, swapped = after, index
             action = np.clip(serving.act(session.observation), contract.low, contract.high)
@@ -231,7 +235,7 @@ def _replay(
     if swapped < 0:
         raise NodeError(f"policy_node: no action of {after.name} followed the swap")
     offline = [result.return_ for result in session.results]
-    observed = sum(stamp <= len(played) * period for stamp in observer.actions)
+    observed = sum(given <= len(played) * period for given in observer.actions)
     return Swap(*names, swapped, np.array(played), observed, episodes, offline, response)
 
 

@@ -114,6 +114,9 @@ def read_trace(bag: Bag, namespace: str = "") -> Trace:
     timing = None
     if values["timing"] is not None:
         states = values["timing"]
+        if states.positions.shape[1] != len(states.names):
+            wrong = f"{states.positions.shape[1]} values for {len(states.names)} names"
+            raise BagError.at(bag.path, "timing", wrong, "record a policy_node's timing")
         order = _order(chosen["timing"])
         stages = {name: states.positions[order, index] for index, name in enumerate(states.names)}
         timing = Timing(series["timing"], states.frames[order], stages)

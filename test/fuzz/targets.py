@@ -164,7 +164,7 @@ def read_checkpoint(path: Path) -> None:
 
     run = _NoRun()
     run.folder = path.parent  # type: ignore[attr-defined]
-    rounds = [distill._Round(ActorSpec(2, 2, (2,), 2, 2, 2), True, 1, True)]
+    rounds = [distill.Round(ActorSpec(2, 2, (2,), 2, 2, 2), True, 1, True)]
     # Building a module takes most of the time and is no part of reading.
     with mock.patch.object(distill, "QuantActor", _built):
         distill._load(path, rounds, run)  # type: ignore[arg-type]

@@ -205,7 +205,7 @@ def test_an_unknown_board_is_refused(folder):
 
 def test_a_folder_without_a_core_is_refused(tmp_path, capsys):
     assert board.main(["arty-a7", str(tmp_path)]) == 2
-    assert "give a folder that `qpolicy fpga generate` wrote" in capsys.readouterr().err
+    assert "manifest: not found; generate the folder again" in capsys.readouterr().err
 
 
 def test_the_arty_top_is_clean(folder):
