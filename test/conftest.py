@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from fault_table import FaultTable
@@ -22,8 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
-    """Keep this run's DDS apart from every other one on the machine."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep this run's DDS apart from every other one on the machine; set hypothesis's counts."""
+    # The same examples every time: a test must not fail on a machine where nothing changed.
+    count = 2000 if config.getoption("--full") else 40
+    hypothesis.settings.register_profile(
+        "stated", derandomize=True, deadline=None, max_examples=count
+    )
+    hypothesis.settings.load_profile("stated")
     # Domains above 101 collide with the ephemeral ports of Linux.
     os.environ["ROS_DOMAIN_ID"] = str(20 + secrets.randbelow(82))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

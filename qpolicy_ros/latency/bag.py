@@ -118,8 +118,9 @@ class Bag:
                     if batch is None:
                         batch = Batch(connection.topic, connection.msgtype, [], [], [])
                         batches[connection.id] = batch
-                    batch.log.append(log)
+                    # A damaged row may hold no bytes: first what can fail.
                     batch.payloads.append(bytes(data))
+                    batch.log.append(log)
                     self.count += 1
                     if len(batch.log) >= _BATCH:
                         yield batches.pop(connection.id)

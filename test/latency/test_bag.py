@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
-from bags import answers, reported, write_bag, write_humble
+from bags import PERIOD, WALL, answers, reported, write_bag, write_humble
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
+from qpolicy_ros.latency import bag as bag_module
 from qpolicy_ros.latency.bag import BagError, open_bag
 
 
@@ -142,3 +144,56 @@ def test_an_empty_bag(tmp_path):
     bag = write_bag(tmp_path / "bag", [])
     with pytest.raises(BagError, match="has no messages"):
         topics_of(bag)
+
+
+def test_a_folder_of_two_storages_is_refused(tmp_path):
+    for name in ("a.mcap", "b.db3"):
+        (tmp_path / name).touch()
+    with pytest.raises(BagError, match=r"has \.mcap and \.db3 files and no metadata\.yaml"):
+        open_bag(tmp_path)
+
+
+def test_metadata_of_any_size_is_not_read(tmp_path):
+    with (tmp_path / "metadata.yaml").open("wb") as file:
+        file.truncate((16 << 20) + 1)
+    with pytest.raises(BagError, match="is larger than 16777216 bytes"):
+        open_bag(tmp_path)
+
+
+def test_a_long_bag_comes_in_batches(tmp_path, messages, monkeypatch):
+    monkeypatch.setattr(bag_module, "_BATCH", 20)
+    bag = open_bag(write_humble(tmp_path / "bag", messages))
+    batches = list(bag.batches(lambda topic, _: topic == "/timing"))
+    assert [len(batch.log) for batch in batches] == [20, 20, 10]
+    assert bag.count == 151
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_messages_that_nobody_wants_are_counted(tmp_path, messages, storage):
+    bag = open_bag(write_bag(tmp_path / "bag", messages, storage=storage))
+    assert list(bag.batches(lambda *_: False)) == []
+    assert bag.count == 151
+    assert set(bag.topics) == set(EXPECTED)
+
+
+def test_rows_before_a_damaged_one_are_used(tmp_path, messages):
+    bag = write_humble(tmp_path / "bag", messages)
+    with sqlite3.connect(bag / "bag_0.db3") as file:
+        file.execute("UPDATE messages SET data = 'no bytes' WHERE timestamp > ?", (WALL + PERIOD,))
+    file.close()
+    opened = open_bag(bag)
+    batches = list(opened.batches(lambda *_: True))
+    assert sum(len(batch.log) for batch in batches) == opened.count == 5
+    assert all(len(batch.payloads) == len(batch.log) for batch in batches)
+    assert "bag is damaged" in opened.notes[0]
+    assert "the 5 messages before that are used" in opened.notes[0]
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_a_bag_that_vanishes_is_named(tmp_path, messages, storage):
+    bag = write_bag(tmp_path / "bag", messages, storage=storage)
+    opened = open_bag(bag)
+    for file in bag.iterdir():
+        file.unlink()
+    with pytest.raises(BagError, match="cannot be read"):
+        list(opened.batches(lambda *_: True))

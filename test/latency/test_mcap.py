@@ -13,6 +13,7 @@ from bags import PERIOD, WALL, answers, write_bag
 from rosbags.rosbag2 import CompressionMode, Reader
 from rosbags.rosbag2.errors import ReaderError
 
+from qpolicy_ros.latency import mcap
 from qpolicy_ros.latency.mcap import MAGIC, Scan, unpack
 from qpolicy_ros.nodes.mcap_writer import McapWriter
 
@@ -133,3 +134,69 @@ def test_a_time_that_no_clock_shows_is_damage(tmp_path):
     scan = Scan(path, lambda *_: True)
     assert list(scan.batches()) == []
     assert "a time is beyond the year 2262" in scan.problem
+
+
+def record(operation, content):
+    return struct.pack("<BQ", operation, len(content)) + content
+
+
+def text(value):
+    return struct.pack("<I", len(value)) + value
+
+
+def chunk(content, compression=b"", size=None):
+    head = struct.pack("<QQQI", 0, 0, len(content) if size is None else size, 0)
+    return record(6, head + text(compression) + struct.pack("<Q", len(content)) + content)
+
+
+SCHEMA = record(3, struct.pack("<H", 1) + text(b"a/msg/B"))
+CHANNEL = record(4, struct.pack("<HH", 7, 1) + text(b"/topic"))
+MESSAGE = record(5, struct.pack("<HIQQ", 7, 0, 3, 2) + b"data")
+ATTACHMENT = record(9, b"anything")
+
+
+def test_records_of_no_interest_are_skipped_inside_a_chunk(tmp_path):
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(MAGIC + chunk(SCHEMA + ATTACHMENT + CHANNEL + MESSAGE) + record(0x0F, b""))
+    scan, found = contents(path)
+    assert not scan.problem
+    assert [data for *_, data in found] == [b"data"]
+    assert scan.topics == {"/topic": "a/msg/B"}
+
+
+@pytest.mark.parametrize(
+    ("damaged", "problem"),
+    [
+        (chunk(b"no frame", b"zstd", 100), "a chunk cannot be unpacked"),
+        (chunk(b"no frame", b"lz4", 100), "a chunk cannot be unpacked"),
+        (record(5, b"short"), "cut record"),
+        (chunk(MESSAGE[:-1]), "cut record"),
+        (record(4, struct.pack("<HHI", 7, 1, 1000) + b"/topic"), "cut record"),
+        (record(4, struct.pack("<HH", 7, 1) + text(b"\xff")), "cut record"),
+        (record(3, b""), "cut record"),
+    ],
+)
+def test_messages_before_damage_are_kept(tmp_path, damaged, problem):
+    path = tmp_path / "bag.mcap"
+    whole = MAGIC + SCHEMA + CHANNEL + MESSAGE
+    path.write_bytes(whole + damaged + MESSAGE)
+    scan, found = contents(path)
+    assert f"is damaged at byte {len(whole)}: {problem}" in scan.problem
+    assert [data for *_, data in found] == [b"data"]
+
+
+def test_a_compressed_chunk_that_is_cut_gives_nothing(tmp_path):
+    path = tmp_path / "bag.mcap"
+    packed = chunk(zstd.compress(SCHEMA + CHANNEL + MESSAGE), b"zstd", 100)
+    path.write_bytes(MAGIC + packed[:-3])
+    scan, found = contents(path)
+    assert found == []
+    assert "3 are missing" in scan.problem
+
+
+def test_a_long_file_comes_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(mcap, "_BATCH", 2)
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(MAGIC + SCHEMA + CHANNEL + 5 * MESSAGE + record(0x0F, b""))
+    scan = Scan(path, lambda *_: True)
+    assert [len(batch.log) for batch in scan.batches()] == [2, 2, 1]

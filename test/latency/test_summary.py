@@ -17,11 +17,13 @@ from bags import (
     reported,
     write_bag,
 )
+from rosbags.typesys import Stores, get_typestore
 
 from qpolicy_ros.latency.bag import BagError, open_bag
 from qpolicy_ros.latency.summary import summarise, to_json
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
+from qpolicy_ros.nodes.mcap_writer import McapWriter
 
 
 def report_of(tmp_path, *bags, warm_up=0, deadline=0.0):
@@ -149,3 +151,68 @@ def test_swaps_are_listed(tmp_path):
     (swap,) = report.figures()["swaps"]
     assert (swap["from"], swap["to"]) == ("integer", "fp32")
     assert swap["time_s"] == pytest.approx(20 * PERIOD / 1e9)
+
+
+def callback_only(count: int = 20) -> list[Message]:
+    """Answers whose observation's age nobody knows."""
+    stages = [np.nan, np.nan, 1.0, 1.0, 1.0, 3.0]
+    return [
+        Message(
+            "/timing",
+            JOINT_STATE,
+            WALL + index * PERIOD,
+            joint_state((index + 1) * PERIOD, STAGES, stages, "integer"),
+        )
+        for index in range(count)
+    ]
+
+
+def test_an_age_that_nobody_knows_is_not_invented(tmp_path):
+    found = report_of(tmp_path, callback_only()).figures()["backends"]["integer"]
+    assert found["age_at_action"] is None
+    assert found["drops"] is None
+    assert found["mean_us"] == 3.0
+
+
+def test_an_age_by_stamp_counts_from_the_stamp(tmp_path):
+    file = tmp_path / "sent.mcap"
+    definition, _ = get_typestore(Stores.ROS2_JAZZY).generate_msgdef(JOINT_STATE, ros_version=2)
+    writer = McapWriter(file, "test")
+    channel = writer.add_channel("/timing", JOINT_STATE, definition, "")
+    for each in answers([300.0] * 20, stamp=WALL - 2_000_000):
+        if each.topic == "/timing":
+            writer.write(channel, each.log + 500, each.log, 0, each.data)
+    writer.close()
+    report = summarise([read_ticks(read_trace(open_bag(file)))], 0)
+    age = report.figures()["backends"]["integer"]["age_at_action"]
+    assert age["from"] == "the observation's stamp"
+    assert age["mean_us"] == 2301.0
+
+
+def test_simulated_times_give_no_period(tmp_path):
+    report = report_of(tmp_path, answers([100.0] * 20, start=10**9))
+    assert report.figures()["backends"]["integer"]["period"] is None
+    assert report.figures()["bags"][0]["clock"] is None
+
+
+def test_a_period_that_is_no_number_is_not_used(tmp_path):
+    report = report_of(tmp_path, [reported(period_ms="eight"), *answers([100.0] * 20)])
+    assert report.deadline_from == "the period of the observations' stamps"
+
+
+def test_conditions_that_differ_are_all_shown(tmp_path):
+    bags = [
+        [reported(cpu=cpu, function_hash="", policy=f"/opt/{cpu}/hopper/paper.safetensors"), *rest]
+        for cpu, rest in (("Z80", answers([100.0] * 20)), ("6502", answers([100.0] * 20)))
+    ]
+    report = report_of(tmp_path, *bags)
+    assert report.conditions["cpu"] == "Z80; 6502"
+    assert "function_hash" not in report.conditions
+    assert "the bags differ in cpu" in report.notes
+
+
+def test_a_backend_that_is_all_warm_up_is_noted(tmp_path):
+    few = answers([100.0] * 5, "fp32", start=WALL + 100 * PERIOD, stamp=101 * PERIOD)
+    report = report_of(tmp_path, answers([100.0] * 50) + few, warm_up=10)
+    assert [sample.name for sample in report.samples] == ["integer"]
+    assert "fp32: all of its 5 answers are warm-up" in report.notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bags import (
+    DIAGNOSTICS,
     JOINT_STATE,
     PERIOD,
     STAGES,
@@ -17,6 +18,7 @@ from bags import (
 )
 from rosbags.typesys import Stores, get_typestore
 
+from qpolicy_ros.latency import mcap
 from qpolicy_ros.latency.bag import BagError, open_bag
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
@@ -215,3 +217,57 @@ def test_a_bag_without_our_topics_names_those_it_has(tmp_path):
     bag = write_bag(tmp_path / "bag", [reported()])
     with pytest.raises(BagError, match="among /diagnostics"):
         read_trace(open_bag(bag))
+
+
+def test_timing_of_another_node_is_refused(tmp_path):
+    data = joint_state(PERIOD, ["total"], [1.0], "integer")
+    with pytest.raises(BagError, match="timing: stages total lack infer"):
+        ticks_of(tmp_path, [Message("/timing", JOINT_STATE, WALL, data)])
+
+
+def test_answers_without_an_age_are_left_out_where_they_are_few(tmp_path):
+    messages = answers([300.0] * 200)
+    stages = [np.nan, np.nan, 1.0, 1.0, 1.0, 3.0]
+    data = joint_state(201 * PERIOD, STAGES, stages, "integer")
+    late = Message("/timing", JOINT_STATE, WALL + 200 * PERIOD, data)
+    ticks = ticks_of(tmp_path, [*messages, late])
+    assert np.isnan(ticks.latency[200])
+    assert ticks.latency[:200].tolist() == [300.0] * 200
+    assert "1 answers without the observation's age are left out" in ticks.notes
+
+
+def test_without_timing_simulated_times_give_no_latency(tmp_path):
+    messages = [each for each in answers([300.0] * 3, start=10**9) if each.topic != "/timing"]
+    with pytest.raises(BagError, match="clocks: no timing topic, and times are simulated"):
+        ticks_of(tmp_path, messages)
+
+
+def test_actions_that_answer_nothing_are_no_answers(tmp_path):
+    data = joint_state(99 * PERIOD, ["u"], [0.5])
+    lonely = Message("/action_stamped", JOINT_STATE, WALL, data)
+    messages = [each for each in answers([300.0] * 3) if each.topic == "/observation"]
+    with pytest.raises(BagError, match="answers: there are none"):
+        ticks_of(tmp_path, [lonely, *messages])
+
+
+def test_a_backend_that_nothing_names_is_unknown(tmp_path):
+    ticks = ticks_of(tmp_path, answers([300.0] * 3, backend=""))
+    assert ticks.backends.tolist() == ["unknown"] * 3
+    assert "the bag does not say which backend answered" in ticks.notes
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"), [("/timing", JOINT_STATE), ("/diagnostics", DIAGNOSTICS)]
+)
+def test_a_message_that_is_none_is_named_by_its_topic(tmp_path, topic, kind):
+    messages = [*answers([300.0] * 3), Message(topic, kind, WALL, b"\0\1\0\0")]
+    with pytest.raises(BagError, match=f"{topic}: a message is cut.*record {kind} on this topic"):
+        ticks_of(tmp_path, messages)
+
+
+def test_stages_that_change_within_a_bag_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mcap, "_BATCH", 4)
+    older = joint_state(9 * PERIOD, ["infer", "total"], [1.0, 2.0], "integer")
+    later = [Message("/timing", JOINT_STATE, WALL + (9 + i) * PERIOD, older) for i in range(8)]
+    with pytest.raises(BagError, match=r"timing: names change: .* and"):
+        ticks_of(tmp_path, answers([300.0] * 8) + later)

@@ -16,6 +16,7 @@ from policy_builders import (
     random_observations,
 )
 from policy_files import edit_metadata, edit_tensors, read_raw
+from robot_contracts import robot_contract
 
 from qpolicy_ros.policy import (
     Baseline,
@@ -24,6 +25,7 @@ from qpolicy_ros.policy import (
     load_policy,
     make_artifact,
     make_engine,
+    require_features,
     require_task,
     save_policy,
 )
@@ -374,3 +376,10 @@ def test_policy_of_the_task_is_accepted(task):
 def test_policy_of_another_task_is_refused(file, task):
     with pytest.raises(PolicyError, match=r"toy\.safetensors: task: the policy is for 'toy'"):
         require_task(load_policy(file), task)
+
+
+def test_a_robots_policy_is_refused_where_features_are_needed():
+    require_features(random_artifact())
+    robot = random_artifact(contract=robot_contract())
+    with pytest.raises(PolicyError, match=r"'q_hip' comes from 'joint_states\.position:hip', not"):
+        require_features(robot)

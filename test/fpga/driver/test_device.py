@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from policy_builders import random_artifact
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.backends.fpga.device import Identity, RegisterDevice, check_identity
 from qpolicy_ros.backends.fpga.packing import Shape
-from qpolicy_ros.backends.fpga.registers import POISON
+from qpolicy_ros.backends.fpga.registers import POISON, check_sizes
+from qpolicy_ros.backends.fpga.transports import TRANSPORTS, open_device
 
 SHAPE = Shape(11, 3, 8, 5, 11, 1)
 HASH = "0123456789abcdef" * 4
@@ -96,3 +98,15 @@ def test_the_identity_is_read_from_the_first_nine_words():
     words = [0x51504F4C, 0x00010000, *(int(HASH[i : i + 8], 16) for i in range(0, 32, 8))]
     words += [3 << 16 | 11, 5 << 8 | 8, 1 << 16 | 11]
     assert Identity.from_words(np.array(words, np.uint32)) == IDENTITY
+
+
+def test_sizes_that_the_register_map_cannot_hold_are_named():
+    assert check_sizes(376, 8, 8, 17, 8) == ""
+    assert "5000 input codes of 8 bits need" in check_sizes(5000, 8, 32, 17, 8)
+    assert "5000 output codes of 8 bits need 1250 words" in check_sizes(11, 8, 8, 5000, 8)
+
+
+def test_a_transport_whose_package_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(TRANSPORTS, "usb", "qpolicy_ros.no_such_module")
+    with pytest.raises(BackendError, match="transport 'usb': No module named"):
+        open_device(random_artifact(), "usb", "", "")

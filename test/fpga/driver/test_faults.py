@@ -7,6 +7,7 @@ that thousands of faults cost seconds; `test_uart.py` has the same faults before
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.frames import Decoder, Frame, encode
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 from qpolicy_ros.backends.fpga.registers import OFFSET, POISON
+from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 INPUTS = 11
@@ -204,3 +206,29 @@ def test_a_faulty_bus_gives_no_wrong_code(questions, monkeypatch, full):
     assert right
     assert refusals
     assert all(text.startswith("fpga: model: ") for text in refusals)
+
+
+def test_a_reply_of_another_size_names_another_core():
+    port = ModelPort(random.Random(0))
+    port.write = lambda data: port._answer(encode(Frame(data[1] | 0x80, data[2], b"\0" * 4)))
+    device = uart.UartDevice(port, SHAPE, "uart")
+    with pytest.raises(BackendError, match="the reply has 4 bytes instead of 7; the core is not"):
+        device.infer(np.zeros(INPUTS, np.int32))
+
+
+def test_a_bitstream_is_not_taken_by_a_serial_line():
+    with pytest.raises(PolicyError, match=r"fpga\.bitstream: is not taken by transport uart"):
+        uart.open_device(ARTIFACT, "/dev/ttyUSB1", "board.bit")
+
+
+def test_missing_pyserial_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(BackendError, match="pip install pyserial"):
+        uart.open_device(ARTIFACT, "/dev/ttyUSB1", "")
+
+
+def test_the_cycles_of_the_last_answer_are_kept(questions):
+    device = uart.UartDevice(ModelPort(random.Random(0)), SHAPE, "uart")
+    codes, answer = questions[0]
+    assert (device.infer(codes) == answer).all()
+    assert device.read_cycles() == 12
