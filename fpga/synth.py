@@ -68,14 +68,14 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources.
     """
-    if importlib.util.find_spec("pyosys") is None:
-        raise PolicyError(f"pyosys: not found; install it with `pip install pyosys=={YOSYS}`")
+    _yosys_folder()
     digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT}".encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
     if not kept.is_file():
-        result = _run_yosys(files, top)
+        with tempfile.TemporaryDirectory() as work:
+            result = _run_yosys(files, top, Path(work))
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
@@ -102,22 +102,42 @@ ys.run_pass(f"tee -q -o {work}/sta.txt sta", timed)
 """
 
 
-def _run_yosys(files: Sequence[Path], top: str) -> Synthesis:
-    with tempfile.TemporaryDirectory() as work:
-        done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, top, work, *map(str, files)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        stat = Path(work, "stat.json")
-        sta = Path(work, "sta.txt")
-        if done.returncode or not sta.is_file():
-            reason = " ".join((done.stdout + done.stderr).split())[-400:]
-            raise PolicyError(f"yosys: failed: {reason}")
-        text = stat.read_text(encoding="utf-8")
-        cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
-        delay, path = _critical_path(sta.read_text(encoding="utf-8"))
+def write_netlist(files: Sequence[Path], top: str, folder: Path) -> list[Path]:
+    """Write ``mapped.v``, the 7-series cells that ``synthesise`` counts, to ``folder``.
+
+    Returns:
+        That file and Yosys's models of the cells, for a simulation at gate level.
+
+    Raises:
+        PolicyError: Yosys is not installed (says how to) or refuses the sources.
+    """
+    models = _yosys_folder() / "share" / "xilinx" / "cells_sim.v"
+    _run_yosys(files, top, folder)
+    return [folder / "mapped.v", models]
+
+
+def _yosys_folder() -> Path:
+    """Return where pyosys lies; PolicyError if it is not installed."""
+    spec = importlib.util.find_spec("pyosys")
+    if spec is None or not spec.submodule_search_locations:
+        raise PolicyError(f"pyosys: not found; install it with `pip install pyosys=={YOSYS}`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, top, str(work), *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sta = work / "sta.txt"
+    if done.returncode or not sta.is_file():
+        reason = " ".join((done.stdout + done.stderr).split())[-400:]
+        raise PolicyError(f"yosys: failed: {reason}")
+    text = (work / "stat.json").read_text(encoding="utf-8")
+    cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
+    delay, path = _critical_path(sta.read_text(encoding="utf-8"))
     return Synthesis(
         lut=sum(LUT_CELLS.get(name, 0) * count for name, count in cells.items()),
         ff=sum(count for name, count in cells.items() if name in FF_CELLS),

@@ -1,7 +1,7 @@
 """The paper's shapes and the shipped policies, whole, in simulation.
 
-`make test` takes the Hopper shape and the shipped Hopper policy (1,000 observations of its own
-rollouts); `make test-full` takes all of them (100,000 observations each).
+`make test` takes the Hopper shape and the shipped policies of SHIPPED_QUICK (1,000 observations
+of a policy's own rollouts); `make test-full` takes all of them (100,000 observations each).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from qpolicy_fpga.samples import SHAPES, trained_like
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_engine
 
 QUICK = "hopper"
+# The smallest and the largest.
+SHIPPED_QUICK = ("hopper/paper", "halfcheetah/paper")
+SHIPPED = tuple(f"{task}/{variant}" for task in SHAPES for variant in ("paper", "selected"))
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -40,11 +43,15 @@ def test_a_random_policy_of_the_shape_is_exact(task, full, tmp_path):
 
 
 @pytest.mark.timeout(3000)
-def test_a_shipped_policy_is_exact_on_its_own_rollouts(task, full, tmp_path):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_policy_is_exact_on_its_own_rollouts(name, full, tmp_path):
+    if not full and name not in SHIPPED_QUICK:
+        pytest.skip("make test-full takes this one")
     try:
-        artifact = load_policy(find_policy(task))
+        artifact = load_policy(find_policy(name))
     except PolicyError:
-        pytest.skip(f"{task} is not shipped yet")
+        pytest.skip(f"{name} is not shipped yet")
+    task = name.split("/")[0]
     engine = make_engine(artifact.network)
     trace = engine.codes_batch(rollout_observations(task, engine, 100_000 if full else 1_000))
     bench = Bench(artifact.network, forms_of(artifact.network), tmp_path)
