@@ -277,8 +277,8 @@ _HOW = (
     "and sbx update the actor at every step, ours (as CleanRL) at every second; "
     "`policy_delay 2` does so too. One process a subject, one of them running at a time, block by "
     "block in shuffled order. The time is the CPU time of the process, so that other work on the "
-    "machine counts little; spread: quartiles of the rounds. What the short runs reach: "
-    "[returns at equal steps](training_returns.md)."
+    "machine counts little; spread: quartiles of the rounds. `qpolicy bench returns` "
+    "compares what short runs reach."
 )
 _EVALUATED = (
     "Deterministic episodes of 1,000 steps of HalfCheetah: the shipped 3-bit policy through the "
