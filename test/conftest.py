@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep this run's DDS apart from every other one on the machine; set hypothesis's counts."""
     # The same examples every time: a test must not fail on a machine where nothing changed.
-    count = 2000 if config.getoption("--full") else 40
+    count = 1000 if config.getoption("--full") else 40
     hypothesis.settings.register_profile(
         "stated", derandomize=True, deadline=None, max_examples=count
     )

@@ -64,7 +64,7 @@ def joint_states(payloads: Sequence[bytes]) -> JointStates:
     """Return the fields of one or more messages.
 
     Raises:
-        CdrError: a message does not fit its type, or the names differ between messages.
+        CdrError: a message does not fit its type, or names or lengths differ between messages.
     """
     lengths = np.array([len(payload) for payload in payloads])
     found: list[tuple[npt.NDArray[np.intp], JointStates]] = []
@@ -77,15 +77,28 @@ def joint_states(payloads: Sequence[bytes]) -> JointStates:
             same = _same(rows, layout)
             found.append((left[same], _read(rows[same], layout)))
             left, rows = left[~same], rows[~same]
-    names = {each.names for _, each in found}
+    order = np.argsort(np.concatenate([index for index, _ in found]), kind="stable")
+    all_ = join([states for _, states in found])
+    return JointStates(all_.stamps[order], all_.frames[order], all_.names, all_.positions[order])
+
+
+def join(parts: Sequence[JointStates]) -> JointStates:
+    """Return the messages of all parts, one after another.
+
+    Raises:
+        CdrError: the names, or without names the lengths, differ between parts.
+    """
+    names = {each.names for each in parts}
     if len(names) > 1:
         raise CdrError(f"names change: {' and '.join(map(str, sorted(names)[:2]))}")
-    order = np.argsort(np.concatenate([index for index, _ in found]), kind="stable")
+    lengths = {each.positions.shape[1] for each in parts}
+    if len(lengths) > 1:
+        raise CdrError(f"lengths change: {' and '.join(map(str, sorted(lengths)[:2]))} values")
     return JointStates(
-        np.concatenate([each.stamps for _, each in found])[order],
-        np.concatenate([each.frames for _, each in found])[order],
-        found[0][1].names,
-        np.concatenate([each.positions for _, each in found])[order],
+        np.concatenate([each.stamps for each in parts]),
+        np.concatenate([each.frames for each in parts]),
+        parts[0].names,
+        np.concatenate([each.positions for each in parts]),
     )
 
 
@@ -140,6 +153,8 @@ def _layout(message: bytes) -> _Layout:
     end = place + 8 * count
     if frame.stop > len(message) or end > len(message):
         raise CdrError("a message is cut or of another type")
+    if names and count != len(names):
+        raise CdrError(f"a message has {len(names)} names and {count} values")
     return _Layout(frame, tuple(names), slice(place, end), order)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rosbags.typesys import Stores, get_typestore
 
 from qpolicy_ros.latency.bag import Bag, BagError
-from qpolicy_ros.latency.cdr import CdrError, JointStates, joint_states, stamps
+from qpolicy_ros.latency.cdr import CdrError, JointStates, join, joint_states, stamps
 from qpolicy_ros.latency.mcap import Batch
 
 Nanos = npt.NDArray[np.int64]
@@ -239,16 +239,11 @@ def _values(bag: Bag, name: str, parts: Sequence[_Part]) -> JointStates | None:
     states = [part.states for part in parts if part.states is not None]
     if not states:
         return None
-    names = {each.names for each in states}
-    if len(names) > 1:
-        wrong = f"names change: {' and '.join(map(str, sorted(names)[:2]))}"
-        raise BagError.at(bag.path, name, wrong, "record one version of the nodes in a bag")
-    return JointStates(
-        np.concatenate([each.stamps for each in states]),
-        np.concatenate([each.frames for each in states]),
-        states[0].names,
-        np.concatenate([each.positions for each in states]),
-    )
+    try:
+        return join(states)
+    except CdrError as error:
+        remedy = "record one version of the nodes in a bag"
+        raise BagError.at(bag.path, name, str(error), remedy) from error
 
 
 def _reports(parts: dict[str, list[_Part]]) -> list[tuple[int, dict[str, str]]]:

@@ -231,6 +231,26 @@ WRAPPER_FAULTS = tuple(
     ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
 )
 
+# (wrapper, file, old, new): what happens to sound traffic. Damaged frames are not sent here.
+BUS_FAULTS = (
+    ("axi_stream", "qpolicy_axi_stream.v", "s_axis_tlast != at_last", "s_axis_tlast == at_last"),
+    ("axi_stream", "qpolicy_axi_stream.v", "sent + 1'b1", "sent"),
+    ("axi_stream", "qpolicy_axi_stream.v", "answered + 1'b1", "answered"),
+    ("axi_stream", "qpolicy_axi_stream.v", "drop || m_axis_tready", "drop || m_valid"),
+    ("axi_stream", "qpolicy_axi_stream.v", "m_valid && !drop", "m_valid && drop"),
+    ("axi_stream", "qpolicy_axi_stream.v", "1'b0}}, m_data}", "1'b0}}, ~m_data}"),
+    ("axi_stream", "qpolicy_axi_stream.v", ": s_axis_tdata[", ": ~s_axis_tdata["),
+    ("uart", "qpolicy_crc16.v", "16'h1021", "16'h1023"),
+    ("uart", "qpolicy_uart_rx.v", "{line, data[7:1]}", "{~line, data[7:1]}"),
+    ("uart", "qpolicy_uart_rx.v", "4'd0 : 4'd9", "4'd0 : 4'd8"),
+    ("uart", "qpolicy_uart_tx.v", "shift[0]", "~shift[0]"),
+    ("uart", "qpolicy_uart.v", "{result, cycles, OK}", "{~result, cycles, OK}"),
+    ("uart", "qpolicy_uart.v", "kind | REPLY", "kind"),
+    ("uart", "qpolicy_uart.v", "VERSION_VALUE, MAGIC_VALUE", "MAGIC_VALUE, VERSION_VALUE"),
+    ("uart", "qpolicy_uart.v", "in_lane + 1'b1", "in_lane"),
+    ("uart", "qpolicy_uart.v", "length != IN_BYTES", "length == IN_BYTES"),
+)
+
 
 def core_mutants(policy, folder, faults=CORE_FAULTS):
     """Faults in admission, credits, waiting results and the layers' banks."""
@@ -250,28 +270,39 @@ def core_mutants(policy, folder, faults=CORE_FAULTS):
         yield Mutant("verilog: control", f"{file}: {old} -> {new}", found)
 
 
-def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS):
-    """A register's address or a flag's bit of the wrapper moved by one."""
+def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS + BUS_FAULTS):
+    """A register's address or a flag's bit moved by one; a change to a serial line or a stream."""
     artifact = load_policy(policy)
     manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "core")
     core = [folder / "core" / name for name in manifest["files"] if name.endswith(".v")]
-    observations = samples.random_observations(artifact.network, 1, 200)
+    observations = samples.random_observations(artifact.network, 1, 1000)
     wanted = dict(neurons.engines(artifact.network))["numpy"](observations)
-    for index, (kind, file, which) in enumerate(faults):
+    for index, (kind, file, *fault) in enumerate(faults):
         mutant = folder / f"wrapper{index}"
         write_wrapper(kind, manifest, mutant)
         text = (mutant / file).read_text()
-        hits = list(re.finditer(r"(localparam[^=]*= \d+'h)([0-9A-Fa-f]+)", text))
-        hit = hits[which % len(hits)]
-        value = f"{int(hit[2], 16) ^ 4:0{len(hit[2])}X}"
-        (mutant / file).write_text(text[: hit.start(2)] + value + text[hit.end(2) :])
+        if len(fault) == 1:
+            changed, place = _moved(text, *fault)
+        else:
+            old, new = fault
+            assert old in text, (file, old)
+            changed, place = text.replace(old, new, 1), f"{old} -> {new}"
+        (mutant / file).write_text(changed)
         try:
             device = open_wrapped(kind, manifest, core, mutant)
             found = bool((device.infer(wanted[0]) != wanted[-1]).any())
             device.close()
         except BackendError:
             found = True
-        yield Mutant(f"wrapper: {kind}", f"{file}: {hit[1].split()[-3]}", found)
+        yield Mutant(f"wrapper: {kind}", f"{file}: {place}", found)
+
+
+def _moved(text, which):
+    """Change one of a file's constants; return the text and the constant's name."""
+    hits = list(re.finditer(r"(localparam[^=]*= \d+'h)([0-9A-Fa-f]+)", text))
+    hit = hits[which % len(hits)]
+    value = f"{int(hit[2], 16) ^ 4:0{len(hit[2])}X}"
+    return text[: hit.start(2)] + value + text[hit.end(2) :], hit[1].split()[-3]
 
 
 # The C kernel: part 2 and the engines of part 4, in a process of its own: it may crash or hang.

@@ -70,3 +70,16 @@ def test_changing_names_are_refused():
 def test_a_stamp_that_is_cut_is_refused():
     with pytest.raises(CdrError, match="shorter"):
         stamps([b"\x00\x01\x00\x00\x01"])
+
+
+def test_lengths_that_change_without_names_are_refused():
+    first, second = joint_state(1, [], [1.0]), joint_state(2, [], [1.0, 2.0])
+    with pytest.raises(CdrError, match="lengths change: 1 and 2 values"):
+        joint_states([first, second])
+
+
+def test_names_without_values_are_refused():
+    whole, empty = joint_state(1, ["a", "b"], [1.0, 2.0]), joint_state(2, ["a", "b"])
+    for payloads in ([empty], [whole, empty]):
+        with pytest.raises(CdrError, match="a message has 2 names and 0 values"):
+            joint_states(payloads)

@@ -57,8 +57,8 @@ def test_in_the_core_around_them(policy, tmp_path, capsys, full):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_in_the_registers_of_the_wrapper(policy, tmp_path, capsys, full):
-    faults = mutants.WRAPPER_FAULTS if full else mutants.WRAPPER_FAULTS[2:3]
+def test_in_the_wrappers(policy, tmp_path, capsys, full):
+    faults = mutants.WRAPPER_FAULTS + mutants.BUS_FAULTS if full else mutants.WRAPPER_FAULTS[2:3]
     check(mutants.wrapper_mutants(policy, tmp_path, faults), capsys)
 
 
