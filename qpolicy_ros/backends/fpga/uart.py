@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -117,7 +118,9 @@ class UartDevice:
             for frame in self._decoder.feed(data):
                 if (frame.kind, frame.sequence) == (kind | REPLY, self._sequence):
                     return frame
-            if time.monotonic() >= end and not data:
+            late = time.monotonic() - end
+            # What had come in time is looked through, but a line that never rests has an end too.
+            if late >= 0 and (not data or late >= limit):
                 what = f"{received} bytes but no whole reply" if received else "no answer"
                 raise _LineError(f"fpga: {self.name}: {what} within {limit * 1e3:.0f} ms")
 
@@ -146,6 +149,8 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDe
             name, int(baud or DEFAULT_BAUD), timeout=_SLICE, write_timeout=0.2, exclusive=True
         )
     except (OSError, ValueError) as error:
-        raise BackendError(f"fpga: {name}: {error}") from error
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        message = f"fpga: {name}: {reason}; give the serial port of the board in fpga.device"
+        raise BackendError(message) from error
     assert artifact.network is not None
     return UartDevice(port, Shape.of(artifact.network), name)

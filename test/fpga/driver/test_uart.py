@@ -15,6 +15,7 @@ from uart_board import Board, Line, build_board
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.frames import Decoder, Frame, encode
+from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.policy import PolicyError
 
 INPUTS = 11
@@ -182,6 +183,17 @@ def test_a_port_that_is_not_there_is_named(artifact, tmp_path):
     device = str(tmp_path / "tty")
     with pytest.raises(BackendError, match="No such file"):
         create_backend("fpga", artifact, {"transport": "uart", "device": device})
+
+
+def test_a_line_that_never_rests_ends_in_time(artifact):
+    class Babbling:
+        baudrate, in_waiting = 1_000_000, 0
+        write = staticmethod(len)
+        read = staticmethod(lambda size: bytes(max(size, 1)))
+
+    device = uart.UartDevice(Babbling(), Shape.of(artifact.network), "babbling")
+    with pytest.raises(BackendError, match=r"babbling: .* bytes but no whole reply"):
+        device.identify()
 
 
 # The RTL, byte by byte
