@@ -28,6 +28,7 @@ from qpolicy_ros.policy.model import Int32, PolicyArtifact
 
 DEFAULT_BAUD = 1_000_000
 _ANSWER_LIMIT = 0.05  # s beyond the bytes' own time; a USB adapter holds bytes back for 16 ms
+_DRAIN_LIMIT = 0.5  # s after that for bytes that still come
 _SLICE = 0.005  # s that one read waits at most
 _IDENTITY_BYTES = 37
 _BITS_A_BYTE = 10
@@ -120,7 +121,7 @@ class UartDevice:
                     return frame
             late = time.monotonic() - end
             # What had come in time is looked through, but a line that never rests has an end too.
-            if late >= 0 and (not data or late >= limit):
+            if late >= 0 and (not data or late >= _DRAIN_LIMIT):
                 what = f"{received} bytes but no whole reply" if received else "no answer"
                 raise _LineError(f"fpga: {self.name}: {what} within {limit * 1e3:.0f} ms")
 
