@@ -99,7 +99,8 @@ def test_a_killed_recorder_leaves_a_readable_bag(start, watcher, place, tmp_path
             for connection in reader.connections
             if connection.topic == f"{place.namespace}/observation"
         )
-    assert stamps == list(range(stamps[0], stamps[0] + len(stamps)))
+    # None is missing or there twice; DDS may hand the first ones over in another order.
+    assert sorted(stamps) == list(range(min(stamps), min(stamps) + len(stamps)))
     assert len(stamps) > first
     assert profile.reliability.name == "RELIABLE"
 

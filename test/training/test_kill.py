@@ -73,10 +73,11 @@ def killed_after(seconds: float, work) -> bool:
 
 def contents(folder: Path):
     """All that a run keeps: learning curve, candidates with their tensors, the last state."""
+    varying = {"seconds", "cpu_seconds", "resumes"}
     files = {}
     for path in folder.glob("*.safetensors"):
         tensors, meta = load_state(path)
-        meta = {key: value for key, value in meta.items() if key not in {"seconds", "resumes"}}
+        meta = {key: value for key, value in meta.items() if key not in varying}
         meta["curve"] = [row[:2] for row in meta.get("curve", [])]
         values = {name: value.numpy().tobytes() for name, value in tensors.items()}
         files[path.name] = (meta, values)
