@@ -18,6 +18,25 @@ from qpolicy_ros.latency.mcap import Scan
 from qpolicy_ros.nodes import qos
 
 
+def recorded(bag):
+    """How many messages are in the bag as flushed so far."""
+    if not (bag / "metadata.yaml").is_file():
+        return 0
+    information = YAML(typ="safe").load((bag / "metadata.yaml").read_text())
+    return information["rosbag2_bagfile_information"]["message_count"]
+
+
+def tell_until_recorded(watcher, bag):
+    """Publish observations until one is in the bag: the first ones may find nobody."""
+
+    def told():
+        watcher.tell([1.0])
+        watcher.spin(0.05)
+        return recorded(bag)
+
+    watcher.until(told)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_recorded_run(start, watcher, place, policies, tmp_path, number):
     bag = tmp_path / "bag"
@@ -74,18 +93,17 @@ def test_a_killed_recorder_leaves_a_readable_bag(start, watcher, place, tmp_path
     watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
     sent = 0
 
-    def recorded() -> int:
+    def told() -> int:
         nonlocal sent
         sent += 1
         watcher.tell([float(sent)], ["x"], stamp=sent)
         watcher.spin(0.02)
-        information = YAML(typ="safe").load((bag / "metadata.yaml").read_text())
-        return information["rosbag2_bagfile_information"]["message_count"]
+        return recorded(bag)
 
     # Twice, so that one flush has written over the summary of another.
-    watcher.until(lambda: recorded() > 0)
-    first = recorded()
-    watcher.until(lambda: recorded() > first)
+    watcher.until(lambda: told() > 0)
+    first = told()
+    watcher.until(lambda: told() > first)
     recorder.send(signal.SIGKILL)
     recorder.wait()
     with AnyReader([bag]) as reader:
@@ -108,9 +126,7 @@ def test_a_killed_recorder_leaves_a_readable_bag(start, watcher, place, tmp_path
 def test_arrival_and_sending_are_recorded_apart(start, watcher, tmp_path):
     bag = tmp_path / "bag"
     recorder = start("bag_recorder", output=str(bag))
-    watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
-    watcher.tell([1.0])
-    watcher.spin(0.3)
+    tell_until_recorded(watcher, bag)
     recorder.send(signal.SIGINT)
     assert recorder.wait() == 0, recorder.output
     scan = Scan(next(bag.glob("*.mcap")), lambda topic, _: topic.endswith("/observation"))
@@ -145,9 +161,7 @@ def test_the_command_records_too(place, watcher, tmp_path):
     command += ["--namespace", place.namespace]
     recorder = subprocess.Popen(command, env=environment)
     try:
-        watcher.until(lambda: watcher.observations.get_subscription_count() > 0)
-        watcher.tell([1.0])
-        watcher.spin(0.3)
+        tell_until_recorded(watcher, bag)
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(PATIENCE) == 0
     finally:
