@@ -63,8 +63,14 @@ def test_in_lockstep_the_commands_are_those_of_the_offline_episode(
     start("policy_node", policy=policy, lockstep=True, autostart=True, ramp_time=0.0)
     start("mujoco_sim_node", task=description, seed=3, speed=SPEED)
     monitor.wait_for(lambda: len(monitor.commands) > STEPS)
-    seen = [command.values for command in dict.fromkeys(monitor.commands)]
-    assert seen[:STEPS] == offline(artifact, description)
+    # By stamp: a command may be lost on its way to the monitor, which is kept out of the loop.
+    seen = {
+        round(50 * sec + nanosec / 20e6): values for _, (sec, nanosec), values in monitor.commands
+    }
+    expected = dict(enumerate(offline(artifact, description), 1))
+    both = seen.keys() & expected.keys()
+    assert len(both) > 0.9 * STEPS
+    assert {step: seen[step] for step in both} == {step: expected[step] for step in both}
 
 
 @pytest.mark.usefixtures("monitor")
