@@ -73,6 +73,10 @@ class Monitor:
     def since(self, at: float) -> list[Command]:
         return [command for command in list(self.commands) if command.at >= at]
 
+    def hears(self, topic: str) -> bool:
+        """Whether a publisher of ``topic`` has been found."""
+        return bool(self._node.count_publishers(topic))
+
     def wait_for(self, condition: Any, timeout: float = 30.0) -> None:
         """Wait until ``condition()`` holds; fail after ``timeout`` s."""
         end = time.monotonic() + timeout

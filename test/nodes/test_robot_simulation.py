@@ -61,6 +61,8 @@ def test_in_lockstep_the_commands_are_those_of_the_offline_episode(
     start, monitor, artifact, policy, description
 ):
     start("policy_node", policy=policy, lockstep=True, autostart=True, ramp_time=0.0)
+    # Found before anything moves, so that the first command is heard too.
+    monitor.wait_for(lambda: monitor.hears("action_stamped"))
     start("mujoco_sim_node", task=description, seed=3, speed=SPEED)
     # An observation that is sent again gets its answer again: the same stamp, the same values.
     monitor.wait_for(lambda: len({command.stamp for command in monitor.commands}) > STEPS)
