@@ -61,7 +61,8 @@ class Args:
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
-    """qat: a checkpoint.safetensors of the same configuration to go on from."""
+    """qat: a checkpoint.safetensors of the same configuration (--sac.products may differ) to go on
+    from."""
     episodes: int = 100
     """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
     json: bool = False

@@ -53,7 +53,8 @@ class Args:
     out: Path | None = None
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
-    """A checkpoint.safetensors of the same configuration to go on from, without its replay."""
+    """A checkpoint.safetensors of the same configuration (--sac.products may differ) to go on from;
+    exactly where its replay.f32 lies beside it, else warm."""
     finish: bool = False
     """Train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100

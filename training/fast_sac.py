@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from qpolicy_training.sac import SacConfig
 
 
+_ADAM = ("step", "exp_avg", "exp_avg_sq")
+_PARAMETERS = 12  # of two critics with three layers each
 _HALF_RANGE = 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
 
 
@@ -142,8 +144,29 @@ class FastLearner(Learner):
         d_q = torch.stack((smaller, 1.0 - smaller)).mul_(-1.0 / len(action))
         return self._twin.action_gradient(done, d_q, action.shape[1])
 
+    def tensors(self) -> dict[str, Tensor]:
+        """See ``Learner.tensors``: the same, so that either learner goes on from the other's."""
+        tensors = super().tensors()
+        for name in _ADAM:
+            flat = tensors.pop(f"critic_adam.0.{name}", None)
+            if flat is not None:  # before the first update there is none
+                one = flat.dim() == 0
+                parts = [flat] * _PARAMETERS if one else self._twin.per_parameter(flat)
+                tensors |= {f"critic_adam.{i}.{name}": part for i, part in enumerate(parts)}
+        return tensors
+
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """See ``Learner.restore``."""
+        tensors = dict(tensors)
+        for name in _ADAM:
+            if f"critic_adam.0.{name}" in tensors:
+                parts = [tensors.pop(f"critic_adam.{i}.{name}") for i in range(_PARAMETERS)]
+                flat = parts[0]
+                if flat.dim() > 0:
+                    flat = torch.empty_like(self._twin.flat)
+                    for view, part in zip(self._twin.per_parameter(flat), parts, strict=True):
+                        view.copy_(part)
+                tensors[f"critic_adam.0.{name}"] = flat
         super().restore(tensors, updates)
         self.changed()
 

@@ -12,11 +12,12 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,20 @@ def _hashed(value: Any) -> Any:
     }
 
 
+def resumable_hashes(config: Any) -> set[str]:
+    """Hashes of the configurations whose checkpoints ``config`` may go on from.
+
+    Its own, and those that differ only in ``products``: how exactly matrix products are taken
+    changes with the processor at hand, not what is being learnt.
+    """
+    hashes = {config_hash(config)}
+    learner = getattr(config, "sac", None)
+    for products in ("float32", "bfloat16") if hasattr(learner, "products") else ():
+        with suppress(PolicyError):  # DDPG has one kind of them
+            hashes.add(config_hash(replace(config, sac=replace(learner, products=products))))
+    return hashes
+
+
 def require_positive(config: Any, prefix: str) -> None:
     """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
     for name, value in asdict(config).items():
@@ -92,6 +107,7 @@ class Run:
 
     def __init__(self, name: str, config: Any, parent: Path | None = None) -> None:
         self.hash = config_hash(config)
+        self._resumable = resumable_hashes(config)
         self.folder = (parent or runs_folder()) / f"{name}-{self.hash}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -219,25 +235,35 @@ class Run:
     def adopt(self, checkpoint: Path) -> None:
         """Put ``checkpoint`` into this folder unless it has one of its own that is further on.
 
-        Raises ``PolicyError``, and leaves the folder as it was, for a checkpoint of another run.
+        Its replay buffer and candidates come along where they lie beside it. Raises
+        ``PolicyError``, and leaves the folder as it was, for a checkpoint of another run.
         """
         _, meta = load_state(checkpoint)
         self._require_own(checkpoint, meta)
+        with restoring(checkpoint):
+            steps = list(meta["candidates"])
         if self.checkpoint_path.exists():
             _, own = load_state(self.checkpoint_path)
             with restoring(checkpoint):
                 if own["step"] >= meta["step"]:
                     return
-        # Its replay buffer did not come along, and what lies here belongs to another past.
+        # What lies here belongs to another past.
         (self.folder / "replay.f32").unlink(missing_ok=True)
-        write_atomically(self.checkpoint_path, checkpoint.read_bytes())
+        try:
+            for name in ("replay.f32", *(f"candidate_{int(s):09d}.safetensors" for s in steps)):
+                if (checkpoint.parent / name).exists():
+                    shutil.copyfile(checkpoint.parent / name, self.folder / name)
+            write_atomically(self.checkpoint_path, checkpoint.read_bytes())
+        except OSError as error:
+            message = f"{self.folder}: {error.strerror}; free space or set QPOLICY_RUNS elsewhere"
+            raise PolicyError(message) from None
 
     def _require_own(self, file: Path, meta: dict[str, Any]) -> None:
         found = meta.get("hash")
         if found is None:
             message = f"{file}: is a snapshot, no checkpoint; give a run's checkpoint.safetensors"
             raise PolicyError(message)
-        if found != self.hash:
+        if found not in self._resumable:
             message = (
                 f"{file}: hash: {found} is another configuration, this run is {self.hash}; give "
                 "the command that the checkpoint was made with"
@@ -316,7 +342,9 @@ class Run:
             replay.size = 0 if self.warm else int(meta["replay_rows"])
             self.resumes = meta["resumes"]
             if step < steps:
-                self.resumes.append({"step": step, "kind": "warm" if self.warm else "exact"})
+                kind = "warm" if self.warm else "exact"
+                of = {} if meta["hash"] == self.hash else {"of": meta["hash"]}
+                self.resumes.append({"step": step, "kind": kind, **of})
             self.seconds = float(meta["seconds"])
             self.earlier_cpu = self.saved_cpu = float(meta.get("cpu_seconds", 0.0))
             self.rewind(meta["curve"], meta["candidates"])

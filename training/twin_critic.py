@@ -121,6 +121,15 @@ class FlatTwinCritic:
         d_first = threshold_backward(torch.bmm(d_second, low.w2), done.first, 0)
         return d_first, d_second
 
+    def per_parameter(self, flat: Tensor) -> list[Tensor]:
+        """Views of a tensor like ``flat``, shaped and ordered as the critic's own parameters."""
+        parts = self._split(flat)
+        return [
+            part[twin] if index % 2 == 0 else part[twin, 0]
+            for twin in range(2)
+            for index, part in enumerate(parts)
+        ]
+
     def _split(self, flat: Tensor) -> _Parts:
         def parts() -> Iterator[Tensor]:
             start = 0

@@ -126,6 +126,26 @@ def test_a_run_can_be_finished_as_it_stands(
     assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
 
 
+def test_other_products_go_on_from_the_same_checkpoint(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replay buffer and the candidates beside the checkpoint come along."""
+    before = tmp_path / "before"
+    shutil.copytree(unbroken, before)
+    tensors, meta = load_state(unbroken / "checkpoint.safetensors")
+    start = {**meta, "step": 900, "replay_rows": 900}
+    save_state(before / "checkpoint.safetensors", tensors, start)
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    config = dataclasses.replace(CONFIG, sac=dataclasses.replace(SHORT, products="bfloat16"))
+    _, run, _ = train_teacher(config, resume_from=before / "checkpoint.safetensors")
+    run.close()
+    assert run.resumes == [{"step": 900, "kind": "exact", "of": config_hash(CONFIG)}]
+    final = load_state(run.checkpoint_path)[1]
+    assert (final["replay_rows"], final["hash"]) == (1500, config_hash(config))
+    assert {int(step) for step in meta["candidates"]} & set(run.candidates)
+
+
 def test_a_checkpoint_of_another_configuration_is_refused(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
