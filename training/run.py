@@ -83,7 +83,7 @@ def resumable_hashes(config: Any) -> set[str]:
     changes with the processor at hand, not what is being learnt.
     """
     hashes = {config_hash(config)}
-    learner = getattr(config, "sac", None)
+    learner: Any = getattr(config, "sac", None)
     for products in ("float32", "bfloat16") if hasattr(learner, "products") else ():
         with suppress(PolicyError):  # DDPG has one kind of them
             hashes.add(config_hash(replace(config, sac=replace(learner, products=products))))
