@@ -24,7 +24,9 @@ NAME = "inference"
 _ENGINES = {"c": "integer C", "numpy": "integer NumPy"}
 _FP32 = "fp32 NumPy"
 _QUICK_CASES = 2
-_ROUNDED = 0.5  # of half the action range: a peer that quantises by itself may err, not fail
+# Of half the action range, root mean square over the observations: a peer that quantises by itself
+# may err in single values (0.12 was seen, 0.7 in one action), but must compute this policy.
+_ROUNDED = 0.25
 _HOW = (
     "One observation in, one action out, µs: median / p99. Called from Python as a user calls it, "
     "input check, quantisation or normalisation, and action table or tanh included. All subjects "
@@ -91,7 +93,7 @@ def verify(case: Case, subjects: Mapping[str, Act]) -> None:
     """Compare the actions of every subject with the policy's, before anything is timed.
 
     Integer engines must give the same bits as the NumPy engine, all others the baseline's actions
-    within the stated bound.
+    within the stated bound, which for peers that quantise by themselves holds the mean.
 
     Raises:
         DisagreementError: a subject computes something else.
@@ -99,20 +101,28 @@ def verify(case: Case, subjects: Mapping[str, Act]) -> None:
     reference = create_backend("integer", case.artifact, {"engine": "numpy"})
     tolerance = fp32_tolerance(case.artifact.contract)
     expected = baseline_actions(case.artifact.baseline, case.observations)
+    rounded = {name for name in subjects if name in PEERS and PEERS[name].rounded}
     for index, observation in enumerate(case.observations):
         exact = reference.act(observation)
-        for name, act in subjects.items():
-            action = np.asarray(act(observation))
+        for name in subjects.keys() - rounded:
+            action = np.asarray(subjects[name](observation))
             wanted, bound = expected[index], tolerance
             if name in _ENGINES.values():
                 wanted, bound = exact, 0.0
-            elif name in PEERS and PEERS[name].rounded:
-                bound = _ROUNDED * float(case.artifact.baseline.scale.max())
             if action.shape != wanted.shape or not np.all(np.abs(action - wanted) <= bound):
                 raise DisagreementError(
                     f"{case.name}: {name}: observation {index} gives {action.tolist()}, "
                     f"the policy {wanted.tolist()} (bound {bound:g})"
                 )
+    for name in rounded:
+        actions = np.array([subjects[name](observation) for observation in case.observations])
+        error = float(np.sqrt(np.mean((actions - expected) ** 2)))
+        bound = _ROUNDED * float(case.artifact.baseline.scale.max())
+        if not error <= bound:
+            raise DisagreementError(
+                f"{case.name}: {name}: actions are {error:g} from the policy's (root mean square, "
+                f"bound {bound:g})"
+            )
 
 
 def _rows(bench: str, found: Mapping[str, Latency]) -> list[Row]:

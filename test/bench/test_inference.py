@@ -98,6 +98,15 @@ def test_nan_is_no_agreement():
         inference.verify(case, {"peer": lambda _: np.full(3, np.nan, np.float32)})
 
 
+def test_a_peer_that_quantises_by_itself_may_err_but_must_compute_the_policy(monkeypatch):
+    monkeypatch.setattr(inference, "PEERS", {"peer": Peer(in_numpy, (), rounded=True)})
+    case = random_case("hopper shape")
+    act = in_numpy(case.artifact.baseline, case.observations)
+    inference.verify(case, {"peer": lambda x: act(x) + np.float32(0.2)})
+    with pytest.raises(DisagreementError, match=r"peer: actions are .* from the policy's"):
+        inference.verify(case, {"peer": lambda x: -act(x)})
+
+
 @pytest.mark.parametrize("name", list(PEERS))
 def test_a_peer_computes_the_baseline(name):
     if missing := PEERS[name].missing():
