@@ -63,6 +63,8 @@ class Args:
     resume_from: Path | None = None
     """qat: a checkpoint.safetensors of the same configuration (--sac.products may differ) to go on
     from."""
+    finish: bool = False
+    """qat: train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100
     """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
     json: bool = False
@@ -74,11 +76,14 @@ def main(args: Args) -> int:
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     teacher = load_policy(find_policy(args.teacher))
     config, start = _config(args, teacher)
-    student, run, winner = train_student(config, teacher.baseline, start, args.resume_from)
+    student, run, winner = train_student(
+        config, teacher.baseline, start, args.resume_from, finish=args.finish
+    )
     facts: dict[str, object] = {
         "method": args.method,
         "seed": args.seed,
         "steps": winner.step,
+        "steps_trained": run.curve[-1][0],
         "config_hash": run.hash,
         **teacher_facts(teacher),
         "resumes": run.resumes,
@@ -103,6 +108,9 @@ def main(args: Args) -> int:
 def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
     if args.method != "qat" and (args.start or args.critic):
         message = f"--start and --critic belong to --method qat, not {args.method}"
+        raise PolicyError(message)
+    if args.method != "qat" and (args.finish or args.resume_from is not None):
+        message = f"--finish and --resume-from belong to --method qat, not {args.method}"
         raise PolicyError(message)
     if args.further and (args.method != "distill" or min(args.further) < 1):
         message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"

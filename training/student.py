@@ -100,6 +100,7 @@ def train_student(
     parent: Path | None = None,
     further: int | None = None,
     final_episodes: int | None = None,
+    finish: bool = False,
 ) -> tuple[Student, Run, Winner]:
     """Run ``config.method`` and return the best student; the caller closes the run.
 
@@ -112,6 +113,7 @@ def train_student(
         further: how many of ``config.further`` to go through for now; left out, all of them. A
             run that is further on stays as it is.
         final_episodes: episodes in which the kept snapshots compete at the end.
+        finish: qat: train no further than the run's checkpoint.
 
     Raises ``PolicyError`` as ``train_teacher`` does.
     """
@@ -141,7 +143,7 @@ def train_student(
         elif config.method == "distill":
             _distil(config, run, env, spec, teacher, further)
         else:
-            _reinforce(config, run, env, spec, start)
+            _reinforce(config, run, env, spec, start, finish=finish)
         winner = choose(
             run, config.task, lambda path: _policy(load_student(path, spec), env), final_episodes
         )
@@ -220,7 +222,13 @@ def _distil(
 
 
 def _reinforce(
-    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, start: Start | None
+    config: StudentConfig,
+    run: Run,
+    env: TrainingEnv,
+    spec: ActorSpec,
+    start: Start | None,
+    *,
+    finish: bool,
 ) -> None:
     actor = QuantActor(spec)
     normaliser = RunningNormaliser(env.observations)
@@ -261,4 +269,5 @@ def _reinforce(
         seed=config.seed,
         evaluate=held_out,
         random_start=start is None,
+        finish=finish,
     )

@@ -16,7 +16,7 @@ from qpolicy_ros.policy import load_policy
 from qpolicy_training import distill as distill_module
 from qpolicy_training.distill import plan, stages
 from qpolicy_training.quant_actor import ActorSpec
-from qpolicy_training.state import load_state
+from qpolicy_training.state import load_state, save_state
 
 TRAIN = [
     "train",
@@ -174,6 +174,22 @@ def test_qat_from_the_first_step(quantize) -> None:
     assert status == 0
     assert result["method"] == "qat"
     assert load_policy(result["policy"]).network is not None
+
+
+def test_qat_can_be_finished_as_it_stands(quantize) -> None:
+    run = Path(quantize(*BITS, *QAT)[1]["run"])
+    tensors, meta = load_state(run / "checkpoint.safetensors")
+    save_state(run / "checkpoint.safetensors", tensors, {**meta, "step": 900})
+    status, result, _ = quantize(*BITS, *QAT, "--finish")
+    assert status == 0
+    assert result["resumes"] == [{"step": 900, "kind": "exact"}]
+    assert load_state(run / "checkpoint.safetensors")[1]["step"] == 900
+
+
+def test_finish_belongs_to_qat(quantize) -> None:
+    status, _, error = quantize(*BITS, *DISTILL, "--finish")
+    assert status == 2
+    assert "--finish and --resume-from belong to --method qat, not distill" in error
 
 
 def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quantize) -> None:
