@@ -58,8 +58,11 @@ def main(args: Args) -> int:
     """Run `qpolicy export`; 0 if written, 1 if a code differs."""
     if args.symbol and args.format != "c":
         raise UsageError(f"--symbol: {args.format} has no symbols; give --format c with it")
-    if args.observations < 1:
-        raise UsageError(f"--observations: {args.observations} is too small; give 1 or more")
+    if args.baseline and args.format != "policy":
+        raise UsageError(f"--baseline: {args.format} has its own; leave it out")
+    for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
+        if value < least:
+            raise UsageError(f"--{option}: {value} is too small; give {least} or more")
     if args.format == "policy":
         # Torch is for this format only.
         from qpolicy_training.cli_export import export_policy  # noqa: PLC0415

@@ -210,6 +210,16 @@ def test_an_fp32_policy_is_refused_by_name(tmp_path, capsys):
     assert "no integer network" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "option",
+    [["--symbol", "a"], ["--baseline", "b"], ["--observations", "0"], ["--seed", "-1"]],
+)
+def test_a_wrong_option_is_named(option, tmp_path, capsys):
+    arguments = ["export", "hopper/paper", "--format", "qonnx", "--out", str(tmp_path / "a")]
+    assert main([*arguments, *option]) == 2
+    assert option[0] in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("package", ["onnx", "qonnx"])
 def test_a_missing_package_is_named(package, tmp_path, capsys, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
