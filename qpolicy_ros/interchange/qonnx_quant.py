@@ -102,6 +102,8 @@ def fit_lines(rows: npt.NDArray[np.int32], low: Int64, high: Int64, lowest: int)
     worst = 0
     for places in range(_PLACES + 1):
         scale = np.rint(slopes * 2.0**places).astype(np.int64)
+        if scale.max() > _EXACT:
+            break
         floor, ceiling = steps.offsets(scale, places)
         for fewer in range(places + 1):
             unit = 2 << (places - fewer)
@@ -157,7 +159,7 @@ class _Steps(NamedTuple):
         half = (self.twice * 0.5).astype(np.float32)
         reached = self.at.astype(np.float32) * factor + term > half
         missed = (self.at - 1).astype(np.float32) * factor + term < half
-        exact = (line.scale <= _EXACT) & (np.abs(line.offset) <= _EXACT)
+        exact = np.abs(line.offset) <= _EXACT
         kept: npt.NDArray[np.bool_] = exact & (
             (reached | ~self.above) & (missed | ~self.below)
         ).all(axis=1)
