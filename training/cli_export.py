@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy, save_policy
 from qpolicy_training.equality import (
     brevitas_disagreement_ppm,
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 def export_policy(args: Args) -> int:
     """Write the policy of a trained module; 0 if written, 1 if a code differs."""
-    if args.observations < 1:
-        raise UsageError(f"--observations: {args.observations} is too small; give 1 or more")
     source = _source(args.source)
     qat = load_qat(source)
     baseline = _baseline(args.baseline, source, qat.task)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.cli.costs import hardware_figures
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.ddpg import DdpgConfig
 from qpolicy_training.deliver import deliver, teacher_facts
@@ -223,7 +223,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
     out = args.out or sweep.folder / "selected.safetensors"
     artifact = deliver(student, teacher, facts, args.episodes, out, snapshot.with_name("curve.csv"))
     ledger = out.with_suffix(".ledger.jsonl")
-    shutil.copyfile(sweep.ledger.path, ledger)
+    write_atomically(ledger, sweep.ledger.path.read_bytes())
     assert artifact.network is not None
     returns = artifact.provenance["returns"]
     result = {
@@ -277,7 +277,7 @@ def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
     ledger = sweep.ledger.path
     if args.out is not None:
         ledger = args.out.with_suffix(".ledger.jsonl")
-        shutil.copyfile(sweep.ledger.path, ledger)
+        write_atomically(ledger, sweep.ledger.path.read_bytes())
     if args.json:
         print(json.dumps({"ledger": str(ledger), "scope": args.scope, "runs": rows}))
         return 0

@@ -8,14 +8,22 @@ of its checkpoint.safetensors alone.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_artifact, save_policy
+from qpolicy_ros.policy import (
+    PolicyArtifact,
+    PolicyError,
+    find_policy,
+    load_policy,
+    make_artifact,
+    save_policy,
+)
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_training.ddpg import DdpgConfig
+from qpolicy_training.deliver import teacher_facts
 from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
 from qpolicy_training.options import check_options
 from qpolicy_training.provenance import provenance
@@ -37,7 +45,11 @@ class Args:
     task: str
     """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
     method: Literal["rl", "imitate"] = "rl"
-    """rl learns from rewards; imitate learns a task's scripted controller (go2) by DAgger."""
+    """rl learns from rewards; imitate learns a task's scripted controller (go2), or another FP32
+    policy, by DAgger."""
+    teacher: str = ""
+    """imitate: FP32 policy to learn from, a name such as hopper/fp32, or a file; empty for the
+    task's scripted controller."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
@@ -66,7 +78,8 @@ class Args:
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
-    kind, steps_trained, (teacher, run, winner) = _train(args)
+    expert = load_policy(find_policy(args.teacher)) if args.teacher else None
+    kind, steps_trained, (teacher, run, winner) = _train(args, expert)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
     observations = golden_observations(teacher.policy(), args.task)
@@ -80,6 +93,7 @@ def main(args: Args) -> int:
         "steps": winner.step,
         "steps_trained": steps_trained or run.curve[-1][0],
         "config_hash": run.hash,
+        **(teacher_facts(expert) if expert else {}),
         "resumes": run.resumes,
         "training_seconds": run.training_seconds,
     }
@@ -89,7 +103,7 @@ def main(args: Args) -> int:
     out = args.out or run.folder / "fp32.safetensors"
     save_policy(finished, out)
     if args.out is not None:
-        shutil.copyfile(run.folder / "curve.csv", args.out.with_suffix(".csv"))
+        write_atomically(args.out.with_suffix(".csv"), (run.folder / "curve.csv").read_bytes())
     run.close()
     result = {"task": env.contract.task, "policy": str(out), "run": str(run.folder), **facts}
     if args.json:
@@ -100,14 +114,19 @@ def main(args: Args) -> int:
     return 0
 
 
-def _train(args: Args) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
+def _train(
+    args: Args, expert: PolicyArtifact | None
+) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
     """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
     if args.method == "imitate":
         if args.finish or args.resume_from is not None:
             message = "--finish and --resume-from belong to --method rl, not imitate"
             raise PolicyError(message)
-        config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate)
-        return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config)
+        learnt = expert.function_hash if expert else ""
+        config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate, teacher=learnt)
+        return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config, expert)
+    if expert:
+        raise PolicyError("--teacher belongs to --method imitate, not rl")
     options = args.ddpg if args.algorithm == "ddpg" else args.sac
     kind = f"fp32-{args.algorithm}"
     rl = TeacherConfig(args.task, args.seed, args.hidden, options, kind)

@@ -19,8 +19,8 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.networks import TwinCritic
 from qpolicy_training.quant_actor import QuantActor, set_statistics
 from qpolicy_training.run import require_positive
-from qpolicy_training.sac import SacConfig, gradient_step
-from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
+from qpolicy_training.sac import SacConfig, gradient_step, passed_through
+from qpolicy_training.state import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,11 +110,8 @@ class DdpgLearner:
         self.actor.train()
         action = torch.tanh(self._forward(self.actor, observation)[0])
         self.actor.eval()
-        for parameter in self._critic_parameters:
-            parameter.requires_grad_(requires_grad=False)
-        loss = -self.critic(observation, action)[0].mean()
-        for parameter in self._critic_parameters:
-            parameter.requires_grad_(requires_grad=True)
+        with passed_through(self._critic_parameters):
+            loss = -self.critic(observation, action)[0].mean()
         gradient_step(self.policy_optimiser, self._actor_parameters, loss)
 
     def _follow(self) -> None:
@@ -132,25 +129,24 @@ class DdpgLearner:
         ):
             set_statistics(target, actor.get_extra_state())
 
+    def _parts(self) -> Parts:
+        return Parts(
+            {
+                "actor": self.actor,
+                "target_actor": self.target_actor,
+                "critic": self.critic,
+                "target": self.target,
+            },
+            {"policy_adam": self.policy_optimiser, "critic_adam": self.critic_optimiser},
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
-        return {
-            **module_state("actor", self.actor),
-            **module_state("target_actor", self.target_actor),
-            **module_state("critic", self.critic),
-            **module_state("target", self.target),
-            **adam_state("policy_adam", self.policy_optimiser),
-            **adam_state("critic_adam", self.critic_optimiser),
-        }
+        return self._parts().tensors()
 
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Undo ``tensors``."""
-        restore_module("actor", self.actor, tensors)
-        restore_module("target_actor", self.target_actor, tensors)
-        restore_module("critic", self.critic, tensors)
-        restore_module("target", self.target, tensors)
-        restore_adam("policy_adam", self.policy_optimiser, tensors)
-        restore_adam("critic_adam", self.critic_optimiser, tensors)
+        self._parts().restore(tensors)
         self.updates = updates
 
     def scalars(self) -> dict[str, float]:

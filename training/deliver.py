@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, save_policy
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_training.equality import compare_accumulators, compare_with_snapped
 from qpolicy_training.export import build_artifact
 from qpolicy_training.provenance import provenance
@@ -46,7 +46,7 @@ def deliver(
     )
     save_qat(qat, qat_path(out))
     if curve is not None:
-        shutil.copyfile(curve, out.with_suffix(".csv"))
+        write_atomically(out.with_suffix(".csv"), curve.read_bytes())
     return artifact
 
 

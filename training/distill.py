@@ -16,10 +16,11 @@ import torch
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
+from qpolicy_training.dagger import EXPERT_NOISE, DaggerConfig
 from qpolicy_training.fast_quant import actor_forward
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.run import DivergedError, require_positive
+from qpolicy_training.run import DivergedError
 from qpolicy_training.state import (
     adam_state,
     load_state,
@@ -40,31 +41,16 @@ if TYPE_CHECKING:
 
 CALIBRATION = 4096
 """Observations on which activation ranges are fitted when a stage begins."""
-TEACHER_NOISE = 0.1
-"""Standard deviation of the noise on the teacher's own actions in the first round, of full scale:
-it shows the student states beside the teacher's path."""
 
 
 @dataclass(frozen=True)
-class DistillConfig:
-    """Hyperparameters of DAgger."""
+class DistillConfig(DaggerConfig):
+    """Hyperparameters of distillation."""
+
+    prefix = "--distill"
 
     rounds: int = 24
     """Rounds of: the student drives, the teacher labels, the student trains."""
-    round_steps: int = 4_000
-    """Environment steps that each round adds."""
-    round_updates: int = 1_500
-    """Gradient updates of each round."""
-    batch: int = 256
-    """Observations per update."""
-    learning_rate: float = 1e-3
-    """Of Adam; falls to a twentieth by a cosine within each stage of bit-widths."""
-    evaluate_episodes: int = 5
-    """Held-out episodes after each round of the last stage."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        require_positive(self, "--distill")
 
 
 def stages(b_core: int) -> list[int]:
@@ -263,7 +249,7 @@ def collect_teacher(teacher: Teacher, env: TrainingEnv, steps: int, seed: int) -
 
     def act(observation: np.ndarray) -> np.ndarray:
         action = (policy(observation) - env.bias) / env.scale
-        noisy = action + TEACHER_NOISE * rng.standard_normal(action.shape)
+        noisy = action + EXPERT_NOISE * rng.standard_normal(action.shape)
         return np.clip(noisy, -1.0, 1.0).astype(np.float32)
 
     return _collect(env, act, steps, seed)

@@ -1,8 +1,9 @@
-"""An FP32 teacher that imitates a task's scripted controller by DAgger.
+"""An FP32 policy learnt by DAgger, from a task's scripted controller or from another FP32 policy.
 
-Ross et al. 2011 (arXiv 1011.0686), as in ``distill``, with a program as the expert: the network
-drives, the program says what it would have done, all states so far are trained on again. It takes
-minutes where RL takes hours, and only a task with such a program can be learnt this way.
+Ross et al. 2011 (arXiv 1011.0686), as in ``distill``: the network drives, the expert says what it
+would have done, all states so far are trained on again. With a program as the expert it takes
+minutes where RL takes hours; with a policy it gives one of another width, such as the FP32 control
+beside a small quantised student.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
+from qpolicy_ros.policy import require_task
+from qpolicy_training.dagger import EXPERT_NOISE, DaggerConfig
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import RunningNormaliser
-from qpolicy_training.run import Run, require_positive
+from qpolicy_training.run import ADDED_LATER, Run
 from qpolicy_training.selection import Winner, choose, held_out_return, normaliser_state
 from qpolicy_training.state import module_state
 from qpolicy_training.task_env import TrainingEnv
@@ -24,34 +27,21 @@ from qpolicy_training.teacher import Teacher, load_snapshot
 from qpolicy_training.torch_setup import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-_EXPERT_NOISE = 0.1
-"""Of the expert's own actions in the first round, of full scale: states beside its path."""
+    from qpolicy_ros.policy import PolicyArtifact
+
 _INSIDE = 0.99
 """Actions beyond this share of their limits ask tanh for the impossible."""
 
 
 @dataclass(frozen=True)
-class ImitateConfig:
+class ImitateConfig(DaggerConfig):
     """Hyperparameters of imitation."""
 
-    rounds: int = 12
-    """Rounds of: the network drives, the expert labels, the network trains."""
-    round_steps: int = 4_000
-    """Environment steps that each round adds."""
-    round_updates: int = 1_500
-    """Gradient updates of each round."""
-    batch: int = 256
-    """Observations per update."""
-    learning_rate: float = 1e-3
-    """Of Adam; falls to a tenth by a cosine over the rounds."""
-    evaluate_episodes: int = 5
-    """Held-out episodes after each round."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        require_positive(self, "--imitate")
+    prefix = "--imitate"
 
 
 @dataclass(frozen=True)
@@ -63,24 +53,28 @@ class ImitationConfig:
     hidden: tuple[int, ...] = (256, 256)
     imitate: ImitateConfig = field(default_factory=ImitateConfig)
     kind: str = "fp32-imitate"
+    teacher: str = field(default="", metadata=ADDED_LATER)
+    """Hash of the function of the policy to learn from; empty: the scripted controller."""
 
 
-def imitate(config: ImitationConfig) -> tuple[Teacher, Run, Winner]:
+def imitate(
+    config: ImitationConfig, teacher: PolicyArtifact | None = None
+) -> tuple[Teacher, Run, Winner]:
     """Train and return the best snapshot with what is known of it; a killed run starts again.
 
-    The caller closes the run. Raises ``PolicyError`` for a task without a scripted controller, or
-    a folder in use.
+    ``teacher``: the policy to learn from, whose normalisation the student keeps; left out, the
+    task's scripted controller. The caller closes the run. Raises ``PolicyError`` for a task without
+    one, a teacher of another task, or a folder in use.
     """
     prepare(config.seed)
     options = config.imitate
     rng = np.random.default_rng(config.seed)
     env = TrainingEnv(config.task)
     observation = env.start(config.seed)
-    env.expert()  # refuses a task that has none
+    expert, normaliser = _expert(env, teacher)
     run = Run(f"{env.contract.task}-{config.kind}", config)
     run.rewind([], {})
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
-    normaliser = RunningNormaliser(env.observations)
     now = Teacher(actor, normaliser, env.scale, env.bias)
     total = options.rounds * options.round_steps
     seen = np.empty((total, env.observations), np.float32)
@@ -94,11 +88,11 @@ def imitate(config: ImitationConfig) -> tuple[Teacher, Run, Winner]:
     with run.progress(total, 0) as progress:
         for index in range(options.rounds):
             for _ in range(options.round_steps):
-                expert = np.clip(env.expert(), -_INSIDE, _INSIDE)
-                seen[count], wanted[count] = observation, expert
+                label = expert(observation)
+                seen[count], wanted[count] = observation, label
                 normaliser.update(observation)
                 if index == 0:
-                    action = expert + rng.normal(0.0, _EXPERT_NOISE, env.actions)
+                    action = label + rng.normal(0.0, EXPERT_NOISE, env.actions)
                 else:
                     action = (drive(observation) - env.bias) / env.scale
                 bounded: NDArray[np.float32] = np.clip(action, -1.0, 1.0).astype(np.float32)
@@ -114,6 +108,20 @@ def imitate(config: ImitationConfig) -> tuple[Teacher, Run, Winner]:
             progress.update(count)
     winner = choose(run, config.task, lambda path: load_snapshot(path, env).policy())
     return load_snapshot(winner.path, env), run, winner
+
+
+def _expert(
+    env: TrainingEnv, artifact: PolicyArtifact | None
+) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], RunningNormaliser]:
+    """What to do where an observation has just been made, in [-1, 1], and the normalisation."""
+    if artifact is None:
+        env.expert()  # refuses a task that has none
+        fresh = RunningNormaliser(env.observations)
+        return lambda _: np.clip(env.expert(), -_INSIDE, _INSIDE), fresh
+    require_task(artifact, env.contract.task)
+    teacher = Teacher.of(artifact.baseline)
+    policy = teacher.policy()
+    return lambda observation: (policy(observation) - env.bias) / env.scale, teacher.normaliser
 
 
 def _fit(

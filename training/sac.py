@@ -8,6 +8,7 @@ of ``Fp32Actor``: the FP32 teacher, or the quantised actor for QAT by RL (the pa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
@@ -23,12 +24,12 @@ from qpolicy_training.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.replay import Batch, ReplayBuffer
 from qpolicy_training.run import ADDED_LATER, DivergedError, require_positive
-from qpolicy_training.state import adam_state, module_state, restore_adam, restore_module
+from qpolicy_training.state import Parts
 from qpolicy_training.task_env import TrainingEnv
 from qpolicy_training.torch_setup import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from qpolicy_training.agent import Agent
     from qpolicy_training.run import Run
@@ -162,12 +163,8 @@ class Learner:
         self.actor.train()
         action, log_probability = self.sample(observation)
         self.actor.eval()
-        # The critic is only passed through: its own gradients are not needed here.
-        for parameter in self._critic_parameters:
-            parameter.requires_grad_(requires_grad=False)
-        q = self.critic(observation, action).min(dim=0).values
-        for parameter in self._critic_parameters:
-            parameter.requires_grad_(requires_grad=True)
+        with passed_through(self._critic_parameters):
+            q = self.critic(observation, action).min(dim=0).values
         gradient_step(
             self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
         )
@@ -177,31 +174,38 @@ class Learner:
     def changed(self) -> None:
         """Tell that somebody else has set parameters."""
 
+    def _parts(self) -> Parts:
+        return Parts(
+            {"actor": self.actor, "head": self.head, "critic": self.critic, "target": self.target},
+            {
+                "policy_adam": self.policy_optimiser,
+                "critic_adam": self.critic_optimiser,
+                "alpha_adam": self.alpha_optimiser,
+            },
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
-        return {
-            **module_state("actor", self.actor),
-            **module_state("head", self.head),
-            **module_state("critic", self.critic),
-            **module_state("target", self.target),
-            **adam_state("policy_adam", self.policy_optimiser),
-            **adam_state("critic_adam", self.critic_optimiser),
-            **adam_state("alpha_adam", self.alpha_optimiser),
-            "log_alpha": self.log_alpha,
-        }
+        return {**self._parts().tensors(), "log_alpha": self.log_alpha}
 
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Undo ``tensors``."""
-        restore_module("actor", self.actor, tensors)
-        restore_module("head", self.head, tensors)
-        restore_module("critic", self.critic, tensors)
-        restore_module("target", self.target, tensors)
-        restore_adam("policy_adam", self.policy_optimiser, tensors)
-        restore_adam("critic_adam", self.critic_optimiser, tensors)
-        restore_adam("alpha_adam", self.alpha_optimiser, tensors)
+        self._parts().restore(tensors)
         with torch.no_grad():
             self.log_alpha.copy_(tensors["log_alpha"])
         self.updates = updates
+
+
+@contextlib.contextmanager
+def passed_through(parameters: list[Tensor]) -> Iterator[None]:
+    """Let gradients go through a network without taking those of its ``parameters``."""
+    for parameter in parameters:
+        parameter.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(requires_grad=True)
 
 
 def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -120,3 +120,27 @@ def restore_adam(prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[st
         whole = optimiser.state_dict()
         whole["state"] = state
         optimiser.load_state_dict(whole)
+
+
+class Parts(NamedTuple):
+    """What a learner consists of, by the names that a checkpoint gives them."""
+
+    modules: dict[str, torch.nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+    """Of Adam."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resume needs of them."""
+        tensors: dict[str, Tensor] = {}
+        for name, module in self.modules.items():
+            tensors |= module_state(name, module)
+        for name, optimiser in self.optimisers.items():
+            tensors |= adam_state(name, optimiser)
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Undo ``tensors``."""
+        for name, module in self.modules.items():
+            restore_module(name, module, tensors)
+        for name, optimiser in self.optimisers.items():
+            restore_adam(name, optimiser, tensors)

@@ -13,6 +13,7 @@ from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.vivado.component import component
 from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
 from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 _HERE = Path(__file__).parent
 BOARDS = {
@@ -51,7 +52,7 @@ def write_board(board: str, folder: Path) -> list[Path]:
         shutil.copy(RTL / "qpolicy_axi_timeout.v", out)
         names = sorted(path.name for path in sources.iterdir())
         text = component([name for name in names if name.endswith((".v", ".vh"))])
-        (sources / "component.xml").write_text(text, encoding="utf-8")
+        write_atomically(sources / "component.xml", text.encode())
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 

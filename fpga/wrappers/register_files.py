@@ -14,6 +14,7 @@ from qpolicy_ros.backends.fpga.registers import (
     VERSION_VALUE,
     Register,
 )
+from qpolicy_ros.policy.files import write_atomically
 
 HEADER = Path(__file__).with_name("rtl") / "qpolicy_registers.vh"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fpga" / "register-map.md"
@@ -105,8 +106,8 @@ reports by name. Until the slave gives the late answer, further accesses get the
 
 def main() -> None:
     """Write both files."""
-    HEADER.write_text(header(), encoding="utf-8")
-    DOCUMENT.write_text(document(), encoding="utf-8")
+    write_atomically(HEADER, header().encode())
+    write_atomically(DOCUMENT, document().encode())
 
 
 if __name__ == "__main__":

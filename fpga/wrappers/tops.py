@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from qpolicy_ros.backends.fpga.registers import check_sizes
 from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 
 RTL = Path(__file__).with_name("rtl")
 
@@ -140,7 +141,7 @@ def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[
     for name in (*wrapper.files, "qpolicy_registers.vh"):
         texts[name] = (RTL / name).read_text(encoding="utf-8")
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_atomically(folder / name, text.encode())
     return [folder / name for name in texts if name.endswith(".v")]
 
 

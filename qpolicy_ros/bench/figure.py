@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.bench.measure import Latency
+from qpolicy_ros.demo.style import save_png
 
 # Okabe and Ito's palette; ours first.
 _COLOURS = (
@@ -61,7 +62,7 @@ def draw_medians(results: Mapping[str, Mapping[str, Latency]], path: Path) -> No
         _plain_numbers(axis)
         columns = min(len(subjects), _LEGEND_COLUMNS)
         figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
-        figure.savefig(path, dpi=150)
+        save_png(figure, path)
         plt.close(figure)
 
 
@@ -89,7 +90,7 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], label: str, path: Path)
             axis.grid(visible=False, axis="y")
             axis.margins(x=0.1)
         axes[-1, 0].set_xlabel(label)
-        figure.savefig(path, dpi=150)
+        save_png(figure, path)
         plt.close(figure)
 
 
@@ -121,7 +122,7 @@ def draw_ecdf(
         )  # fmt: skip
         _plain_numbers(axis)
         axis.legend(frameon=False, loc="lower right")
-        figure.savefig(path, dpi=150)
+        save_png(figure, path)
         plt.close(figure)
 
 

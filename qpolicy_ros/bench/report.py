@@ -15,6 +15,7 @@ from typing import Any
 from qpolicy_ros import __version__
 from qpolicy_ros.bench.measure import Latency
 from qpolicy_ros.nodes.conditions import cpu, kernel, revision
+from qpolicy_ros.policy.files import write_atomically
 
 _PACKAGES = ("numpy", "torch", "onnxruntime", "ros-rclpy", "ros-rmw-fastrtps-cpp")
 
@@ -95,8 +96,8 @@ def write(
     found = [row if isinstance(row, dict) else asdict(row) for row in rows]
     lines = [json.dumps(row | {"conditions": dict(facts)}) for row in found]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / f"{name}.md").write_text("\n".join(table) + "\n", encoding="utf-8")
+    write_atomically(folder / f"{name}.json", text.encode())
+    write_atomically(folder / f"{name}.md", ("\n".join(table) + "\n").encode())
 
 
 def describe(facts: Mapping[str, Any]) -> list[str]:

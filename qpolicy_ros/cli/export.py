@@ -1,24 +1,33 @@
-"""Turn a trained quantised module into an integer policy file, or a policy into a C header.
+"""Turn a trained quantised module into an integer policy file, or a policy into other formats.
 
 `--format policy`: every code of the file's network is compared with the torch module, over the
 accumulators of every neuron and on observations through each integer engine. The file is written
 only if none differs.
 
 `--format c`: a C99 header with integers only, for microcontrollers; needs no torch.
+
+`--format qonnx`: an ONNX graph from observation to action in QONNX's operators, integer products
+and thresholds, for FINN. `--format qonnx-quant`: from input codes to output codes with Quant nodes,
+for hls4ml. Either is run by the qonnx package and written only if no code differs.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import tyro
 
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.policy.files import write_atomically
+
+if TYPE_CHECKING:
+    from qpolicy_ros.policy import PolicyArtifact
 
 
 @dataclass(frozen=True)
@@ -27,18 +36,18 @@ class Args:
 
     source: Annotated[Path, tyro.conf.Positional]
     """policy: a .qat.safetensors file, or a folder that holds exactly one.
-    c: a policy file, or a shipped policy's name."""
+    Else: a policy file, or a shipped policy's name."""
     out: Path
     """File to write."""
-    format: Literal["policy", "c"] = "policy"
-    """policy: an integer policy file. c: a C99 header."""
+    format: Literal["policy", "c", "qonnx", "qonnx-quant"] = "policy"
+    """policy: an integer policy file. c: a C99 header. qonnx, qonnx-quant: an ONNX file."""
     baseline: Path | None = None
     """policy: FP32 policy of the same task; by default fp32.safetensors beside the source, else
     the shipped one."""
     observations: int = 10_000
-    """policy: random observations on which every code is compared."""
+    """policy, qonnx, qonnx-quant: random observations on which every code is compared."""
     seed: int = 0
-    """policy: seed of these observations."""
+    """Seed of these observations."""
     symbol: str = ""
     """c: what every name in the header starts with; empty for qpolicy_<task>."""
     json: bool = False
@@ -47,16 +56,25 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy export`; 0 if written, 1 if a code differs."""
+    if args.symbol and args.format != "c":
+        raise UsageError(f"--symbol: {args.format} has no symbols; give --format c with it")
+    if args.baseline and args.format != "policy":
+        raise UsageError(f"--baseline: {args.format} has its own; leave it out")
+    for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
+        if value < least:
+            raise UsageError(f"--{option}: {value} is too small; give {least} or more")
     if args.format == "policy":
-        if args.symbol:
-            raise UsageError("--symbol: has no meaning for a policy file; give --format c with it")
         # Torch is for this format only.
         from qpolicy_training.cli_export import export_policy  # noqa: PLC0415
 
         return export_policy(args)
+    artifact = load_policy(find_policy(args.source))
+    return _export_c(args, artifact) if args.format == "c" else _export_qonnx(args, artifact)
+
+
+def _export_c(args: Args, artifact: PolicyArtifact) -> int:
     from qpolicy_ros.interchange import c_header, symbol_prefix  # noqa: PLC0415  as above
 
-    artifact = load_policy(find_policy(args.source))
     text = c_header(artifact, args.symbol)
     write_atomically(args.out, text.encode("ascii"))
     report = {
@@ -73,3 +91,43 @@ def main(args: Args) -> int:
             f"  function {artifact.function_hash}"
         )
     return 0
+
+
+def _export_qonnx(args: Args, artifact: PolicyArtifact) -> int:
+    from qpolicy_ros import interchange  # noqa: PLC0415  as above
+    from qpolicy_ros.verify.samples import corners, random_observations  # noqa: PLC0415
+
+    make = interchange.threshold_model if args.format == "qonnx" else interchange.quant_model
+    content = make(artifact)
+    network = artifact.network
+    assert network is not None
+    observations = np.concatenate(
+        [
+            artifact.golden.observations,
+            interchange.input_edges(network),
+            corners(network),
+            random_observations(network, args.seed, args.observations),
+        ]
+    )
+    mismatches = interchange.compare(content, network, observations)
+    equal = not any(mismatches.values())
+    if equal:
+        write_atomically(args.out, content)
+    report = {
+        "onnx": str(args.out) if equal else None,
+        "task": artifact.contract.task,
+        "function_hash": artifact.function_hash,
+        "equal": equal,
+        "observations_compared": len(observations),
+        "mismatches": mismatches,
+        "qonnx_version": version("qonnx"),
+    }
+    if args.json:
+        print(json.dumps(report))
+    else:
+        what = "written; every code equals" if equal else f"not written: {mismatches} differ from"
+        print(
+            f"{args.out}: {what} the integer engine's on {len(observations)} observations, run by "
+            f"qonnx {report['qonnx_version']}\n  function {artifact.function_hash}"
+        )
+    return 0 if equal else 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.demo.runs import Micros, Run
-from qpolicy_ros.demo.style import colour
+from qpolicy_ros.demo.style import colour, save_png
 
 _LAST = 0.9999  # the ECDF's axis is cut there: a single hiccup would squeeze all the rest
 
@@ -45,7 +45,7 @@ def draw(runs: Mapping[str, Sequence[Run]], path: Path) -> None:
         figure.legend(
             list(handles.values()), list(handles), loc="outside lower left", ncols=2, frameon=False
         )
-        figure.savefig(path, dpi=150)
+        save_png(figure, path)
         plt.close(figure)
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from qpolicy_ros.demo.processes import Child
 from qpolicy_ros.demo.style import colour
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.session import Session
 
@@ -86,14 +87,17 @@ def film(job: FilmJob) -> None:
         import imageio.v2 as imageio  # noqa: PLC0415  absent where no film is wanted
 
         writer: Any
+        part = Path(job.film).with_name(f".{Path(job.film).name}")  # the suffix says the format
         with imageio.get_writer(
-            job.film, fps=1 / (every * period), macro_block_size=None, quality=7
+            part, fps=1 / (every * period), macro_block_size=None, quality=7
         ) as writer:
             for index, frame in enumerate(_frames(job, simulation, every)):
                 writer.append_data(frame)
                 if index in chosen:
                     stills.append(frame)
-        imageio.imwrite(job.still, np.concatenate(stills, axis=1))
+        part.replace(job.film)
+        still: bytes = imageio.imwrite("<bytes>", np.concatenate(stills, axis=1), format="png")
+        write_atomically(Path(job.still), still)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PolicyError(f"film: {reason}") from error

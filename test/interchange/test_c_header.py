@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from odd_policies import ODD, SHIPPED, finite_extremes, odd_artifact
 from policy_builders import make_contract, random_artifact, random_network, random_observations
 from rtl_checks import corner_codes, expected_codes
 
@@ -19,37 +20,8 @@ from qpolicy_ros.policy import (
     load_policy,
     make_artifact,
     make_engine,
-    policy_folders,
     save_policy,
 )
-
-SHIPPED = [
-    file
-    for file in sorted(policy_folders()[-1].glob("*/*.safetensors"))
-    if "." not in file.stem and load_policy(file).network is not None
-]
-# inputs, hidden, outputs, b_in, b_core, b_out, extreme
-ODD = {
-    "one of everything": (1, (1,), 1, 2, 2, 2, False),
-    "ties and the largest sums": (70, (16, 1, 7), 3, 8, 2, 8, True),
-    "widest bits": (17, (33,), 5, 8, 8, 8, True),
-    "int8 thresholds": (3, (5,), 2, 3, 2, 4, False),
-    "no hidden layer": (6, (), 2, 6, 3, 7, False),
-    "four layers": (5, (9, 8, 7), 4, 5, 4, 6, False),
-}
-
-
-def odd_artifact(shape):
-    *sizes, extreme = shape
-    base = random_artifact(3, sizes[0], (4,), sizes[2])
-    network = random_network(3, *sizes, extreme=extreme)
-    goldens = random_observations(1, 4, sizes[0])
-    return make_artifact(base.contract, base.baseline, network, {}, goldens)
-
-
-def finite_extremes(inputs):
-    values = np.float32([0, -0.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 0.5, -0.5, 1.5, -2.5])
-    return np.stack([np.full(inputs, value) for value in values])
 
 
 def check(artifact, count):
@@ -67,7 +39,7 @@ def check(artifact, count):
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_shapes(name):
-    check(odd_artifact(ODD[name]), 2000)
+    check(odd_artifact(name), 2000)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")

@@ -81,7 +81,7 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {POLICY, "qpolicy_ros.demo.style"},
     ),
-    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}),
+    room("qpolicy_ros/interchange", {"numpy"}, {POLICY}, late="onnx qonnx"),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",

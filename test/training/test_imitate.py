@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from robot_files import require_go2
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_training.cli_train import Args, main
 from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.run import config_hash
 from qpolicy_training.task_env import TrainingEnv
 
 if TYPE_CHECKING:
@@ -37,6 +39,43 @@ def test_a_network_learns_what_the_expert_does(
         spread.append(expert)
         observation, *_ = env.step(expert)
     assert np.square(errors).mean() < 0.5 * np.var(spread, axis=0).mean()
+
+
+def test_a_network_of_another_width_learns_what_a_policy_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    artifact = load_policy(find_policy("hopper/fp32"))
+    learnt = ImitationConfig("hopper", 1, (32, 32), SHORT, teacher=artifact.function_hash)
+    student, run, _ = imitate(learnt, artifact)
+    run.close()
+    assert student.baseline().hidden == (32, 32)
+    assert np.array_equal(student.normaliser.mean, artifact.baseline.mean)
+    expert, policy = create_backend("fp32", artifact), student.policy()
+    env = TrainingEnv("hopper")
+    observation, errors, wanted = env.start(9), [], []
+    for _ in range(100):
+        wanted.append(expert.act(observation))
+        errors.append(policy(observation) - wanted[-1])
+        observation, *_ = env.step((wanted[-1] - env.bias) / env.scale)
+    assert np.square(errors).mean() < 0.5 * np.var(wanted, axis=0).mean()
+
+
+def test_the_policy_to_learn_from_is_part_of_the_run() -> None:
+    without, learnt = ImitationConfig("hopper", 1), ImitationConfig("hopper", 1, teacher="ab")
+    assert config_hash(without) != config_hash(learnt)
+
+
+def test_a_teacher_of_another_task_is_refused() -> None:
+    artifact = load_policy(find_policy("halfcheetah/fp32"))
+    with pytest.raises(PolicyError, match="the policy is for 'halfcheetah', asked for 'hopper'"):
+        imitate(ImitationConfig("hopper", 1, (8,), SHORT), artifact)
+
+
+def test_a_teacher_does_not_belong_to_rl() -> None:
+    with pytest.raises(PolicyError, match="--teacher belongs to --method imitate"):
+        main(Args("hopper", teacher="hopper/fp32"))
 
 
 def test_a_task_without_a_scripted_controller_is_refused() -> None:
