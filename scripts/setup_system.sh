@@ -2,6 +2,8 @@
 # Installs the system packages that are missing, and none else: a C++ compiler, Python's
 # headers and venv, tclsh, and the OpenGL that films without a screen. Debian and Ubuntu; needs root
 # or sudo without a password, else it names what is missing and what will not work.
+# `setup_system.sh cortex` installs the toolchain and the emulator of `qpolicy bench cortex` too, which
+# nothing else needs.
 set -u
 
 PYTHON=${PYTHON:-python3}
@@ -24,6 +26,13 @@ if [ -n "$ldconfig" ]; then
     libraries=$("$ldconfig" -p)
     grep -q 'libEGL\.so\.1 ' <<<"$libraries" || need libegl1 "the film of the demo"
     grep -q 'libEGL_[a-z]*\.so\.0 ' <<<"$libraries" || need libgl1-mesa-dri "the film of the demo"
+fi
+
+if [ "${1:-}" = cortex ]; then
+    command -v arm-none-eabi-gcc >/dev/null || need gcc-arm-none-eabi "qpolicy bench cortex"
+    echo '#include <math.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 ||
+        need libnewlib-arm-none-eabi "qpolicy bench cortex"
+    command -v qemu-system-arm >/dev/null || need qemu-system-arm "qpolicy bench cortex"
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

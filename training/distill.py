@@ -8,19 +8,18 @@ all states so far are trained on again. Bit-widths of the core are lowered step 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from qpolicy_training.dagger import EXPERT_NOISE, DaggerConfig
-from qpolicy_training.fast_quant import actor_forward
+from qpolicy_training.fast_quant import QuantisedOnce
 from qpolicy_training.integer_policy import integer_policy
 from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.run import DivergedError
+from qpolicy_training.run import ADDED_LATER, DivergedError
 from qpolicy_training.state import (
     adam_state,
     load_state,
@@ -51,6 +50,8 @@ class DistillConfig(DaggerConfig):
 
     rounds: int = 24
     """Rounds of: the student drives, the teacher labels, the student trains."""
+    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
+    """Precision of the backward pass' matrix products, as --sac.products."""
 
 
 def stages(b_core: int) -> list[int]:
@@ -213,7 +214,7 @@ def _fit(
     ``place``: this round's number in its stage and the rounds of the stage.
     """
     inputs, labels = data
-    parameters = list(state.student.parameters())
+    passes = QuantisedOnce(state.student, getattr(torch, config.products))
     total = 0.0
     for update in range(config.round_updates):
         share = (place[0] + update / config.round_updates) / place[1]
@@ -222,13 +223,14 @@ def _fit(
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         index = torch.from_numpy(rng.integers(0, len(inputs), config.batch))
-        mean, _ = actor_forward(state.student, inputs[index])
-        loss = mse_loss(torch.tanh(mean), labels[index])
-        gradients = torch.autograd.grad(loss, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        state.optimiser.step()
-        total += loss.item()
+        with torch.no_grad():
+            actions = torch.tanh(passes(inputs[index])[0])
+            error = actions - labels[index]
+            # The gradient of the mean square, through tanh.
+            passes.backward(error * (1.0 - actions * actions) * (2.0 / error.numel()), None)
+            state.optimiser.step()
+            passes.changed()
+            total += error.square().mean().item()
     return total / config.round_updates
 
 

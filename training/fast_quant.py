@@ -67,7 +67,7 @@ class QuantisedOnce:
         self._quantised, outputs = _run(normalised, self._network)
         return outputs
 
-    def backward(self, grad_output: Tensor, grad_features: Tensor) -> None:
+    def backward(self, grad_output: Tensor, grad_features: Tensor | None) -> None:
         """Set the gradients of the actor's parameters for those of the last call's outputs.
 
         The last call was made without gradients: this is their shorter way.

@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +37,14 @@ _HOW = (
 
 @dataclass(frozen=True)
 class Cost:
-    """One call of `qpolicy fpga generate`: s, s, MiB."""
+    """One call of `qpolicy fpga generate`."""
 
-    wall: float
-    cpu: float
-    memory: float
+    wall_s: float
+    cpu_s: float
+    memory_mib: float
 
 
-def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
+def run(out: Path, say: Say, *, quick: bool = False) -> list[dict[str, Any]]:
     """Measure, write ``fpga_tools.json`` and ``fpga_tools.md``, return the rows.
 
     Args:
@@ -56,22 +57,30 @@ def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
         DisagreementError: the simulated core plays another episode than the integer backend.
     """
     facts = conditions(threads=1)
+    rows: list[dict[str, Any]] = []
     generated = ["| policy | weights | wall, s | CPU, s | memory, MiB |", "|---|---|---|---|---|"]
     for name in _GENERATED:
         artifact = _shipped(name)
         if artifact is not None and artifact.network is not None:
             cost = generation(name, 1 if quick else 3)
-            say(f"generate {name}: {cost.wall:.1f} s, CPU {cost.cpu:.1f} s, {cost.memory:.0f} MiB")
+            say(
+                f"generate {name}: {cost.wall_s:.1f} s, CPU {cost.cpu_s:.1f} s, "
+                f"{cost.memory_mib:.0f} MiB"
+            )
             weights = sum(weight.size for weight in artifact.network.weights)
             generated.append(
-                f"| {name} | {weights:,} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.memory:.0f} |"
+                f"| {name} | {weights:,} | {cost.wall_s:.1f} | {cost.cpu_s:.1f} "
+                f"| {cost.memory_mib:.0f} |"
             )
-    rows = []
+            rows.append(
+                {"bench": "generation", "subject": name, "weights": weights, **asdict(cost)}
+            )
     looped = ["| policy | backend | step, us: median, p99 | times real time |", "|---|---|---|---|"]
     artifact = _shipped(_SIMULATED)
     if artifact is not None:
-        rows = closed_loop(artifact, rounds=2 if quick else 12)
-        for row in rows:
+        loops = closed_loop(artifact, rounds=2 if quick else 12)
+        rows += [asdict(row) for row in loops]
+        for row in loops:
             say(f"{_SIMULATED}, {row.subject}: {row.ratio:.0f} times real time")
             looped.append(
                 f"| {_SIMULATED} | {row.subject} | {row.p50_us:.0f}, {row.p99_us:.0f} "

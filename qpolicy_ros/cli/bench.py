@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.bench.report import Row
 
-Suite = Literal["inference", "loop", "startup", "training", "fpga", "returns", "soak"]
+Suite = Literal[
+    "inference", "loop", "startup", "training", "fpga",
+    "cortex", "distill", "returns", "soak", "targets",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,12 @@ class Args:
     startup: import, and process start to active node.
     training: steps a second against Stable-Baselines3 and sbx.
     fpga: cores synthesised by Yosys beside the paper's, and what generating and simulating cost.
+    cortex: instructions of the C header on simulated microcontrollers, beside a float MLP.
+    distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
-    soak: a node's memory over many ticks."""
+    soak: a node's memory over many ticks.
+    targets: every target beside the rows that are in OUT; measures nothing, and is part of every
+    run."""
     quick: bool = False
     """Few cases and rounds: a look, not a record. Without it `fpga` synthesises for minutes."""
     out: Path = Path("docs/benchmarks")
@@ -58,6 +65,7 @@ def main(args: Args) -> int:
         os.environ[name] = "1"
     from qpolicy_ros.bench.environments import PeerEnvironmentError  # noqa: PLC0415  after that
     from qpolicy_ros.bench.measure import DisagreementError  # noqa: PLC0415
+    from qpolicy_ros.bench.targets import NAME, write_targets  # noqa: PLC0415
     from qpolicy_ros.bench.training import TrainingError  # noqa: PLC0415
     from qpolicy_ros.demo.processes import NodeError  # noqa: PLC0415
 
@@ -68,13 +76,14 @@ def main(args: Args) -> int:
             for name, found in _run(suite, args):
                 names.append(name)
                 rows += found
+        write_targets(args.out)
     except (DisagreementError, NodeError, PeerEnvironmentError, TrainingError) as error:
         print(f"qpolicy bench: error: {error}", file=sys.stderr)
         return 1
     if args.json:
         print(json.dumps({"rows": rows, "out": str(args.out)}))
     else:
-        for name in names:
+        for name in names or [NAME]:
             print((args.out / f"{name}.md").read_text(encoding="utf-8"))
     return 0
 
@@ -96,6 +105,11 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
 
         loop.soak(out, _say, args.ticks)
         yield loop.SOAK, []
+    elif suite == "cortex":
+        from qpolicy_ros.bench import cortex_m  # noqa: PLC0415
+
+        if rows := cortex_m.run(out, _say, quick=quick):
+            yield cortex_m.NAME, rows
     elif suite == "startup":
         from qpolicy_ros.bench import startup  # noqa: PLC0415
 
@@ -104,17 +118,24 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
         from qpolicy_fpga import results  # noqa: PLC0415
         from qpolicy_ros.bench import generation  # noqa: PLC0415
 
-        yield generation.NAME, _dicts(generation.run(out, _say, quick=quick))
+        yield generation.NAME, generation.run(out, _say, quick=quick)
         yield results.NAME, results.run(out, _say, quick=quick)
-    else:
-        from qpolicy_ros.bench import training  # noqa: PLC0415
+    elif suite != "targets":
+        yield from _trained(suite, args)
 
-        if suite == "training":
-            rows = training.run(out, _say, quick=quick, cleanrl=args.cleanrl)
-            yield training.NAME, _dicts(rows)
-        else:
-            training.run_returns(out, _say, args.steps, cleanrl=args.cleanrl)
-            yield training.RETURNS, []
+
+def _trained(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """As ``_run``, for what trains."""
+    from qpolicy_ros.bench import distillation, training  # noqa: PLC0415
+
+    if suite == "distill":
+        yield distillation.NAME, distillation.run(args.out, _say)
+    elif suite == "training":
+        rows = training.run(args.out, _say, quick=args.quick, cleanrl=args.cleanrl)
+        yield training.NAME, _dicts(rows)
+    else:
+        training.run_returns(args.out, _say, args.steps, cleanrl=args.cleanrl)
+        yield training.RETURNS, []
 
 
 def _dicts(rows: list[Row]) -> list[dict[str, Any]]:

@@ -17,8 +17,6 @@ from qpolicy_ros.nodes.runtime import gives_message_info
 from qpolicy_ros.nodes.timing import Instants, ages
 from qpolicy_ros.policy import ObservationError
 
-_NEVER = 2**62  # ns
-
 
 class FeatureLoop(Loop):
     """Answers ``observation``; a refused one gets the safe action and serving goes on."""
@@ -27,6 +25,7 @@ class FeatureLoop(Loop):
         super().__init__(*args)
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
+        self._served_ns = 0  # monotonic time of the last good answer
         self._watchdog = self.node.create_timer(1.0, self._on_timeout, clock=self.steady)
         self._watchdog.cancel()
 
@@ -58,12 +57,9 @@ class FeatureLoop(Loop):
         """See ``Loop.set_timeout``."""
         self.options = self.options._replace(timeout=seconds)
         self._watchdog.cancel()
+        self._served_ns = time.monotonic_ns()
         if seconds > 0:
-            self._watchdog.timer_period_ns = round(seconds * SECOND_NS)
-            self._watchdog.reset()
-        else:
-            # reset() on the hot path would start a cancelled timer again
-            self._watchdog.timer_period_ns = _NEVER
+            self._arm(round(seconds * SECOND_NS))
 
     def start(self) -> str:
         """See ``Loop.start``."""
@@ -98,7 +94,7 @@ class FeatureLoop(Loop):
         self.counts.answered += 1
         self.counts.late += published - arrived > self.period_ns
         self.stale = False
-        self._watchdog.reset()
+        self._served_ns = published
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         instants = Instants(age, queue, arrived, started, inferred, published, quantise)
         self.outputs.send_timing(stamp, server.backend, instants)
@@ -119,8 +115,20 @@ class FeatureLoop(Loop):
 
     # Watchdogs
 
+    def _arm(self, wait_ns: int) -> None:
+        self._watchdog.timer_period_ns = wait_ns
+        self._watchdog.reset()
+
     def _on_timeout(self) -> None:
-        """Hold the safe action: ``timeout`` has passed since the last good observation."""
+        """Hold the safe action if ``timeout`` has passed since the last good observation.
+
+        Resetting the timer at every observation would wake the executor once more each time.
+        """
+        timeout_ns = round(self.options.timeout * SECOND_NS)
+        left = self._served_ns + timeout_ns - time.monotonic_ns()
+        self._arm(left if left > 0 else timeout_ns)
+        if left > 0:
+            return
         if self.modes.mode is Mode.STANDBY:
             return
         if not self.stale:

@@ -23,7 +23,7 @@ typedef struct {
     int widths[MAX_LAYERS + 1];     /* codes of the input and of each layer */
     int code_total;                 /* their sum */
     int output_min;                 /* output code of count 0 */
-    uint8_t *codes[MAX_LAYERS + 1]; /* unsigned, padded */
+    uint8_t *codes[MAX_LAYERS + 1]; /* unsigned, ROWS padded rows */
     const float *table;
     char *memory;
     const char *name;
@@ -147,7 +147,7 @@ static size_t place(Kernel *kernel, const Source *source, char *base) {
     PART(gain, (size_t)source->gain.len);
     PART(table, (size_t)source->table.len);
     for (int i = 0; i <= kernel->layers; i++)
-        PART(kernel->codes[i], (size_t)padded(kernel->widths[i]));
+        PART(kernel->codes[i], (size_t)ROWS * padded(kernel->widths[i]));
     for (int i = 0; i < kernel->layers; i++) {
         Layer *layer = &kernel->layer[i];
         const size_t neurons = (size_t)layer->blocks * LANES;
@@ -245,37 +245,46 @@ static void kernel_dealloc(PyObject *self) {
 
 /* Computing. */
 
-/* Compute all codes of one observation; 0 if a value is not finite. */
-static int compute(Kernel *kernel, const float *values) {
+/* Codes of 1 or ROWS observations; returns how many come before the first that is not finite. */
+static int compute(Kernel *kernel, const float *values, const int count) {
     const Instructions *set = kernel->set;
+    const int size = kernel->input.size;
     const long long start = now_ns();
-    if (!set->finite(values, kernel->input.size)) return 0;
-    set->input(&kernel->input, values, kernel->codes[0]);
+    for (int row = 0; row < count; row++, values += size) {
+        if (!set->finite(values, size)) return row;
+        set->input(&kernel->input, values, kernel->codes[0] + row * padded(size));
+    }
     kernel->quantise_ns = now_ns() - start;
     for (int i = 0; i < kernel->layers; i++)
-        set->layer(&kernel->layer[i], kernel->codes[i], kernel->codes[i + 1]);
-    return 1;
+        (count == 1 ? set->layer : set->rows)(&kernel->layer[i], kernel->codes[i],
+                                              kernel->codes[i + 1]);
+    return count;
 }
 
-static void write_actions(const Kernel *kernel, void *out, Py_ssize_t row) {
-    const uint8_t *counts = kernel->codes[kernel->layers];
-    float *actions = (float *)out + row * kernel->outputs;
+static const uint8_t *codes_of(const Kernel *kernel, int layer, int row) {
+    return kernel->codes[layer] + row * padded(kernel->widths[layer]);
+}
+
+static void write_actions(const Kernel *kernel, int row, void *out, Py_ssize_t to) {
+    const uint8_t *counts = codes_of(kernel, kernel->layers, row);
+    float *actions = (float *)out + to * kernel->outputs;
     for (int i = 0; i < kernel->outputs; i++)
         actions[i] = kernel->table[i * kernel->table_width + counts[i]];
 }
 
-static void write_codes(const Kernel *kernel, void *out, Py_ssize_t row) {
-    int32_t *codes = (int32_t *)out + row * kernel->code_total;
+static void write_codes(const Kernel *kernel, int row, void *out, Py_ssize_t to) {
+    int32_t *codes = (int32_t *)out + to * kernel->code_total;
     for (int i = 0; i <= kernel->layers; i++) {
+        const uint8_t *from = codes_of(kernel, i, row);
         int offset = i == 0 ? (int)kernel->input.low : i == kernel->layers ? kernel->output_min : 0;
-        for (int k = 0; k < kernel->widths[i]; k++) *codes++ = kernel->codes[i][k] + offset;
+        for (int k = 0; k < kernel->widths[i]; k++) *codes++ = from[k] + offset;
     }
 }
 
-typedef void (*Writer)(const Kernel *, void *, Py_ssize_t);
+typedef void (*Writer)(const Kernel *, int row, void *out, Py_ssize_t to);
 
-/* Compute `out` from the rows of `args[0]`; returns the row that holds a value which is not finite,
- * -1 if there is none. */
+/* Compute `out` from the rows of `args[0]`; returns the row that holds a value which is not finite
+ * (`out` is not complete then), -1 if there is none. */
 static PyObject *run(Kernel *kernel, PyObject *const *args, Py_ssize_t count, int axes, char format,
                      int width, Writer write) {
     Py_buffer values, out;
@@ -293,9 +302,14 @@ static PyObject *run(Kernel *kernel, PyObject *const *args, Py_ssize_t count, in
     int good = values.shape[last] == kernel->input.size && out.shape[last] == width &&
                (axes == 1 || out.shape[0] == rows);
     if (good) {
-        for (; row < rows && compute(kernel, (const float *)values.buf + row * values.shape[last]);
-             row++)
-            write(kernel, out.buf, row);
+        while (row < rows) {
+            const float *next = (const float *)values.buf + row * kernel->input.size;
+            const int many = kernel->set->rows && rows - row >= ROWS, count = many ? ROWS : 1;
+            const int done = many ? compute(kernel, next, ROWS) : compute(kernel, next, 1);
+            for (int i = 0; done == count && i < count; i++) write(kernel, i, out.buf, row + i);
+            row += done;
+            if (done < count) break;
+        }
     }
     PyBuffer_Release(&values);
     PyBuffer_Release(&out);

@@ -73,7 +73,8 @@ ROOMS = [
     room(
         "qpolicy_ros/bench",
         {"numpy", "rclpy"} | MESSAGES,
-        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo", "qpolicy_training"},
+        {POLICY, BACKENDS, SIM, "qpolicy_ros.nodes", "qpolicy_ros.demo", "qpolicy_training"}
+        | {"qpolicy_ros.interchange"},
         late="matplotlib onnx onnxruntime torch gymnasium stable_baselines3 sbx",
     ),
     room(

@@ -16,16 +16,19 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "setup_system.sh"
 def machine(tmp_path):
     """Return a function that runs the script on a machine without a compiler."""
 
-    def run(user: int, apt_get: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        user: int, apt_get: str | None = None, more: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
         commands = {"id": f"echo {user}"}
         if apt_get is not None:
             commands["apt-get"] = apt_get
         for name, body in commands.items():
             (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
             (tmp_path / name).chmod(0o755)
-        (tmp_path / "grep").symlink_to(shutil.which("grep"))
+        if not (tmp_path / "grep").exists():
+            (tmp_path / "grep").symlink_to(shutil.which("grep"))
         return subprocess.run(
-            [shutil.which("bash"), SCRIPT],
+            [shutil.which("bash"), SCRIPT, *more],
             env={"PATH": str(tmp_path), "PYTHON": sys.executable},
             check=True,
             capture_output=True,
@@ -53,3 +56,11 @@ def test_with_root_it_installs_what_is_missing(machine, tmp_path):
 def test_a_failed_install_is_a_notice(machine):
     result = machine(user=0, apt_get="exit 100")
     assert "notice: g++ is missing" in result.stderr
+
+
+def test_the_toolchain_of_the_cortex_benchmark_is_installed_only_when_asked_for(machine):
+    packages = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "qemu-system-arm")
+    plain, asked = machine(user=1000), machine(user=1000, more=("cortex",))
+    for package in packages:
+        assert package not in plain.stderr
+        assert f"notice: {package} is missing" in asked.stderr

@@ -1,0 +1,292 @@
+"""Every speed target beside what was measured: a page made from the rows of the other pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.files import write_atomically
+
+Row = Mapping[str, Any]
+Rows = Mapping[str, list[Row]]  # by the file's name without its ending
+
+NAME = "targets"
+PROFILES = "profiles.md"
+_NOT_MEASURED = "not measured"
+_FASTEST = "integer C"
+_SMALL = ("hopper shape", "ant shape", "humanoid shape")
+_WIDE = ("halfcheetah shape", "large shape", "large shape, 2 bit", "large shape, 8 bit")
+_FLAT = 0.01  # growth of a node's memory behind the first twentieth that counts as none
+_TICKS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target and where it stands.
+
+    Attributes:
+        area: a section of the page, and of the profiles.
+        what: of what, in words.
+        wanted: the figure asked for.
+        measured: the figure there is.
+        met: None where nothing was measured.
+        rows: file of the rows, without its ending.
+    """
+
+    area: str
+    what: str
+    wanted: str
+    measured: str
+    met: bool | None
+    rows: str
+
+
+def write_targets(folder: Path) -> list[Target]:
+    """Write ``targets.md`` from the JSON rows in ``folder``; return the targets.
+
+    Raises:
+        PolicyError: a file of rows cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = assess(load_rows(folder))
+    write_atomically(folder / f"{NAME}.md", page(targets).encode())
+    return targets
+
+
+def load_rows(folder: Path) -> dict[str, list[Row]]:
+    """Return the rows of every JSON file in ``folder`` by the file's name without its ending.
+
+    Raises:
+        PolicyError: a file is not a list of rows.
+    """
+    rows = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PolicyError.at(file, "file", str(error), "run its benchmark again") from error
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise PolicyError.at(file, "file", "not a list of rows", "run its benchmark again")
+        rows[file.stem] = found
+    return rows
+
+
+def assess(rows: Rows) -> list[Target]:
+    """Return every target with what ``rows`` say of it."""
+    parts = (_inference, _loop, _training, _generation, _start_up, _cores)
+    return [target for part in parts for target in part(rows)]
+
+
+def page(targets: Iterable[Target]) -> str:
+    """Return the Markdown page."""
+    targets = list(targets)
+    count = {met: sum(target.met is met for target in targets) for met in (True, False, None)}
+    lines = ["# Targets", "", _HOW, ""]
+    shares = f"{count[True]} met, {count[False]} short, {count[None]} not measured"
+    lines.append(f"{len(targets)} targets: {shares}.")
+    area = ""
+    for target in targets:
+        if target.area != area:
+            area = target.area
+            lines += ["", f"## {area}", "", "| what | target | measured | met | rows |"]
+            lines += ["|---|---|---|---|---|"]
+        met = {True: "yes", False: f"no: [why]({PROFILES}#{_anchor(area)})", None: "open"}
+        rows = "" if target.met is None else f"[{target.rows}]({target.rows}.json)"
+        cells = (target.what, target.wanted, target.measured, met[target.met], rows)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _anchor(area: str) -> str:
+    return area.lower().replace(" ", "-")
+
+
+def _open(area: str, what: str, wanted: str, rows: str, how: str = "") -> Target:
+    return Target(area, what, wanted, _NOT_MEASURED + (f": {how}" if how else ""), None, rows)
+
+
+def _least(
+    area: str, what: str, wanted: float, rows: Iterable[Row], file: str, key: str = "ratio"
+) -> Target:
+    """``key`` of every row must be ``wanted`` or more; the worst of them is shown."""
+    values = [(_value(row, key), row) for row in rows]
+    asked = f"at least {wanted:g}x" if wanted != 1 else "faster than each"
+    if not values:
+        return _open(area, what, asked, file)
+    least, row = min(values, key=lambda pair: pair[0])
+    where = f"{_case(row)}, {row['peer']}" if _case(row) else str(row["peer"])
+    met = least >= wanted if wanted != 1 else least > 1
+    return Target(area, what, asked, f"{least:.2f}x ({where})", met, file)
+
+
+def _most(
+    area: str, what: str, wanted: float, unit: str, values: Iterable[tuple[float, str]], file: str
+) -> Target:
+    """Every value must be below ``wanted``; the worst of them is shown."""
+    values = list(values)
+    asked = f"below {wanted:g} {unit}"
+    if not values:
+        return _open(area, what, asked, file)
+    most, where = max(values)
+    shown = f"{most:.3g} {unit}" + (f" ({where})" if where else "")
+    return Target(area, what, asked, shown, most < wanted, file)
+
+
+def _value(row: Row, key: str) -> float:
+    if key == "p99":
+        return float(row["peer_p99_us"] / row["p99_us"])
+    return float(row[key])
+
+
+def _case(row: Row) -> str:
+    return str(row["bench"]).partition("/")[2]
+
+
+def _inference(rows: Rows) -> Iterator[Target]:
+    area, file = "Inference", "inference"
+    ours = [row for row in rows.get(file, []) if row["subject"] == _FASTEST]
+    count = len({_case(row) for row in ours})
+    torch = [row for row in ours if row["peer"] == "torch eager"]
+    for key, words in (("ratio", "median"), ("p99", "p99")):
+        yield _least(area, f"every peer, {count} policies, {words}", 1, ours, file, key)
+        yield _least(area, f"eager torch, {count} policies, {words}", 10, torch, file, key)
+    for limit, names in ((2.0, _SMALL), (4.0, _WIDE)):
+        values = {_case(row): row["p50_us"] for row in ours if _case(row) in names}
+        named = "the paper's Hopper, Ant and Humanoid shapes" if names is _SMALL else "256 wide"
+        found = [(value, name) for name, value in values.items()]
+        yield _most(area, f"{named}, median", limit, "us", found, file)
+    yield _least("Batches", "every peer, 256 observations", 1, rows.get("batches", []), "batches")
+    header = [row for row in rows.get("cortex_m", []) if row["subject"] == "C header"]
+    what = "C header on a simulated Cortex-M, instructions"
+    yield _least("Cortex-M", what, 1, header, "cortex_m")
+
+
+def _loop(rows: Rows) -> Iterator[Target]:
+    area, file = "ROS 2 loop", "ros_loop"
+    mine = [row for row in rows.get(file, []) if row["subject"] == "policy_node integer"]
+    echo = [row for row in mine if row["peer"] == ECHO]
+    alike = {_case(row): row for row in mine if row["peer"] == ECHO_ALL}
+    wanted = "at most 1.2x the echo"
+    for row in echo:
+        for name in ("p50", "p99"):
+            times = row[f"{name}_us"] / row[f"peer_{name}_us"]
+            shown = f"{times:.2f}x"
+            if other := alike.get(_case(row)):
+                share = other[f"{name}_us"] / other[f"peer_{name}_us"]
+                shown += f" ({share:.2f}x one that publishes as many messages)"
+            yield Target(area, f"{_case(row)}, {name}", wanted, shown, times <= 1.2, file)
+    if not echo:
+        yield _open(area, "p50 and p99", wanted, file)
+    missed = echo[0]["conditions"]["missed_deadlines"] if echo else {}
+    what, wanted = "1 kHz for 60 s, deadlines missed", "no more than the echo"
+    if echo and echo[0]["conditions"].get("sustained_s", 0) >= 60:
+        ours, theirs = missed["policy_node integer"], missed[ECHO]
+        yield Target(area, what, wanted, f"{ours}, the echo {theirs}", ours <= theirs, file)
+    else:
+        yield _open(area, what, wanted, file)
+    what, wanted, file = "memory over 1,000,000 ticks", "flat (within 1 %)", "ros_soak"
+    nodes = [
+        row
+        for row in rows.get(file, [])
+        if row["subject"].startswith("policy_node") and row["ticks"] >= _TICKS
+    ]
+    for row in nodes:
+        kib = row["rss_kib"]
+        growth = kib[-1] / kib[1] - 1  # behind the first twentieth
+        yield Target(area, what, wanted, f"{growth:+.1%}", growth <= _FLAT, file)
+    if not nodes:
+        how = f"`qpolicy bench soak --ticks {_TICKS}`"
+        yield _open(area, what, wanted, file, how)
+
+
+def _training(rows: Rows) -> Iterator[Target]:
+    area, file = "Training", "training"
+    found = [row for row in rows.get(file, []) if row["bench"].startswith("training/")]
+    ours = [row for row in found if row["subject"].startswith("ours, QAT")]
+    tasks = list(dict.fromkeys(_case(row) for row in ours)) or ["HalfCheetah-v4"]
+    for peer, wanted in (("Stable-Baselines3", 3.0), ("sbx", 1.5), ("CleanRL", 2.0)):
+        for task in tasks:
+            against = [row for row in ours if row["peer"] == peer and _case(row) == task]
+            what = f"QAT, steps a CPU second, {task}, to {peer}"
+            if against:
+                best = max(against, key=lambda row: row["ratio"])
+                met, shown = best["ratio"] >= wanted, f"{best['ratio']:.2f}x ({best['subject']})"
+                yield Target(area, what, f"at least {wanted:g}x", shown, met, file)
+            else:
+                how = "`qpolicy bench training --cleanrl DIR`" if peer == "CleanRL" else ""
+                yield _open(area, what, f"at least {wanted:g}x", file, how)
+    yield from _returns(rows)
+    played = [row for row in rows.get(file, []) if row["bench"].startswith("evaluation/")]
+    yield _least(area, "evaluation, episodes a CPU second", 1, played, file)
+    area, file = "Distillation", "distillation"
+    students = rows.get(file, [])
+    cpu = ((row["cpu_s"], "") for row in students)
+    yield _most(area, "3-bit HalfCheetah student, CPU time", 180, "s", cpu, file)
+    what, wanted = "its return, of the teacher's", "at least 98 %"
+    for row in students:
+        share = row["mean_return"] / row["teacher_return"]
+        shown = f"{share:.1%} ({row['episodes']} episodes)"
+        yield Target(area, what, wanted, shown, share >= 0.98, file)
+    if not students:
+        yield _open(area, what, wanted, file, "`qpolicy bench distill`")
+
+
+def _returns(rows: Rows) -> Iterator[Target]:
+    area, file = "Training", "training_returns"
+    what, wanted = "return after equal steps, QAT", "at least Stable-Baselines3's"
+    found: dict[str, dict[str, float]] = {}
+    for row in rows.get(file, []):
+        found.setdefault(_case(row), {})[row["subject"]] = row["mean_return"]
+    for task, means in found.items():
+        mine, peer = means["ours, QAT, bfloat16"], means["Stable-Baselines3"]
+        shown = f"{mine:.0f}, theirs {peer:.0f}"
+        yield Target(area, f"{what}, {task}", wanted, shown, mine >= peer, file)
+    if not found:
+        yield _open(area, what, wanted, file, "`qpolicy bench returns`")
+
+
+def _generation(rows: Rows) -> Iterator[Target]:
+    area, file = "Generation", "fpga_tools"
+    found = rows.get(file, [])
+    made = [r for r in found if r["bench"] == "generation" and r["subject"] == "halfcheetah"]
+    what = "HalfCheetah's 71k weights to Verilog"
+    yield _most(area, f"{what}, wall clock", 10, "s", ((r["wall_s"], "") for r in made), file)
+    memory = ((r["memory_mib"] / 1024, "") for r in made)
+    yield _most(area, f"{what}, memory", 1, "GiB", memory, file)
+    loops = [r for r in found if r["bench"] == "closed loop" and "rtlsim" in r["subject"]]
+    yield _least(area, "simulated core in a closed loop, Hopper", 10, loops, file)
+
+
+def _start_up(rows: Rows) -> Iterator[Target]:
+    area, file = "Start-up", "startup"
+    limits = {
+        "import qpolicy_ros.policy": (0.2, " without torch"),
+        "policy_node, integer, to active": (2.0, ""),
+        "policy_node, rtlsim with a warm cache, to active": (2.0, ""),
+    }
+    for subject, (limit, more) in limits.items():
+        found = {r["p50_us"] / 1e6 for r in rows.get(file, []) if r["subject"] == subject}
+        yield _most(area, subject + more, limit, "s", ((value, "") for value in found), file)
+
+
+def _cores(rows: Rows) -> Iterator[Target]:
+    area, file = "FPGA core", "fpga"
+    for row in rows.get(file, []):
+        limit = row["target_cycles"]
+        good = row["cycles"] <= limit and row["fits"] and row["depth_ns"] <= row["depth_allowed_ns"]
+        wanted = f"at most {limit} cycles, fits, path at most {row['depth_allowed_ns']} ns"
+        fits = "fits" if row["fits"] else "does not fit"
+        shown = f"{row['cycles']} cycles, {fits}, {row['depth_ns']:.2f} ns"
+        yield Target(area, row["subject"], wanted, shown, good, file)
+
+
+_HOW = (
+    "Made from the rows of the other pages by `qpolicy bench` (`qpolicy bench targets` makes this "
+    "page alone); where several cases count, the worst is shown. A target that is short has its "
+    f"profile in [{PROFILES.partition('.')[0]}]({PROFILES})."
+)

@@ -1,0 +1,129 @@
+"""The page of targets: met, short or open, from the rows alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qpolicy_ros.bench.targets import assess, load_rows, page
+from qpolicy_ros.cli.main import main
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+
+
+def row(**changes):
+    return {
+        "bench": "inference/hopper shape", "subject": "integer C", "peer": "torch eager",
+        "ratio": 20.0, "p50_us": 1.0, "p99_us": 2.0, "peer_p50_us": 20.0, "peer_p99_us": 24.0,
+    } | changes  # fmt: skip
+
+
+def found(rows, area, what):
+    """The one target of an area whose words begin so."""
+    (target,) = [t for t in assess(rows) if t.area == area and t.what.startswith(what)]
+    return target
+
+
+def test_the_worst_case_decides_and_is_named():
+    slow = row(bench="inference/ant shape", ratio=9.5)
+    target = found({"inference": [row(), slow]}, "Inference", "eager torch, 2 policies, median")
+    assert target.met is False
+    assert target.measured == "9.50x (ant shape, torch eager)"
+
+
+def test_p99_is_compared_with_p99():
+    target = found({"inference": [row()]}, "Inference", "eager torch, 1 policies, p99")
+    assert target.met is True
+    assert target.measured.startswith("12.00x")
+
+
+def test_a_limit_is_not_met_by_reaching_it():
+    rows = {"inference": [row(p50_us=2.0)]}
+    assert found(rows, "Inference", "the paper's Hopper").met is False
+    assert found({"inference": [row()]}, "Inference", "the paper's Hopper").met is True
+
+
+def test_a_loop_is_compared_with_the_bare_echo_at_p50_and_p99():
+    loop = row(
+        bench="ros_loop/ant shape", subject="policy_node integer", peer="rclpy echo",
+        p50_us=119.0, peer_p50_us=100.0, p99_us=260.0, peer_p99_us=200.0,
+        conditions={"sustained_s": 60, "missed_deadlines": {"policy_node integer": 3,
+                                                            "rclpy echo": 2}},
+    )  # fmt: skip
+    rows = {"ros_loop": [loop]}
+    assert found(rows, "ROS 2 loop", "ant shape, p50").met is True
+    assert found(rows, "ROS 2 loop", "ant shape, p99").met is False
+    missed = found(rows, "ROS 2 loop", "1 kHz")
+    assert missed.met is False
+    assert missed.measured == "3, the echo 2"
+
+
+def test_memory_may_grow_at_the_start_only():
+    soak = {"subject": "policy_node integer", "ticks": 1_000_000}
+    flat, leak = [50_000, *[60_000] * 20], [50_000, *range(60_000, 62_000, 100)]
+    target = "memory over"
+    assert found({"ros_soak": [soak | {"rss_kib": flat}]}, "ROS 2 loop", target).met is True
+    assert found({"ros_soak": [soak | {"rss_kib": leak}]}, "ROS 2 loop", target).met is False
+    short = soak | {"ticks": 1000, "rss_kib": flat}
+    assert found({"ros_soak": [short]}, "ROS 2 loop", target).met is None
+
+
+def test_the_faster_of_our_quantised_trainers_counts():
+    training = [
+        row(bench="training/Hopper-v4", subject=name, peer="sbx", ratio=ratio)
+        for name, ratio in (("ours, QAT", 1.1), ("ours, QAT, bfloat16", 1.6), ("ours, FP32", 9.0))
+    ]
+    target = found({"training": training}, "Training", "QAT, steps a CPU second, Hopper-v4, to sbx")
+    assert target.met is True
+    assert target.measured == "1.60x (ours, QAT, bfloat16)"
+
+
+def test_a_student_needs_the_return_and_the_time():
+    student = {"cpu_s": 170.0, "mean_return": 970.0, "teacher_return": 1000.0, "episodes": 100}
+    rows = {"distillation": [student]}
+    assert found(rows, "Distillation", "3-bit").met is True
+    assert found(rows, "Distillation", "its return").met is False
+
+
+def test_a_core_must_be_short_fit_and_be_fast():
+    core = {
+        "bench": "fpga core", "subject": "hopper/paper", "cycles": 8, "target_cycles": 8,
+        "fits": True, "depth_ns": 3.5, "depth_allowed_ns": 3.5,
+    }  # fmt: skip
+    assert found({"fpga": [core]}, "FPGA core", "hopper").met is True
+    for worse in ({"cycles": 9}, {"fits": False}, {"depth_ns": 3.6}):
+        assert found({"fpga": [core | worse]}, "FPGA core", "hopper").met is False
+
+
+def test_what_nobody_measured_is_open():
+    targets = assess({})
+    assert targets
+    assert {target.met for target in targets} == {None}
+    assert "0 met, 0 short" in page(targets)
+
+
+def test_rows_that_are_none_are_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "inference.json").write_text('{"no": "list"}')
+    assert main(["bench", "targets", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    assert "inference.json: file: not a list of rows" in error[0]
+
+
+def test_the_command_writes_and_prints_the_page(tmp_path, capsys):
+    assert main(["bench", "targets", "--out", str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out.startswith("# Targets")
+    assert (tmp_path / "new" / "targets.md").exists()
+
+
+def test_the_page_in_docs_is_that_of_the_rows_in_docs():
+    text = (PAGES / "targets.md").read_text(encoding="utf-8")
+    assert text == page(assess(load_rows(PAGES))), "run `qpolicy bench targets`"
+
+
+def test_every_shortfall_has_its_profile():
+    text = (PAGES / "targets.md").read_text(encoding="utf-8")
+    profiles = (PAGES / "profiles.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", profiles, re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"profiles\.md#([\w-]+)", text)) <= anchors
