@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import signal
@@ -22,7 +23,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -32,6 +33,7 @@ from qpolicy_ros.nodes import qos
 ROOT = Path(__file__).resolve().parents[2]
 FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 HANDSHAKE = 999_999  # stamp, s
+SILENCE = 30.0  # s until a service is asked again; its work may take a while
 PATIENCE = 90.0  # s until a wait has failed; an idle machine starts a node in one
 
 
@@ -245,12 +247,43 @@ class Watcher:
         return self.call(SetParameters, "policy_node/set_parameters", request).results[0]
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Call a service and return its response."""
+        with self.client(kind, name) as client:
+            return self._response(client, request, SILENCE)
+
+    @contextlib.contextmanager
+    def client(self, kind: Any, name: str) -> Iterator[Any]:
+        """A client of a service whose responses come through.
+
+        A node that has not found a client's reader yet drops its response. It finds readers in the
+        order in which they were made: once it has answered another client that was made later, it
+        will answer this one.
+        """
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready)
-        future = client.call_async(request)
-        self.until(future.done)
-        self.node.destroy_client(client)
-        return future.result()
+        later = self.node.create_client(GetParameters, f"{name.rpartition('/')[0]}/get_parameters")
+        self.until(later.service_is_ready)
+        self._response(later, GetParameters.Request(), 2.0)
+        self.node.destroy_client(later)
+        try:
+            yield client
+        finally:
+            self.node.destroy_client(client)
+
+    def _response(self, client: Any, request: Any, silence: float) -> Any:
+        """Ask, and again after ``silence`` s without a response: the node may just have gone."""
+        futures: list[Any] = []
+        asked = -math.inf
+
+        def answered() -> bool:
+            nonlocal asked
+            if time.monotonic() - asked > silence:
+                asked = time.monotonic()
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+
+        self.until(answered)
+        return next(future.result() for future in futures if future.done())
 
     def transition(self, label: str) -> bool:
         request = ChangeState.Request()
