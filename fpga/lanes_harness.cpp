@@ -21,14 +21,30 @@ static inline V broadcast(uint64_t value) {
 #define lut3(a, b, c, table) \
     ((V)_mm512_ternarylogic_epi64((__m512i)(a), (__m512i)(b), (__m512i)(c), table))
 #else
-static inline __attribute__((always_inline)) V lut3(V a, V b, V c, int table) {
-    if (table == 0xca) return c ^ (a & (b ^ c));
-    V sum = broadcast(0);
-    for (int at = 0; at < 8; ++at)
-        if (table >> at & 1)
-            sum |= (at & 4 ? a : ~a) & (at & 2 ? b : ~b) & (at & 1 ? c : ~c);
-    return sum;
+#define INLINE static inline __attribute__((always_inline))
+
+// Bit 2 b + c.
+template <int table>
+INLINE V lut2(V b, V c) {
+    if constexpr (table == 0) return broadcast(0);
+    if constexpr (table == 2) return ~b & c;
+    if constexpr (table == 4) return b & ~c;
+    if constexpr (table == 6) return b ^ c;
+    if constexpr (table == 8) return b & c;
+    if constexpr (table == 10) return c;
+    if constexpr (table == 12) return b;
+    if constexpr (table == 14) return b | c;
+    if constexpr (table & 1) return ~lut2<15 - table>(b, c);
 }
+
+template <int table>
+INLINE V lut3_of(V a, V b, V c) {
+    const V low = lut2<(table & 15)>(b, c);
+    if constexpr ((table & 15) == table >> 4) return low;
+    if constexpr ((table & 15) == 15 - (table >> 4)) return a ^ low;
+    return low ^ (a & (low ^ lut2<(table >> 4)>(b, c)));
+}
+#define lut3(a, b, c, table) lut3_of<table>(a, b, c)
 #endif
 
 // Each lane's own word of a table: `bits` vectors of address, `count` vectors of content.
