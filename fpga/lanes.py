@@ -1,4 +1,4 @@
-"""A netlist as C that simulates it 512 times at once: a bit is a vector, its k-th bit lane k's.
+"""A netlist as C++ that simulates it 512 times at once: a bit is a vector, its k-th bit lane k's.
 
 What the data cannot reach (handshake, phases, addresses, words of the weights' memories) is the
 same in every lane and computed once, as a number: 0 or all ones. ``lanes_harness.cpp`` clocks the
@@ -17,7 +17,7 @@ from qpolicy_ros.policy import PolicyError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_PART = 400  # look-up tables a function of C: compilers take long over large ones
+_PART = 400  # look-up tables a function: compilers take long over large ones
 _WORD = 64
 _SELECT = 3  # inputs that differ by lane, up to which a table is selected by those that do not
 _DATA = "s_data"
@@ -27,7 +27,7 @@ _MUX = 0b11001010
 
 
 def emit_lanes(netlist: Netlist) -> str:
-    """Return the C of ``netlist``, to stand before ``lanes_harness.cpp``.
+    """Return the C++ of ``netlist``, to stand before ``lanes_harness.cpp``.
 
     Raises:
         PolicyError: the handshake depends on the data, or gates form a loop.
@@ -96,7 +96,7 @@ class _Emitter:
         return self._place[net]
 
     def _name(self, net: Net) -> str:
-        """A net as what C computes with: a vector, or a number."""
+        """A net as what C++ computes with: a vector, or a number."""
         return _CONSTANTS[net] if isinstance(net, str) else self._place[net]
 
     def _vector(self, net: Net) -> str:
@@ -104,7 +104,7 @@ class _Emitter:
         return name if net in self._varies else f"B({name})"
 
     def text(self) -> str:
-        """The whole C file."""
+        """The whole C++ file."""
         netlist, ports = self._netlist, self._netlist.ports
         order = self._order()
         numbers = [self._number(cell) for cell in order if not self._is_vector(cell)]
@@ -340,7 +340,7 @@ def _commits(registers: Sequence[_Register]) -> tuple[list[str], int]:
 
 
 def _table(rom: Rom, at: int) -> str:
-    """The words of a memory as a table of C, zeros behind the last."""
+    """The words of a memory as a table of C++, zeros behind the last."""
     parts = -(-len(rom.outputs) // _WORD)
     mask = (1 << _WORD) - 1
     rows = [

@@ -301,10 +301,11 @@ def read_reply(data: bytes) -> None:
         assert str(error).isprintable()  # noqa: PT017  fuzzed, not under pytest
         return
     start = data.find(b"\xa5")
+    size = HEAD_BYTES + 5 + packer.output_bytes + CRC_BYTES
     sent = []
     while start >= 0:
-        frame = data[start : start + HEAD_BYTES + 5 + packer.output_bytes + CRC_BYTES]
-        head = (frame[1] == 0x82 and frame[2] in (1, 2)) if len(frame) > 2 else False
+        frame = data[start : start + size]
+        head = len(frame) == size and frame[1] == 0x82 and frame[2] in (1, 2)
         if head and encode(Frame(0x82, frame[2], frame[5:-2])) == frame:
             sent.append(packer.unpack(np.frombuffer(frame[10:-2], np.uint8)).tolist())
         start = data.find(b"\xa5", start + 1)
