@@ -161,6 +161,10 @@ class Watcher:
         for topic, kind, profile in topics:
             self.messages[topic] = []
             self.node.create_subscription(kind, topic, self.messages[topic].append, profile)
+        self._reports: list[tuple[int, DiagnosticArray]] = []  # with the time of sending, ns
+        self.node.create_subscription(
+            DiagnosticArray, "diagnostics", self._on_report, qos.profile(depth=100)
+        )
         self.observations = self.node.create_publisher(
             JointState, "observation", qos.profile(depth=10)
         )
@@ -217,16 +221,22 @@ class Watcher:
             for messages in self.messages.values():
                 messages.clear()
 
-    def ask(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> JointState:
+    def ask(
+        self,
+        values: Sequence[float],
+        names: Sequence[str] = (),
+        stamp: int = 1,
+        patience: float = 5.0,
+    ) -> JointState:
         """Publish an observation and return the action that carries its stamp.
 
-        Best effort may lose a message on a busy machine, so it is sent again now and then.
+        Best effort may lose a message on a busy machine, so it is sent again after ``patience`` s.
         """
         end = time.monotonic() + PATIENCE
         while not self.answers(stamp):
             assert time.monotonic() < end, "no action came"
             self.tell(values, names, stamp)
-            again = time.monotonic() + 5.0
+            again = time.monotonic() + patience
             while not self.answers(stamp) and time.monotonic() < again:
                 self.executor.spin_once(timeout_sec=0.05)
         return self.answers(stamp)[-1]
@@ -294,15 +304,23 @@ class Watcher:
         request = GetState.Request()
         return self.call(GetState, "policy_node/get_state", request).current_state.label
 
+    def _on_report(self, message: DiagnosticArray, info: dict[str, Any]) -> None:
+        self._reports.append((info["source_timestamp"], message))
+
     def diagnostics(self, node: str = "policy_node") -> dict[str, str]:
-        """Return the values of the node's next diagnostics message, with level and message."""
+        """Return the values of the node's next diagnostics message, with level and message.
+
+        One that was on its way when this was called says what was before, and does not count.
+        """
+        since = time.time_ns()
         found: list[Any] = []
-        self.messages["diagnostics"].clear()
+        self._reports.clear()
 
         def look() -> bool:
-            for message in self.messages["diagnostics"]:
-                found.extend(each for each in message.status if each.name.startswith(node))
-            self.messages["diagnostics"].clear()
+            for sent, message in self._reports:
+                if sent >= since:
+                    found.extend(each for each in message.status if each.name.startswith(node))
+            self._reports.clear()
             return bool(found)
 
         self.until(look)
