@@ -47,9 +47,10 @@ class Checker:
         self, value: npt.NDArray[Any], field: str, dtype: str, shape: tuple[int, ...]
     ) -> None:
         """Require dtype, shape and, for floats, that every value is finite."""
+        self.require(
+            isinstance(value, np.ndarray), field, f"is {type(value).__name__}, not a tensor"
+        )
         # A dtype's name is slow to make: only for an error.
-        if not isinstance(value, np.ndarray):
-            self.require(False, field, f"is {type(value).__name__}, not a tensor")
         if value.dtype != np.dtype(dtype):
             self.require(False, field, f"dtype {value.dtype}, expected {dtype}")
         if value.shape != shape:

@@ -11,6 +11,7 @@ from qpolicy_fpga.lane_sim import LANES, LaneSimulation
 from qpolicy_fpga.plan import Form
 from qpolicy_ros.policy import PolicyError
 
+pytest.importorskip("pyosys")
 pytestmark = pytest.mark.slow
 
 # (inputs, hidden, outputs, b_in, b_core, b_out), forms
