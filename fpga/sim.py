@@ -178,7 +178,7 @@ class CoreSimulation:
 
 def unpack_codes(flat: npt.NDArray[Any], bits: int) -> npt.NDArray[np.int32]:
     """Bits ``(frames, m * bits)``, a code's lowest first, as signed codes ``(frames, m)``."""
-    shaped = flat.reshape(len(flat), -1, bits)
+    shaped = flat.reshape(len(flat), flat.shape[1] // bits, bits)
     unsigned = (shaped.astype(np.int64) << np.arange(bits)).sum(axis=2)
     return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)
 
