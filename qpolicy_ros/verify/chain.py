@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_fpga.driver import rtlsim, verilate, wrapped
+from qpolicy_fpga.lane_sim import LANES, LaneSimulation
 from qpolicy_fpga.sim import CoreSimulation
 from qpolicy_ros.interchange import CompiledHeader
 from qpolicy_ros.policy import numpy_engine
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from qpolicy_ros.verify.journal import Journal
 
 ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
-QUICK_FRAMES, QUICK_CORE_FRAMES = 60_000, 2_000
-GAP_FRAMES = 500  # observations offered and fetched at random
+QUICK_FRAMES = 60_000
+VERILATOR_FRAMES = 2_000  # it takes milliseconds for one where the other takes microseconds
+# In what the core is simulated, observations a piece, and those offered and fetched at random.
+_LANES = ("in lanes", samples.CHUNK, 20 * LANES)
+_VERILATOR = ("under Verilator", 5000, 500)
 
 
 class Chain:
@@ -88,20 +92,31 @@ class Chain:
         detail = f"{frames} observations"
         return [Check(name, pair[0], pair[1], detail) for name, pair in counts.items()]
 
-    def core(self, folder: Path, manifest: dict[str, Any], frames: int) -> Check:
-        """Output codes of the simulated core, and its stated cycles."""
+    def core(
+        self, folder: Path, manifest: dict[str, Any], frames: int, *, lanes: bool = False
+    ) -> Check:
+        """Output codes of the simulated core, and its stated cycles.
+
+        Args:
+            folder: of the generated core.
+            manifest: its manifest.
+            frames: observations back to back; some more come with gaps.
+            lanes: whether to run many cores at once, from the netlist that Yosys reads, and not
+                one under Verilator.
+        """
+        kind, size, gap_frames = _LANES if lanes else _VERILATOR
         state = sources.file_digest(
             [
                 *(folder / name for name in manifest["files"]),
-                *(Path(str(module.__file__)) for module in (samples, numpy_engine, verilate)),
-                sources.room_folder("qpolicy_fpga") / "core_harness.cpp",
+                *(Path(str(module.__file__)) for module in (samples, numpy_engine)),
+                *_simulator_files(lanes=lanes),
             ]
         )
-        simulation: list[CoreSimulation] = []
+        simulation: list[CoreSimulation | LaneSimulation] = []
 
         def compare(observations: Float32, *, gaps: bool = False) -> list[int]:
             if not simulation:
-                simulation.append(CoreSimulation(folder, manifest))
+                simulation.append((LaneSimulation if lanes else CoreSimulation)(folder, manifest))
             trace = dict(engines(self._network))["numpy"](observations)
             # With gaps a result may wait for an earlier one: no stated cycles.
             run = simulation[0].run(trace[0], **({"offer": 90, "fetch": 60} if gaps else {}))
@@ -112,21 +127,24 @@ class Chain:
 
         total = np.zeros(3, np.int64)
         for name, observations in samples.chunks(self._artifact, self._recorded, frames):
-            for start in range(0, len(observations), 5000):
-                part = observations[start : start + 5000]
+            for start in range(0, len(observations), size):
+                part = observations[start : start + size]
                 total += self._journal.once(
-                    f"core, {name}, {len(part)} from {start} of {len(observations)}",
+                    f"core {kind}, {name}, {len(part)} from {start} of {len(observations)}",
                     state,
                     functools.partial(compare, part),
                 )
-        gaps = samples.random_observations(self._network, 998, GAP_FRAMES)
+        gaps = samples.random_observations(self._network, 998, gap_frames)
         total += self._journal.once(
-            "core, with gaps on both sides", state, functools.partial(compare, gaps, gaps=True)
+            f"core {kind}, with gaps on both sides",
+            state,
+            functools.partial(compare, gaps, gaps=True),
         )
-        if simulation:
-            simulation[0].close()
+        for each in simulation:
+            each.close()
         detail = f"{int(total[2])} of them not in {manifest['cycles']} cycles"
-        return Check("rtl core = numpy: output codes", int(total[0]), int(total[1:].sum()), detail)
+        name = f"rtl core {kind} = numpy: output codes"
+        return Check(name, int(total[0]), int(total[1:].sum()), detail)
 
     def wrappers(self, folder: Path, manifest: dict[str, Any], frames: int) -> list[Check]:
         """Output codes of the core behind each wrapper; its identity is checked first."""
@@ -167,6 +185,16 @@ class Chain:
         ]
 
 
+def _simulator_files(*, lanes: bool) -> list[Path]:
+    """Sources that decide what a simulation says."""
+    room = sources.room_folder("qpolicy_fpga")
+    if lanes:
+        return [
+            room / name for name in ("lane_sim.py", "lanes.py", "netlist.py", "lanes_harness.cpp")
+        ]
+    return [Path(str(verilate.__file__)), room / "core_harness.cpp"]
+
+
 def check_chain(
     artifact: PolicyArtifact,
     folder: Path,
@@ -184,10 +212,11 @@ def check_chain(
     checks = chain.software(QUICK_FRAMES if quick else ENGINE_FRAMES)
     uncovered = ["timing of the physical device: no board was at hand"]
     if quick:
-        checks.append(chain.core(folder, manifest, QUICK_CORE_FRAMES))
+        checks.append(chain.core(folder, manifest, VERILATOR_FRAMES))
         uncovered.append("the wrappers and all but a sample: `qpolicy verify` without --quick")
     else:
-        checks.append(chain.core(folder, manifest, core_frames))
+        checks.append(chain.core(folder, manifest, core_frames, lanes=True))
+        checks.append(chain.core(folder, manifest, min(core_frames, VERILATOR_FRAMES)))
         if core_frames < ENGINE_FRAMES:
             uncovered.append(f"the core beyond {core_frames} observations, as --core-frames asked")
         checks += chain.wrappers(folder, manifest, WRAPPER_FRAMES)

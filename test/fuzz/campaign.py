@@ -20,7 +20,8 @@ HERE = Path(__file__).resolve().parent
 TARGETS = ("frames", "reply", "manifest", "policy", "bag", "robot", "qat", "checkpoint")
 GROWTH_MB = 64.0
 HEADER = (
-    "| target | executions | inputs kept | slowest input, s | memory, MB | growth in a chunk, MB |"
+    "| target | executions | a second, last | inputs kept | slowest input, s | memory, MB "
+    "| growth in a chunk, MB |"
 )
 
 
@@ -75,7 +76,10 @@ def row(name: str, folder: Path, progress: dict[str, Any]) -> str:
     memory = max(max(facts["rss_mb"]) for facts in chunks)
     kept = len(list((folder / "corpus").glob("*")))
     slowest = max(facts["slowest_s"] for facts in chunks)
-    figures = f"{progress['executions']:,} | {kept:,} | {slowest} | {memory:.0f} | {growth:.0f}"
+    last = progress["chunks"][-1] if progress["chunks"] else {"executions": 0, "seconds": 1.0}
+    rate = last["executions"] / last["seconds"]
+    figures = f"{progress['executions']:,} | {rate:,.0f} | {kept:,} | {slowest} | {memory:.0f}"
+    figures += f" | {growth:.0f}"
     return f"| {name} | {figures} |"
 
 
@@ -87,7 +91,7 @@ def main() -> int:
     parser.add_argument("--chunk", type=int, default=50_000)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz"))
     args = parser.parse_args()
-    rows, failures = [HEADER, "|---|" + "---:|" * 5], []
+    rows, failures = [HEADER, "|---|" + "---:|" * 6], []
     for name in args.targets or TARGETS:
         progress = campaign(name, args.out / name, args.executions, args.chunk)
         rows.append(row(name, args.out / name, progress))

@@ -65,15 +65,14 @@ def main(name: str, folder: Path, executions: int) -> None:
             return bytes(atheris.Mutate(data, max_size))
         return changed
 
-    atheris.Setup(
-        [
-            *(name, str(corpus), f"-runs={executions}", f"-artifact_prefix={folder}/"),
-            *("-print_final_stats=1", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={MEMORY_MB}"),
-            *("-max_len=20000", "-verbosity=0"),
-        ],
-        once,
-        custom_mutator=shape,
-    )
+    options = [
+        *(name, str(corpus), f"-runs={executions}", f"-artifact_prefix={folder}/"),
+        *("-print_final_stats=1", f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={MEMORY_MB}"),
+        *(f"-max_len={target.largest}", "-verbosity=0"),
+    ]
+    # libFuzzer's own mutations stay in C++.
+    own = {} if target.kind == "bytes" else {"custom_mutator": shape}
+    atheris.Setup(options, once, **own)
     atheris.Fuzz()
 
 

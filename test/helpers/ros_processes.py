@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import signal
@@ -22,7 +23,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -32,6 +33,7 @@ from qpolicy_ros.nodes import qos
 ROOT = Path(__file__).resolve().parents[2]
 FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 HANDSHAKE = 999_999  # stamp, s
+SILENCE = 30.0  # s until a service is asked again; its work may take a while
 PATIENCE = 90.0  # s until a wait has failed; an idle machine starts a node in one
 
 
@@ -159,6 +161,10 @@ class Watcher:
         for topic, kind, profile in topics:
             self.messages[topic] = []
             self.node.create_subscription(kind, topic, self.messages[topic].append, profile)
+        self._reports: list[tuple[int, DiagnosticArray]] = []  # with the time of sending, ns
+        self.node.create_subscription(
+            DiagnosticArray, "diagnostics", self._on_report, qos.profile(depth=100)
+        )
         self.observations = self.node.create_publisher(
             JointState, "observation", qos.profile(depth=10)
         )
@@ -215,16 +221,22 @@ class Watcher:
             for messages in self.messages.values():
                 messages.clear()
 
-    def ask(self, values: Sequence[float], names: Sequence[str] = (), stamp: int = 1) -> JointState:
+    def ask(
+        self,
+        values: Sequence[float],
+        names: Sequence[str] = (),
+        stamp: int = 1,
+        patience: float = 5.0,
+    ) -> JointState:
         """Publish an observation and return the action that carries its stamp.
 
-        Best effort may lose a message on a busy machine, so it is sent again now and then.
+        Best effort may lose a message on a busy machine, so it is sent again after ``patience`` s.
         """
         end = time.monotonic() + PATIENCE
         while not self.answers(stamp):
             assert time.monotonic() < end, "no action came"
             self.tell(values, names, stamp)
-            again = time.monotonic() + 5.0
+            again = time.monotonic() + patience
             while not self.answers(stamp) and time.monotonic() < again:
                 self.executor.spin_once(timeout_sec=0.05)
         return self.answers(stamp)[-1]
@@ -245,12 +257,43 @@ class Watcher:
         return self.call(SetParameters, "policy_node/set_parameters", request).results[0]
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Call a service and return its response."""
+        with self.client(kind, name) as client:
+            return self._response(client, request, SILENCE)
+
+    @contextlib.contextmanager
+    def client(self, kind: Any, name: str) -> Iterator[Any]:
+        """A client of a service whose responses come through.
+
+        A node that has not found a client's reader yet drops its response. It finds readers in the
+        order in which they were made: once it has answered another client that was made later, it
+        will answer this one.
+        """
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready)
-        future = client.call_async(request)
-        self.until(future.done)
-        self.node.destroy_client(client)
-        return future.result()
+        later = self.node.create_client(GetParameters, f"{name.rpartition('/')[0]}/get_parameters")
+        self.until(later.service_is_ready)
+        self._response(later, GetParameters.Request(), 2.0)
+        self.node.destroy_client(later)
+        try:
+            yield client
+        finally:
+            self.node.destroy_client(client)
+
+    def _response(self, client: Any, request: Any, silence: float) -> Any:
+        """Ask, and again after ``silence`` s without a response: the node may just have gone."""
+        futures: list[Any] = []
+        asked = -math.inf
+
+        def answered() -> bool:
+            nonlocal asked
+            if time.monotonic() - asked > silence:
+                asked = time.monotonic()
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+
+        self.until(answered)
+        return next(future.result() for future in futures if future.done())
 
     def transition(self, label: str) -> bool:
         request = ChangeState.Request()
@@ -261,15 +304,23 @@ class Watcher:
         request = GetState.Request()
         return self.call(GetState, "policy_node/get_state", request).current_state.label
 
+    def _on_report(self, message: DiagnosticArray, info: dict[str, Any]) -> None:
+        self._reports.append((info["source_timestamp"], message))
+
     def diagnostics(self, node: str = "policy_node") -> dict[str, str]:
-        """Return the values of the node's next diagnostics message, with level and message."""
+        """Return the values of the node's next diagnostics message, with level and message.
+
+        One that was on its way when this was called says what was before, and does not count.
+        """
+        since = time.time_ns()
         found: list[Any] = []
-        self.messages["diagnostics"].clear()
+        self._reports.clear()
 
         def look() -> bool:
-            for message in self.messages["diagnostics"]:
-                found.extend(each for each in message.status if each.name.startswith(node))
-            self.messages["diagnostics"].clear()
+            for sent, message in self._reports:
+                if sent >= since:
+                    found.extend(each for each in message.status if each.name.startswith(node))
+            self._reports.clear()
             return bool(found)
 
         self.until(look)

@@ -53,16 +53,19 @@ class Bench:
         for name, text in self.design.files.items():
             (folder / name).write_text(text, encoding="utf-8")
         self.files = [folder / name for name in sorted(self.design.files)]
-        manifest = {
+        self.manifest = {
+            "function_hash": "bench",
+            "top": "qpolicy_core",
             "n": network.weights[0].shape[1],
             "m": network.weights[-1].shape[0],
             "b_in": network.input_bits,
             "b_out": network.output_bits,
             "codes_per_beat": self.core.codes_per_beat,
             "beats": self.core.beats,
+            "cycles": self.core.cycles,
             "files": sorted(self.design.files),
         }
-        self.simulation = CoreSimulation(folder, manifest)
+        self.simulation = CoreSimulation(folder, self.manifest)
 
     def equal(self, codes: np.ndarray[Any, Any], **run: int) -> bool:
         """Whether the core gives the right codes for ``codes``, in order."""

@@ -70,6 +70,7 @@ def test_transitions_one_by_one(start, watcher, policies, observation):
     watcher.ask(observation, stamp=1)
     assert watcher.transition("deactivate")
     assert watcher.state() == "inactive"
+    watcher.until(lambda: unsolicited(watcher))
     assert unsolicited(watcher) == [SAFE]
     assert watcher.transition("activate")
     watcher.wait_for_policy(observation)
@@ -159,7 +160,7 @@ def test_a_stale_observation_brings_the_safe_action(serve, watcher, observation)
     serve(timeout=2.5)
     watcher.wait_for_policy(observation)
     for stamp in range(1, 15):  # for longer than the timeout
-        watcher.ask(observation, stamp=stamp)
+        watcher.ask(observation, stamp=stamp, patience=0.5)
         watcher.spin(0.2)
     assert not unsolicited(watcher)
     watcher.until(lambda: unsolicited(watcher))

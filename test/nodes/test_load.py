@@ -131,14 +131,13 @@ def test_load_over_ros_while_it_serves(serve, watcher, policies):
     watcher.wait_for_policy(observation.tolist())
     assert not watcher.set_parameter("backend", "fp32").successful
     assert watcher.set_parameter("load.backend", "fp32").successful
-    client = watcher.node.create_client(Trigger, "policy_node/load")
-    watcher.until(client.service_is_ready)
-    future = client.call_async(Trigger.Request())
     expected = create_backend("integer", artifact).act(observation).tolist()
     stamp = 0
-    while not future.done():  # every observation in the meantime is answered
-        stamp += 1
-        assert list(watcher.ask(observation.tolist(), stamp=stamp).position) == expected
+    with watcher.client(Trigger, "policy_node/load") as client:
+        future = client.call_async(Trigger.Request())
+        while not future.done():  # every observation in the meantime is answered
+            stamp += 1
+            assert list(watcher.ask(observation.tolist(), stamp=stamp).position) == expected
     assert stamp > 1
     assert future.result().success, future.result().message
     assert watcher.set_parameter("backend", "fp32").successful

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from ros_processes import PATIENCE
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import load_policy
@@ -76,11 +77,12 @@ def test_both_action_topics_carry_the_same_values(watcher, good):
 @pytest.mark.usefixtures("serving")
 def test_timing_has_the_stages_in_microseconds(watcher, good):
     watcher.ask(good, stamp=5)
-    watcher.until(lambda: watcher.messages["timing"])
-    message = watcher.messages["timing"][-1]
+    # One of the handshake may still be under way.
+    timing = watcher.messages["timing"]
+    watcher.until(lambda: timing and timing[-1].header.stamp.sec == 5)
+    message = timing[-1]
     stages = dict(zip(message.name, message.position, strict=True))
     assert list(stages) == ["age", "queue", "quantise", "infer", "publish", "total"]
-    assert message.header.stamp.sec == 5
-    assert all(0 < stages[name] < 1e6 for name in ("age", "infer", "publish", "total"))
+    assert all(0 < stages[name] < PATIENCE * 1e6 for name in ("age", "infer", "publish", "total"))
     assert stages["quantise"] >= 0
     assert stages["total"] >= stages["quantise"] + stages["infer"] + stages["publish"]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.task import Future
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import load_policy
@@ -65,27 +64,21 @@ def test_swaps_in_a_row_lose_no_tick_and_no_memory(serve, watcher, policies, ful
     backends = {name: create_backend(name, artifact) for name in ("integer", "fp32")}
     node = serve(lockstep=True)
     watcher.wait_for_policy(observations[0].tolist())
-    client = watcher.node.create_client(SetParameters, "policy_node/set_parameters")
-    watcher.until(client.service_is_ready)
-    # A reply can be lost while the node has not found the client's reader yet: ask until one came.
-    heard: list[Future] = []
-    while not any(future.done() for future in heard):
-        heard.append(client.call_async(swap_to("integer")))
-        watcher.spin(0.5)
     results, served, before = [], [], 0
-    start = time.monotonic()
-    for tick, observation in enumerate(observations):
-        due = start + tick * 0.002
-        while time.monotonic() < due:
-            pass
-        if tick == warm_up:
-            before = memory(node)
-        results.append(client.call_async(swap_to("fp32" if tick % 2 else "integer")))
-        watcher.tell(observation.tolist(), stamp=tick + 1)  # once: a lost tick stays lost
-        watcher.until(partial(watcher.answers, tick + 1))
-        watcher.until(results[-1].done)  # services keep ten replies: more under way would be lost
-        answer = list(watcher.answers(tick + 1)[0].position)
-        served.append({n for n, b in backends.items() if b.act(observation).tolist() == answer})
+    with watcher.client(SetParameters, "policy_node/set_parameters") as client:
+        start = time.monotonic()
+        for tick, observation in enumerate(observations):
+            due = start + tick * 0.002
+            while time.monotonic() < due:
+                pass
+            if tick == warm_up:
+                before = memory(node)
+            results.append(client.call_async(swap_to("fp32" if tick % 2 else "integer")))
+            watcher.tell(observation.tolist(), stamp=tick + 1)  # once: a lost tick stays lost
+            watcher.until(partial(watcher.answers, tick + 1))
+            watcher.until(results[-1].done)  # services keep ten replies: more would be lost
+            answer = list(watcher.answers(tick + 1)[0].position)
+            served.append({n for n, b in backends.items() if b.act(observation).tolist() == answer})
     assert all(result.result().results[0].successful for result in results)
     assert all(len(names) == 1 for names in served)  # never a mixture, never something else
     assert set.union(*served) == {"integer", "fp32"}
