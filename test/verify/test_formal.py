@@ -24,6 +24,12 @@ SHAPES = {
     ),
     "wide weights, search": ((9, (7,), 4, 4, 6, 8), [Form(4, 2), Form(2, 6)]),
     "uneven planes": ((7, (8,), 3, 5, 5, 3), [Form(2, 3), Form(3, 4)]),
+    "codes as they come": ((7, (10,), 3, 4, 3, 5), [Form(4, 4), Form(1, 3, stream=True)]),
+    "codes as they come, weights looked up": (
+        (5, (34,), 2, 4, 3, 4),
+        [Form(34, 4, ram=True), Form(1, 3, stream=True)],
+    ),
+    "beats as they come": ((70, (5,), 2, 8, 3, 4), [Form(1, 8, stream=True), Form(1, 3)]),
 }
 
 
@@ -42,6 +48,8 @@ def write(folder, shape, forms, empty=None):
             "planes": layer.form.planes,
             "weights": "ram" if layer.form.ram else "lut",
             "trees": layer.trees,
+            "parts": layer.parts,
+            "tail": layer.tail,
         }
         for layer in design.layers
     ]
