@@ -37,7 +37,7 @@ SAMPLES = (
     ((9, 67, 3), (5, 3, 5), (Form(34, 5, ram=True), Form(1, 3, stream=True))),
 )
 # for codes by multiplication
-EVEN = (12, (64,), 5, 4, 4, 8)
+EVEN = (12, (32,), 5, 4, 5, 8)
 
 
 def main(folders: list[str]) -> int:
@@ -55,7 +55,7 @@ def main(folders: list[str]) -> int:
     samples = [
         (_network(at, widths, bits), forms) for at, (widths, bits, forms) in enumerate(SAMPLES)
     ]
-    samples.append((evenly_spaced(*EVEN), (Form(16, 1), Form(1, 4, stream=True))))
+    samples.append((evenly_spaced(*EVEN), (Form(16, 1), Form(1, 5, stream=True))))
     for index, (network, forms) in enumerate(samples):
         with tempfile.TemporaryDirectory() as scratch:
             design = build(network, forms, 100.0)

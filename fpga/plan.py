@@ -16,8 +16,8 @@ MAX_COMPARE_BITS = 4
 MAX_TABLE_BITS = 8
 MAX_ROM_BITS = 13
 MAX_ROMS = 24
-# Half a block RAM of 8-bit codes; where it needs more, a DSP does the same.
-SMALL_ROM_BITS = 11
+# A table that takes more than one block RAM gives way to a DSP, which is a cycle slower.
+BLOCK_RAM_BITS = 36_864
 MAX_SCALES = 24
 # From this fold on a search is smaller than a comparator a threshold.
 MIN_SEARCH_FOLD = 16
@@ -73,8 +73,9 @@ def tail_kind(layer: Layer, fold: int) -> str:
         return "staged" if deep else "compare"
     if address_bits <= MAX_TABLE_BITS:
         return "table"
-    few = fold == 1 and layer.neurons <= MAX_SCALES
-    if few and address_bits > SMALL_ROM_BITS and find_scale(layer.thresholds, layer.high):
+    large = layer.out_bits << address_bits > BLOCK_RAM_BITS
+    alone = fold == 1 and layer.neurons <= MAX_SCALES
+    if large and alone and find_scale(layer.thresholds, layer.high) is not None:
         return "scale"
     if address_bits <= MAX_ROM_BITS and layer.neurons <= fold * MAX_ROMS:
         return "rom"

@@ -137,8 +137,8 @@ def test_an_accumulator_that_is_not_cleared_is_found(tmp_path):
 
 @pytest.fixture
 def multiplied(tmp_path):
-    network = evenly_spaced(6, (64,), 2, 4, 4, 8)
-    forms = [Form(16, 1), Form(1, 4, stream=True)]
+    network = evenly_spaced(6, (32,), 2, 4, 5, 8)
+    forms = [Form(16, 1), Form(1, 5, stream=True)]
     return (tmp_path, *write(tmp_path, None, forms, network=network))
 
 

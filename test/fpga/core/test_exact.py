@@ -65,8 +65,8 @@ ODD = {
         ROUGH,
     ),
     "codes by multiplication": (
-        (12, (64,), 5, 4, 4, 8),
-        [Form(16, 1), Form(1, 4, stream=True)],
+        (12, (32,), 5, 4, 5, 8),
+        [Form(16, 1), Form(1, 5, stream=True)],
         EVEN,
     ),
     "uneven planes": ((9, (16,), 4, 5, 5, 3), [Form(2, 3), Form(16, 4)], TIES),

@@ -67,6 +67,6 @@ def test_sums_wider_than_the_dsp_have_no_scale():
 
 
 def test_a_last_layer_with_wide_sums_is_multiplied():
-    network = evenly_spaced(12, (64,), 5, 4, 4, 8)
-    design = build(network, [Form(16, 1), Form(1, 4, stream=True)], 100.0)
+    network = evenly_spaced(12, (32,), 5, 4, 5, 8)
+    design = build(network, [Form(16, 1), Form(1, 5, stream=True)], 100.0)
     assert design.layers[1].tail == "scale"
