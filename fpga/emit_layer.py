@@ -275,8 +275,9 @@ def _wrap(
         body += weight_words(layer, form, len(trees))
     body += delay("summed", timing.before_tail + reads, "ready", reset=True)
     if form.stream:
-        body += delay("first_part", timing.stages, "first", reset=False)
-        body += delay("part_there", timing.stages, "add", reset=False)
+        # With a reset these cannot become shift registers, which answer late.
+        body += delay("first_part", timing.stages, "first", reset=True)
+        body += delay("part_there", timing.stages, "add", reset=True)
     elif timing.serial:
         body.append(f"    wire first_plane = ~|{plane};")
         body += delay("first_plane", timing.stages, "first", reset=False)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
 
 DSP_SETUP = 1.3  # to the register behind the multiplier, ns
-DSP_BITS = 48
 
 
 def tail_delay(kind: str, width: int, fold: int) -> float:
@@ -168,26 +167,32 @@ def _scale(module: Module, layer: Layer, neuron: int, width: int, source: str) -
     scale = find_scale(layer.thresholds, layer.high)
     assert scale is not None
     factor, offset = scale.factors[neuron], scale.offsets[neuron]
-    out, product = layer.out_bits, width + 2 + FACTOR_BITS
-    low, high = scale.shift, scale.shift + out
-    flip = f" ^ {out}'d{_sign(layer)}" if _sign(layer) else ""
+    out, low, mask = layer.out_bits, scale.shift, (1 << layer.out_bits) - 1
+    largest = ((1 << width) - 1) * factor
+    product = max(1, largest.bit_length())
+    # As wide as need be and no wider: where a sign stands twice, Yosys 0.70 packs the sum into the
+    # DSP and loses the second one.
+    size = max(abs(offset), abs(largest + offset)).bit_length() + 1
+    size = max(size, low + 2)
+    operand = f"{{{size - product}'d0, product}}" if size > product else f"product[{size - 1}:0]"
+    top = min(size - 1, low + out)
+    shown = f"scaled[{top - 1}:{low}]"
+    if top < low + out:
+        shown = f"{{{low + out - top}'d0, {shown}}}"
+    over = f"|scaled[{size - 2}:{low + out}]" if size - 2 >= low + out else "1'b0"
     module.lines += [
-        f"    wire signed [{width}:0] level = {{1'b0, {source}}};",
-        f"    wire signed [{FACTOR_BITS}:0] factor = {FACTOR_BITS + 1}'sd{factor};",
-        f'    (* use_dsp = "yes" *) reg signed [{product - 1}:0] product;',
-        f'    (* use_dsp = "yes" *) reg signed [{DSP_BITS - 1}:0] scaled;',
+        f"    wire [{FACTOR_BITS - 1}:0] factor = {FACTOR_BITS}'d{factor};",
+        f'    (* use_dsp = "yes" *) reg [{product - 1}:0] product;',
+        f'    (* use_dsp = "yes" *) reg [{size - 1}:0] scaled;',
         "    always @(posedge clk) begin",
-        "        product <= level * factor;",
-        (
-            f"        scaled <= {{{{{DSP_BITS - product}{{product[{product - 1}]}}}}, product}} "
-            f"+ {DSP_BITS}'d{offset & ((1 << DSP_BITS) - 1)};"
-        ),
+        f"        product <= {source} * factor;",
+        f"        scaled <= {operand} + {size}'d{offset & ((1 << size) - 1)};",
         "    end",
-        f"    wire under = scaled[{DSP_BITS - 1}];",
-        f"    wire over = |scaled[{DSP_BITS - 2}:{high}];",
+        f"    wire under = scaled[{size - 1}];",
+        f"    wire over = {over};",
         (
-            f"    assign code = ((scaled[{high - 1}:{low}] | {{{out}{{over}}}}) "
-            f"& ~{{{out}{{under}}}}){flip};"
+            f"    assign code = under ? {out}'d{_sign(layer)} : "
+            f"over ? {out}'d{mask ^ _sign(layer)} : {shown} ^ {out}'d{_sign(layer)};"
         ),
     ]
 

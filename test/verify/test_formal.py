@@ -153,9 +153,9 @@ def test_a_wrong_offset_is_found(multiplied):
     folder, network, manifest = multiplied
 
     def other(found):
-        return f"+ 48'd{int(found[1]) ^ 1 << 21};"
+        return f"product}} + {found[1]}'d{int(found[2]) ^ 1 << 21};"
 
-    edit(folder / "qpolicy_layer1.v", r"\+ 48'd(\d+);", other)
+    edit(folder / "qpolicy_layer1.v", r"product\} \+ (\d+)'d(\d+);", other)
     found = outcomes(layers(network, folder, manifest)[1:], folder / "scratch")
     assert list(found.values()).count("refuted") == 1
 
