@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy.model import Int64
 
 
+BUS_BITS = 256
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One layer in unsigned form.
@@ -38,6 +41,8 @@ class Layer:
         signed_out: whether output codes are signed (the last layer's are).
         thresholds: int64 ``(m, 2^out_bits - 1)``, of ``H``, within ``[0, high + 1]``.
         high: int64 ``(m,)``, the largest ``H``.
+        parts: parts in which the input codes come; 1 = all at once.
+        part: input codes of a part; those beyond the last input are ignored.
     """
 
     index: int
@@ -50,6 +55,8 @@ class Layer:
     signed_out: bool
     thresholds: Int64
     high: Int64
+    parts: int
+    part: int
 
     @property
     def neurons(self) -> int:
@@ -67,8 +74,38 @@ class Layer:
         return max(1, int(self.high.max()).bit_length())
 
 
-def make_layer(network: IntegerNetwork, index: int, planes_a_step: int) -> Layer:
-    """Return layer ``index`` of ``network`` in unsigned form."""
+def bus_beats(network: IntegerNetwork) -> tuple[int, int]:
+    """Return the beats of a frame and the input codes of a beat."""
+    inputs = network.weights[0].shape[1]
+    codes = min(inputs, BUS_BITS // network.input_bits)
+    return -(-inputs // codes), codes
+
+
+def parts_of(network: IntegerNetwork, index: int, fold: int) -> tuple[int, int]:
+    """Return in how many parts the inputs of layer ``index`` come, and the codes of a part.
+
+    Args:
+        network: the policy.
+        index: of the layer.
+        fold: of the layer before it, whose trees give a code each in every phase; not used for
+            the first layer, whose parts are the beats of the bus.
+    """
+    if index == 0:
+        return bus_beats(network)
+    return fold, -(-network.weights[index].shape[1] // fold)
+
+
+def make_layer(
+    network: IntegerNetwork, index: int, planes_a_step: int, parts: tuple[int, int] | None = None
+) -> Layer:
+    """Return layer ``index`` of ``network`` in unsigned form.
+
+    Args:
+        network: the policy.
+        index: of the layer.
+        planes_a_step: bit planes that are added at once.
+        parts: how many parts the input codes come in and codes of a part; None = all at once.
+    """
     last = index == len(network.weights) - 1
     signed = index == 0
     code_bits = network.input_bits if signed else network.core_bits
@@ -91,4 +128,6 @@ def make_layer(network: IntegerNetwork, index: int, planes_a_step: int) -> Layer
         signed_out=last,
         thresholds=np.clip(thresholds, 0, high[:, None] + 1),
         high=high,
+        parts=1 if parts is None else parts[0],
+        part=weight.shape[1] if parts is None else parts[1],
     )

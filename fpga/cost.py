@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpolicy_fpga.arith import make_layer
+from qpolicy_fpga.arith import make_layer, parts_of
 from qpolicy_fpga.emit_layer import align, assign_neurons
 from qpolicy_fpga.emit_tail import tail_cycles
 from qpolicy_fpga.emit_tree import make_tree, phase_bits, weight_bits
@@ -36,15 +36,18 @@ class Cost:
     Attributes:
         form: the form.
         latency: cycles from its first step to the visibility of its last code, exact.
-        steps: steps of a frame.
+        parts: parts in which its input codes come, 1 = all at once.
+        steps: steps of a frame, or of a part.
         reads: cycles by which it reads its inputs longer than that.
         spread: cycles between its first codes and its last.
         lut, ff, carry4: estimated cells.
         bram36: block RAMs, halves counted.
+        dsp: DSPs, exact.
     """
 
     form: Form
     latency: int
+    parts: int
     steps: int
     reads: int
     spread: int
@@ -52,11 +55,23 @@ class Cost:
     ff: float
     carry4: float
     bram36: float
+    dsp: int
 
 
-def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -> Cost:
-    """Return the cost of layer ``index`` laid out as ``form``."""
-    layer = make_layer(network, index, form.planes)
+def layer_cost(
+    network: IntegerNetwork, index: int, form: Form, budget: float, fold_before: int = 1
+) -> Cost:
+    """Return the cost of layer ``index`` laid out as ``form``.
+
+    Args:
+        network: the policy.
+        index: of the layer.
+        form: its form.
+        budget: ns of logic between registers.
+        fold_before: fold of the layer before it, which a layer that takes parts must know.
+    """
+    parts = parts_of(network, index, fold_before) if form.stream else None
+    layer = make_layer(network, index, form.planes, parts)
     groups = assign_neurons(layer.neurons, form.fold)
     # The heaviest tree sets the timing; the others are for the mean.
     weight = [layer.magnitude[[n for n in group if n is not None]].sum() for group in groups]
@@ -65,8 +80,8 @@ def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -
     trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
     timing = align(layer, form, trees, budget)
     steps, count = form.steps(layer.code_bits), len(groups)
-    parts = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
-    lut, ff, carry = (count * float(np.mean([part[i] for part in parts])) for i in range(3))
+    cells = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
+    lut, ff, carry = (count * float(np.mean([cell[i] for cell in cells])) for i in range(3))
     plane_steps = form.plane_steps(layer.code_bits)
     if plane_steps > 1:
         # the planes' multiplexer
@@ -79,13 +94,15 @@ def layer_cost(network: IntegerNetwork, index: int, form: Form, budget: float) -
     return Cost(
         form=form,
         latency=steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits),
+        parts=layer.parts,
         steps=steps,
         reads=reads,
         spread=(form.fold - 1) * plane_steps,
-        lut=lut + 15 + (15 if form.fold > 1 else 0),
+        lut=lut + 15 + (15 if form.fold > 1 or form.stream else 0),
         ff=ff,
         carry4=carry,
         bram36=_block_rams(layer, form, count, timing.kind),
+        dsp=count if timing.kind == "scale" else 0,
     )
 
 
@@ -108,6 +125,8 @@ def _tree_cells(
         carry += levels * ((width + 4) // 4)
     elif kind == "table":
         lut += 0.7 * out * max(1.0, 2 ** (width + phases - 6))
+    elif kind == "scale":
+        lut += 2 * out + 6
     elif kind == "search":
         stored = sum(max(1.0, 2 ** (phases + stage - 6)) * width for stage in range(out))
         lut += out * width + 1.3 * stored

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.arith import make_layer
+from qpolicy_fpga.arith import make_layer, parts_of
 from qpolicy_fpga.emit_bench import emit_bench
 from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
-from qpolicy_fpga.emit_io import emit_io
+from qpolicy_fpga.emit_io import emit_io, part_beside
 from qpolicy_fpga.emit_layer import emit_layer
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
@@ -53,8 +53,15 @@ class Design:
 def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> Design:
     """Return the Verilog of ``network`` with one form a layer."""
     budget = logic_budget(clock_mhz)
-    layers = [make_layer(network, i, form.planes) for i, form in enumerate(forms)]
-    hardware = [emit_layer(layer, form, budget) for layer, form in zip(layers, forms, strict=True)]
+    layers, hardware = [], []
+    for index, form in enumerate(forms):
+        if form.stream and index and forms[index - 1].fold == 1:
+            raise ValueError(f"forms: layer {index} takes parts, but layer {index - 1} has one")
+        parts = parts_of(network, index, forms[index - 1].fold) if form.stream else None
+        ahead = index + 1 < len(forms) and forms[index + 1].stream
+        layers.append(make_layer(network, index, form.planes, parts))
+        direct = form.stream and index == 0
+        hardware.append(emit_layer(layers[-1], form, budget, direct=direct, ahead=ahead))
     core = core_timing(layers, hardware)
     files = {
         "qpolicy_core.v": emit_core(layers, hardware, core),
@@ -99,11 +106,12 @@ def generate(
             artifact.path, "integer", "there is no integer network", "quantise the policy first"
         )
     device = find_part(part)
-    choice, front = choose(network, device, clock_mhz, fit, max_latency)
+    room = part_beside(network, device) if with_io else device
+    choice, front = choose(network, room, clock_mhz, fit, max_latency)
     design = build(network, choice.forms, clock_mhz)
     while max_latency is not None and design.core.cycles > max_latency:
         # A tree that the estimate did not sample took one more register.
-        choice, _ = choose(network, device, clock_mhz, fit, choice.cycles - 1)
+        choice, _ = choose(network, room, clock_mhz, fit, choice.cycles - 1)
         design = build(network, choice.forms, clock_mhz)
     manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
     manifest["estimate"] = _estimate(choice)
@@ -137,7 +145,8 @@ def _estimate(choice: Choice) -> dict[str, Any]:
         "ff": round(choice.ff),
         "carry4": round(choice.carry4),
         "bram36": choice.bram36,
-        "forms": [[form.fold, form.planes, form.ram] for form in choice.forms],
+        "dsp": choice.dsp,
+        "forms": [list(astuple(form)) for form in choice.forms],
     }
 
 
@@ -176,6 +185,7 @@ def describe(
                 "neurons": int(network.weights[i].shape[0]),
                 "fold": layer.form.fold,
                 "planes": layer.form.planes,
+                "parts": layer.parts,
                 "weights": "ram" if layer.form.ram else "lut",
                 "trees": layer.trees,
                 "tail": layer.tail,

@@ -6,13 +6,13 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.arith import BUS_BITS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.arith import Layer
     from qpolicy_fpga.emit_layer import LayerHardware
-
-BUS_BITS = 256
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Core:
         interval: cycles between the first beats of two frames, at best.
         gap: cycles from a frame's last beat to the next frame's first, at least.
         credits: frames in flight or waiting, at most.
-        direct: whether the first layer reads the bus without a register.
+        direct: whether the first layer reads the bus, or every beat of it, without a register.
     """
 
     codes_per_beat: int
@@ -41,15 +41,16 @@ class Core:
 
 def core_timing(layers: Sequence[Layer], hardware: Sequence[LayerHardware]) -> Core:
     """Return when things happen."""
-    inputs, bits = layers[0].inputs, layers[0].code_bits
-    codes = min(inputs, BUS_BITS // bits)
+    inputs = layers[0].inputs
+    codes = min(inputs, BUS_BITS // layers[0].code_bits)
     beats = -(-inputs // codes)
-    direct = beats == 1 and hardware[0].steps == 1
+    direct = hardware[0].parts > 1 or (beats == 1 and hardware[0].steps == 1)
     cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in hardware)
     # A bank may only be written again when the layer that reads it has finished.
     gap = max(layer.steps + layer.reads for layer in hardware)
     for writer, reader in itertools.pairwise(hardware):
-        gap = max(gap, writer.spread + reader.steps + reader.reads)
+        if reader.parts == 1:  # else it takes each phase in the cycle in which it is there
+            gap = max(gap, writer.spread + reader.steps + reader.reads)
     gap = max(gap, hardware[-1].spread + 1)
     interval = beats - 1 + gap
     return Core(codes, beats, cycles, interval, gap, -(-cycles // interval) + 1, direct)
@@ -76,17 +77,16 @@ def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: 
         *_capture(core, bus, bits, inputs),
     ]
     source, load = "codes", "load0"
-    for index, (layer, layout) in enumerate(zip(layers, hardware, strict=True)):
-        if layout.steps == 1 and not (index == 0 and core.direct):
+    for index, layout in enumerate(hardware):
+        if layout.steps == 1 and layout.parts == 1 and not (index == 0 and core.direct):
             # A layer of one step takes its codes in the cycle in which they are there.
             lines += [
                 f"    reg there{index};",
                 f"    always @(posedge clk) there{index} <= ~rst & {load};",
             ]
             load = f"there{index}"
-        width = layer.neurons * layer.out_bits
         lines += [
-            f"    wire [{width - 1}:0] result{index};",
+            f"    wire [{layout.codes - 1}:0] result{index};",
             f"    wire load{index + 1};",
             (
                 f"    {layout.name} layer{index} (.clk(clk), .rst(rst), .load({load}), "

@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qpolicy_fpga.emit_core import BUS_BITS
+from qpolicy_fpga.arith import BUS_BITS, bus_beats
 from qpolicy_fpga.fixed_point import HIGHEST, LOWEST, WORD_BITS, action_words, input_products
 
 if TYPE_CHECKING:
     from qpolicy_fpga.emit_core import Core
     from qpolicy_fpga.fixed_point import ActionWords, Product
+    from qpolicy_fpga.parts import Part
     from qpolicy_ros.policy import IntegerNetwork
 
 MAX_LANES = BUS_BITS // WORD_BITS
@@ -70,8 +71,7 @@ def emit_io(network: IntegerNetwork, core: Core) -> InputOutput:
         PolicyError: an input has no exact product (see ``fixed_point``).
     """
     products, actions = input_products(network), action_words(network)
-    groups = -(-core.codes_per_beat // MAX_LANES)
-    lanes = -(-core.codes_per_beat // groups)
+    groups, lanes = _lanes(core.codes_per_beat)
     beats = core.beats * groups
     since_last_beat = core.cycles - (core.beats - 1)
     cycles = beats - 1 + FRONT_CYCLES + since_last_beat + BACK_CYCLES
@@ -83,6 +83,19 @@ def emit_io(network: IntegerNetwork, core: Core) -> InputOutput:
         f"{TOP}.v": _top(network, core, lanes),
     }
     return InputOutput(files, lanes, groups, beats, cycles, interval, products, actions)
+
+
+def part_beside(network: IntegerNetwork, part: Part) -> Part:
+    """Return what is left of ``part`` for the core: a lane takes a DSP, an action half a RAM."""
+    _, lanes = _lanes(bus_beats(network)[1])
+    rams = -(-network.weights[-1].shape[0] // 2)
+    return replace(part, dsp=part.dsp - lanes, bram36=part.bram36 - rams)
+
+
+def _lanes(codes: int) -> tuple[int, int]:
+    """Return beats of words for ``codes`` codes, a beat of the core, and words of such a beat."""
+    groups = -(-codes // MAX_LANES)
+    return groups, -(-codes // groups)
 
 
 def word_places(io: dict[str, int], core_codes: int, inputs: int) -> list[int]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qpolicy_fpga.emit_steps import bit_planes, delay, phase_counter, step_counters
+from qpolicy_fpga.emit_steps import (
+    bit_planes,
+    delay,
+    part_counter,
+    phase_counter,
+    step_counters,
+)
 from qpolicy_fpga.emit_tail import emit_tail, tail_cycles, tail_delay
-from qpolicy_fpga.emit_tree import Tree, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit_tree import Tree, looked_up, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit_weights import emit_weights, read_cycles, weight_words
 from qpolicy_fpga.plan import tail_kind
 from qpolicy_fpga.verilog import CLOCK_TO_OUT, adder_delay
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
     from qpolicy_fpga.arith import Layer
     from qpolicy_fpga.plan import Form
 
+_VECTORS = ("phase_next", "tail_phase_next", "w", "c")
 # Unused bits are not an error in a tree: a weight of 0 leaves its input unread, and thresholds
 # may not need a sum's lowest bits. Nor is an unused reset: a layer of one cycle has no state.
 HEADER = """\
@@ -35,9 +42,12 @@ class LayerHardware:
         name: the layer's module.
         form: how it is laid out.
         tail: kind of the tail.
-        steps: steps of a frame.
+        parts: parts in which it takes its input codes, 1 = all at once.
+        steps: steps of a frame, or of a part.
         reads: cycles by which its reading of the input codes ends later than its steps.
-        latency: cycles from the first of them to the last output code's visibility.
+        latency: cycles from the first of them (the last part's) to the last output code's
+            visibility.
+        codes: bits of the output codes that are handed on at once.
         spread: cycles between the first output codes written and the last.
         trees: number of trees.
         stages: register stages of a tree's adders.
@@ -49,9 +59,11 @@ class LayerHardware:
     name: str
     form: Form
     tail: str
+    parts: int
     steps: int
     reads: int
     latency: int
+    codes: int
     spread: int
     trees: int
     stages: int
@@ -59,8 +71,18 @@ class LayerHardware:
     flops: int
 
 
-def emit_layer(layer: Layer, form: Form, budget: float) -> LayerHardware:
-    """Return layer ``layer`` laid out as ``form``, ``budget`` ns of logic between registers."""
+def emit_layer(
+    layer: Layer, form: Form, budget: float, *, direct: bool = False, ahead: bool = False
+) -> LayerHardware:
+    """Return layer ``layer`` laid out as ``form``.
+
+    Args:
+        layer: what to compute.
+        form: its form.
+        budget: ns of logic between registers.
+        direct: whether it takes its parts from the bus, without a register.
+        ahead: whether the next layer takes its codes as they come, phase by phase.
+    """
     name = f"qpolicy_layer{layer.index}"
     trees = [
         make_tree(f"{name}_tree{t}", layer, neurons, form, budget)
@@ -72,7 +94,8 @@ def emit_layer(layer: Layer, form: Form, budget: float) -> LayerHardware:
     steps = form.steps(layer.code_bits)
     reads = read_cycles(form, layer.code_bits)
     last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
-    modules = [*(tree.module.text() for tree in trees), _wrap(layer, form, trees, timing)]
+    wrapped = _wrap(layer, form, trees, timing, direct=direct, ahead=ahead)
+    modules = [*(tree.module.text() for tree in trees), wrapped]
     if form.ram:
         modules.insert(0, emit_weights(layer, form, [tree.neurons for tree in trees]))
     source = "\n".join([HEADER, *modules])
@@ -81,9 +104,11 @@ def emit_layer(layer: Layer, form: Form, budget: float) -> LayerHardware:
         name=name,
         form=form,
         tail=timing.kind,
+        parts=layer.parts,
         steps=steps,
         reads=reads,
         latency=last,
+        codes=(len(trees) if ahead else layer.neurons) * layer.out_bits,
         spread=(form.fold - 1) * form.plane_steps(layer.code_bits),
         trees=len(trees),
         stages=timing.stages,
@@ -108,7 +133,7 @@ class Timing:
     Attributes:
         kind: of the tail.
         stages: registers until the sum.
-        serial: whether bit planes are added one after another, in an accumulator.
+        serial: whether bit planes or parts are added one after another, in an accumulator.
         early: whether the tail looks at the accumulator's next value.
         registered: whether the sum is registered once more before the tail.
         before_tail: registers until what the tail looks at.
@@ -129,7 +154,7 @@ class Timing:
 def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
     """Give every tree the same number of stages and choose where the tail begins."""
     kind = tail_kind(layer, form.fold)
-    serial = form.plane_steps(layer.code_bits) > 1
+    serial = form.stream or form.plane_steps(layer.code_bits) > 1
     width = max(tree.total for tree in trees)
     tail = tail_delay(kind, width, form.fold)
     stages = max(tree.heap.stages for tree in trees)
@@ -158,57 +183,85 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
         source = f"sum_{stage}"
     tree.module.flops += padding * tree.width
     if timing.serial:
-        rest = total - form.planes
         wide = f"{{{total - tree.width}'d0, {source}}}" if total > tree.width else source
-        # A tail that looks at the next value leaves only what is shifted to be kept.
-        kept = rest if timing.early else total
-        lines += [
-            f"    reg [{kept - 1}:0] held;",
-            (
-                f"    wire [{total - 1}:0] next = "
-                f"(first ? {total}'d0 : {{held[{rest - 1}:0], {form.planes}'d0}}) + {wide};"
-            ),
-            f"    always @(posedge clk) held <= next[{kept - 1}:0];",
-        ]
+        lines += _accumulator(form, total, wide, early=timing.early)
         source = "next" if timing.early else "held"
     elif total > tree.width:
         # Weights so small that a sum has fewer bits than a code, as which the tail takes it.
         zeros = total - tree.width
         lines.append(f"    wire [{total - 1}:0] wide_sum = {{{zeros}'d0, {source}}};")
         source = "wide_sum"
-    count = phase_bits(form.fold)
-    ports = ["input  wire clk"]
-    declarations = []
-    if count:
-        # Each tree has its own copy of the phase: one counter could not drive every table.
-        own = ["tail_phase"] if form.ram else ["phase", "tail_phase"]
-        if not form.ram:
-            ports.append(f"input  wire [{count - 1}:0] phase_next")
-        ports.append(f"input  wire [{count - 1}:0] tail_phase_next")
-        for port in own:
-            declarations += [
-                f'    (* keep = "true" *) reg [{count - 1}:0] {port};',
-                f"    always @(posedge clk) {port} <= {port}_next;",
-            ]
-    if timing.serial:
-        ports.append("input  wire first")
-    if form.ram:
-        ports.append(f"input  wire [{layer.inputs * weight_bits(layer) - 1}:0] w")
-    ports += [
-        f"input  wire [{layer.inputs * form.planes - 1}:0] c",
-        f"output wire [{layer.out_bits - 1}:0] code",
-    ]
     emit_tail(tree.module, layer, tree.neurons, timing.kind, total, source)
-    tree.module.ports = ports
-    lines[:0] = declarations
+    tree.module.ports = _ports(layer, form, timing)
+    lines[:0] = _own_phases(layer, form)
 
 
-def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
+def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
+    """Ports of a tree."""
+    phases, tail_phases = phase_bits(max(form.fold, layer.parts)), phase_bits(form.fold)
+    ports = {
+        "clk": (1, True),
+        "phase_next": (phases, phases and not form.ram),
+        "tail_phase_next": (tail_phases, tail_phases),
+        "first": (1, timing.serial),
+        "add": (1, form.stream),
+        "w": (layer.inputs * weight_bits(layer), form.ram),
+        "c": (layer.part * form.planes, True),
+    }
+    lines = []
+    for name, (bits, there) in ports.items():
+        size = "" if bits == 1 and name not in _VECTORS else f"[{bits - 1}:0] "
+        if there:
+            lines.append(f"input  wire {size}{name}")
+    return [*lines, f"output wire [{layer.out_bits - 1}:0] code"]
+
+
+def _own_phases(layer: Layer, form: Form) -> list[str]:
+    """Registers of the phase in each tree: one counter could not drive the tables of all."""
+    count = phase_bits(max(form.fold, layer.parts))
+    names = ["phase"] if count and not form.ram and not looked_up(layer) else []
+    names += ["tail_phase"] if form.fold > 1 else []
+    lines = []
+    for name in names:
+        lines += [
+            f'    (* keep = "true" *) reg [{count - 1}:0] {name};',
+            f"    always @(posedge clk) {name} <= {name}_next;",
+        ]
+    return lines
+
+
+def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:
+    """Lines that add ``step`` to what was summed before, shifted by a step's planes.
+
+    Parts are of equal weight, so that nothing is shifted, and come when they come.
+    """
+    if form.stream:
+        return [
+            f"    reg [{total - 1}:0] held;",
+            f"    wire [{total - 1}:0] next = (first ? {total}'d0 : held) + {step};",
+            "    always @(posedge clk) if (add) held <= next;",
+        ]
+    rest = total - form.planes
+    # A tail that looks at the next value leaves only what is shifted to be kept.
+    kept = rest if early else total
+    return [
+        f"    reg [{kept - 1}:0] held;",
+        (
+            f"    wire [{total - 1}:0] next = "
+            f"(first ? {total}'d0 : {{held[{rest - 1}:0], {form.planes}'d0}}) + {step};"
+        ),
+        f"    always @(posedge clk) held <= next[{kept - 1}:0];",
+    ]
+
+
+def _wrap(
+    layer: Layer, form: Form, trees: list[Tree], timing: Timing, *, direct: bool, ahead: bool
+) -> str:
     """Return the layer's module: steps, trees, write strobes, bank."""
     fold, count, out = form.fold, phase_bits(form.fold), layer.out_bits
     cycles = tail_cycles(timing.kind, out)
     reads = read_cycles(form, layer.code_bits)
-    body = step_counters(layer, form)
+    body = part_counter(layer, direct=direct) if form.stream else step_counters(layer, form)
     plane = "plane"
     if timing.serial and reads:
         # The trees work as much later as their weights come.
@@ -221,22 +274,32 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
     if form.ram:
         body += weight_words(layer, form, len(trees))
     body += delay("summed", timing.before_tail + reads, "ready", reset=True)
-    if timing.serial:
+    if form.stream:
+        # With a reset these cannot become shift registers, which answer late.
+        body += delay("first_part", timing.stages, "first", reset=True)
+        body += delay("part_there", timing.stages, "add", reset=True)
+    elif timing.serial:
         body.append(f"    wire first_plane = ~|{plane};")
         body += delay("first_plane", timing.stages, "first", reset=False)
     body += delay("ready", cycles - 1, "write", reset=True)
     if fold > 1:
         body += phase_counter("tail_phase", "ready", fold)
+    if fold > 1 and not ahead:
         body += phase_counter("write_phase", "write", fold)
         body.append(f"    assign last = write & (write_phase == {count}'d{fold - 1});")
     else:
         body.append("    assign last = write;")
     body.append(f"    wire [{len(trees) * out - 1}:0] code;")
-    body += [_instance(layer, form, tree, t, timing) for t, tree in enumerate(trees)]
-    body += _bank(layer, fold, len(trees))
+    next_part = "part_next" if direct else "part"
+    body += [_instance(layer, form, tree, t, timing, next_part) for t, tree in enumerate(trees)]
+    body += _handed(len(trees) * out) if ahead else _bank(layer, fold, len(trees))
+    result = (len(trees) if ahead else layer.neurons) * out
+    handed = "a phase of the result is" if ahead else "the result is all"
     when = "in the cycle before the codes are all there"
-    if form.steps(layer.code_bits) == 1:
+    if direct or (form.steps(layer.code_bits) == 1 and not form.stream):
         when = "when the codes are there"
+    elif form.stream:
+        when = "in the cycle before a part of the codes is there"
     return "\n".join(
         [
             f"module qpolicy_layer{layer.index} (",
@@ -244,9 +307,9 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
             "    input  wire rst,",
             f"    // high {when}",
             "    input  wire load,",
-            f"    input  wire [{layer.inputs * layer.code_bits - 1}:0] codes,",
-            f"    output wire [{layer.neurons * out - 1}:0] result,",
-            "    // high in the cycle before the result is all there",
+            f"    input  wire [{layer.part * layer.code_bits - 1}:0] codes,",
+            f"    output wire [{result - 1}:0] result,",
+            f"    // high in the cycle before {handed} there",
             "    output wire last",
             ");",
             *body,
@@ -256,9 +319,13 @@ def _wrap(layer: Layer, form: Form, trees: list[Tree], timing: Timing) -> str:
     )
 
 
-def _instance(layer: Layer, form: Form, tree: Tree, place: int, timing: Timing) -> str:
+def _instance(
+    layer: Layer, form: Form, tree: Tree, place: int, timing: Timing, next_part: str
+) -> str:
     """Return the line that puts tree number ``place`` into its layer."""
     ports, out = [".clk(clk)"], layer.out_bits
+    if form.stream:
+        ports.append(f".phase_next({next_part})")
     if form.fold > 1 and not form.ram:
         ports.append(".phase_next(phase_next)")
     if form.fold > 1:
@@ -268,8 +335,19 @@ def _instance(layer: Layer, form: Form, tree: Tree, place: int, timing: Timing) 
         ports.append(f".w(weights[{place * size} +: {size}])")
     if timing.serial:
         ports.append(".first(first)")
+    if form.stream:
+        ports.append(".add(add)")
     ports += [".c(c)", f".code(code[{place * out} +: {out}])"]
     return f"    {tree.module.name} tree{place} ({', '.join(ports)});"
+
+
+def _handed(size: int) -> list[str]:
+    """Lines that hand the codes of each phase on, one phase at a time."""
+    return [
+        f"    reg [{size - 1}:0] bank;",
+        "    always @(posedge clk) if (write) bank <= code;",
+        "    assign result = bank;",
+    ]
 
 
 def _bank(layer: Layer, fold: int, trees: int) -> list[str]:

@@ -52,13 +52,37 @@ def step_counters(layer: Layer, form: Form) -> list[str]:
     return [*lines, "    wire summed = run & end_plane;"]
 
 
+def part_counter(layer: Layer, *, direct: bool) -> list[str]:
+    """Lines that count the parts of a frame; ``summed`` is high in the last one's cycle.
+
+    ``part_there`` is high while a part is there: in the cycle after ``load`` or, read directly
+    from the bus, in the same one.
+    """
+    bits = phase_bits(layer.parts)
+    lines = phase_counter("part", "load", layer.parts)
+    conditions = {
+        "part_there": "load",
+        "first_part": f"part == {bits}'d0",
+        "summed": f"load & (part == {bits}'d{layer.parts - 1})",
+    }
+    for name, condition in conditions.items():
+        if direct:
+            lines.append(f"    wire {name} = {condition};")
+        else:
+            lines += [
+                f"    reg {name};",
+                f"    always @(posedge clk) {name} <= ~rst & {condition};",
+            ]
+    return lines
+
+
 def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
     """Lines that choose the bit planes of step ``plane``, highest first, as vector ``c``.
 
     Of up to four steps one look-up table chooses a bit, of up to eight three do; left to synthesis
     it may become deeper than the time that ``make_tree`` allows.
     """
-    bits, n, planes = layer.code_bits, layer.inputs, form.planes
+    bits, n, planes = layer.code_bits, layer.part, form.planes
     steps = form.plane_steps(bits)
 
     def source(code: int, bit: int) -> str:

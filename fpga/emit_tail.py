@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit_tree import phase_bits
-from qpolicy_fpga.verilog import LUT_DELAY, LUT_INPUTS, Module, adder_delay, concatenate
+from qpolicy_fpga.scale import FACTOR_BITS, find_scale
+from qpolicy_fpga.verilog import LUT_DELAY, Module, adder_delay, concatenate, table_bit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.arith import Layer
+
+DSP_SETUP = 1.3  # to the register behind the multiplier, ns
 
 
 def tail_delay(kind: str, width: int, fold: int) -> float:
@@ -21,12 +24,14 @@ def tail_delay(kind: str, width: int, fold: int) -> float:
         return adder_delay(width) + LUT_DELAY if fold > 1 else (2 + width // 8) * LUT_DELAY
     if kind == "table":
         return 2 * LUT_DELAY
+    if kind == "scale":
+        return DSP_SETUP
     return 0.6 if kind == "rom" else adder_delay(width) + LUT_DELAY
 
 
 def tail_cycles(kind: str, out_bits: int) -> int:
     """Registers from the sum to the code's own register, which is counted."""
-    return {"compare": 1, "table": 1, "rom": 2, "staged": 2}.get(kind, out_bits)
+    return {"compare": 1, "table": 1, "rom": 2, "staged": 2, "scale": 3}.get(kind, out_bits)
 
 
 def emit_tail(
@@ -44,6 +49,8 @@ def emit_tail(
         _compare(module, layer, rows, width, source, staged=kind == "staged")
     elif kind == "search":
         _search(module, layer, rows, width, source)
+    elif kind == "scale":
+        _scale(module, layer, neurons[0] or 0, width, source)
     else:
         _table(module, layer, rows, width, source, block=kind == "rom")
 
@@ -155,24 +162,39 @@ def _table(
     ]
 
 
-def table_bit(module: Module, inputs: list[str], bits: list[int]) -> str:
-    """Add a table of any size from look-up tables; return its output's name.
-
-    Left to synthesis it may become a block RAM, which would be slow in front of a comparator.
-    """
-    size = 1 << len(inputs)
-    bits = bits + [0] * (size - len(bits))
-    if len(inputs) <= LUT_INPUTS:
-        return module.lut(inputs, sum(bit << at for at, bit in enumerate(bits)))
-    # A table of six inputs chooses one of four tables; one of two where four would be half empty.
-    selects = 2 - (len(inputs) - LUT_INPUTS) % 2
-    count, rest = 1 << selects, inputs[:-selects]
-    part = size // count
-    parts = [
-        table_bit(module, rest, bits[place * part : (place + 1) * part]) for place in range(count)
+def _scale(module: Module, layer: Layer, neuron: int, width: int, source: str) -> None:
+    """A DSP multiplies and adds; what is above its clip or below it is cut off."""
+    scale = find_scale(layer.thresholds, layer.high)
+    assert scale is not None
+    factor, offset = scale.factors[neuron], scale.offsets[neuron]
+    out, low, mask = layer.out_bits, scale.shift, (1 << layer.out_bits) - 1
+    largest = ((1 << width) - 1) * factor
+    product = max(1, largest.bit_length())
+    # As wide as need be and no wider: where a sign stands twice, Yosys 0.70 packs the sum into the
+    # DSP and loses the second one.
+    size = max(abs(offset), abs(largest + offset)).bit_length() + 1
+    size = max(size, low + 2)
+    operand = f"{{{size - product}'d0, product}}" if size > product else f"product[{size - 1}:0]"
+    top = min(size - 1, low + out)
+    shown = f"scaled[{top - 1}:{low}]"
+    if top < low + out:
+        shown = f"{{{low + out - top}'d0, {shown}}}"
+    over = f"|scaled[{size - 2}:{low + out}]" if size - 2 >= low + out else "1'b0"
+    module.lines += [
+        f"    wire [{FACTOR_BITS - 1}:0] factor = {FACTOR_BITS}'d{factor};",
+        f'    (* use_dsp = "yes" *) reg [{product - 1}:0] product;',
+        f'    (* use_dsp = "yes" *) reg [{size - 1}:0] scaled;',
+        "    always @(posedge clk) begin",
+        f"        product <= {source} * factor;",
+        f"        scaled <= {operand} + {size}'d{offset & ((1 << size) - 1)};",
+        "    end",
+        f"    wire under = scaled[{size - 1}];",
+        f"    wire over = {over};",
+        (
+            f"    assign code = under ? {out}'d{_sign(layer)} : "
+            f"over ? {out}'d{mask ^ _sign(layer)} : {shown} ^ {out}'d{_sign(layer)};"
+        ),
     ]
-    table = sum((at >> (at >> count) & 1) << at for at in range(1 << (count + selects)))
-    return module.lut([*parts, *inputs[-selects:]], table)
 
 
 def _search(

@@ -1,7 +1,8 @@
 """One tree: the adders that ``fold`` neurons share, one neuron a phase.
 
 The weights are in the look-up tables: a first-level table sees the phase and a few input bits
-and gives the weighted sum of these bits for the neuron of that phase.
+and gives the weighted sum of these bits for the neuron of that phase. Where input codes come in
+parts the tree has one neuron, and a phase is a part of its weights.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.heap import Heap, tables_of
-from qpolicy_fpga.verilog import LUT_DELAY, LUT_INPUTS, Module, invert
+from qpolicy_fpga.verilog import LUT_DELAY, LUT_INPUTS, Module, invert, table_bit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.arith import Layer
     from qpolicy_fpga.plan import Form
+    from qpolicy_ros.policy.model import Int64
+
+# From this many bits of the phase on a table of phase and inputs holds too few inputs.
+MAX_PHASE_BITS = 5
 
 
 @dataclass
@@ -27,7 +32,8 @@ class Tree:
 
     Attributes:
         module: its Verilog.
-        neurons: the neuron of each phase; a phase without one computes 0.
+        neurons: the neuron of each phase; a phase without one computes 0. One where input codes
+            come in parts.
         heap: where its bits are.
         width: bits of the sum of one step.
         total: bits of ``H``, at least those of an input code.
@@ -55,19 +61,23 @@ def make_tree(
     choices = layer.planes // planes
     start = 0.0 if choices == 1 else LUT_DELAY if choices <= 4 else 2 * LUT_DELAY
     highest = max(int(layer.high[n]) for n in neurons if n is not None)
-    full = (1 << layer.planes) - 1
-    step_high = highest // full * ((1 << planes) - 1)
+    rows = weight_rows(layer, neurons)
+    step_high = int(rows[0].sum(axis=1).max()) * ((1 << planes) - 1)
     width = max(1, step_high.bit_length())
     heap = Heap(module, budget, width)
     heap.time += start
+    phases = len(rows[0])
+    words = _weight_names(layer)
+    if looked_up(layer):
+        words = _looked_up(heap, rows, words)
     for plane in range(planes):
-        if form.ram:
-            _stored(heap, layer, neurons, plane)
-        elif len(neurons) == 1:
+        if form.ram or looked_up(layer):
+            _stored(heap, layer, rows[0], words, plane)
+        elif phases == 1:
             _plain(heap, layer, neurons[0] or 0, plane)
         else:
-            _phased(heap, layer, neurons, plane)
-    if len(neurons) > 1:
+            _phased(heap, layer, rows, plane)
+    if phases > 1:
         heap.time += LUT_DELAY
     tree = Tree(
         module=module,
@@ -111,23 +121,38 @@ def _weighted(heap: Heap, value: int, plane: int, bits: list[str]) -> None:
                 heap.add(plane + digit + place, bit)
 
 
-def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int) -> None:
-    """Bits of several neurons in turn: tables of the phase and a few input bits."""
-    count = phase_bits(len(neurons))
+def weight_rows(layer: Layer, neurons: Sequence[int | None]) -> tuple[Int64, Int64]:
+    """Return magnitudes and signs (1 = negative) by phase, ``(phases, inputs of a step)`` each.
+
+    A phase is a neuron of ``neurons`` or, where input codes come in parts, a part of the only one.
+    A phase without a neuron and a place without an input have weight 0.
+    """
+    shape = (layer.parts, layer.part) if layer.parts > 1 else (len(neurons), layer.inputs)
+    magnitude, negative = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for rows, source in ((magnitude, layer.magnitude), (negative, layer.negative)):
+        if layer.parts > 1:
+            rows.flat[: layer.inputs] = source[neurons[0]]
+        else:
+            for phase, neuron in enumerate(neurons):
+                if neuron is not None:
+                    rows[phase] = source[neuron]
+    return magnitude, negative
+
+
+def _phased(heap: Heap, layer: Layer, rows: tuple[Int64, Int64], plane: int) -> None:
+    """Bits times the weights of a phase: tables of the phase and a few input bits."""
+    phases = len(rows[0])
+    count = phase_bits(phases)
     phase = [f"phase[{b}]" for b in range(count)]
     size = LUT_INPUTS - count
-    rows = [n for n in neurons if n is not None]
-    used = np.flatnonzero(layer.magnitude[rows].max(axis=0))
+    most = rows[0].max(axis=0)
+    used = np.flatnonzero(most)
     # Inputs of like magnitude share a table, so that its value needs few bits.
-    used = used[np.argsort(layer.magnitude[rows][:, used].max(axis=0), kind="stable")]
+    used = used[np.argsort(most[used], kind="stable")]
     bits = _input_bits(layer, plane)
-    # Magnitudes and signs by phase; a phase without a neuron computes 0.
     magnitude = np.zeros((1 << count, len(used)), np.int64)
     negative = np.zeros_like(magnitude)
-    for at, neuron in enumerate(neurons):
-        if neuron is not None:
-            magnitude[at] = layer.magnitude[neuron, used]
-            negative[at] = layer.negative[neuron, used]
+    magnitude[:phases], negative[:phases] = (values[:, used] for values in rows)
     for start in range(0, len(used), size):
         group = slice(start, min(start + size, len(used)))
         width = group.stop - start
@@ -140,22 +165,45 @@ def _phased(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int)
 
 
 def weight_bits(layer: Layer) -> int:
-    """Bits of a weight in block RAM: magnitude below, sign on top."""
+    """Bits of a weight that is looked up or stored: magnitude below, sign on top."""
     return int(layer.magnitude.max()).bit_length() + 1
 
 
-def _stored(heap: Heap, layer: Layer, neurons: Sequence[int | None], plane: int) -> None:
-    """Bits of one plane times weights ``w`` that come from block RAM."""
+def looked_up(layer: Layer) -> bool:
+    """Whether the weights of a part come from tables of their own, a cycle ahead."""
+    return phase_bits(layer.parts) > MAX_PHASE_BITS
+
+
+def _weight_names(layer: Layer) -> list[list[str]]:
+    """Names of the bits of every weight from block RAM."""
     size = weight_bits(layer)
-    rows = [n for n in neurons if n is not None]
+    return [[f"w[{i * size + digit}]" for digit in range(size)] for i in range(layer.part)]
+
+
+def _looked_up(heap: Heap, rows: tuple[Int64, Int64], words: list[list[str]]) -> list[list[str]]:
+    """Registers of the weights of the next part; return the names of their bits."""
+    magnitude, negative = rows
+    phase = [f"phase_next[{bit}]" for bit in range(phase_bits(len(magnitude)))]
+    names = []
+    for i, word in enumerate(words):
+        digits = [magnitude[:, i] >> digit & 1 for digit in range(len(word) - 1)]
+        names += [
+            table_bit(heap.module, phase, bits.tolist()) for bits in (*digits, negative[:, i])
+        ]
+    registered = iter(heap.module.register(names))
+    return [[next(registered) for _ in word] for word in words]
+
+
+def _stored(heap: Heap, layer: Layer, magnitude: Int64, words: list[list[str]], plane: int) -> None:
+    """Bits of one plane times weights that come from block RAM or tables."""
     for i, bit in enumerate(_input_bits(layer, plane)):
-        for digit in range(size - 1):
-            if (layer.magnitude[rows, i] >> digit & 1).any():
-                names = [f"w[{i * size + digit}]", f"w[{i * size + size - 1}]", bit]
+        *digits, sign = words[i]
+        for place, digit in enumerate(digits):
+            if (magnitude[:, i] >> place & 1).any():
                 # magnitude & (sign ^ bit)
-                heap.add(plane + digit, heap.module.lut(names, 0b00101000))
+                heap.add(plane + place, heap.module.lut([digit, sign, bit], 0b00101000))
 
 
 def _input_bits(layer: Layer, plane: int) -> list[str]:
     """Names of the input bits of one plane of a step."""
-    return [f"c[{plane * layer.inputs + i}]" for i in range(layer.inputs)]
+    return [f"c[{plane * layer.part + i}]" for i in range(layer.part)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.arith import bus_beats
 from qpolicy_fpga.cost import MARGIN, Cost, layer_cost
 from qpolicy_fpga.parts import PARTS
 from qpolicy_fpga.plan import LOGIC_SHARE, Form, logic_budget
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import IntegerNetwork
 
 FOLDS = (1, 2, 4, 8, 16, 32)
-RAM_TREES = (1, 2, 4)
+RAM_TREES = (1, 2, 3, 4, 5, 6)
+# Neurons of a layer that takes its inputs in parts: each has a tree of its own.
+MAX_STREAM = 32
 # Trees with more tables than any part has are not even sampled.
 MAX_TERMS = 1 << 18
 FITS = ("latency", "area")
@@ -33,7 +36,7 @@ class Choice:
     Attributes:
         costs: one a layer.
         cycles: estimated latency of the core, exact but for padding between trees.
-        lut, ff, carry4, bram36: estimated cells of the core.
+        lut, ff, carry4, bram36, dsp: estimated cells of the core.
     """
 
     costs: tuple[Cost, ...]
@@ -42,6 +45,7 @@ class Choice:
     ff: float
     carry4: float
     bram36: float
+    dsp: int
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -52,11 +56,13 @@ class Choice:
         """By how much each resource of ``part`` is exceeded; empty if it fits."""
         allowed = 1 - MARGIN
         used = {"lut": self.lut, "ff": self.ff, "carry4": self.carry4, "bram36": self.bram36}
+        used["dsp"] = self.dsp
         limits = {
             "lut": part.lut * allowed,
             "ff": part.ff * allowed,
             "carry4": part.carry4 * allowed,
             "bram36": float(part.bram36),
+            "dsp": float(part.dsp),
         }
         return {name: used[name] - limits[name] for name in used if used[name] > limits[name]}
 
@@ -79,7 +85,7 @@ def choose(
             f"with its routing; ask for {MAX_CLOCK_MHZ:.0f} at most"
         )
     options = [list(_undominated(_candidates(network, i, clock_mhz))) for i in _layers(network)]
-    choices = [_total(network, costs) for costs in product(*options)]
+    choices = [_total(network, costs) for costs in product(*options) if _follow(costs)]
     front = _front([choice for choice in choices if not choice.excess(part)])
     allowed = [c for c in front if max_latency is None or c.cycles <= max_latency]
     if not allowed:
@@ -98,28 +104,46 @@ def _candidates(network: IntegerNetwork, index: int, clock_mhz: float) -> Iterat
     bits = network.input_bits if index == 0 else network.core_bits
     budget = logic_budget(clock_mhz)
     groups = sorted({-(-bits // steps) for steps in range(1, bits + 1)})
-    folds = {fold for fold in FOLDS if fold <= neurons} | {min(neurons, FOLDS[-1])}
-    for fold, planes in product(sorted(folds), groups):
-        if -(-neurons // fold) * inputs * planes <= MAX_TERMS:
-            yield layer_cost(network, index, Form(fold, planes), budget)
-    for trees in RAM_TREES:
-        fold = -(-neurons // trees)
+    for fold, planes in product(sorted(_folds(neurons)), groups):
         if fold > FOLDS[-1]:
-            for planes in groups:
-                yield layer_cost(network, index, Form(fold, planes, ram=True), budget)
+            yield layer_cost(network, index, Form(fold, planes, ram=True), budget)
+        elif -(-neurons // fold) * inputs * planes <= MAX_TERMS:
+            yield layer_cost(network, index, Form(fold, planes), budget)
+    if neurons <= MAX_STREAM:
+        form = Form(1, bits, stream=True)
+        for before in _folds_before(network, index):
+            yield layer_cost(network, index, form, budget, before)
+
+
+def _folds_before(network: IntegerNetwork, index: int) -> set[int]:
+    """Folds of the layer before that hand on parts; for the first layer, beats do."""
+    if index == 0:
+        return {1} if bus_beats(network)[0] > 1 else set()
+    return _folds(network.weights[index - 1].shape[0]) - {1}
+
+
+def _folds(neurons: int) -> set[int]:
+    """Neurons that a tree serves, in every form of a layer that makes sense."""
+    folds = {fold for fold in FOLDS if fold <= neurons} | {min(neurons, FOLDS[-1])}
+    return folds | {fold for trees in RAM_TREES if (fold := -(-neurons // trees)) > FOLDS[-1]}
+
+
+def _follow(costs: Sequence[Cost]) -> bool:
+    """Whether each layer that takes parts comes behind one that hands on as many."""
+    return all(b.parts in (1, a.form.fold) for a, b in pairwise(costs))
 
 
 def _undominated(costs: Iterator[Cost]) -> Iterator[Cost]:
-    """Drop what another form beats in cycles, look-up tables and block RAM at once."""
+    """Drop what another form beats in cycles and cells at once.
+
+    One that takes parts goes with one form before it only, so it beats none but its like.
+    """
     kept = list(costs)
 
     def beats(a: Cost, b: Cost) -> bool:
-        return (
-            (a.latency, a.lut, a.bram36) != (b.latency, b.lut, b.bram36)
-            and a.latency <= b.latency
-            and a.lut <= b.lut
-            and a.bram36 <= b.bram36
-        )
+        first, second = ((c.latency, c.lut, c.bram36, c.dsp) for c in (a, b))
+        fits = a.parts in (1, b.parts)
+        return fits and first != second and all(x <= y for x, y in zip(first, second, strict=True))
 
     return (cost for cost in kept if not any(beats(other, cost) for other in kept))
 
@@ -127,12 +151,13 @@ def _undominated(costs: Iterator[Cost]) -> Iterator[Cost]:
 def _total(network: IntegerNetwork, costs: Sequence[Cost]) -> Choice:
     """Add up layers, the input register and the waiting results."""
     inputs, bits = network.weights[0].shape[1], network.input_bits
-    beats = -(-inputs // min(inputs, 256 // bits))
-    captured = beats > 1 or costs[0].steps > 1
+    beats, _ = bus_beats(network)
+    captured = costs[0].parts == 1 and (beats > 1 or costs[0].steps > 1)
     cycles = beats - 1 + int(captured) + sum(cost.latency for cost in costs)
     gap = max(cost.steps + cost.reads for cost in costs)
     for writer, reader in pairwise(costs):
-        gap = max(gap, writer.spread + reader.steps + reader.reads)
+        if reader.parts == 1:
+            gap = max(gap, writer.spread + reader.steps + reader.reads)
     waiting = -(-cycles // (beats - 1 + gap)) + 1
     result = network.weights[-1].shape[0] * network.output_bits
     return Choice(
@@ -143,6 +168,7 @@ def _total(network: IntegerNetwork, costs: Sequence[Cost]) -> Choice:
         ff=sum(cost.ff for cost in costs) + inputs * bits * int(captured) + result + waiting,
         carry4=sum(cost.carry4 for cost in costs),
         bram36=sum(cost.bram36 for cost in costs),
+        dsp=sum(cost.dsp for cost in costs),
     )
 
 

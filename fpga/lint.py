@@ -16,6 +16,7 @@ import numpy as np
 from qpolicy_fpga.design import build
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan import Form
+from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_fpga.sim import lint
 from qpolicy_ros.policy import IntegerNetwork, PolicyError, accumulator_bounds
 
@@ -32,7 +33,11 @@ SAMPLES = (
     ((32, 33, 1), (8, 2, 2), (Form(11, 8), Form(1, 1))),
     ((129, 31, 17), (2, 4, 8), (Form(31, 2, ram=True), Form(17, 4, ram=True))),
     ((33, 32, 9), (7, 7, 5), (Form(32, 1), Form(3, 7))),
+    ((70, 8, 5, 3), (8, 3, 8), (Form(1, 8, stream=True), Form(3, 3), Form(1, 3, stream=True))),
+    ((9, 67, 3), (5, 3, 5), (Form(34, 5, ram=True), Form(1, 3, stream=True))),
 )
+# for codes by multiplication
+EVEN = (12, (32,), 5, 4, 5, 8)
 
 
 def main(folders: list[str]) -> int:
@@ -47,9 +52,13 @@ def main(folders: list[str]) -> int:
                 return 2
             wrong += _report([folder / n for n in names if n.endswith(".v")], str(folder))
         return min(wrong, 1)
-    for index, (widths, bits, forms) in enumerate(SAMPLES):
+    samples = [
+        (_network(at, widths, bits), forms) for at, (widths, bits, forms) in enumerate(SAMPLES)
+    ]
+    samples.append((evenly_spaced(*EVEN), (Form(16, 1), Form(1, 5, stream=True))))
+    for index, (network, forms) in enumerate(samples):
         with tempfile.TemporaryDirectory() as scratch:
-            design = build(_network(index, widths, bits), forms, 100.0)
+            design = build(network, forms, 100.0)
             for name, text in design.files.items():
                 Path(scratch, name).write_text(text, encoding="utf-8")
             files = [Path(scratch, name) for name in design.files]

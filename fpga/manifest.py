@@ -18,6 +18,7 @@ _COUNTS = (
     *("n", "m", "b_in", "b_core", "b_out", "codes_per_beat", "beats"),
     *("cycles", "initiation_interval"),
 )
+_LAYER_COUNTS = ("inputs", "neurons", "fold", "planes", "parts", "trees", "cycles")
 # These go into a script of Yosys and into paths, so nothing but a plain name may pass.
 _TEXTS = {
     "function_hash": "[0-9a-f]{64}",
@@ -84,7 +85,7 @@ def _is_layer(layer: object) -> bool:
     if not isinstance(layer, dict):
         return False
     texts = all(_is_text(layer.get(name)) for name in ("weights", "tail"))
-    return texts and _are_counts(layer, "inputs", "neurons", "fold", "planes", "trees", "cycles")
+    return texts and _are_counts(layer, *_LAYER_COUNTS)
 
 
 def _are_counts(fields: dict[str, Any], *names: str) -> bool:

@@ -153,10 +153,11 @@ def table(facts: dict[str, Any]) -> str:
 
 def describe_layer(layer: dict[str, Any]) -> str:
     """Return one line on how a layer is laid out."""
+    parts = f"inputs in {layer['parts']} parts, " if layer["parts"] > 1 else ""
     return (
         f"{layer['inputs']} to {layer['neurons']}: {layer['trees']} trees of {layer['fold']} "
-        f"neurons, {layer['planes']} bit planes a step, weights in {layer['weights']}, codes by "
-        f"{layer['tail']}, {layer['cycles']} cycles"
+        f"neurons, {parts}{layer['planes']} bit planes a step, weights in {layer['weights']}, "
+        f"codes by {layer['tail']}, {layer['cycles']} cycles"
     )
 
 

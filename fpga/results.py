@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
         "peer_p99_us": paper.latency_us,
         "task": subject.task,
         "policy": subject.origin,
-        "forms": [[form.fold, form.planes, form.ram] for form in best.forms],
+        "forms": [list(astuple(form)) for form in best.forms],
         "cycles": core.cycles,
         "target_cycles": paper.target_cycles,
         "initiation_interval": core.interval,

@@ -24,7 +24,19 @@ def trained_like(task: str, seed: int = 0) -> IntegerNetwork:
     2-bit weights are -1, 0, 1 with a third each; wider ones are rounded normals. Thresholds are
     those of a linear quantiser with a bias: evenly spaced before rounding up.
     """
-    inputs, hidden, outputs, b_in, b_core, b_out = SHAPES[task]
+    return evenly_spaced(*SHAPES[task], seed=seed)
+
+
+def evenly_spaced(
+    inputs: int,
+    hidden: tuple[int, ...],
+    outputs: int,
+    b_in: int,
+    b_core: int,
+    b_out: int,
+    seed: int = 0,
+) -> IntegerNetwork:
+    """Return the same of any shape."""
     rng = np.random.default_rng(seed)
     limit = (1 << (b_core - 1)) - 1
     weights, thresholds = [], []

@@ -88,6 +88,26 @@ class Module:
         return "\n".join([f"module {self.name} (", ports, ");", *self.lines, "endmodule", ""])
 
 
+def table_bit(module: Module, inputs: list[str], bits: list[int]) -> str:
+    """Add a table of any size from look-up tables; return its output's name.
+
+    Left to synthesis it may become a block RAM, which would be slow in front of a comparator.
+    """
+    size = 1 << len(inputs)
+    bits = bits + [0] * (size - len(bits))
+    if len(inputs) <= LUT_INPUTS:
+        return module.lut(inputs, sum(bit << at for at, bit in enumerate(bits)))
+    # A table of six inputs chooses one of four tables; one of two where four would be half empty.
+    selects = 2 - (len(inputs) - LUT_INPUTS) % 2
+    count, rest = 1 << selects, inputs[:-selects]
+    part = size // count
+    parts = [
+        table_bit(module, rest, bits[place * part : (place + 1) * part]) for place in range(count)
+    ]
+    table = sum((at >> (at >> count) & 1) << at for at in range(1 << (count + selects)))
+    return module.lut([*parts, *inputs[-selects:]], table)
+
+
 def invert(bit: str) -> str:
     """Return the complement of a bit."""
     if bit.startswith("1'b"):

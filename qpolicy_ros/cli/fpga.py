@@ -100,10 +100,11 @@ def summary(manifest: Mapping[str, Any], out: Path) -> str:
         ),
     ]
     for index, layer in enumerate(manifest["layers"]):
+        parts = f"inputs in {layer['parts']} parts, " if layer["parts"] > 1 else ""
         rows.append(
             f"layer {index}   {layer['inputs']} to {layer['neurons']}, {layer['trees']} trees of "
-            f"{layer['fold']}, {layer['planes']} planes a step, codes by {layer['tail']}, "
-            f"{layer['cycles']} cycles"
+            f"{layer['fold']}, {parts}{layer['planes']} planes a step, codes by "
+            f"{layer['tail']}, {layer['cycles']} cycles"
         )
     if "io" in manifest:
         io = manifest["io"]

@@ -38,15 +38,19 @@ def check_bounds(
         checks.append(Check(name, rows.size, wrong, detail))
         checks.append(_engines(network, index, int(high.max()) + 1))
     for index, (text, form) in enumerate(zip(layers, forms, strict=True)):
-        spec = specify(network, index, int(form["planes"]))
+        spec = specify(network, index, form)
         full, step = (1 << spec.planes) - 1, (1 << int(form["planes"])) - 1
         trees = len(text.trees)
         wrong = 0
         for place, tree in enumerate(text.trees):
             highest = int(spec.highest[place::trees].max(initial=0))
-            narrow = tree.width < (highest // full * step).bit_length()
+            most = highest // full
+            if spec.parts > 1:
+                most = int(np.abs(spec.rows(place)).sum(axis=1).max())
+            narrow = tree.width < (most * step).bit_length()
             narrow |= tree.total < max(highest.bit_length(), tree.width)
-            narrow |= bool(tree.held) and tree.held < tree.total - int(form["planes"])
+            shifted = int(form["planes"]) if spec.parts == 1 else 0
+            narrow |= bool(tree.held) and tree.held < tree.total - shifted
             wrong += narrow
         widths = sorted({tree.total for tree in text.trees})
         detail = f"sums of {widths[0]} to {widths[-1]} bits" if widths else "no trees"

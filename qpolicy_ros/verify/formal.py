@@ -6,7 +6,8 @@ counts thresholds. Each piece is proven for all of its inputs, so their composit
 - ``planes``: the trees see the bit planes of the codes (SAT);
 - ``dot``: the tree's sum is ``sum |w| v`` (rewriting, see ``algebra``; block RAM read back);
 - ``step``: the accumulator shifts and adds (SAT);
-- ``tail``: the code counts the thresholds, for every sum (SAT);
+- ``tail``: the code counts the thresholds, for every sum (SAT; behind a multiplication, for every
+  sum that can be reached);
 - ``whole``: from input bits to the code in one proof (SAT), where it ends within its time.
 
 Registers are looked through. When they take what, and the control around them, is left to
@@ -42,6 +43,7 @@ from qpolicy_ros.verify.trees import LayerText, Tree, read_layer
 Progress = Callable[[int], object]
 SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
 WHOLE_SECONDS = 10  # for a whole neuron
+_PHASES = ("phase", "phase_next")
 WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
 
 
@@ -61,7 +63,7 @@ class FormalLayer:
         self.index = index
         self.form = manifest["layers"][index]
         self.text: LayerText = read_layer(folder, index, self.form)
-        self.spec: LayerSpecification = specify(network, index, self.form["planes"])
+        self.spec: LayerSpecification = specify(network, index, self.form)
         self._folder = folder
         fold = int(self.form["fold"])
         self._phase_bits = (fold - 1).bit_length()
@@ -91,10 +93,19 @@ class FormalLayer:
         results = {}
         planes = int(self.form["planes"])
         for phase, neuron in self.neurons_of(place).items():
-            constants = {f"phase[{b}]": phase >> b & 1 for b in range(self._phase_bits)}
-            row = self.spec.weights[neuron].tolist()
-            wanted = wanted_sum([abs(w) for w in row], [w < 0 for w in row], planes, tree.width)
-            results[f"neuron {neuron}"] = tree_sum(tree, constants) == wanted
+            # Where codes come in parts, a phase is a part; its weights may be looked up ahead.
+            parts = self.spec.parts > 1
+            rows = (
+                enumerate(self.spec.rows(neuron)) if parts else [(phase, self.spec.weights[neuron])]
+            )
+            bits = (self.spec.parts - 1).bit_length() if parts else self._phase_bits
+            good = True
+            for at, weights in rows:
+                constants = {f"{n}[{b}]": at >> b & 1 for n in _PHASES for b in range(bits)}
+                row = weights.tolist()
+                wanted = wanted_sum([abs(w) for w in row], [w < 0 for w in row], planes, tree.width)
+                good &= tree_sum(tree, constants) == wanted
+            results[f"neuron {neuron}"] = good
         return results
 
     def _stored(self, place: int, tree: Tree) -> dict[str, bool]:
@@ -135,19 +146,20 @@ class FormalLayer:
             file.write_text(tree.text, encoding="utf-8")
             common = {"files": [str(lut), str(file)], "top": tree.name, "timeout": SAT_SECONDS}
             neurons = self.neurons_of(place)
-            tail = tail_miter(self.spec, neurons, tree, self._phase_bits)
+            reachable = self.form["tail"] == "scale"
+            tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)
             one = [(f"tail {self.index} {place} {len(neurons)}", tail)]
             groups.append(
                 {
                     **common,
                     "files": [str(lut), str(self._without_sum(scratch, tree))],
-                    "free": [tree.source],
+                    "free": sorted({tree.source, *(["held"] if self.spec.parts > 1 else [])}),
                     "shown": [],
                     "miters": one,
                 }
             )
             if tree.held:
-                planes = int(self.form["planes"])
+                planes = int(self.form["planes"]) if self.spec.parts == 1 else 0
                 text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
                 one = [(f"step {self.index} {place} {len(neurons)}", text)]
                 groups.append(
@@ -170,7 +182,8 @@ class FormalLayer:
     def can_be_whole(self, neuron: int) -> bool:
         """Whether a neuron has a tree of its own and few enough input bits."""
         bits = int((self.spec.weights[neuron] != 0).sum()) * self.spec.planes
-        return int(self.form["fold"]) == 1 and self._steps == 1 and bits <= WHOLE_BITS
+        alone = int(self.form["fold"]) == 1 and self.spec.parts == 1
+        return alone and self._steps == 1 and bits <= WHOLE_BITS
 
     def _plane_job(self, lut: Path, scratch: Path) -> dict[str, Any]:
         """The layer's module without trees and weights: codes in, bit planes out."""

@@ -14,10 +14,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from qpolicy_ros.policy import IntegerNetwork
     from qpolicy_ros.policy.model import Int64
     from qpolicy_ros.verify.trees import Tree
+
+_BUS_BITS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class LayerSpecification:
         planes: bit planes of a code, padded to whole steps.
         code_bits, signed: of the input codes.
         out_bits, signed_out: of the output codes.
+        parts, part: how many parts the input codes come in, 1 = all at once, and codes of a part.
     """
 
     weights: Int64
@@ -38,6 +42,14 @@ class LayerSpecification:
     signed: bool
     out_bits: int
     signed_out: bool
+    parts: int
+    part: int
+
+    def rows(self, neuron: int) -> Int64:
+        """Weights of a neuron part by part, int64 ``(parts, part)``; 0 where there is no input."""
+        rows: Int64 = np.zeros((self.parts, self.part), np.int64)
+        rows.flat[: self.weights.shape[1]] = self.weights[neuron]
+        return rows
 
     @property
     def constant(self) -> Int64:
@@ -55,10 +67,14 @@ class LayerSpecification:
         return highest
 
 
-def specify(network: IntegerNetwork, index: int, planes_a_step: int) -> LayerSpecification:
-    """Return what layer ``index`` must compute."""
+def specify(network: IntegerNetwork, index: int, form: Mapping[str, Any]) -> LayerSpecification:
+    """Return what layer ``index`` must compute in ``form``, its entry in the manifest."""
     last = index == len(network.weights) - 1
     bits = network.input_bits if index == 0 else network.core_bits
+    inputs = network.weights[index].shape[1]
+    planes_a_step, parts = int(form["planes"]), int(form["parts"])
+    # Parts are phases of the layer before, or beats of the bus.
+    part = -(-inputs // parts) if index else min(inputs, _BUS_BITS // bits)
     return LayerSpecification(
         weights=network.weights[index].astype(np.int64),
         thresholds=network.thresholds[index].astype(np.int64),
@@ -67,11 +83,18 @@ def specify(network: IntegerNetwork, index: int, planes_a_step: int) -> LayerSpe
         signed=index == 0,
         out_bits=network.output_bits if last else network.core_bits,
         signed_out=last,
+        parts=parts,
+        part=part if parts > 1 else inputs,
     )
 
 
 def tail_miter(
-    layer: LayerSpecification, neurons: Mapping[int, int], tree: Tree, phase_bits: int
+    layer: LayerSpecification,
+    neurons: Mapping[int, int],
+    tree: Tree,
+    phase_bits: int,
+    *,
+    reachable: bool = False,
 ) -> str:
     """``ok``: the code counts the thresholds of the phase's neuron, for every sum ``h``.
 
@@ -80,10 +103,12 @@ def tail_miter(
         neurons: of the tree, by phase; a phase without one may give anything.
         tree: whose tail it is.
         phase_bits: bits of the phase, 0 where the tree serves one neuron.
+        reachable: whether sums above the neuron's largest may give anything.
     """
     if not phase_bits:
         port = f"module miter(input [{tree.total - 1}:0] h, output ok);\n"
-        return port + _instance(tree, layer, "") + _counts(layer, neurons[0], tree.total)
+        highest = int(layer.highest[neurons[0]]) if reachable else None
+        return port + _instance(tree, layer, "") + _counts(layer, neurons[0], tree.total, highest)
     width = tree.total
     bounds = {
         phase: np.clip(layer.thresholds[n] + layer.constant[n], 0, 1 << width)
@@ -146,25 +171,30 @@ def _count(layer: LayerSpecification) -> str:
     return f"wire [{layer.out_bits - 1}:0] count = code ^ {layer.out_bits}'d{flip};\n"
 
 
-def _counts(layer: LayerSpecification, neuron: int, width: int) -> str:
-    """Lines: the k-th threshold is reached exactly if the count is at least k, for every k."""
+def _counts(layer: LayerSpecification, neuron: int, width: int, highest: int | None = None) -> str:
+    """Lines: the k-th threshold is reached exactly if the count is at least k, for every k.
+
+    Nothing is claimed of sums above ``highest``.
+    """
     bounds = layer.thresholds[neuron] + layer.constant[neuron]
     claims = []
     for k, bound in enumerate(bounds.tolist(), start=1):
         reached = f"(h >= {width}'d{bound})" if 0 < bound < 1 << width else f"1'b{int(bound <= 0)}"
         claims.append(f"((count >= {layer.out_bits}'d{k}) == {reached})")
-    return f"{_count(layer)}assign ok = {' & '.join(claims)};\nendmodule\n"
+    above = "" if highest is None else f"(h > {width}'d{highest}) | "
+    return f"{_count(layer)}assign ok = {above}({' & '.join(claims)});\nendmodule\n"
 
 
 def step_miter(tree: str, step: str, width: int, total: int, held: int, planes: int) -> str:
-    """``ok``: the accumulator shifts by the planes of a step and adds, or starts anew."""
+    """``ok``: the accumulator shifts by ``planes`` and adds, or starts anew."""
     kept = total - planes
+    shifted = f"{{before[{kept - 1}:0], {planes}'d0}}" if planes else "before"
     return (
         f"module miter(input [{width - 1}:0] s, input [{held - 1}:0] before, input first, "
         "output ok);\n"
         f"wire [{total - 1}:0] next;\n"
         f"{tree} dut(.{step}(s), .held(before), .first(first), .next(next));\n"
-        f"wire [{total - 1}:0] shifted = {{before[{kept - 1}:0], {planes}'d0}};\n"
+        f"wire [{total - 1}:0] shifted = {shifted};\n"
         f"assign ok = next == ((first ? {total}'d0 : shifted) + s);\n"
         "endmodule\n"
     )
@@ -174,7 +204,7 @@ def planes_miter(
     layer: LayerSpecification, top: str, planes_a_step: int, step: int, select: str, bits: int
 ) -> str:
     """``ok``: step ``step`` shows the trees its bit planes of the codes, the sign bit inverted."""
-    inputs = layer.weights.shape[1]
+    inputs = layer.part
     first = layer.planes - (step + 1) * planes_a_step
     wanted = []
     for plane in range(first, first + planes_a_step):

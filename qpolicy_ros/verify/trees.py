@@ -130,7 +130,9 @@ def _tree(file: Path, name: str, text: str) -> Tree:
     padded = re.findall(r"reg \[\d+:0\] (sum_\d+);", text)
     source = step = padded[-1] if padded else "sum"
     if held:
-        source = "next" if held < total else "held"
+        behind = text.partition("if (add) held <= next;")[2]
+        shown = held == total and (not behind or re.search(r"\bheld\b", behind))
+        source = "held" if shown else "next"
     return Tree(name, text, luts, aliases, rows, width, total, source, held, step)
 
 

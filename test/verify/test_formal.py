@@ -10,6 +10,7 @@ from policy_builders import random_network
 
 from qpolicy_fpga.design import build
 from qpolicy_fpga.plan import Form
+from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.verify import bounds, formal
 
@@ -24,11 +25,17 @@ SHAPES = {
     ),
     "wide weights, search": ((9, (7,), 4, 4, 6, 8), [Form(4, 2), Form(2, 6)]),
     "uneven planes": ((7, (8,), 3, 5, 5, 3), [Form(2, 3), Form(3, 4)]),
+    "codes as they come": ((7, (10,), 3, 4, 3, 5), [Form(4, 4), Form(1, 3, stream=True)]),
+    "codes as they come, weights looked up": (
+        (5, (34,), 2, 4, 3, 4),
+        [Form(34, 4, ram=True), Form(1, 3, stream=True)],
+    ),
+    "beats as they come": ((70, (5,), 2, 8, 3, 4), [Form(1, 8, stream=True), Form(1, 3)]),
 }
 
 
-def write(folder, shape, forms, empty=None):
-    network = random_network(7, *shape)
+def write(folder, shape, forms, empty=None, network=None):
+    network = network or random_network(7, *shape)
     if empty is not None:
         for weight, thresholds in zip(network.weights, network.thresholds, strict=True):
             weight[empty] = 0
@@ -42,6 +49,8 @@ def write(folder, shape, forms, empty=None):
             "planes": layer.form.planes,
             "weights": "ram" if layer.form.ram else "lut",
             "trees": layer.trees,
+            "parts": layer.parts,
+            "tail": layer.tail,
         }
         for layer in design.layers
     ]
@@ -107,6 +116,48 @@ def test_a_flipped_bit_of_an_adder_s_table_is_found(unrolled):
     assert made[0].dots().wrong == 1
     found = outcomes(made[:1], folder / "scratch", whole=True)
     assert "refuted" in {value for name, value in found.items() if name.startswith("whole")}
+
+
+def test_a_flipped_bit_of_a_looked_up_weight_is_found(tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["codes as they come, weights looked up"])
+
+    def flip(found):
+        return f"{int(found[1], 16) ^ 1:016x}){found[2]}"
+
+    edit(tmp_path / "qpolicy_layer1.v", r"([0-9a-f]{16})\)(.*phase_next)", flip)
+    assert layers(network, tmp_path, manifest)[1].dots().wrong == 1
+
+
+def test_an_accumulator_that_is_not_cleared_is_found(tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["codes as they come"])
+    edit(tmp_path / "qpolicy_layer1.v", r"first \? \d+'d0 : held", "held")
+    found = outcomes(layers(network, tmp_path, manifest)[1:], tmp_path / "scratch")
+    assert list(found.values()).count("refuted") == 1
+
+
+@pytest.fixture
+def multiplied(tmp_path):
+    network = evenly_spaced(6, (32,), 2, 4, 5, 8)
+    forms = [Form(16, 1), Form(1, 5, stream=True)]
+    return (tmp_path, *write(tmp_path, None, forms, network=network))
+
+
+def test_codes_by_multiplication_are_proven(multiplied):
+    folder, network, manifest = multiplied
+    assert manifest["layers"][1]["tail"] == "scale"
+    made = layers(network, folder, manifest)
+    assert set(outcomes(made[1:], folder / "scratch").values()) == {"proved"}
+
+
+def test_a_wrong_offset_is_found(multiplied):
+    folder, network, manifest = multiplied
+
+    def other(found):
+        return f"product}} + {found[1]}'d{int(found[2]) ^ 1 << 21};"
+
+    edit(folder / "qpolicy_layer1.v", r"product\} \+ (\d+)'d(\d+);", other)
+    found = outcomes(layers(network, folder, manifest)[1:], folder / "scratch")
+    assert list(found.values()).count("refuted") == 1
 
 
 def test_a_wrong_entry_of_a_code_table_is_found(unrolled):

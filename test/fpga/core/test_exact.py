@@ -2,56 +2,81 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from policy_builders import random_network, random_observations
 from rtl_checks import Bench, corner_codes, expected_codes
 
 from qpolicy_fpga.plan import Form
+from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_ros.policy import make_engine
 
-# name: (inputs, hidden, outputs, b_in, b_core, b_out), forms, extreme
+ROUGH, TIES = partial(random_network, 7), partial(random_network, 7, extreme=True)
+EVEN = evenly_spaced
+# name: (inputs, hidden, outputs, b_in, b_core, b_out), forms, its maker
 ODD = {
     "serial planes, folded, block RAM tail": (
         (5, (7,), 2, 3, 4, 5),
         [Form(1, 1), Form(4, 2)],
-        False,
+        ROUGH,
     ),
     "three hidden layers, one neuron wide, ties, two beats": (
         (70, (16, 1, 7), 3, 8, 2, 8),
         [Form(8, 3), Form(1, 2), Form(2, 1), Form(1, 1)],
-        True,
+        TIES,
     ),
-    "one of everything, unrolled": ((1, (1,), 1, 2, 8, 2), [Form(1, 2), Form(1, 8)], False),
-    "neurons that take nothing": ((1, (8,), 4, 2, 2, 2), [Form(1, 2), Form(1, 2)], False),
+    "one of everything, unrolled": ((1, (1,), 1, 2, 8, 2), [Form(1, 2), Form(1, 8)], ROUGH),
+    "neurons that take nothing": ((1, (8,), 4, 2, 2, 2), [Form(1, 2), Form(1, 2)], ROUGH),
     "weights in block RAM, outputs folded": (
         (13, (64,), 3, 5, 3, 6),
         [Form(64, 5, ram=True), Form(2, 3)],
-        False,
+        ROUGH,
     ),
     "weights in block RAM, serial planes, three bits": (
         (11, (40,), 3, 6, 3, 8),
         [Form(40, 6, ram=True), Form(3, 1)],
-        False,
+        ROUGH,
     ),
     "weights in block RAM, read in parts": (
         (12, (67, 16), 3, 5, 3, 8),
         [Form(34, 2, ram=True), Form(16, 1, ram=True), Form(1, 1)],
-        False,
+        ROUGH,
     ),
     "wide weights, binary search": (
         (16, (7, 16), 5, 4, 6, 8),
         [Form(4, 2), Form(1, 6), Form(5, 3)],
-        False,
+        ROUGH,
     ),
-    "uneven planes": ((9, (16,), 4, 5, 5, 3), [Form(2, 3), Form(16, 4)], True),
+    "codes taken as they come, phases without a neuron": (
+        (9, (18, 5), 4, 5, 3, 8),
+        [Form(4, 2), Form(1, 3, stream=True), Form(1, 3)],
+        ROUGH,
+    ),
+    "codes taken as they come, weights looked up": (
+        (6, (67,), 3, 4, 3, 6),
+        [Form(34, 2, ram=True), Form(1, 3, stream=True)],
+        TIES,
+    ),
+    "beats taken as they come": (
+        (70, (6, 8), 3, 8, 3, 5),
+        [Form(1, 8, stream=True), Form(2, 3), Form(1, 3, stream=True)],
+        ROUGH,
+    ),
+    "codes by multiplication": (
+        (12, (32,), 5, 4, 5, 8),
+        [Form(16, 1), Form(1, 5, stream=True)],
+        EVEN,
+    ),
+    "uneven planes": ((9, (16,), 4, 5, 5, 3), [Form(2, 3), Form(16, 4)], TIES),
 }
 
 
 @pytest.fixture(scope="module", params=ODD, ids=[name.replace(" ", "-") for name in ODD])
 def bench(request, tmp_path_factory):
-    (shape, forms, extreme) = ODD[request.param]
-    network = random_network(7, *shape, extreme=extreme)
+    shape, forms, network_of = ODD[request.param]
+    network = network_of(*shape)
     made = Bench(network, forms, tmp_path_factory.mktemp("rtl"))
     yield made
     made.simulation.close()

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from qpolicy_fpga.design import build
+from qpolicy_fpga.emit_io import part_beside
 from qpolicy_fpga.explore import choose
 from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.plan import Form
 from qpolicy_fpga.results import PAPER
 from qpolicy_fpga.samples import trained_like
 from qpolicy_ros.policy import PolicyError
@@ -79,3 +81,29 @@ def test_an_unknown_part_is_refused():
 def test_a_clock_that_cannot_be_had_is_refused(clock, reason):
     with pytest.raises(PolicyError, match=f"clock_mhz: .*{reason}"):
         choose(trained_like("hopper"), PART, clock, "latency", None)
+
+
+@pytest.mark.parametrize("task", ["walker2d", "halfcheetah"])
+def test_a_small_last_layer_takes_codes_as_they_come(task):
+    forms = choose(trained_like(task), PART, 100.0, "latency", None)[0].forms
+    assert [form.stream for form in forms] == [False, False, True]
+
+
+def test_only_a_folded_layer_hands_codes_on_as_they_come():
+    forms = [Form(1, 6), Form(1, 2), Form(1, 2, stream=True)]
+    with pytest.raises(ValueError, match="layer 2 takes parts, but layer 1 has one"):
+        build(trained_like("hopper"), forms, 100.0)
+
+
+def test_the_smallest_choice_of_the_front_can_be_built(chosen):
+    _, network, _, front = chosen
+    smallest = front[-1]
+    assert build(network, smallest.forms, 100.0).core.cycles >= smallest.cycles
+
+
+def test_the_front_and_the_back_leave_the_core_what_they_do_not_take():
+    network = trained_like("halfcheetah")
+    room = part_beside(network, PART)
+    # 17 codes of 8 bits a beat: two beats of 9 words; 6 actions.
+    assert (room.dsp, room.bram36) == (PART.dsp - 9, PART.bram36 - 3)
+    assert choose(network, room, 100.0, "latency", None)[0].excess(room) == {}
