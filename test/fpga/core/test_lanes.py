@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from policy_builders import random_network
@@ -9,30 +11,39 @@ from rtl_checks import Bench, corner_codes, expected_codes
 
 from qpolicy_fpga.lane_sim import LANES, LaneSimulation
 from qpolicy_fpga.plan import Form
+from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_ros.policy import PolicyError
 
 pytest.importorskip("pyosys")
 pytestmark = pytest.mark.slow
 
-# (inputs, hidden, outputs, b_in, b_core, b_out), forms
+ROUGH = partial(random_network, 7)
+# (inputs, hidden, outputs, b_in, b_core, b_out), forms, its maker
 DESIGNS = {
-    "unrolled": ((5, (6,), 2, 3, 2, 5), [Form(1, 3), Form(1, 2)]),
+    "unrolled": ((5, (6,), 2, 3, 2, 5), [Form(1, 3), Form(1, 2)], ROUGH),
     "two-beats-phases-in-tables": (
         (70, (16, 7), 3, 8, 2, 8),
         [Form(8, 3), Form(2, 2), Form(1, 1)],
+        ROUGH,
     ),
     "weights-in-block-ram-in-parts-search": (
         (12, (67, 16), 3, 5, 3, 8),
         [Form(34, 2, ram=True), Form(16, 1, ram=True), Form(1, 1)],
+        ROUGH,
     ),
-    "block-ram-tail": ((5, (7,), 2, 3, 4, 5), [Form(1, 1), Form(4, 2)]),
+    "block-ram-tail": ((5, (7,), 2, 3, 4, 5), [Form(1, 1), Form(4, 2)], ROUGH),
+    "codes-by-multiplication": (
+        (12, (32,), 5, 4, 5, 8),
+        [Form(16, 1), Form(1, 5, stream=True)],
+        evenly_spaced,
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=DESIGNS.values(), ids=DESIGNS)
 def bench(request, tmp_path_factory):
-    shape, forms = request.param
-    made = Bench(random_network(7, *shape), forms, tmp_path_factory.mktemp("rtl"))
+    shape, forms, make = request.param
+    made = Bench(make(*shape), forms, tmp_path_factory.mktemp("rtl"))
     yield made
     made.simulation.close()
 
@@ -67,8 +78,8 @@ def test_every_copy_moves_in_the_cycles_of_the_one_under_verilator(bench, lanes,
 
 @pytest.fixture
 def small(tmp_path):
-    shape, forms = DESIGNS["unrolled"]
-    return Bench(random_network(7, *shape), forms, tmp_path / "rtl")
+    shape, forms, make = DESIGNS["unrolled"]
+    return Bench(make(*shape), forms, tmp_path / "rtl")
 
 
 def change(bench, name, old, new):
