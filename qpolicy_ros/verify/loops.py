@@ -54,7 +54,7 @@ def check_loops(
     uncovered = []
     if importlib.util.find_spec("rclpy") is None:
         uncovered.append("ROS 2 lock-step: rclpy is not installed here")
-    elif contract.robot is not None:
+    elif contract.robot:
         uncovered.append(
             "ROS 2 lock-step: a robot's policy takes the robot's messages; "
             "test/nodes/test_robot_simulation.py compares its commands with the offline episode's"
