@@ -148,6 +148,7 @@ def _build(case: Case, values: np.ndarray, folder: Path, core: Core) -> dict[str
         "infer.c": _WRAP_INFER,
         "main.c": (sources / "cortex_m_main.c").read_text(encoding="ascii"),
         "mlp.c": (sources / "cortex_m_mlp.c").read_text(encoding="ascii"),
+        "float_mlp.h": (sources / "float_mlp.h").read_text(encoding="ascii"),
         "board.ld": (sources / "cortex_m.ld").read_text(encoding="ascii"),
     }
     for name, text in texts.items():
@@ -253,14 +254,14 @@ def _baseline_header(baseline: Baseline) -> str:
         **{f"b{i}": bias for i, bias in enumerate(baseline.biases)},
     }
     lines = [
-        f"enum {{ LAYERS = {layers}, WIDTH = {max(sizes)} }};",
-        f"#define CLIP {baseline.clip:.9e}f",
-        f"static const int sizes[LAYERS + 1] = {{{', '.join(map(str, sizes))}}};",
+        f"enum {{ layers = {layers}, WIDTH = {max(sizes)} }};",
+        f"static const float clip = {baseline.clip:.9e}f;",
+        f"static const int sizes[layers + 1] = {{{', '.join(map(str, sizes))}}};",
     ]
     lines += [f"static const float {n}[] = {{{_floats(v)}}};" for n, v in vectors.items()]
     for array, letter in (("weights", "w"), ("biases", "b")):
         names = ", ".join(f"{letter}{i}" for i in range(layers))
-        lines.append(f"static const float *const {array}[LAYERS] = {{{names}}};")
+        lines.append(f"static const float *const {array}[layers] = {{{names}}};")
     return "\n".join([*lines, ""])
 
 
