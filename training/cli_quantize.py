@@ -61,8 +61,8 @@ class Args:
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
-    """qat: a checkpoint.safetensors of the same configuration (--sac.products may differ) to go on
-    from."""
+    """qat: a checkpoint.safetensors of the same configuration to go on from; what may differ is
+    what may in qpolicy train."""
     finish: bool = False
     """qat: train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100

@@ -55,18 +55,30 @@ class GaussianHead(nn.Module):
 
 
 class TwinCritic(nn.Module):
-    """Independent Q networks ``Q(normalised observation, action)``: two, or one for DDPG."""
+    """Independent Q networks ``Q(normalised observation, action)``: two, or one for DDPG.
 
-    def __init__(self, observations: int, actions: int, width: int = 256, count: int = 2) -> None:
+    ``norm``: each hidden layer's sums are normalised over its units before ReLU (layer
+    normalisation without parameters), which keeps units alive over millions of updates.
+    """
+
+    def __init__(
+        self,
+        observations: int,
+        actions: int,
+        width: int = 256,
+        count: int = 2,
+        *,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
+
+        def hidden(inputs: int) -> list[nn.Module]:
+            between = [nn.LayerNorm(width, elementwise_affine=False)] if norm else []
+            return [nn.Linear(inputs, width), *between, nn.ReLU(inplace=True)]
+
+        self.norm = norm
         self.critics = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(observations + actions, width),
-                nn.ReLU(inplace=True),
-                nn.Linear(width, width),
-                nn.ReLU(inplace=True),
-                nn.Linear(width, 1),
-            )
+            nn.Sequential(*hidden(observations + actions), *hidden(width), nn.Linear(width, 1))
             for _ in range(count)
         )
 

@@ -79,14 +79,18 @@ def _hashed(value: Any) -> Any:
 def resumable_hashes(config: Any) -> set[str]:
     """Hashes of the configurations whose checkpoints ``config`` may go on from.
 
-    Its own, and those that differ only in ``products``: how exactly matrix products are taken
-    changes with the processor at hand, not what is being learnt.
+    Its own, and those that differ only in ``products`` (how exactly matrix products are taken
+    changes with the processor at hand, not what is being learnt) or have the default learning
+    rates (a run that stopped getting better goes on at lower ones).
     """
     hashes = {config_hash(config)}
     learner: Any = getattr(config, "sac", None)
     for products in ("float32", "bfloat16") if hasattr(learner, "products") else ():
-        with suppress(PolicyError):  # DDPG has one kind of them
-            hashes.add(config_hash(replace(config, sac=replace(learner, products=products))))
+        default = type(learner)()
+        rates = {"policy_lr": default.policy_lr, "critic_lr": default.critic_lr}
+        for change in ({"products": products}, {"products": products, **rates}):
+            with suppress(PolicyError):  # DDPG has one kind of products
+                hashes.add(config_hash(replace(config, sac=replace(learner, **change))))
     return hashes
 
 

@@ -63,6 +63,9 @@ class SacConfig:
     actor's integer products stay exact."""
     critic_width: int = 256
     """Units in each of the critics' two hidden layers."""
+    critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
+    """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
+    long runs."""
     evaluate_every: int = 10_000
     """Environment steps between evaluations on held-out seeds."""
     evaluate_episodes: int = 5
@@ -101,7 +104,9 @@ class Learner:
         self.actor = actor.eval()
         self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
         self.head = GaussianHead(features, actions)
-        self.critic = TwinCritic(observations, actions, config.critic_width)
+        self.critic = TwinCritic(
+            observations, actions, config.critic_width, norm=config.critic_norm == "layer"
+        )
         self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
         self.log_alpha = torch.zeros((), requires_grad=True)
         self.target_entropy = -float(actions)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qpolicy_training.networks import TwinCritic
 
 threshold_backward = torch.ops.aten.threshold_backward
+_EPSILON = 1e-5  # of nn.LayerNorm
 
 
 class Pass(NamedTuple):
@@ -28,6 +29,8 @@ class Pass(NamedTuple):
     inputs: Tensor  # (2, batch, n + m), dtype of the products
     first: Tensor  # (2, batch, width) behind ReLU
     second: Tensor
+    sums: list[tuple[Tensor, Tensor, Tensor]]
+    """With layer normalisation, of each hidden layer: its sums, their means, 1 / their spreads."""
 
 
 class _Parts(NamedTuple):
@@ -51,7 +54,8 @@ class FlatTwinCritic:
 
     def __init__(self, critic: TwinCritic, dtype: torch.dtype) -> None:
         twins: Any = critic.critics
-        layers = [[twin[0], twin[2], twin[4]] for twin in twins]
+        layers = [[part for part in twin if isinstance(part, nn.Linear)] for twin in twins]
+        self._norm = critic.norm
         self._shapes = []
         for layer in layers[0]:
             outputs, inputs = layer.weight.shape
@@ -89,11 +93,12 @@ class FlatTwinCritic:
         """Both Q values for normalised observations ``(batch, n)`` and actions ``(batch, m)``."""
         low = self._low_parts
         x = torch.cat((observation, action), dim=1).to(self._dtype).expand(2, -1, -1)
-        first = torch.baddbmm(low.b1, x, low.w1.transpose(1, 2)).relu_()
-        second = torch.baddbmm(low.b2, first, low.w2.transpose(1, 2)).relu_()
+        sums: list[tuple[Tensor, Tensor, Tensor]] = []
+        first = self._normalise(torch.baddbmm(low.b1, x, low.w1.transpose(1, 2)), sums).relu_()
+        second = self._normalise(torch.baddbmm(low.b2, first, low.w2.transpose(1, 2)), sums).relu_()
         # Q values need more than 8 bits of mantissa.
         q = (second * self._parts.w3).sum(2).add_(self._parts.b3[:, 0])
-        return Pass(q, x, first, second)
+        return Pass(q, x, first, second, sums)
 
     def backward(self, done: Pass, d_q: Tensor) -> None:
         """Fill ``gradient`` for the gradient ``d_q`` ``(2, batch)`` of the Q values."""
@@ -114,12 +119,30 @@ class FlatTwinCritic:
         return torch.bmm(d_first, self._low_parts.w1[:, :, -actions:]).float().sum(0)
 
     def _hidden(self, done: Pass, d_q: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients in front of the ReLUs of the first and of the second layer."""
+        """Gradients of the sums of the first and of the second layer."""
         low = self._low_parts
         d_second = torch.mul(d_q.to(self._dtype).unsqueeze(2), low.w3)
-        d_second = threshold_backward(d_second, done.second, 0)
+        d_second = self._to_sums(threshold_backward(d_second, done.second, 0), done, 1)
         d_first = threshold_backward(torch.bmm(d_second, low.w2), done.first, 0)
-        return d_first, d_second
+        return self._to_sums(d_first, done, 0), d_second
+
+    def _normalise(self, sums: Tensor, kept: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """Layer normalisation, where the critic has it; ``kept`` gets what ``_to_sums`` needs."""
+        if not self._norm:
+            return sums
+        result, mean, scale = torch.native_layer_norm(sums, sums.shape[2:], None, None, _EPSILON)
+        kept.append((sums, mean, scale))
+        return result
+
+    def _to_sums(self, gradient: Tensor, done: Pass, layer: int) -> Tensor:
+        """Backward pass of ``_normalise``."""
+        if not self._norm:
+            return gradient
+        sums, mean, scale = done.sums[layer]
+        result: Tensor = torch.ops.aten.native_layer_norm_backward(
+            gradient, sums, sums.shape[2:], mean, scale, None, None, [True, False, False]
+        )[0]
+        return result
 
     def per_parameter(self, flat: Tensor) -> list[Tensor]:
         """Views of a tensor like ``flat``, shaped and ordered as the critic's own parameters."""

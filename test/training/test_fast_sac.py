@@ -35,14 +35,14 @@ def batch(count: int = 64) -> Batch:
     )
 
 
-def learners(kind: str) -> tuple[Learner, FastLearner]:
+def learners(kind: str, config: SacConfig = CONFIG) -> tuple[Learner, FastLearner]:
     """The plain and the fast learner at float32, from the same parameters."""
     made = []
     for build in (Learner, FastLearner):
         torch.manual_seed(7)
         actor = random_actor(SPEC) if kind == "quantised" else Fp32Actor(11, 3, (24, 24))
         more = {"dtype": torch.float32} if build is FastLearner else {}
-        made.append(build(actor, SIZES, CONFIG, **more))
+        made.append(build(actor, SIZES, config, **more))
     plain, fast = made
     if kind == "quantised":
         plain.forward = lambda normalised: actor_forward(plain.actor, normalised)
@@ -50,9 +50,10 @@ def learners(kind: str) -> tuple[Learner, FastLearner]:
     return plain, fast
 
 
+@pytest.mark.parametrize("norm", ["none", "layer"])
 @pytest.mark.parametrize("kind", ["fp32", "quantised"])
-def test_float32_products_follow_the_plain_learner(kind):
-    plain, fast = learners(kind)
+def test_float32_products_follow_the_plain_learner(kind, norm):
+    plain, fast = learners(kind, dataclasses.replace(CONFIG, critic_norm=norm))
     # A quantised actor turns a rounding error into another code: compared as long as it has not.
     for step in range(6 if kind == "fp32" else 2):
         torch.manual_seed(step)
@@ -69,9 +70,10 @@ def test_float32_products_follow_the_plain_learner(kind):
             assert torch.allclose(found[name], value, atol=3e-4), name
 
 
-def test_gradients_of_the_critics_equal_autograds():
+@pytest.mark.parametrize("norm", [False, True])
+def test_gradients_of_the_critics_equal_autograds(norm):
     torch.manual_seed(1)
-    critic = TwinCritic(11, 3, 48)
+    critic = TwinCritic(11, 3, 48, norm=norm)
     data, d_q = batch(), torch.randn(2, 64)
     action = data.action.clone().requires_grad_()
     q = critic(data.observation, action)
@@ -88,13 +90,14 @@ def test_gradients_of_the_critics_equal_autograds():
         assert torch.allclose(parameter, wanted, rtol=1e-4, atol=1e-4), name
 
 
-def test_bfloat16_gradients_are_near():
+@pytest.mark.parametrize("norm", [False, True])
+def test_bfloat16_gradients_are_near(norm):
     torch.manual_seed(1)
     data, d_q = batch(256), torch.randn(2, 256)
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         torch.manual_seed(2)
-        flat = FlatTwinCritic(TwinCritic(11, 3, 48), dtype)
+        flat = FlatTwinCritic(TwinCritic(11, 3, 48, norm=norm), dtype)
         with torch.no_grad():
             flat.backward(flat.forward(data.observation, data.action), d_q)
         found.append(flat.gradient)

@@ -126,8 +126,13 @@ def test_a_run_can_be_finished_as_it_stands(
     assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
 
 
-def test_other_products_go_on_from_the_same_checkpoint(
-    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change",
+    [{"products": "bfloat16"}, {"policy_lr": 1e-4, "critic_lr": 3e-4, "products": "bfloat16"}],
+    ids=["products", "learning_rates"],
+)
+def test_other_products_or_learning_rates_go_on_from_the_same_checkpoint(
+    change: dict[str, object], unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The replay buffer and the candidates beside the checkpoint come along."""
     before = tmp_path / "before"
@@ -137,7 +142,7 @@ def test_other_products_go_on_from_the_same_checkpoint(
     save_state(before / "checkpoint.safetensors", tensors, start)
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
-    config = dataclasses.replace(CONFIG, sac=dataclasses.replace(SHORT, products="bfloat16"))
+    config = dataclasses.replace(CONFIG, sac=dataclasses.replace(SHORT, **change))
     _, run, _ = train_teacher(config, resume_from=before / "checkpoint.safetensors")
     run.close()
     assert run.resumes == [{"step": 900, "kind": "exact", "of": config_hash(CONFIG)}]
