@@ -25,9 +25,17 @@ TRAINERS = (
     "flax==0.12.8",
     "optax==0.2.8",
     "tfp-nightly==0.26.0.dev20261027",
-    # what CleanRL's script needs beside them
+)
+
+#: What the scripts of a CleanRL checkout need: they use what Gymnasium dropped after 0.29.
+CLEANRL = (
+    "torch==2.13.0",
+    "numpy==1.26.4",
+    "gymnasium==0.29.1",
+    "mujoco==4.0.0",
+    "imageio",  # imported by gymnasium.envs.mujoco
     "tensorboard==2.21.0",
-    "tyro",
+    "tyro==1.0.1",
 )
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qpolicy_ros.bench.environments import TRAINERS, interpreter
+from qpolicy_ros.bench.environments import CLEANRL, TRAINERS, interpreter
 from qpolicy_ros.bench.figure import draw_bars
 from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
@@ -138,20 +138,22 @@ def run(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | None = None
     Raises:
         TrainingError, PeerEnvironmentError: a subject or its environment cannot run.
     """
-    peers = interpreter(TRAINERS, say)
+    peers, theirs = interpreter(TRAINERS, say), _cleanrl(cleanrl, say)
     rounds, steps = (5, 60) if quick else (12, 100)
     tasks = _TASKS[:1] if quick else _TASKS
     facts = conditions(rounds=rounds, steps_per_round=steps, peers=list(TRAINERS))
+    if theirs:
+        facts["cleanrl"] = list(CLEANRL)
     found: dict[str, dict[str, Latency]] = {}
     rows: list[Row] = []
     for task in tasks:
-        subjects = _subjects(peers, cleanrl)
+        subjects = _subjects(peers, theirs)
         found[task] = _time(subjects, task, rounds, steps, say)
-        theirs = [name for name in subjects if name not in _OURS]
+        others = [name for name in subjects if name not in _OURS]
         rows += [
             compare(f"{NAME}/{task}", ours, peer, found[task][ours], found[task][peer])
             for ours in _OURS
-            for peer in theirs
+            for peer in others
         ]
     mine, other = _EVALUATION
     python = {mine: Path(sys.executable), other: peers}
@@ -169,11 +171,11 @@ def run_returns(out: Path, say: Say, steps: int, *, cleanrl: Path | None = None)
 
     Rows of the JSON file are one subject each. Raises as ``run`` does.
     """
-    peers = interpreter(TRAINERS, say)
+    peers, theirs = interpreter(TRAINERS, say), _cleanrl(cleanrl, say)
     facts = conditions(steps=steps, last_episodes=_LAST)
     rows = []
     for task in _RETURN_TASKS:
-        for name, (python, what, more) in _subjects(peers, cleanrl).items():
+        for name, (python, what, more) in _subjects(peers, theirs).items():
             say(f"{task}: {name}: {steps} steps")
             worker = Worker(name, python, what, task, more)
             block = worker.run(steps)
@@ -192,13 +194,18 @@ def run_returns(out: Path, say: Say, steps: int, *, cleanrl: Path | None = None)
     write(out, RETURNS, rows, facts, _returns_table(rows, facts))
 
 
-def _subjects(peers: Path, cleanrl: Path | None) -> Subjects:
+def _cleanrl(checkout: Path | None, say: Say) -> Subjects:
+    """CleanRL's subject, if there is a checkout of it."""
+    if checkout is None:
+        return {}
+    return {"CleanRL": (interpreter(CLEANRL, say), "cleanrl", [str(checkout.resolve())])}
+
+
+def _subjects(peers: Path, more: Subjects) -> Subjects:
     """Interpreter, subject and more arguments of the worker, by name."""
     subjects: Subjects = {name: (Path(sys.executable), what, []) for name, what in _OURS.items()}
     subjects |= {name: (peers, what, []) for name, what in _PEERS.items()}
-    if cleanrl is not None:
-        subjects["CleanRL"] = (peers, "cleanrl", [str(cleanrl)])
-    return subjects
+    return subjects | more
 
 
 def _time(
@@ -257,6 +264,8 @@ def _table(
     lines += ["", *describe(facts)]
     lines.append(f"- {facts['rounds']} rounds of {facts['steps_per_round']} steps")
     lines.append(f"- peers in an environment of their own: {', '.join(facts['peers'])}")
+    if "cleanrl" in facts:
+        lines.append(f"- CleanRL in another one: {', '.join(facts['cleanrl'])}")
     return lines
 
 
