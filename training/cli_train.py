@@ -66,8 +66,8 @@ class Args:
     """Policy file to write; the learning curve goes beside it as .csv."""
     resume_from: Path | None = None
     """A checkpoint.safetensors of the same configuration to go on from; exactly where its
-    replay.f32 lies beside it, else warm. --sac.products may differ, and --sac.policy-lr and
-    --sac.critic-lr may differ from the defaults that it was trained with."""
+    replay.f32 lies beside it, else warm. --sac.products, --sac.policy-lr and --sac.critic-lr
+    may differ."""
     finish: bool = False
     """Train no further: choose among the run's snapshots so far and write the policy."""
     episodes: int = 100

@@ -16,8 +16,8 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, is_dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,22 +76,15 @@ def _hashed(value: Any) -> Any:
     }
 
 
-def resumable_hashes(config: Any) -> set[str]:
-    """Hashes of the configurations whose checkpoints ``config`` may go on from.
+# What a run may change where it goes on from a checkpoint: how exactly products are taken (the
+# processor at hand may be another), and the learning rates (it may have stopped getting better).
+_CHANGEABLE = ("products", "policy_lr", "critic_lr")
 
-    Its own, and those that differ only in ``products`` (how exactly matrix products are taken
-    changes with the processor at hand, not what is being learnt) or have the default learning
-    rates (a run that stopped getting better goes on at lower ones).
-    """
-    hashes = {config_hash(config)}
-    learner: Any = getattr(config, "sac", None)
-    for products in ("float32", "bfloat16") if hasattr(learner, "products") else ():
-        default = type(learner)()
-        rates = {"policy_lr": default.policy_lr, "critic_lr": default.critic_lr}
-        for change in ({"products": products}, {"products": products, **rates}):
-            with suppress(PolicyError):  # DDPG has one kind of products
-                hashes.add(config_hash(replace(config, sac=replace(learner, **change))))
-    return hashes
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What two configurations must share for one to go on from the other's checkpoint."""
+    learner = {k: v for k, v in config.get("sac", {}).items() if k not in _CHANGEABLE}
+    return json.loads(json.dumps({**config, "sac": learner}, default=str))
 
 
 def require_positive(config: Any, prefix: str) -> None:
@@ -111,7 +104,7 @@ class Run:
 
     def __init__(self, name: str, config: Any, parent: Path | None = None) -> None:
         self.hash = config_hash(config)
-        self._resumable = resumable_hashes(config)
+        self._config: dict[str, Any] = _hashed(config)
         self.folder = (parent or runs_folder()) / f"{name}-{self.hash}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -267,7 +260,10 @@ class Run:
         if found is None:
             message = f"{file}: is a snapshot, no checkpoint; give a run's checkpoint.safetensors"
             raise PolicyError(message)
-        if found not in self._resumable:
+        theirs = meta.get("config")  # checkpoints of earlier versions have none
+        with restoring(file):
+            related = theirs is not None and _lasting(theirs) == _lasting(self._config)
+        if found != self.hash and not related:
             message = (
                 f"{file}: hash: {found} is another configuration, this run is {self.hash}; give "
                 "the command that the checkpoint was made with"
@@ -309,6 +305,7 @@ class Run:
                 "seconds": self.seconds + now - self._started,
                 "cpu_seconds": self.count_cpu(),
                 "hash": self.hash,
+                "config": self._config,
             },
         )
         self._saved = now

@@ -186,7 +186,8 @@ def test_a_foreign_checkpoint_leaves_the_runs_own_alone(
     own = (folder / "checkpoint.safetensors").read_bytes()
     tensors, meta = load_state(unbroken / "checkpoint.safetensors")
     foreign = tmp_path / "foreign.safetensors"
-    save_state(foreign, tensors, {**meta, "hash": "0" * 12, "step": 9000})
+    config = {**meta["config"], "seed": 9}
+    save_state(foreign, tensors, {**meta, "hash": "0" * 12, "config": config, "step": 9000})
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     snapshot = next(unbroken.glob("candidate_*"))
     for file, reason in ((foreign, "another configuration"), (snapshot, "no checkpoint")):
