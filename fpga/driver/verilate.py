@@ -26,7 +26,7 @@ _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _FLAGS = ["-std=c++17", "-fPIC", "-O1", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0"]
 _FLAGS += ["-DVM_TRACE=0", "-DVM_TIMING=0", "-pthread", "-w"]
 _READ = {".v", ".vh", ".mem", ".hex"}  # what Verilator or the model may read
-_TIME_LIMIT = 600  # s for one run of a tool
+_TIME_LIMIT = 1800  # s for one run of a tool; a minute of work on a busy machine is many
 
 
 class _Tool(NamedTuple):
