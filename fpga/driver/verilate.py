@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -197,19 +198,25 @@ def _root(command: Path) -> str:
 
 def run_tool(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
     """Run a tool and return what it prints; BackendError with its first error line."""
-    try:
-        result = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIME_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(f"rtlsim: {command[0]} took more than {_TIME_LIMIT} s") from error
-    if result.returncode:
-        lines = (result.stderr or result.stdout).splitlines()
+    # A session of its own: the compiler that g++ starts must end with it.
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=_TIME_LIMIT)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                text = f"rtlsim: {command[0]} took more than {_TIME_LIMIT} s"
+                raise BackendError(text) from error
+            raise
+    if process.returncode:
+        lines = (errors or output).splitlines()
         first = next((line for line in lines if "rror" in line), lines[0] if lines else "")
         raise BackendError(f"rtlsim: {Path(command[0]).name} failed: {first.strip()}")
-    return result.stdout
+    return output
