@@ -362,6 +362,7 @@ class Run:
         for path in self.folder.glob("candidate_*.safetensors"):
             if int(path.stem.split("_")[1]) not in self.candidates:
                 path.unlink()
+        self._write_curve()
 
     def close(self) -> None:
         """Flush logs and release the folder."""

@@ -123,6 +123,7 @@ def test_a_run_can_be_finished_as_it_stands(
     run.close()
     assert load_state(run.checkpoint_path)[1]["step"] == 900
     assert run.curve[-1][0] == 750
+    assert read_curve(folder / "curve.csv")[-1][0] == 750, "what came after the checkpoint is gone"
     assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
 
 
