@@ -251,8 +251,9 @@ def _reinforce(
         except (RuntimeError, KeyError):
             message = (
                 f"{start.critic}: --critic: holds no critics of {env.observations} + "
-                f"{env.actions} inputs and width {config.sac.critic_width}; give the "
-                "checkpoint.safetensors of the teacher's own run"
+                f"{env.actions} inputs and width {config.sac.critic_width} with --sac.critic-norm "
+                f"{config.sac.critic_norm}; give the teacher's own checkpoint.safetensors and the "
+                "--sac.critic-norm that it was trained with"
             )
             raise PolicyError(message) from None
     keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)

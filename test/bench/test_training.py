@@ -12,6 +12,7 @@ from qpolicy_ros.bench import environments
 from qpolicy_ros.bench.environments import PeerEnvironmentError, interpreter
 from qpolicy_ros.bench.train_worker import WARM_UP
 from qpolicy_ros.bench.training import TrainingError, Worker
+from qpolicy_ros.cli.main import main
 
 PYTHON = Path(sys.executable)
 
@@ -75,3 +76,9 @@ def test_an_environment_that_cannot_be_made_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", refuse)
     with pytest.raises(PeerEnvironmentError, match=r"cannot be made: ERROR: no such package$"):
         interpreter(("nothing==1",), lambda _: None)
+
+
+def test_a_checkout_that_is_none_is_refused_at_once(tmp_path, capsys):
+    wanted = ["bench", "training", "--cleanrl", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(wanted) == 2
+    assert "sac_continuous_action.py: --cleanrl: not found" in capsys.readouterr().err

@@ -202,6 +202,14 @@ def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quant
     assert load_policy(result["policy"]).network is not None
 
 
+def test_critics_with_another_normalisation_are_refused(folder: Path, quantize) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(critic)]
+    status, _, error = quantize(*BITS, *QAT, *start, "--sac.critic-norm", "layer")
+    assert status == 2
+    assert "with --sac.critic-norm layer" in error
+
+
 def test_a_critic_without_a_start_is_refused(folder: Path, quantize) -> None:
     critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
     status, _, error = quantize(*BITS, *QAT, "--critic", str(critic))
