@@ -152,7 +152,7 @@ def test_real_time_keeps_the_control_rate(start, watcher, observations, policies
     watcher.until(lambda: watcher.messages["timing"])
     clocks = []
     watcher.node.create_subscription(Clock, "clock", clocks.append, qos.profile(depth=100))
-    watcher.until(lambda: clocks)
+    watcher.until(lambda: clocks and observations)
     first, begin = stamp_ns(observations[-1]), _seconds(watcher)
     watcher.until(lambda: stamp_ns(observations[-1]) >= first + 3_000_000_000)
     # A busy machine may only slow it down or make it catch up; unpaced it takes milliseconds.
