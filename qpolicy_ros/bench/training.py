@@ -139,7 +139,7 @@ def run(out: Path, say: Say, *, quick: bool = False, cleanrl: Path | None = None
     Raises:
         TrainingError, PeerEnvironmentError: a subject or its environment cannot run.
     """
-    peers, theirs = interpreter(TRAINERS, say), _cleanrl(cleanrl, say)
+    theirs, peers = _cleanrl(cleanrl, say), interpreter(TRAINERS, say)
     rounds, steps = (5, 60) if quick else (12, 100)
     tasks = _TASKS[:1] if quick else _TASKS
     facts = conditions(rounds=rounds, steps_per_round=steps, peers=list(TRAINERS))
@@ -172,7 +172,7 @@ def run_returns(out: Path, say: Say, steps: int, *, cleanrl: Path | None = None)
 
     Rows of the JSON file are one subject each. Raises as ``run`` does.
     """
-    peers, theirs = interpreter(TRAINERS, say), _cleanrl(cleanrl, say)
+    theirs, peers = _cleanrl(cleanrl, say), interpreter(TRAINERS, say)
     facts = conditions(steps=steps, last_episodes=_LAST)
     rows = []
     for task in _RETURN_TASKS:

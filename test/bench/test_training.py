@@ -78,7 +78,9 @@ def test_an_environment_that_cannot_be_made_says_why(tmp_path, monkeypatch):
         interpreter(("nothing==1",), lambda _: None)
 
 
-def test_a_checkout_that_is_none_is_refused_at_once(tmp_path, capsys):
+def test_a_checkout_that_is_none_is_refused_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
     wanted = ["bench", "training", "--cleanrl", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(wanted) == 2
     assert "sac_continuous_action.py: --cleanrl: not found" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists(), "no peer's environment was made for it"
