@@ -57,6 +57,9 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
     for index, form in enumerate(forms):
         if form.stream and index and forms[index - 1].fold == 1:
             raise ValueError(f"forms: layer {index} takes parts, but layer {index - 1} has one")
+        bits = network.core_bits if index else network.input_bits
+        if form.stream and form.steps(bits) > 1:
+            raise ValueError(f"forms: layer {index} takes parts, a step each, but has {form}")
         parts = parts_of(network, index, forms[index - 1].fold) if form.stream else None
         ahead = index + 1 < len(forms) and forms[index + 1].stream
         layers.append(make_layer(network, index, form.planes, parts))

@@ -32,8 +32,11 @@ class Film:
             raise PolicyError.at(path, "video", "its folder does not exist", "create it first")
         self._every = max(1, round(1.0 / (MAX_FRAMES_PER_SECOND * period)))
         self._steps = 0
+        self._path = Path(path)
+        # The suffix says the format; what is being written must not look like a whole film.
+        self._part = self._path.with_name(f".{self._path.name}")
         try:
-            self._writer: Any = imageio.get_writer(path, fps=1.0 / (period * self._every))
+            self._writer: Any = imageio.get_writer(self._part, fps=1.0 / (period * self._every))
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split())
             raise PolicyError.at(path, "video", reason, "give a .mp4 file") from error
@@ -58,5 +61,7 @@ class Film:
             raise PolicyError.at("", "video", " ".join(reason.split()), remedy) from error
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file, and put it in place if it has a frame."""
         self._writer.close()
+        if self._part.exists():
+            self._part.replace(self._path)

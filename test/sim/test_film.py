@@ -33,16 +33,20 @@ def test_a_film_lasts_as_long_as_reality(tmp_path, period, frames, rate):
     film = Film(str(path), period)
     for _ in range(40):
         film.add(screen)
+    assert not path.exists()
     film.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
     assert screen.frames == frames
     assert imageio.get_reader(path).get_meta_data()["fps"] == pytest.approx(rate, rel=0.01)
 
 
 def test_a_frame_that_cannot_be_rendered_gives_its_reason_in_one_line(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"an older film")
     film = Film(str(tmp_path / "film.mp4"), 0.05)
     with pytest.raises(PolicyError, match="video: AttributeError: no EGL here; check that EGL"):
         film.add(Broken())
     film.close()
+    assert (tmp_path / "film.mp4").read_bytes() == b"an older film"
 
 
 def test_a_format_that_does_not_exist_is_refused(tmp_path):

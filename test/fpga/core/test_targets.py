@@ -95,6 +95,12 @@ def test_only_a_folded_layer_hands_codes_on_as_they_come():
         build(trained_like("hopper"), forms, 100.0)
 
 
+@pytest.mark.parametrize("wrong", [Form(1, 1, stream=True), Form(2, 2, stream=True)])
+def test_a_layer_takes_each_part_in_one_step(wrong):
+    with pytest.raises(ValueError, match="layer 1 takes parts, a step each, but has Form"):
+        build(trained_like("hopper"), [Form(2, 6), wrong, Form(1, 2)], 100.0)
+
+
 def test_the_smallest_choice_of_the_front_can_be_built(chosen):
     _, network, _, front = chosen
     smallest = front[-1]
