@@ -18,7 +18,7 @@ from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ def generate(
     if with_io:
         io = emit_io(network, design.core)
         manifest["io"], around = io.manifest(), io.files
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     # The manifest goes first and comes last: a folder that has one is whole.
     (out / MANIFEST).unlink(missing_ok=True)
     for name, text in {**design.files, **bench, **around}.items():

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import find_policy, load_policy, require_features, require_task
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 from qpolicy_training.noise import interval, returns_under_noise
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def main(args: Args) -> int:
     for artifact in artifacts:
         require_features(artifact)
         require_task(artifact, artifacts[0].contract.task)
+    folder = make_folder(Path(args.out)) if args.out else None
     contract, std = artifacts[0].contract, artifacts[0].baseline.std
     subjects = list(_subjects(artifacts))
     rows: list[dict[str, Any]] = []
@@ -89,9 +90,7 @@ def main(args: Args) -> int:
         "mujoco_version": mujoco.__version__,
         "rows": rows,
     }
-    if args.out:
-        folder = Path(args.out)
-        folder.mkdir(parents=True, exist_ok=True)
+    if folder:
         write_atomically(
             folder / f"noise-{contract.task}.json", (json.dumps(report) + "\n").encode()
         )

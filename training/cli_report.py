@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 from qpolicy_ros.policy.locate import policy_folders
 
 
@@ -33,9 +33,8 @@ def main(args: Args) -> int:
     if not folders:
         wrong, remedy = "no shipped policies were found", "name their folder"
         raise PolicyError.at("", "--policies", wrong, remedy)
+    out = make_folder(Path(args.out))
     runs = gather(folders[0], Path(args.hardware) if args.hardware else None)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     figures = {name: draw(name, runs) for name in FIGURES}
     contents = {f"{name}.png": figure for name, figure in figures.items()}
     contents["report.md"] = markdown(runs).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -158,8 +159,8 @@ def _check(args: Args) -> None:
     if args.critic is not None and not args.finetune:
         message = f"--critic: {args.critic}: belongs to fine-tuning; give --finetune too"
         raise PolicyError(message)
-    if args.cpu_minutes < 0:
-        message = f"--cpu-minutes: {args.cpu_minutes} is below 0; give minutes, or 0 for no limit"
+    if not 0 <= args.cpu_minutes < math.inf:
+        message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
         raise PolicyError(message)
 
 

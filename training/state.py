@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import resolved, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,7 @@ def ensure_writable(path: Path | None) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        resolved(path)
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from qpolicy_ros import __version__
 from qpolicy_ros.bench.measure import Latency
 from qpolicy_ros.nodes.conditions import cpu, kernel, revision
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 
 _PACKAGES = ("numpy", "torch", "onnxruntime", "ros-rclpy", "ros-rmw-fastrtps-cpp")
 
@@ -92,7 +92,7 @@ def write(
         facts: the conditions.
         table: lines of Markdown.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     found = [row if isinstance(row, dict) else asdict(row) for row in rows]
     lines = [json.dumps(row | {"conditions": dict(facts)}) for row in found]
     text = "[\n" + ",\n".join(lines) + "\n]\n"

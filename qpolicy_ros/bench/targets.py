@@ -10,7 +10,7 @@ from typing import Any
 
 from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, list[Row]]  # by the file's name without its ending
@@ -52,7 +52,7 @@ def write_targets(folder: Path) -> list[Target]:
     Raises:
         PolicyError: a file of rows cannot be read.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     targets = assess(load_rows(folder))
     write_atomically(folder / f"{NAME}.md", page(targets).encode())
     return targets

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from qpolicy_ros.cli import UsageError
+from qpolicy_ros.policy.files import make_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,6 +63,10 @@ class Args:
 
 def main(args: Args) -> int:
     """Run the suites; 1 if a subject does not compute what it is timed for, or failed."""
+    for option, value in (("--ticks", args.ticks), ("--steps", args.steps)):
+        if value < 1:
+            raise UsageError(f"{option}: {value} is too small; give 1 or more")
+    make_folder(args.out)
     # BLAS reads this when it is loaded: one thread for everyone.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"

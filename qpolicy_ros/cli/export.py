@@ -63,6 +63,8 @@ def main(args: Args) -> int:
     for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
         if value < least:
             raise UsageError(f"--{option}: {value} is too small; give {least} or more")
+    if args.out.resolve() == args.source.resolve():
+        raise UsageError(f"--out: {args.out} is the source itself; give another file")
     if args.format == "policy":
         # Torch is for this format only.
         from qpolicy_training.cli_export import export_policy  # noqa: PLC0415

@@ -19,7 +19,7 @@ from qpolicy_ros.latency.summary import Report, summarise, to_json
 from qpolicy_ros.latency.text import render
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.policy.files import make_folder, write_atomically
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ def main(args: Args) -> int:
         raise UsageError(f"--warm-up: {args.warm_up} is too small; give 0 or more")
     if not (args.deadline_us >= 0 and math.isfinite(args.deadline_us)):
         raise UsageError(f"--deadline-us: {args.deadline_us:g} is no duration; give 0 or more")
+    if args.out:
+        make_folder(Path(args.out))
     ticks = []
     for path in dict.fromkeys(args.bags):
         ticks.append(read_ticks(read_trace(open_bag(path), args.namespace)))
@@ -70,7 +72,6 @@ def _write(folder: Path, report: Report, figures: str) -> None:
     from qpolicy_ros.latency.figures import png  # noqa: PLC0415  matplotlib, only where it is used
     from qpolicy_ros.latency.page import page  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("latency.html", page(report).encode()),
         ("latency.json", figures.encode() + b"\n"),

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qpolicy_ros import __version__
@@ -91,6 +92,8 @@ ROS_MODULES = frozenset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `qpolicy` with `argv` (default: the process's own) and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by the caller: `qpolicy info F >&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the end
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -119,15 +122,32 @@ def _dispatch(arguments: list[str]) -> int:
         return _run(name, arguments[1:])
     except BrokenPipeError:
         raise
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("qpolicy_"):
-            raise
-        return _fail(f"qpolicy {name}", _missing_module(error))
     except Exception as error:
-        status = _status_of(error)
+        if _interrupted(error):
+            raise KeyboardInterrupt from None
+        status = _answer(name, error)
         if status is None:
             raise
-        return _fail(f"qpolicy {name}", _one_line(error), status)
+        return status
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is at the bottom of it: an extension's import makes others of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _answer(name: str, error: Exception) -> int | None:
+    """Say in one line what went wrong and return the exit status; None for a bug of ours."""
+    if isinstance(error, ModuleNotFoundError):
+        if (error.name or "").startswith("qpolicy_"):
+            return None
+        return _fail(f"qpolicy {name}", _missing_module(error))
+    status = _status_of(error)
+    if status is None:
+        return None
+    return _fail(f"qpolicy {name}", _one_line(error), status)
 
 
 def _run(name: str, arguments: list[str]) -> int:

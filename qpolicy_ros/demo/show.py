@@ -21,6 +21,7 @@ from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.demo.processes import NodeError, children_end_with_us, use_free_domain
 from qpolicy_ros.demo.runs import Job, Micros, Run, Swap, offline_actions, play, swap
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, engine_kinds, find_policy, load_policy
+from qpolicy_ros.policy.files import make_folder
 from qpolicy_ros.sim import spread
 
 _TASKS = ("hopper", "halfcheetah")
@@ -68,8 +69,7 @@ def show(
     started = time.monotonic()
     artifacts = [load_policy(file) for file in _files(policies)]
     served = [_serving(artifact, backends) for artifact in artifacts]
-    logs = out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    logs = make_folder(out / "logs")
     domain = use_free_domain()
     _say(
         f"ROS domain {domain}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "

@@ -14,6 +14,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 
 from qpolicy_ros.nodes.parameters import Spec, help_text
 from qpolicy_ros.policy import PolicyError
@@ -76,6 +77,10 @@ def run(
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(help_text(name, summary, specs) + "\n")
         return 0
+    unknown = remove_ros_args([name, *arguments])[1:]
+    if unknown:
+        remedy = "parameters go behind --ros-args, as -p NAME:=VALUE"
+        return _fail(name, PolicyError.at("", "arguments", f"{unknown[0]!r} is unknown", remedy))
     try:
         rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # what rclpy raises for arguments that it cannot parse

@@ -12,12 +12,14 @@ from qpolicy_ros.policy.errors import PolicyError
 
 
 def write_atomically(target: Path, content: bytes) -> None:
-    """Write beside ``target``, flush to the disk, then rename over it.
+    """Write beside ``target``, flush to the disk, then rename over it; a link stays one.
 
     Raises:
-        PolicyError: the disk is full or the folder cannot be written; an old file stays whole.
+        PolicyError: the disk is full, the folder cannot be written, or ``target`` is something
+            else than a file (a device, say, which would be gone); an old file stays whole.
     """
     temporary = ""
+    target = resolved(target)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as stream:
@@ -39,6 +41,35 @@ def write_atomically(target: Path, content: bytes) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def resolved(target: Path) -> Path:
+    """Return ``target`` behind its links, if it is a file or can become one.
+
+    Raises:
+        PolicyError: it is a folder, a device, a pipe or a loop of links.
+    """
+    path = Path(os.path.realpath(target))
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise PolicyError.at(target, "file", "is no regular file", "give a file's name")
+    return path
+
+
+def make_folder(folder: Path) -> Path:
+    """Make ``folder`` and those above it, and return it.
+
+    Raises:
+        PolicyError: it cannot be made or written, or a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        taken = isinstance(error, (FileExistsError, NotADirectoryError))
+        wrong = "a file has this name" if taken else f"cannot be made: {error.strerror or error}"
+        raise PolicyError.at(folder, "folder", wrong, "give another folder") from error
+    if not os.access(folder, os.W_OK):
+        raise PolicyError.at(folder, "folder", "cannot be written", "give another folder")
+    return folder
 
 
 def _sync_folder(folder: Path) -> None:

@@ -40,7 +40,7 @@ def certificate_path(policy: Path, folder: Path | None = None) -> Path:
     beside = policy.with_name(policy.name.removesuffix(".safetensors") + SUFFIX)
     if folder is None:
         return beside
-    return folder / f"{policy.parent.name}-{beside.name}"
+    return folder / f"{policy.resolve().parent.name}-{beside.name}"
 
 
 def save(certificate: dict[str, Any], path: Path) -> None:

@@ -56,7 +56,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         remedy = "give a policy with an integer network"
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
-    label = f"{file.parent.name}/{file.stem}"
+    label = f"{file.resolve().parent.name}/{file.stem}"
     journal = Journal(artifact.file_hash, label)
     with _hardware(artifact, request.rtl) as folder:
         manifest = read_manifest(folder)

@@ -87,6 +87,16 @@ def test_an_fp32_policy_is_refused_by_name(tmp_path, capsys):
     assert "no integer network" in capsys.readouterr().err
 
 
+def test_the_source_is_not_overwritten(tmp_path, capsys):
+    source = tmp_path / "a.safetensors"
+    source.write_bytes(b"policy")
+    assert (
+        main(["export", str(source), "--format", "c", "--out", f"{tmp_path}/./a.safetensors"]) == 2
+    )
+    assert "is the source itself; give another file" in capsys.readouterr().err
+    assert source.read_bytes() == b"policy"
+
+
 def test_a_symbol_for_a_policy_file_is_refused(tmp_path, capsys):
     assert main(["export", "x", "--symbol", "a", "--out", str(tmp_path / "a")]) == 2
     assert "--symbol" in capsys.readouterr().err

@@ -129,6 +129,20 @@ def test_interrupt_is_exit_130(command):
     assert cli.main(["probe"]) == 130
 
 
+def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):
+    error = ImportError("initialization failed")
+    error.__cause__ = KeyboardInterrupt()
+    command(raiser(error))
+    assert cli.main(["probe"]) == 130
+
+
+def test_a_closed_standard_output_is_no_error():
+    done = subprocess.run(
+        ["sh", "-c", '"$0" --version >&-', str(QPOLICY)], check=False, stderr=subprocess.PIPE
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_bug_is_not_hidden(command):
     command(raiser(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):

@@ -249,7 +249,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*TRAIN, "--out", str(tmp_path)]) == 2
-    assert "--out: Is a directory" in capsys.readouterr().err
+    assert "file: is no regular file; give a file's name" in capsys.readouterr().err
 
 
 def test_a_number_that_cannot_be_trained_with_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -153,6 +154,7 @@ class SelectConfig:
             ("--finalists", self.finalists, self.finalists >= 1, "1 or more"),
             ("--finetune", self.finetune, self.finetune >= 0, "0 or more"),
             ("--clock-mhz", self.clock_mhz, self.clock_mhz > 0, "above 0"),
+            ("--floor", self.floor, math.isfinite(self.floor or 0.0), "a finite return"),
         )
         for option, value, good, wanted in checks:
             if not good:

@@ -218,7 +218,9 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--keep", "1.5"], "--keep: 1.5: give a share between 0 and 1"),
         (["--task", "hopper", "--jobs", "0"], "--jobs: 0 is too small"),
         (["--task", "hopper", "--part", "xc9"], "part: 'xc9' is not known"),
-        (["--task", "hopper", "--cpu-minutes", "-1"], "--cpu-minutes: -1.0 is below 0"),
+        (["--task", "hopper", "--cpu-minutes", "-1"], "--cpu-minutes: -1.0 is no time"),
+        (["--task", "hopper", "--cpu-minutes", "nan"], "--cpu-minutes: nan is no time"),
+        (["--task", "hopper", "--floor", "nan"], "--floor: nan: give a finite return"),
     ],
 )
 def test_bad_input_is_one_line(options, expected, capsys: pytest.CaptureFixture[str]) -> None:
