@@ -119,6 +119,8 @@ class FpgaBackend:
                 self._device = self._open()
             except (BackendError, PolicyError) as error:
                 self._lost = str(error)
+            except Exception as error:  # noqa: BLE001  a driver's own error must not end the search
+                self._lost = f"fpga: {type(error).__name__}: {error}"
             else:
                 _LOG.warning("fpga: %s is back", self._device.name)
                 return
