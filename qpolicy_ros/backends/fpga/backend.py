@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.backends.base import BackendError, take_options
-from qpolicy_ros.backends.fpga.device import Device, check_identity
+from qpolicy_ros.backends.fpga.device import Device, check_golden_codes, check_identity
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.transports import open_device
 from qpolicy_ros.policy.errors import PolicyError
@@ -52,6 +52,8 @@ class FpgaBackend:
         self._actions = np.arange(self._table.shape[0])
         self._output_min = artifact.network.output_min
         self._shape = Shape.of(artifact.network)
+        # Taken now: the engine belongs to the hot path, a lost accelerator is looked for beside it.
+        self._golden = [self._host.input_codes(row) for row in artifact.golden.observations]
         self._lost = ""
         self._closing = threading.Event()
         self._seeker: threading.Thread | None = None
@@ -97,10 +99,14 @@ class FpgaBackend:
         self._lost = "fpga: the backend is closed"
 
     def _open(self) -> Device:
+        """Return the accelerator, once it has shown that it holds this policy, first or again."""
         device = open_device(self._artifact, **self._options)
+        codes = self._artifact.golden.codes
+        assert codes is not None
         try:
             identity = device.identify()
             check_identity(device.name, identity, self._artifact.function_hash, self._shape)
+            check_golden_codes(device, self._golden, codes)
         except BaseException:
             device.close()
             raise

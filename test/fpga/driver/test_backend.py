@@ -105,6 +105,27 @@ def test_a_lost_device_is_taken_back(backend, opener):
     check_golden(backend, ARTIFACT)
 
 
+def test_a_core_that_answers_wrongly_is_refused(opener):
+    opener.found = ModelDevice(offset=1)
+    with pytest.raises(BackendError, match=r"model: golden vector 0, output 0: code .* instead of"):
+        create_backend("fpga", ARTIFACT)
+    assert opener.found.closed
+
+
+def test_a_core_that_comes_back_wrong_is_not_taken(backend, opener):
+    """It has the right magic and hash: only the golden vectors tell."""
+    opener.found = ModelDevice(offset=1)
+    lose(backend)
+    opener.until_asked()
+    assert backend.device is None
+    assert "golden vector 0" in backend.trouble
+    with pytest.raises(BackendError, match=r"golden vector 0.*looking for it every"):
+        backend.act(OBSERVATION)
+    opener.found = ModelDevice()
+    until(lambda: backend.device is not None)
+    check_golden(backend, ARTIFACT)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("odd"), termios.error(5, "Input/output error")])
 def test_the_search_survives_an_error_that_nobody_expected(backend, opener, error):
     opener.found = error
