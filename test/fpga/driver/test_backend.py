@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import termios
+import threading
 import time
 
 import numpy as np
@@ -134,6 +135,28 @@ def test_the_search_survives_an_error_that_nobody_expected(backend, opener, erro
     assert backend.trouble.startswith(f"fpga: {type(error).__name__}: ")
     opener.found = ModelDevice()
     until(lambda: backend.device is not None)
+
+
+def test_closing_does_not_wait_for_a_search_that_goes_on(opener, monkeypatch):
+    """The simulation of a large core is compiled for minutes."""
+    monkeypatch.setattr(backend_module, "_CLOSE_LIMIT", 0.05)
+    backend = create_backend("fpga", ARTIFACT)
+    late, go_on = ModelDevice(), threading.Event()
+
+    def compile_for_long(*_, **__):
+        opener.asked += 1
+        assert go_on.wait(90)
+        return late
+
+    opener.asked = 0
+    monkeypatch.setattr(backend_module, "open_device", compile_for_long)
+    lose(backend)
+    until(lambda: opener.asked)
+    backend.close()
+    assert not late.closed
+    go_on.set()
+    until(lambda: late.closed)
+    assert backend.device is None
 
 
 @pytest.mark.parametrize("call", ["tcsetattr", "tcflush"])
