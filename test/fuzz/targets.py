@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -229,6 +230,21 @@ def bag_seeds() -> list[bytes]:
     return contents
 
 
+def db3_seeds() -> list[bytes]:
+    """The same recording in sqlite3, with small pages, with and without an index."""
+    from bags import answers, reported, write_humble  # noqa: PLC0415
+
+    contents = []
+    for script in ("", "DROP INDEX timestamp_idx;"):
+        folder = scratch_file().parent / "bag"
+        write_humble(folder, [*answers([100.0] * 3), reported(backend="integer")])
+        (path,) = folder.glob("*.db3")
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.executescript(f"{script} PRAGMA page_size = 512; VACUUM;")
+        contents.append(path.read_bytes())
+    return contents
+
+
 def read_bag(path: Path) -> None:
     """Open and put together, as `qpolicy latency` does before it computes."""
     from qpolicy_ros.latency.bag import open_bag  # noqa: PLC0415
@@ -334,6 +350,7 @@ TARGETS = {
     "qat": Target(from_file(read_qat), qat_seeds, "safetensors", 6000),
     "checkpoint": Target(from_file(read_checkpoint), checkpoint_seeds, "safetensors", 8000),
     "bag": Target(from_file(read_bag, ".mcap"), bag_seeds, "bytes", 6000),
+    "bag_db3": Target(from_file(read_bag, ".db3"), db3_seeds, "bytes", 12_000),
     "robot": Target(from_file(read_robot, ".yaml"), robot_seeds, "bytes", 600),
     "manifest": Target(from_file(read_manifest), manifest_seeds, "json", 4000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),
