@@ -95,7 +95,7 @@ def extensions() -> list[Extension]:
 
 SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]
 TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
-LATENCY = ["rosbags>=0.11", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
+LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
 QONNX = ["qonnx>=1.0"]

@@ -29,6 +29,10 @@ FITS = ("latency", "area")
 MAX_CLOCK_MHZ = LOGIC_SHARE * 1000 / (CLOCK_TO_OUT + LUT_DELAY)
 
 
+class FitError(PolicyError):
+    """No form of the policy fits the part."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """One form for each layer, and what they come to.
@@ -73,7 +77,8 @@ def choose(
     """Return the choice for ``part`` and the Pareto front of cycles against look-up tables.
 
     Raises:
-        PolicyError: ``fit`` is not known, or nothing fits: says by how much and what would do.
+        PolicyError: ``fit`` or the clock is wrong.
+        FitError: nothing fits: says by how much and what would do.
     """
     if fit not in FITS:
         raise PolicyError(f"fit: {fit!r} is not known; choose latency or area")
@@ -89,7 +94,7 @@ def choose(
     front = _front([choice for choice in choices if not choice.excess(part)])
     allowed = [c for c in front if max_latency is None or c.cycles <= max_latency]
     if not allowed:
-        raise PolicyError(_refusal(choices, front, part, max_latency))
+        raise FitError(_refusal(choices, front, part, max_latency))
     best = min(allowed, key=(lambda c: c.cycles) if fit == "latency" else (lambda c: c.lut))
     return best, front
 
@@ -195,5 +200,5 @@ def _refusal(
     nearest = min(quick, key=lambda c: max(c.lut / part.lut, c.bram36 / part.bram36))
     over = ", ".join(f"{v:,.0f} {k} too many" for k, v in nearest.excess(part).items())
     larger = [p.name for p in PARTS.values() if any(not c.excess(p) for c in quick)]
-    remedy = f"take the {larger[0]}" if larger else "no supported part holds it"
-    return f"part: the policy does not fit the {part.name}: {over}; {remedy} or a narrower policy"
+    remedy = f"take the {larger[0]} or" if larger else "no supported part holds it, take"
+    return f"part: the policy does not fit the {part.name}: {over}; {remedy} a narrower policy"

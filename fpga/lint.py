@@ -18,6 +18,7 @@ from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan import Form
 from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_fpga.sim import lint
+from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.policy import IntegerNetwork, PolicyError, accumulator_bounds
 
 TOP = "qpolicy_core"
@@ -67,8 +68,11 @@ def main(folders: list[str]) -> int:
 
 
 def _report(files: list[Path], name: str) -> int:
-    """Print what is wrong with one design; return 1 if anything is."""
-    said = lint(files, TOP)
+    """Print what is wrong with one design, or why it was not looked at; return 1 if anything is."""
+    try:
+        said = lint(files, TOP)
+    except BackendError as error:
+        said = f"error: {error}"
     if said:
         sys.stderr.write(f"{name}:\n{said}\n")
     return int(bool(said))

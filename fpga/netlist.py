@@ -7,14 +7,12 @@ one of the netlist, each register too.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.synth import yosys_folder
+from qpolicy_fpga.synth import run_yosys, yosys_folder
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -133,16 +131,7 @@ def read_netlist(files: Sequence[Path], top: str) -> Netlist:
         carry, out, tables = (Path(folder, name) for name in names)
         carry.write_text(_CARRY, encoding="ascii")
         tables.write_text(_TABLES, encoding="ascii")
-        sources = map(str, (tables, *files))
-        done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT, top, str(carry), str(out), *sources],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode or not out.is_file():
-            reason = " ".join((done.stdout + done.stderr).split())[-400:]
-            raise PolicyError(f"yosys: failed: {reason}")
+        run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, files)], out)
         content = json.loads(out.read_text(encoding="utf-8"))
     return _netlist(content["modules"][top])
 

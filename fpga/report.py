@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from qpolicy_fpga.picture import draw
 from qpolicy_fpga.plan import logic_budget
 from qpolicy_fpga.synth import YOSYS, synthesise
 from qpolicy_fpga.vivado.reports import read_reports
+from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
 
+MAX_BYTES = 16 << 20  # of golden vectors; they are a few kilobytes
+_HEX = re.compile("[0-9a-fA-F]{1,64}")  # a beat has 256 bits at most
 REPORT, PICTURE, VIVADO = "report.json", "pipeline.svg", "vivado/reports"
 # What `qpolicy fpga report --json` prints; report.json has more.
 KEYS = (
@@ -162,9 +166,28 @@ def describe_layer(layer: dict[str, Any]) -> str:
 
 
 def _golden_codes(folder: Path, manifest: dict[str, Any]) -> Any:
-    """Input codes of the golden vectors, int32 ``(frames, n)``, from the bench's memory file."""
+    """Input codes of the golden vectors, int32 ``(frames, n)``, from the bench's memory file.
+
+    Raises:
+        PolicyError: the file is missing, too large, or holds no whole observations.
+    """
     bits, per_beat, beats = manifest["b_in"], manifest["codes_per_beat"], manifest["beats"]
-    words = [int(line, 16) for line in (folder / INPUTS).read_text(encoding="utf-8").split()]
+    path = folder / INPUTS
+    remedy = "generate the folder again with `qpolicy fpga generate`"
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"has more than {MAX_BYTES} bytes")  # noqa: TRY301
+        lines = path.read_text(encoding="ascii").split()
+        wrong = next((line for line in lines if not _HEX.fullmatch(line)), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r:.80} is no hexadecimal number")  # noqa: TRY301
+        words = [int(line, 16) for line in lines]
+        if not words or len(words) % beats or max(words) >> (bits * per_beat):
+            shape = f"{beats} words of {bits * per_beat} bits each"
+            raise ValueError(f"holds no whole observations of {shape}")  # noqa: TRY301
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PolicyError.at(path, "golden vectors", str(reason), remedy) from error
     unsigned = np.array(
         [[word >> (bits * at) & ((1 << bits) - 1) for at in range(per_beat)] for word in words]
     ).reshape(-1, beats * per_beat)[:, : manifest["n"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_fpga.driver.verilate import build, find_verilator
+from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -46,16 +46,11 @@ def lint(files: Sequence[Path], top: str) -> str:
     """Return what `verilator --lint-only -Wall` says of ``top``; empty is clean.
 
     Raises:
-        BackendError: Verilator is not installed; says how to.
+        BackendError: Verilator is not installed (says how to) or takes too long.
     """
     tool = find_verilator()
-    done = subprocess.run(
-        [tool.command, "--lint-only", "-Wall", "--top-module", top, *map(str, files)],
-        env={**os.environ, "VERILATOR_ROOT": str(tool.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [tool.command, "--lint-only", "-Wall", "--top-module", top, *map(str, files)]
+    done = run_limited("verilator", command, {**os.environ, "VERILATOR_ROOT": str(tool.root)})
     return done.stderr if done.returncode or done.stderr.strip() else ""
 
 

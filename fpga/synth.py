@@ -7,13 +7,13 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
 
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources.
+        BackendError: it takes too long.
     """
     yosys_folder()
     digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT}".encode())
@@ -110,6 +111,7 @@ def write_netlist(files: Sequence[Path], top: str, folder: Path) -> list[Path]:
 
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources.
+        BackendError: it takes too long.
     """
     models = yosys_folder() / "share" / "xilinx" / "cells_sim.v"
     _run_yosys(files, top, folder)
@@ -124,17 +126,22 @@ def yosys_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:
-    done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, top, str(work), *map(str, files)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    sta = work / "sta.txt"
-    if done.returncode or not sta.is_file():
+def run_yosys(script: str, arguments: Sequence[str], made: Path) -> None:
+    """Run a script of pyosys, which makes the file ``made``, in a process of its own.
+
+    Raises:
+        PolicyError: it refuses the sources.
+        BackendError: it takes too long.
+    """
+    done = run_limited("yosys", [sys.executable, "-c", script, *arguments])
+    if done.returncode or not made.is_file():
         reason = " ".join((done.stdout + done.stderr).split())[-400:]
         raise PolicyError(f"yosys: failed: {reason}")
+
+
+def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:
+    sta = work / "sta.txt"
+    run_yosys(_SCRIPT, [top, str(work), *map(str, files)], sta)
     text = (work / "stat.json").read_text(encoding="utf-8")
     cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
     delay, path = _critical_path(sta.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ import numpy.typing as npt
 
 from qpolicy_fpga.design import generate
 from qpolicy_fpga.driver.verilate import build
+from qpolicy_fpga.explore import FitError
 from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.parts import PARTS
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
@@ -21,7 +24,7 @@ from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.policy.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
 
-_PART, _CLOCK_MHZ = "xc7a15t", 100.0
+_CLOCK_MHZ = 100.0
 _SHIM = Path(__file__).with_name("axi_lite.cpp")
 _RESPONSES = {2: "SLVERR", 3: "DECERR", -1: "no answer"}
 
@@ -113,5 +116,19 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> Regist
         return RegisterDevice(SimulatedRegisters(build_registers(Path(bitstream))), shape)
     with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
         folder = Path(scratch)
-        generate(artifact, _PART, _CLOCK_MHZ, "latency", folder)
+        _generate(artifact, folder)
         return RegisterDevice(SimulatedRegisters(build_registers(folder)), shape)
+
+
+def _generate(artifact: PolicyArtifact, folder: Path) -> None:
+    """Write a core for the smallest part that holds the policy: a simulation needs none.
+
+    Raises:
+        PolicyError: no part holds it.
+    """
+    *smaller, largest = sorted(PARTS, key=lambda name: PARTS[name].lut)
+    for part in smaller:
+        with contextlib.suppress(FitError):
+            generate(artifact, part, _CLOCK_MHZ, "latency", folder)
+            return
+    generate(artifact, largest, _CLOCK_MHZ, "latency", folder)

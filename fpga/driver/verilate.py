@@ -12,14 +12,13 @@ import importlib.util
 import logging
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.backends.base import BackendError
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _FLAGS = ["-std=c++17", "-fPIC", "-O1", "-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0"]
 _FLAGS += ["-DVM_TRACE=0", "-DVM_TIMING=0", "-pthread", "-w"]
 _READ = {".v", ".vh", ".mem", ".hex"}  # what Verilator or the model may read
-_TIME_LIMIT = 1800  # s for one run of a tool; a minute of work on a busy machine is many
 
 
 class _Tool(NamedTuple):
@@ -196,27 +194,12 @@ def _root(command: Path) -> str:
     return run_tool([str(command), "--getenv", "VERILATOR_ROOT"]).strip()
 
 
-def run_tool(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """Run a tool and return what it prints; BackendError with its first error line."""
-    # A session of its own: the compiler that g++ starts must end with it.
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, errors = process.communicate(timeout=_TIME_LIMIT)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                text = f"rtlsim: {command[0]} took more than {_TIME_LIMIT} s"
-                raise BackendError(text) from error
-            raise
-    if process.returncode:
-        lines = (errors or output).splitlines()
+    name = Path(command[0]).name
+    done = run_limited(f"rtlsim: {name}", command, environment)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).splitlines()
         first = next((line for line in lines if "rror" in line), lines[0] if lines else "")
-        raise BackendError(f"rtlsim: {Path(command[0]).name} failed: {first.strip()}")
-    return output
+        raise BackendError(f"rtlsim: {name} failed: {first.strip()}")
+    return done.stdout

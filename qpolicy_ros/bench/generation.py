@@ -26,6 +26,7 @@ NAME = "fpga_tools"
 _GENERATED = ("hopper", "halfcheetah")
 _SIMULATED = "hopper"
 _STEPS = 250
+_PATIENCE = 1800  # s for one call, which takes seconds
 _HOW = (
     "Generation: `qpolicy fpga generate` from process start to exit, the least of the calls; CPU "
     "time beside wall-clock time, as the machine may be busy; memory is the largest resident set. "
@@ -95,19 +96,23 @@ def generation(policy: str, calls: int) -> Cost:
     """Return the least of what ``calls`` calls of `qpolicy fpga generate` take.
 
     Raises:
-        RuntimeError: a call fails.
+        RuntimeError: a call fails, or takes longer than half an hour.
     """
     costs = []
     for _ in range(calls):
         with tempfile.TemporaryDirectory() as scratch:
             # A child of a child: the largest resident set is that of one call alone.
             command = [sys.executable, "-m", "qpolicy_ros.cli.main", "fpga", "generate", policy]
-            done = subprocess.run(
-                [sys.executable, "-c", _MEASURED, *command, "--out", scratch],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", _MEASURED, *command, "--out", scratch],
+                    capture_output=True,
+                    text=True,
+                    timeout=_PATIENCE,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise RuntimeError(f"generate {policy}: took more than {_PATIENCE} s") from error
         if done.returncode:
             raise RuntimeError(f"generate {policy}: {done.stderr.strip()}")
         costs.append([float(value) for value in done.stdout.split()])

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from qpolicy_ros.latency.mcap import Batch, Scan, Wanted
+from qpolicy_ros.latency import db3, mcap
+from qpolicy_ros.latency.compressed import FORMAT, MODES, unpack_file, unpack_messages
+from qpolicy_ros.latency.mcap import Batch, Wanted
 from qpolicy_ros.policy import PolicyError
 
 NEWEST = 9  # version of metadata.yaml that Kilted writes
 
-_BATCH = 20_000  # messages
 _SUFFIXES = (".mcap", ".db3")
 _MOST_BYTES = 16 << 20  # of metadata.yaml
 
@@ -35,7 +36,7 @@ class Bag:
         files: its storage files, in order.
         storage: ``mcap`` or ``sqlite3``.
         version: of ``metadata.yaml``, 0 without one.
-        compressed: whether rosbag2 has compressed files or messages.
+        compression: what rosbag2 has compressed: ``none``, ``file`` or ``message``.
         notes: what a reader of the figures should know, complete after :meth:`batches`.
         topics: types of all topics by name, complete after :meth:`batches`.
         count: messages of all topics, complete after :meth:`batches`.
@@ -45,7 +46,7 @@ class Bag:
     files: list[Path]
     storage: str
     version: int = 0
-    compressed: bool = False
+    compression: str = "none"
     notes: list[str] = field(default_factory=list)
     topics: dict[str, str] = field(default_factory=dict)
     count: int = 0
@@ -57,10 +58,8 @@ class Bag:
             BagError: it cannot be read, or holds no messages.
         """
         try:
-            if self.storage == "mcap" and not self.compressed:
-                yield from self._scan(wanted)
-            else:
-                yield from self._read(wanted)
+            for path in self.files:
+                yield from self._read(path, wanted)
         except OSError as error:
             wrong = f"cannot be read: {error.strerror or error}"
             raise BagError.at(self.path, "bag", wrong, "give a bag that can be read") from error
@@ -69,66 +68,47 @@ class Bag:
             remedy = "record while the nodes run"
             raise BagError.at(self.path, "bag", f"has no messages{why}", remedy)
 
-    def _scan(self, wanted: Wanted) -> Iterator[Batch]:
-        for path in self.files:
-            scan = Scan(path, wanted)
-            yield from scan.batches()
-            self.topics |= scan.topics
-            self.count += scan.count
-            if scan.problem:
-                kept = f"the {scan.count} messages before that are used"
-                self.notes.append(f"{path.name} {scan.problem}; {kept}")
-
-    def _read(self, wanted: Wanted) -> Iterator[Batch]:
-        """Read by rosbags: sqlite3, and whatever rosbag2 has compressed."""
-        whole = self.version > 0
-        for path in [self.path] if whole else self.files:
-            before = self.count
-            try:
-                yield from self._through_rosbags(path, wanted)
-            except OSError:
-                raise
-            except ReaderError as error:
+    def _read(self, path: Path, wanted: Wanted) -> Iterator[Batch]:
+        """Read one storage file, which rosbag2 may have compressed."""
+        before = self.count
+        try:
+            if self.compression == "file":
+                with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+                    plain = Path(folder, "bag")
+                    unpack_file(path, plain)
+                    yield from self._scan(path, plain, wanted)
+            else:
+                yield from self._scan(path, path, wanted)
+        except ReaderError as error:
+            if self.count == before:
                 raise self._unreadable(path, error) from error
-            except Exception as error:
-                # A damaged file surfaces as whatever error of sqlite3 or a decompressor.
-                if self.count == before:
-                    raise self._unreadable(path, error) from error
-                kept = f"the {self.count - before} messages before that are used"
-                reason = " ".join(str(error).split())
-                self.notes.append(f"{path.name} is damaged ({reason}); {kept}")
+            self._note(path, f"is damaged ({_reason(error)})", before)
+
+    def _scan(self, path: Path, plain: Path, wanted: Wanted) -> Iterator[Batch]:
+        scan = mcap.Scan(plain, wanted) if self.storage == "mcap" else db3.Scan(plain, wanted)
+        before = self.count
+        try:
+            for batch in scan.batches():
+                for part in unpack_messages(batch) if self.compression == "message" else (batch,):
+                    self.count += len(part.log)
+                    yield part
+        finally:
+            self.topics |= scan.topics
+        self.count = before + scan.count
+        if scan.problem:
+            self._note(path, scan.problem, before)
+
+    def _note(self, path: Path, problem: str, before: int) -> None:
+        kept = f"the {self.count - before} messages before that are used"
+        self.notes.append(f"{path.name} {problem}; {kept}")
 
     def _unreadable(self, path: Path, error: Exception) -> PolicyError:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         remedy = "give a bag of rosbag2 that `ros2 bag info` can read"
-        return BagError.at(path, "bag", f"cannot be read: {reason}", remedy)
+        return BagError.at(path, "bag", f"cannot be read: {_reason(error)}", remedy)
 
-    def _through_rosbags(self, path: Path, wanted: Wanted) -> Iterator[Batch]:
-        with Reader(path) as reader:
-            self.topics |= {each.topic: each.msgtype for each in reader.connections}
-            unwanted = [each for each in reader.connections if not wanted(each.topic, each.msgtype)]
-            chosen = [each for each in reader.connections if wanted(each.topic, each.msgtype)]
-            self.count += sum(each.msgcount for each in unwanted)
-            if not chosen:
-                return
-            batches: dict[int, Batch] = {}
-            try:
-                for connection, log, data in reader.messages(chosen):
-                    batch = batches.get(connection.id)
-                    if batch is None:
-                        batch = Batch(connection.topic, connection.msgtype, [], [], [])
-                        batches[connection.id] = batch
-                    # A damaged row may hold no bytes: first what can fail.
-                    batch.payloads.append(bytes(data))
-                    batch.log.append(log)
-                    self.count += 1
-                    if len(batch.log) >= _BATCH:
-                        yield batches.pop(connection.id)
-            except Exception:
-                # What came before the damage is used too.
-                yield from batches.values()
-                raise
-            yield from batches.values()
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def open_bag(path: Path) -> Bag:
@@ -175,7 +155,8 @@ def _described(path: Path) -> Bag:
         version = int(facts["version"])
         storage = str(facts["storage_identifier"])
         names = [Path(str(name)).name for name in facts["relative_file_paths"]]
-        compressed = str(facts.get("compression_mode") or "none").lower() != "none"
+        compression = str(facts.get("compression_mode") or "none").lower()
+        packer = str(facts.get("compression_format") or FORMAT)
     except (
         YAMLError,
         UnicodeDecodeError,
@@ -194,9 +175,12 @@ def _described(path: Path) -> Bag:
     if storage not in ("mcap", "sqlite3"):
         known = "convert it to mcap or sqlite3 by `ros2 bag convert`"
         raise BagError.at(file, "storage_identifier", f"{storage!r} is unknown", known)
+    if compression not in MODES or (compression != "none" and packer != FORMAT):
+        wrong = f"{compression!r} by {packer!r} is unknown"
+        raise BagError.at(file, "compression_mode", wrong, "convert it by `ros2 bag convert`")
     files = [path / name for name in names]
     missing = [each.name for each in files if not each.exists()]
     if missing or not files:
         wrong = f"{', '.join(missing) or 'no file'} {'is missing' if missing else 'is named'}"
         raise BagError.at(file, "relative_file_paths", wrong, "copy the whole folder")
-    return Bag(path, files, storage, version, compressed)
+    return Bag(path, files, storage, version, compression)

@@ -29,8 +29,8 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05
 _READ = (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK)
 _HEAD = struct.Struct("<BQ")
 _TIMES = struct.Struct("<HIQQ")
-_BATCH = 20_000  # messages
-_LATEST = 2**63 - 1  # ns
+BATCH = 20_000  # messages, of every storage
+LATEST = 2**63 - 1  # ns, of a message's time
 _MOST_BYTES = 1 << 30  # of one chunk; rosbag2 writes some megabytes
 
 
@@ -113,7 +113,7 @@ class Scan:
                     return
             else:
                 file.seek(length, os.SEEK_CUR)
-            if any(len(batch.log) >= _BATCH for batch in self._batches.values()):
+            if any(len(batch.log) >= BATCH for batch in self._batches.values()):
                 yield from self._flush()
 
     def _flush(self) -> Iterator[Batch]:
@@ -159,7 +159,7 @@ class Scan:
                 if length < 22:
                     return False
                 channel, _, log, publish = unpack_times(content, start)
-                if log > _LATEST or publish > _LATEST:
+                if log > LATEST or publish > LATEST:
                     self.problem = "a time is beyond the year 2262"
                     return False
                 self.count += 1

@@ -45,6 +45,6 @@ SPECS = (
          "Verilog, simulated), pynq or uart"),
     Spec("fpga.device", "", "uart: the serial port, `@` and its baud rate if not 1000000; pynq: "
          "the IP's name in the overlay, empty for qpolicy_0"),
-    Spec("fpga.bitstream", "", "pynq: the .bit to load, empty if it is loaded; rtlsim: a folder "
+    Spec("fpga.bitstream", "", "pynq: the .bit to load, its .hwh beside it; rtlsim: a folder "
          "of `qpolicy fpga generate`, empty to generate one"),
 )  # fmt: skip

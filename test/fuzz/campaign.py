@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-TARGETS = ("frames", "reply", "manifest", "policy", "bag", "robot", "qat", "checkpoint")
+TARGETS = (
+    *("frames", "reply", "manifest", "policy", "bag", "bag_db3", "robot", "qat", "checkpoint"),
+)
 GROWTH_MB = 64.0
 HEADER = (
     "| target | executions | a second, last | inputs kept | slowest input, s | memory, MB "

@@ -24,6 +24,7 @@ INSTRUMENTED = {
     "checkpoint": ["qpolicy_training.state", "qpolicy_training.distill", "qpolicy_training.run"],
     "manifest": ["qpolicy_fpga.manifest", "qpolicy_fpga.picture", "qpolicy_fpga.wrappers.tops"],
     "bag": ["qpolicy_ros.latency.bag", "qpolicy_ros.latency.mcap", "qpolicy_ros.latency.trace"],
+    "bag_db3": ["qpolicy_ros.latency.bag", "qpolicy_ros.latency.db3", "qpolicy_ros.latency.trace"],
     "robot": ["qpolicy_ros.sim.description"],
     "frames": ["qpolicy_ros.backends.fpga.frames"],
     "reply": ["qpolicy_ros.backends.fpga.frames", "qpolicy_ros.backends.fpga.uart"],

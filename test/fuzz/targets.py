@@ -6,9 +6,12 @@ import contextlib
 import functools
 import json
 import os
+import re
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,23 +182,38 @@ def manifest_seeds() -> list[bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         artifact = random_artifact(0, 2, (2,), 2)
-        manifest = generate(artifact, "xc7a15t", 100.0, "latency", Path(folder))
+        manifest = generate(artifact, "xc7a15t", 100.0, "latency", Path(folder), with_io=True)
     manifest["pareto"] = manifest["pareto"][:2]
-    return [json.dumps(manifest).encode()]
+    whole = json.dumps(manifest).encode()
+    del manifest["io"]
+    return [json.dumps(manifest).encode(), whole]
 
 
 def read_manifest(path: Path) -> None:
-    """Read, then draw and lay out what it describes; no name in it may leave its folder."""
+    """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
+    from qpolicy_fpga import report  # noqa: PLC0415
     from qpolicy_fpga.picture import draw  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))
     manifest = reader.read_manifest(path.parent)
     assert all((path.parent / name).parent == path.parent for name in manifest["files"])
+    report.synthesise = _no_yosys  # type: ignore[assignment]
+    if "io" in manifest:
+        report._end_to_end(path.parent, manifest)
     facts = dict.fromkeys(("lut", "ff", "bram36", "depth_ns"), 1.0)
     draw(manifest, facts).encode()
     top("uart", Sizes.of(manifest))
+
+
+def _no_yosys(files: list[Path], name: str) -> SimpleNamespace:
+    """Stands for a synthesis: what would go into its script must be plain names."""
+    assert name.isidentifier(), name
+    assert all(re.fullmatch("[A-Za-z0-9_.-]+", file.name) for file in files), files
+    assert len({file.parent for file in files}) <= 1, files
+    cells = {"lut": 1, "carry4": 1, "ff": 1, "bram36": 0.0, "dsp": 0}
+    return SimpleNamespace(**cells, depth_ns=1.0, path="")
 
 
 def bag_seeds() -> list[bytes]:
@@ -209,6 +227,21 @@ def bag_seeds() -> list[bytes]:
         messages = [*answers([100.0] * 3), reported(backend="integer")]
         write_bag(folder, messages, compression=mode)
         contents += [path.read_bytes() for path in folder.glob("*.mcap")]
+    return contents
+
+
+def db3_seeds() -> list[bytes]:
+    """The same recording in sqlite3, with small pages, with and without an index."""
+    from bags import answers, reported, write_humble  # noqa: PLC0415
+
+    contents = []
+    for script in ("", "DROP INDEX timestamp_idx;"):
+        folder = scratch_file().parent / "bag"
+        write_humble(folder, [*answers([100.0] * 3), reported(backend="integer")])
+        (path,) = folder.glob("*.db3")
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.executescript(f"{script} PRAGMA page_size = 512; VACUUM;")
+        contents.append(path.read_bytes())
     return contents
 
 
@@ -317,6 +350,7 @@ TARGETS = {
     "qat": Target(from_file(read_qat), qat_seeds, "safetensors", 6000),
     "checkpoint": Target(from_file(read_checkpoint), checkpoint_seeds, "safetensors", 8000),
     "bag": Target(from_file(read_bag, ".mcap"), bag_seeds, "bytes", 6000),
+    "bag_db3": Target(from_file(read_bag, ".db3"), db3_seeds, "bytes", 12_000),
     "robot": Target(from_file(read_robot, ".yaml"), robot_seeds, "bytes", 600),
     "manifest": Target(from_file(read_manifest), manifest_seeds, "json", 4000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),

@@ -17,6 +17,7 @@ EXECUTIONS = {
     "manifest": 3000,
     "policy": 3000,
     "bag": 2000,
+    "bag_db3": 1000,
     "robot": 1000,
     "qat": 1000,
     "checkpoint": 1000,

@@ -9,7 +9,7 @@ import pytest
 from bags import PERIOD, WALL, answers, reported, write_bag, write_humble
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
-from qpolicy_ros.latency import bag as bag_module
+from qpolicy_ros.latency import compressed, db3
 from qpolicy_ros.latency.bag import BagError, open_bag
 
 
@@ -35,9 +35,14 @@ def test_bags_of_jazzy_and_kilted(tmp_path, messages, storage, version):
     assert topics_of(bag) == EXPECTED
 
 
-@pytest.mark.parametrize("compression", [CompressionMode.FILE, CompressionMode.MESSAGE])
-def test_bags_that_rosbag2_compressed(tmp_path, messages, compression):
-    storage = StoragePlugin.SQLITE3
+COMPRESSIONS = pytest.mark.parametrize(
+    "compression", [CompressionMode.FILE, CompressionMode.MESSAGE]
+)
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+@COMPRESSIONS
+def test_bags_that_rosbag2_compressed(tmp_path, messages, compression, storage):
     bag = write_bag(tmp_path / "bag", messages, storage=storage, compression=compression)
     assert topics_of(bag) == EXPECTED
 
@@ -102,6 +107,11 @@ def change(bag, **facts):
         ({"relative_file_paths": ["gone.mcap"]}, "gone.mcap is missing"),
         ({"relative_file_paths": []}, "no file is named"),
         ({"version": "new"}, "does not fit"),
+        ({"compression_mode": "page"}, "compression_mode: 'page' by 'zstd' is unknown"),
+        (
+            {"compression_mode": "FILE", "compression_format": "rar"},
+            "compression_mode: 'file' by 'rar' is unknown",
+        ),
     ],
 )
 def test_metadata_that_cannot_be_followed(tmp_path, messages, facts, wrong):
@@ -161,7 +171,7 @@ def test_metadata_of_any_size_is_not_read(tmp_path):
 
 
 def test_a_long_bag_comes_in_batches(tmp_path, messages, monkeypatch):
-    monkeypatch.setattr(bag_module, "_BATCH", 20)
+    monkeypatch.setattr(db3, "BATCH", 20)
     bag = open_bag(write_humble(tmp_path / "bag", messages))
     batches = list(bag.batches(lambda topic, _: topic == "/timing"))
     assert [len(batch.log) for batch in batches] == [20, 20, 10]
@@ -185,7 +195,7 @@ def test_rows_before_a_damaged_one_are_used(tmp_path, messages):
     batches = list(opened.batches(lambda *_: True))
     assert sum(len(batch.log) for batch in batches) == opened.count == 5
     assert all(len(batch.payloads) == len(batch.log) for batch in batches)
-    assert "bag is damaged" in opened.notes[0]
+    assert "bag_0.db3 is damaged (a message holds no bytes)" in opened.notes[0]
     assert "the 5 messages before that are used" in opened.notes[0]
 
 
@@ -197,3 +207,165 @@ def test_a_bag_that_vanishes_is_named(tmp_path, messages, storage):
         file.unlink()
     with pytest.raises(BagError, match="cannot be read"):
         list(opened.batches(lambda *_: True))
+
+
+@pytest.fixture
+def database(tmp_path, messages):
+    """A bag of Humble, and a function that runs SQL in its file."""
+    bag = write_humble(tmp_path / "bag", messages)
+
+    def run(script):
+        with sqlite3.connect(bag / "bag_0.db3") as file:
+            file.executescript(script)
+        file.close()
+
+    return bag / "bag_0.db3", run
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong"),
+    [
+        (
+            (
+                "DROP TABLE messages; CREATE TABLE messages(id INTEGER PRIMARY KEY, "
+                "topic_id INTEGER, timestamp INTEGER, data BLOB AS (zeroblob(900000000)));"
+                "INSERT INTO messages(topic_id, timestamp) VALUES (1, 1)"
+            ),
+            "column 'data' of 'messages' is computed",
+        ),
+        (
+            (
+                "DROP TABLE messages; CREATE VIEW messages AS WITH RECURSIVE endless(id) AS "
+                "(SELECT 1 UNION ALL SELECT 1 FROM endless) SELECT id, 1 AS topic_id, "
+                "1 AS timestamp, x'00' AS data FROM endless"
+            ),
+            "'messages' is a view, rosbag2 has plain tables only",
+        ),
+        ("DROP TABLE topics", "there is no table 'topics'"),
+        ("UPDATE topics SET name = x'00'", "topic 1 has no name or type"),
+        ("UPDATE topics SET serialization_format = 'json'", "is serialized as 'json', not cdr"),
+        ("UPDATE messages SET timestamp = -1", "a time of -1 ns"),
+        ("UPDATE messages SET timestamp = 1e300", "a time of 1e[+]300 ns"),
+    ],
+    ids=["computed", "endless", "topics", "name", "format", "negative", "fraction"],
+)
+def test_a_database_that_is_no_recording_is_named(database, script, wrong):
+    file, run = database
+    run(script)
+    with pytest.raises(BagError, match=rf"bag_0\.db3: bag: cannot be read: .*{wrong}"):
+        topics_of(file)
+
+
+def test_a_long_message_is_not_read(database, monkeypatch):
+    file, run = database
+    monkeypatch.setattr(db3, "MOST_BYTES", 5000)
+    run("UPDATE messages SET data = zeroblob(5001)")
+    with pytest.raises(BagError, match="a message of 5001 bytes, at most 5000 are read"):
+        topics_of(file)
+
+
+def test_rows_that_share_pages_end_where_the_file_ends(database):
+    """All messages' pages are one page, so the file holds a thousand rows and 30 pages of them."""
+    file, run = database
+    run("UPDATE messages SET data = zeroblob(400)")
+    with sqlite3.connect(file) as opened:
+        (size,) = opened.execute("PRAGMA page_size").fetchone()
+        (root,) = opened.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'")
+    opened.close()
+    content = bytearray(file.read_bytes())
+    # The root's cells: 4 bytes of page number, a rowid. All of them shall name the first page.
+    at = (root[0] - 1) * size
+    assert content[at] == 5, "an interior page of a table"
+    cells = int.from_bytes(content[at + 3 : at + 5], "big")
+    places = [
+        at + int.from_bytes(content[at + 12 + 2 * i : at + 14 + 2 * i], "big") for i in range(cells)
+    ]
+    child = content[places[0] : places[0] + 4]
+    for place in places[1:]:
+        content[place : place + 4] = child
+    # And one more level of the same, on a page of its own: the rows are squared.
+    content += content[at : at + size]
+    added = len(content) // size
+    content[28:32] = added.to_bytes(4, "big")
+    for place in places:
+        content[place : place + 4] = added.to_bytes(4, "big")
+    file.write_bytes(content)
+    opened = open_bag(file)
+    kept = sum(len(batch.log) for batch in opened.batches(lambda *_: True))
+    assert kept * 400 <= len(content)
+    assert f"is damaged (rows hold more than the {len(content)} bytes" in opened.notes[0]
+
+
+def test_endless_work_is_given_up(database, monkeypatch):
+    file, _ = database
+    monkeypatch.setattr(db3, "_STEPS", 0)
+    monkeypatch.setattr(db3, "_STEPS_A_BYTE", 0)
+    monkeypatch.setattr(db3, "_STEPS_AT_ONCE", 100)
+    opened = open_bag(file)
+    with pytest.raises(BagError, match=r"takes more work than .* bytes explain"):
+        list(opened.batches(lambda *_: False))
+
+
+def test_a_name_that_steers_a_uri_is_only_a_name(tmp_path, messages):
+    bag = write_humble(tmp_path / "bag", messages)
+    odd = tmp_path / "a%20b?mode=rwc#c.db3"
+    odd.write_bytes((bag / "bag_0.db3").read_bytes())
+    assert topics_of(odd) == EXPECTED
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_a_message_that_unpacks_to_too_much_is_named(tmp_path, messages, monkeypatch, storage):
+    bag = write_bag(
+        tmp_path / "bag", messages, storage=storage, compression=CompressionMode.MESSAGE
+    )
+    monkeypatch.setattr(compressed, "_MOST_MESSAGE_BYTES", 20)
+    with pytest.raises(BagError, match="a message unpacks to more than 20 bytes"):
+        topics_of(bag)
+
+
+@pytest.mark.parametrize("storage", StoragePlugin)
+def test_a_file_that_unpacks_to_too_much_is_named(tmp_path, messages, monkeypatch, storage):
+    bag = write_bag(tmp_path / "bag", messages, storage=storage, compression=CompressionMode.FILE)
+    monkeypatch.setattr(compressed, "_MOST_FILE_BYTES", 1000)
+    with pytest.raises(BagError, match="unpacks to more than 1000 bytes; unpack it by `zstd -d`"):
+        topics_of(bag)
+
+
+@COMPRESSIONS
+def test_damaged_compression_is_named(tmp_path, messages, compression):
+    bag = write_bag(
+        tmp_path / "bag", messages, storage=StoragePlugin.SQLITE3, compression=compression
+    )
+    if compression == CompressionMode.FILE:
+        (file,) = bag.glob("*.zstd")
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        with sqlite3.connect(bag / "bag.db3") as file:
+            file.execute("UPDATE messages SET data = x'00112233'")
+        file.close()
+    with pytest.raises(BagError, match="cannot be unpacked"):
+        topics_of(bag)
+
+
+def test_messages_before_a_damaged_one_are_unpacked(tmp_path, messages):
+    bag = write_bag(
+        tmp_path / "bag",
+        messages,
+        storage=StoragePlugin.SQLITE3,
+        compression=CompressionMode.MESSAGE,
+    )
+    with sqlite3.connect(bag / "bag.db3") as file:
+        file.execute("UPDATE messages SET data = substr(data, 1, 30) WHERE id > 7")
+    file.close()
+    opened = open_bag(bag)
+    assert sum(len(batch.log) for batch in opened.batches(lambda *_: True)) < 151
+    assert "cannot be unpacked" in opened.notes[0]
+
+
+def test_messages_are_unpacked_in_pieces(tmp_path, messages, monkeypatch):
+    monkeypatch.setattr(compressed, "_HELD_BYTES", 300)
+    bag = write_bag(tmp_path / "bag", messages, compression=CompressionMode.MESSAGE)
+    batches = list(open_bag(bag).batches(lambda topic, _: topic == "/timing"))
+    assert len(batches) > 10
+    assert sum(len(batch.log) for batch in batches) == 50
+    assert all(len(batch.publish) == len(batch.log) for batch in batches)

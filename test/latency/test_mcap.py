@@ -195,7 +195,7 @@ def test_a_compressed_chunk_that_is_cut_gives_nothing(tmp_path):
 
 
 def test_a_long_file_comes_in_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(mcap, "_BATCH", 2)
+    monkeypatch.setattr(mcap, "BATCH", 2)
     path = tmp_path / "bag.mcap"
     path.write_bytes(MAGIC + SCHEMA + CHANNEL + 5 * MESSAGE + record(0x0F, b""))
     scan = Scan(path, lambda *_: True)

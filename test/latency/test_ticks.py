@@ -266,7 +266,7 @@ def test_a_message_that_is_none_is_named_by_its_topic(tmp_path, topic, kind):
 
 
 def test_stages_that_change_within_a_bag_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(mcap, "_BATCH", 4)
+    monkeypatch.setattr(mcap, "BATCH", 4)
     older = joint_state(9 * PERIOD, ["infer", "total"], [1.0, 2.0], "integer")
     later = [Message("/timing", JOINT_STATE, WALL + (9 + i) * PERIOD, older) for i in range(8)]
     with pytest.raises(BagError, match=r"timing: names change: .* and"):

@@ -59,16 +59,19 @@ def killed_after(seconds: float, work) -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             work()
-        finally:
-            os._exit(0)
+        except BaseException:  # noqa: BLE001  the parent sees it in the status
+            os._exit(1)
+        os._exit(0)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return False
+    ended, status = 0, 0
+    while not ended and time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
         time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the child failed"
+    return os.WIFSIGNALED(status)
 
 
 def contents(folder: Path):
@@ -94,6 +97,12 @@ def check_whole(runs: Path) -> None:
         json.loads(path.read_text())
 
 
+def share_left(runs: Path) -> float:
+    """How much of a run is still to be done, by its checkpoint."""
+    done = [load_state(path)[1]["done"] for path in runs.glob("*/checkpoint.safetensors")]
+    return 1 - sum(done) / ROUNDS.rounds
+
+
 def test_kills_at_random_points_change_nothing(train, tmp_path, full):
     begin = time.monotonic()
     folder, winner = train(tmp_path / "unbroken")
@@ -101,16 +110,28 @@ def test_kills_at_random_points_change_nothing(train, tmp_path, full):
     expected = contents(folder)
     assert len(expected[1]) == 3, "rounds that were evaluated"
     rng = random.Random(11)
-    for case in range(25 if full else 2):
-        runs = tmp_path / str(case)
-        kills = 0
+    wanted = 100 if full else 8
+    kills = attempts = cases = 0
+    while kills < wanted and attempts < 20 * wanted:
+        runs = tmp_path / str(cases)
+        cases += 1
+        at_work = True
         for _ in range(KILLS):
-            kills += killed_after(rng.uniform(0.0, length), lambda runs=runs: train(runs))
-            check_whole(runs)
+            # An attempt that ends before its kill has ended the run: the next is another one.
+            if at_work and kills < wanted:
+                share, begin = share_left(runs), time.monotonic()
+                after = rng.uniform(0.0, length * share)
+                at_work = killed_after(after, lambda runs=runs: train(runs))
+                kills += at_work
+                attempts += 1
+                if not at_work:  # the first run may have been a slow one
+                    length = min(length, (time.monotonic() - begin) / share)
+                check_whole(runs)
         folder, chosen = train(runs)
         assert contents(folder) == expected
         assert (chosen.step, chosen.selection_return) == (winner.step, winner.selection_return)
         assert not list(folder.glob(".*.safetensors.*")), "half written files"
+    assert kills == wanted, f"{attempts} attempts"
 
 
 def test_a_kill_loses_no_finished_run(train, tmp_path):

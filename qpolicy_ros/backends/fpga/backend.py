@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.backends.base import BackendError, take_options
-from qpolicy_ros.backends.fpga.device import Device, check_identity
+from qpolicy_ros.backends.fpga.device import Device, check_golden_codes, check_identity
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.transports import open_device
 from qpolicy_ros.policy.errors import PolicyError
@@ -20,6 +20,7 @@ from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 _LOG = logging.getLogger(__name__)
 _RETRY = 0.5  # s between attempts to find a lost accelerator again
+_CLOSE_LIMIT = 2.0  # s that `close` waits for the search; it may be compiling a simulation
 _OPTIONS = {"transport": "rtlsim", "device": "", "bitstream": ""}
 
 
@@ -52,8 +53,11 @@ class FpgaBackend:
         self._actions = np.arange(self._table.shape[0])
         self._output_min = artifact.network.output_min
         self._shape = Shape.of(artifact.network)
+        # Taken now: the engine belongs to the hot path, a lost accelerator is looked for beside it.
+        self._golden = [self._host.input_codes(row) for row in artifact.golden.observations]
         self._lost = ""
         self._closing = threading.Event()
+        self._handover = threading.Lock()  # of the device between the search and `close`
         self._seeker: threading.Thread | None = None
         self._device: Device | None = self._open()
 
@@ -87,20 +91,25 @@ class FpgaBackend:
         return actions
 
     def close(self) -> None:
-        """Release the accelerator."""
+        """Release the accelerator; returns in time, whatever is being tried to open it again."""
         self._closing.set()
         if self._seeker is not None:
-            self._seeker.join()
-        if self._device is not None:
-            self._device.close()
-            self._device = None
-        self._lost = "fpga: the backend is closed"
+            self._seeker.join(_CLOSE_LIMIT)
+        with self._handover:
+            device, self._device = self._device, None
+            self._lost = "fpga: the backend is closed"
+        if device is not None:
+            device.close()
 
     def _open(self) -> Device:
+        """Return the accelerator, once it has shown that it holds this policy, first or again."""
         device = open_device(self._artifact, **self._options)
+        codes = self._artifact.golden.codes
+        assert codes is not None
         try:
             identity = device.identify()
             check_identity(device.name, identity, self._artifact.function_hash, self._shape)
+            check_golden_codes(device, self._golden, codes)
         except BaseException:
             device.close()
             raise
@@ -116,10 +125,17 @@ class FpgaBackend:
         """Open the accelerator again, however long it takes; runs beside the hot path."""
         while not self._closing.is_set():
             try:
-                self._device = self._open()
+                device = self._open()
             except (BackendError, PolicyError) as error:
                 self._lost = str(error)
+            except Exception as error:  # noqa: BLE001  a driver's own error must not end the search
+                self._lost = f"fpga: {type(error).__name__}: {error}"
             else:
-                _LOG.warning("fpga: %s is back", self._device.name)
+                with self._handover:
+                    if self._closing.is_set():  # nobody waits for it any more
+                        device.close()
+                        return
+                    self._device = device
+                _LOG.warning("fpga: %s is back", device.name)
                 return
             self._closing.wait(_RETRY)

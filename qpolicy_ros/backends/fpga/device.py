@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -187,3 +188,22 @@ def check_identity(name: str, identity: Identity, function_hash: str, shape: Sha
     else:
         return
     raise BackendError(f"fpga: {name}: {wrong}")
+
+
+def check_golden_codes(device: Device, inputs: Sequence[Int32], outputs: Int32) -> None:
+    """Raise BackendError unless the accelerator answers the golden vectors as the policy does.
+
+    Args:
+        device: the accelerator.
+        inputs: input codes int32 ``(n,)`` of each vector.
+        outputs: the policy's output codes int32 ``(vectors, m)``.
+    """
+    for vector, (codes, expected) in enumerate(zip(inputs, outputs, strict=True)):
+        answer = device.infer(codes)
+        wrong = np.flatnonzero(answer != expected)
+        if wrong.size:
+            raise BackendError(
+                f"fpga: {device.name}: golden vector {vector}, output {wrong[0]}: code "
+                f"{answer[wrong[0]]} instead of {expected[wrong[0]]}; the core is damaged or not "
+                "this policy's: load its bitstream again"
+            )

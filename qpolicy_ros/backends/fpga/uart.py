@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import termios
 import time
 from typing import Any
 
@@ -74,7 +76,8 @@ class UartDevice:
 
     def close(self) -> None:
         """See ``Device.close``."""
-        self._port.close()
+        with contextlib.suppress(OSError):  # of an adapter that is gone
+            self._port.close()
 
     def _ask(self, kind: int, payload: bytes, size: int) -> bytes:
         """Return the payload of the reply to a request, ``size`` bytes; ask twice if need be.
@@ -149,8 +152,10 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDe
         port = serial.Serial(
             name, int(baud or DEFAULT_BAUD), timeout=_SLICE, write_timeout=0.2, exclusive=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, termios.error) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        # pyserial lets this one through where an adapter goes or comes while its port is set up.
+        reason = error.args[-1] if isinstance(error, termios.error) else reason
         message = f"fpga: {name}: {reason}; give the serial port of the board in fpga.device"
         raise BackendError(message) from error
     assert artifact.network is not None

@@ -10,13 +10,15 @@ from policy_builders import random_artifact
 from qpolicy_fpga import design, generate
 from qpolicy_fpga.lint import main as lint
 from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
+from qpolicy_fpga.report import MAX_BYTES as MAX_GOLDEN
+from qpolicy_fpga.report import _golden_codes
 from qpolicy_ros.policy import PolicyError
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated")
-    written = generate(random_artifact(), "xc7a15t", 100.0, "latency", folder)
+    written = generate(random_artifact(), "xc7a15t", 100.0, "latency", folder, with_io=True)
     assert read_manifest(folder) == written
     return written
 
@@ -42,12 +44,67 @@ def manifest(tmp_path_factory):
         ("layers", [{}]),
         ("layers", [None]),
         ("pareto", [[1]]),
+        ("part", "xc7a999t"),
+        ("part", ["xc7a15t"]),
+        ("b_in", 9),
+        ("codes_per_beat", 10**6),
+        ("beats", 2),
+        ("io", 5),
+        ("io", None),
     ],
 )
 def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, field: value}))
     with pytest.raises(PolicyError, match=rf"manifest\.json: {field}: .*not one of a generated"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("top", "qpolicy_io; exec -- touch /tmp/x"),
+        ("top", 1),
+        ("files", ["../outside.v"]),
+        ("files", [1]),
+        ("files", {}),
+        ("cycles", "7"),
+        ("initiation_interval", 0),
+        ("beats", 0),
+        ("words_per_beat", 1.5),
+    ],
+)
+def test_a_hostile_value_of_the_front_and_back_is_named(manifest, tmp_path, field, value):
+    hostile = {**manifest, "io": {**manifest["io"], field: value}}
+    (tmp_path / "manifest.json").write_text(json.dumps(hostile))
+    with pytest.raises(PolicyError, match=rf"json: io\.{field}: .*not one of a generated"):
+        read_manifest(tmp_path)
+
+
+def test_a_front_without_its_files_is_named(manifest, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "io": {}}))
+    with pytest.raises(PolicyError, match=r"io\.top: is missing; generate the folder again"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (None, "No such file"),
+        ("", "no whole observations of 1 words of 16 bits"),
+        ("zz\n", "'zz' is no hexadecimal number"),
+        ("-1\n", "'-1' is no hexadecimal number"),
+        ("0x12\n", "'0x12' is no hexadecimal number"),
+        ("f" * 10_000, "is no hexadecimal number"),
+        ("fffff\n", "no whole observations"),
+        ("\xb2\n", "ascii"),
+        (" " * (MAX_GOLDEN + 1), "has more than 16777216 bytes"),
+    ],
+)
+def test_golden_vectors_that_are_damaged_are_named(manifest, tmp_path, text, wrong):
+    if text is not None:
+        (tmp_path / "golden_in.hex").write_text(text, encoding="utf-8")
+    with pytest.raises(PolicyError, match=rf"golden_in\.hex: golden vectors: .*{wrong}"):
+        _golden_codes(tmp_path, manifest)
 
 
 def test_a_missing_field_is_named(manifest, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import vivado_stub
 from policy_builders import random_artifact
+from vivado_reports import FIGURES, write_reports
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.vivado import board, reports
@@ -232,55 +233,17 @@ def test_the_lower_part_of_the_name_is_the_same_everywhere():
     assert f"-reference qpolicy_axi_timeout {DEFAULT_IP}]" in text
 
 
-# Reports, in the layout of Vivado's text reports
-
-UTILIZATION = """
-+-------------------------+------+-------+------------+-----------+-------+
-|        Site Type        | Used | Fixed | Prohibited | Available | Util% |
-+-------------------------+------+-------+------------+-----------+-------+
-| Slice LUTs*             | 3120 |     0 |          0 |     20800 | 15.00 |
-|   LUT as Logic          | 3100 |     0 |          0 |     20800 | 14.90 |
-| Slice Registers         | 2210 |     0 |          0 |     41600 |  5.31 |
-| Block RAM Tile |  2.5 |     0 |          0 |        50 |  5.00 |
-| DSPs      |    3 |     0 |          0 |        90 |  3.33 |
-"""
-TIMING = """
-| Design Timing Summary
-| ---------------------
-
-    WNS(ns)      TNS(ns)  TNS Failing Endpoints  TNS Total Endpoints      WHS(ns)      THS(ns)
-    -------      -------  ---------------------  -------------------      -------      -------
-      1.234        0.000                      0                 4211        0.056        0.000
-"""
-POWER = """
-| Total On-Chip Power (W)  | 0.142        |
-| Design Power Budget (W)  | Unspecified* |
-| Dynamic (W)              | 0.070        |
-| Device Static (W)        | 0.072        |
-| Confidence Level         | Medium       |
-"""
+# Reports
 
 
 @pytest.fixture
 def report_folder(tmp_path):
-    for name, text in (("utilization", UTILIZATION), ("timing", TIMING), ("power", POWER)):
-        (tmp_path / f"{name}.rpt").write_text(text)
+    write_reports(tmp_path)
     return tmp_path
 
 
 def test_reports_are_read(report_folder):
-    assert reports.read_reports(report_folder) == {
-        "lut": 3120,
-        "ff": 2210,
-        "bram36": 2.5,
-        "dsp": 3,
-        "wns_ns": 1.234,
-        "whs_ns": 0.056,
-        "power_w": 0.142,
-        "dynamic_w": 0.070,
-        "static_w": 0.072,
-        "power_confidence": "medium",
-    }
+    assert reports.read_reports(report_folder) == FIGURES
 
 
 def test_reports_print_as_json(report_folder):

@@ -1,0 +1,153 @@
+"""Reads a sqlite3 file of rosbag2, which may be damaged or come from a stranger.
+
+SQLite checks its pages, not what a schema asks it to compute: a view or a generated column can be
+endless, pages that several rows share make a small file large. So tables must be plain, a message's
+length is looked at before its bytes, and work and bytes are bounded by the file's size.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from rosbags.rosbag2.errors import ReaderError
+
+from qpolicy_ros.latency.mcap import BATCH, LATEST, Batch, Wanted
+
+MOST_BYTES = 64 << 20  # of one message; a camera's largest images take some megabytes
+_HELD_BYTES = 64 << 20  # of messages in batches that are not handed out yet
+_ROW_BYTES = 8  # that a row takes beside its message, at least
+# Steps of SQLite's machine: some tens a row, which is tens of bytes long.
+_STEPS, _STEPS_A_BYTE = 10_000_000, 50
+_STEPS_AT_ONCE = 100_000
+_PLAIN = 0  # PRAGMA table_xinfo: neither hidden nor generated
+
+
+@dataclass
+class Scan:
+    """Reads one file.
+
+    Attributes:
+        path: the file.
+        wanted: whether to keep the messages of a topic and type.
+        topics: types of all topics, by name.
+        count: messages of all topics found so far.
+        problem: why reading ended before the file's end, empty if it did not.
+    """
+
+    path: Path
+    wanted: Wanted
+    topics: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    problem: str = ""
+    _batches: dict[int, Batch] = field(default_factory=dict)
+    _steps: int = 0
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the wanted messages in batches; what comes before damage is used.
+
+        Raises:
+            ReaderError: nothing can be read.
+            OSError: the file is not there.
+        """
+        size = self.path.stat().st_size
+        try:
+            yield from self._read(size)
+        except (sqlite3.Error, ReaderError, OverflowError, UnicodeError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            if reason == "interrupted":
+                reason = f"takes more work than {size} bytes explain"
+            if not self.count:
+                raise ReaderError(reason) from error
+            self.problem = f"is damaged ({reason})"
+        yield from self._flush()
+
+    def _read(self, size: int) -> Iterator[Batch]:
+        place = quote(str(self.path.absolute()))
+        with closing(sqlite3.connect(f"file:{place}?immutable=1", uri=True)) as file:
+            limit = _STEPS + _STEPS_A_BYTE * size
+
+            def work() -> bool:
+                self._steps += _STEPS_AT_ONCE
+                return self._steps > limit
+
+            file.set_progress_handler(work, _STEPS_AT_ONCE)
+            file.execute("PRAGMA trusted_schema = OFF")
+            file.execute("PRAGMA cell_size_check = ON")
+            _check_tables(file)
+            chosen = self._choose(file)
+            numbers = ",".join(map(str, chosen))  # integers
+            yield from self._messages(file, chosen, numbers, size)
+            rest = f"SELECT count(*) FROM messages NOT INDEXED WHERE topic_id NOT IN ({numbers})"  # noqa: S608
+            self.count += file.execute(rest).fetchone()[0]
+
+    def _choose(self, file: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+        """Return topic and type by number of those that are wanted."""
+        chosen = {}
+        for number, topic, kind, form in file.execute(
+            "SELECT id, name, type, serialization_format FROM topics ORDER BY id"
+        ):
+            if not (isinstance(number, int) and isinstance(topic, str) and isinstance(kind, str)):
+                raise ReaderError(f"topic {number!r:.40} has no name or type")
+            if form != "cdr":
+                raise ReaderError(f"topic {topic!r:.80} is serialized as {form!r:.40}, not cdr")
+            self.topics[topic] = kind
+            if self.wanted(topic, kind):
+                chosen[number] = (topic, kind)
+        return chosen
+
+    def _messages(
+        self, file: sqlite3.Connection, chosen: dict[int, tuple[str, str]], numbers: str, size: int
+    ) -> Iterator[Batch]:
+        """Read the rows of the topics chosen in the order of the file.
+
+        Not sorted by SQLite, which would copy all that rows claim to hold before the first comes.
+        """
+        held = spent = 0
+        for number, log, length, data in file.execute(
+            "SELECT topic_id, timestamp, length(data), "  # noqa: S608  only integers are put in
+            f"CASE WHEN length(data) <= {MOST_BYTES} THEN data END FROM messages "
+            f"NOT INDEXED WHERE topic_id IN ({numbers})"
+        ):
+            if isinstance(length, int) and length > MOST_BYTES:
+                raise ReaderError(f"a message of {length} bytes, at most {MOST_BYTES} are read")
+            if not isinstance(data, bytes):
+                raise ReaderError("a message holds no bytes")
+            if not (isinstance(log, int) and 0 <= log <= LATEST):
+                raise ReaderError(f"a time of {log!r:.40} ns")
+            spent += len(data) + _ROW_BYTES
+            if spent > size:
+                raise ReaderError(f"rows hold more than the {size} bytes of the file")
+            batch = self._batches.get(number)
+            if batch is None:
+                batch = self._batches[number] = Batch(*chosen[number], [], [], [])
+            batch.payloads.append(data)
+            batch.log.append(log)
+            self.count += 1
+            held += len(data)
+            if len(batch.log) >= BATCH or held >= _HELD_BYTES:
+                held = 0
+                yield from self._flush()
+
+    def _flush(self) -> Iterator[Batch]:
+        yield from self._batches.values()
+        self._batches = {}
+
+
+def _check_tables(file: sqlite3.Connection) -> None:
+    """Raise ReaderError unless all that rosbag2 writes is there, as plain tables."""
+    kinds = {row[1]: row[2] for row in file.execute("PRAGMA table_list") if row[0] == "main"}
+    for name, kind in kinds.items():
+        if kind != "table":
+            raise ReaderError(f"{name!r:.80} is a {kind}, rosbag2 has plain tables only")
+    for name in ("topics", "messages"):
+        columns = file.execute(f"PRAGMA table_xinfo({name})").fetchall()
+        if not columns:
+            raise ReaderError(f"there is no table {name!r}")
+        for column in columns:
+            if column[6] != _PLAIN:
+                raise ReaderError(f"column {column[1]!r:.80} of {name!r} is computed")

@@ -1,0 +1,56 @@
+"""Every tool has an end, and takes what it started with it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qpolicy_fpga import netlist, sim, synth, tools
+from qpolicy_ros.backends import BackendError
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A tool that starts another one and never ends."""
+    script = tmp_path / "compiler"
+    script.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    script.chmod(0o755)
+    return script
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_tool_that_takes_too_long_ends_with_what_it_started(endless, monkeypatch):
+    monkeypatch.setattr(tools, "TIME_LIMIT", 5.0)
+    with pytest.raises(BackendError, match="compiler took more than 5 s; try on a machine less"):
+        tools.run_limited("compiler", [str(endless)])
+    child = int((endless.parent / "child").read_text())
+    while is_running(child):  # the signal is on its way
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("run", [synth.synthesise, netlist.read_netlist])
+def test_yosys_has_an_end(tmp_path, monkeypatch, endless, run):
+    monkeypatch.setattr(tools, "TIME_LIMIT", 0.2)
+    monkeypatch.setattr(synth, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(synth, "sys", SimpleNamespace(executable=str(endless)))
+    source = tmp_path / "top.v"
+    source.write_text("module top(input clk); endmodule\n")
+    with pytest.raises(BackendError, match=r"yosys took more than 0\.2 s"):
+        run([source], "top")
+
+
+def test_lint_has_an_end(tmp_path, monkeypatch, endless):
+    monkeypatch.setattr(tools, "TIME_LIMIT", 0.2)
+    found = SimpleNamespace(command=str(endless), root=tmp_path)
+    monkeypatch.setattr(sim, "find_verilator", lambda: found)
+    with pytest.raises(BackendError, match=r"verilator took more than 0\.2 s"):
+        sim.lint([tmp_path / "top.v"], "top")
