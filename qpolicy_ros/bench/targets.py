@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
+from qpolicy_ros.bench.readme import Row, Rows, write_readme
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
-
-Row = Mapping[str, Any]
-Rows = Mapping[str, list[Row]]  # by the file's name without its ending
 
 NAME = "targets"
 PROFILES = "profiles.md"
@@ -49,12 +46,17 @@ class Target:
 def write_targets(folder: Path) -> list[Target]:
     """Write ``targets.md`` from the JSON rows in ``folder``; return the targets.
 
+    The tables of the README two folders up, where there is one with their markers, are made from
+    the same rows.
+
     Raises:
-        PolicyError: a file of rows cannot be read.
+        PolicyError: a file of rows cannot be read, or a marker of the README is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    targets = assess(load_rows(folder))
+    rows = load_rows(folder)
+    targets = assess(rows)
     write_atomically(folder / f"{NAME}.md", page(targets).encode())
+    write_readme(folder.resolve().parent.parent / "README.md", rows)
     return targets
 
 
