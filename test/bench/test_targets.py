@@ -109,6 +109,16 @@ def test_every_task_of_the_paper_has_a_policy_within_its_width_and_bits():
     assert (round(hopper.fp32), round(hopper.selected)) == (2710, 2126)
 
 
+def test_a_start_is_met_by_its_median_and_says_its_quartiles():
+    start = row(
+        subject="policy_node, integer, to active",
+        p50_us=4e5, p50_low_us=3.3e5, p50_high_us=2.4e6,
+    )  # fmt: skip
+    target = found({"startup": [start]}, "Start-up", "policy_node, integer, to active, median")
+    assert target.met is True
+    assert target.measured == "0.4 s (quartiles 0.33, 2.4 s)"
+
+
 def test_a_student_needs_the_return_and_the_time():
     student = {"cpu_s": 170.0, "mean_return": 970.0, "teacher_return": 1000.0, "episodes": 100}
     rows = {"distillation": [student]}
