@@ -157,10 +157,11 @@ def _table(
 ) -> list[str]:
     """Return the Markdown page."""
     lines = ["# Start-up", "", _HOW, ""]
-    lines += ["| what | median, s | p99, s | CPU, s |", "|---|---:|---:|---:|"]
+    lines += ["| what | median, s | quartiles, s | p99, s | CPU, s |", "|---|---:|---:|---:|---:|"]
     for name, time_ in {**imports, **nodes}.items():
         lines.append(
-            f"| {name} | {time_.p50 / 1e6:.3f} | {time_.p99 / 1e6:.3f} | {cpu[name] / 1e9:.3f} |"
+            f"| {name} | {time_.p50 / 1e6:.3f} | {time_.low / 1e6:.3f} to {time_.high / 1e6:.3f} "
+            f"| {time_.p99 / 1e6:.3f} | {cpu[name] / 1e9:.3f} |"
         )
     return [*lines, "", *describe(facts), f"- {facts['rounds']} rounds"]
 
@@ -170,5 +171,7 @@ _HOW = (
     "among what `qpolicy_ros.policy` imports (the run ends with status 1 if it is). Nodes: from "
     "the start of the process until its subscription to observations, which a policy node makes "
     "when it becomes active, is seen by another process; loading, all checks, golden vectors and "
-    "warm-up included. CPU: of the process, up to that moment."
+    "warm-up included. CPU: of the process, up to that moment. Quartiles are of the starts; the "
+    "slow ones, the echo's too, wait for DDS discovery "
+    "([why](profiles.md#start-up))."
 )

@@ -1,19 +1,17 @@
-"""Every speed target beside what was measured: a page made from the rows of the other pages."""
+"""Every target beside what was measured: a page made from the other pages' rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.bench.readme import Row, Rows, write_readme
+from qpolicy_ros.bench.returns import Return, shipped_returns
+from qpolicy_ros.policy import PolicyError, policy_folders
 from qpolicy_ros.policy.files import make_folder, write_atomically
-
-Row = Mapping[str, Any]
-Rows = Mapping[str, list[Row]]  # by the file's name without its ending
 
 NAME = "targets"
 PROFILES = "profiles.md"
@@ -35,7 +33,7 @@ class Target:
         wanted: the figure asked for.
         measured: the figure there is.
         met: None where nothing was measured.
-        rows: file of the rows, without its ending.
+        rows: file of the rows, without its ending; or another page, with it.
     """
 
     area: str
@@ -47,14 +45,19 @@ class Target:
 
 
 def write_targets(folder: Path) -> list[Target]:
-    """Write ``targets.md`` from the JSON rows in ``folder``; return the targets.
+    """Write ``targets.md`` from ``folder``'s JSON rows and what is shipped; return the targets.
+
+    The tables of the README two folders up, where there is one with their markers, are made from
+    the same rows.
 
     Raises:
-        PolicyError: a file of rows cannot be read.
+        PolicyError: a file of rows cannot be read, or a marker of the README is missing.
     """
     make_folder(folder)
-    targets = assess(load_rows(folder))
+    rows = load_rows(folder)
+    targets = assess(rows, shipped_returns(policy_folders()[-1]))
     write_atomically(folder / f"{NAME}.md", page(targets).encode())
+    write_readme(folder.resolve().parent.parent / "README.md", rows)
     return targets
 
 
@@ -76,10 +79,11 @@ def load_rows(folder: Path) -> dict[str, list[Row]]:
     return rows
 
 
-def assess(rows: Rows) -> list[Target]:
-    """Return every target with what ``rows`` say of it."""
+def assess(rows: Rows, returns: Iterable[Return] = ()) -> list[Target]:
+    """Return every target with what ``rows`` and the shipped policies say of it."""
     parts = (_inference, _loop, _training, _generation, _start_up, _cores)
-    return [target for part in parts for target in part(rows)]
+    found = [target for part in parts for target in part(rows)]
+    return [*found, *_shipped(returns)]
 
 
 def page(targets: Iterable[Target]) -> str:
@@ -96,10 +100,15 @@ def page(targets: Iterable[Target]) -> str:
             lines += ["", f"## {area}", "", "| what | target | measured | met | rows |"]
             lines += ["|---|---|---|---|---|"]
         met = {True: "yes", False: f"no: [why]({PROFILES}#{_anchor(area)})", None: "open"}
-        rows = "" if target.met is None else f"[{target.rows}]({target.rows}.json)"
+        rows = "" if target.met is None else _link(target.rows)
         cells = (target.what, target.wanted, target.measured, met[target.met], rows)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def _link(rows: str) -> str:
+    page = Path(rows)
+    return f"[{page.stem}]({rows if page.suffix else f'{rows}.json'})"
 
 
 def _anchor(area: str) -> str:
@@ -141,6 +150,11 @@ def _value(row: Row, key: str) -> float:
     if key == "p99":
         return float(row["peer_p99_us"] / row["p99_us"])
     return float(row[key])
+
+
+def _quartiles(row: Row) -> tuple[float, float]:
+    """Of the rounds' medians, s."""
+    return row["p50_low_us"] / 1e6, row["p50_high_us"] / 1e6
 
 
 def _case(row: Row) -> str:
@@ -216,6 +230,10 @@ def _training(rows: Rows) -> Iterator[Target]:
             if against:
                 best = max(against, key=lambda row: row["ratio"])
                 met, shown = best["ratio"] >= wanted, f"{best['ratio']:.2f}x ({best['subject']})"
+                for row in ours:  # a peer that too updates the actor at every second step
+                    alike = row["peer"] == f"{peer}, policy_delay 2" and _case(row) == task
+                    if alike and row["subject"] == best["subject"]:
+                        shown = f"{shown[:-1]}; {row['ratio']:.2f}x {row['peer']})"
                 yield Target(area, what, f"at least {wanted:g}x", shown, met, file)
             else:
                 how = "`qpolicy bench training --cleanrl DIR`" if peer == "CleanRL" else ""
@@ -250,6 +268,22 @@ def _returns(rows: Rows) -> Iterator[Target]:
         yield _open(area, what, wanted, file, "`qpolicy bench returns`")
 
 
+def _shipped(returns: Iterable[Return]) -> Iterator[Target]:
+    """Policies of at most the paper's width and bits against its FP32 mean."""
+    area, page = "Returns", "../report/report.md"
+    returns = list(returns)
+    for each in returns:
+        width, b_in, b_core, b_out = each.limits
+        limits = f"within its {width} wide, {b_in} / {b_core} / {b_out} bits"
+        wanted = f"at least the paper's FP32 mean, {each.fp32:,.0f}, {limits}"
+        shown = f"{each.mean:,.0f} ± {each.std:,.0f} ({each.mean / each.fp32:.0%}; the paper's "
+        shown += f"quantised mean {each.selected:,.0f})"
+        what = f"{each.policy}, {each.episodes} episodes"
+        yield Target(area, what, wanted, shown, each.mean >= each.fp32, page)
+    if not returns:
+        yield _open(area, "shipped policies", "at least the paper's FP32 mean", page)
+
+
 def _generation(rows: Rows) -> Iterator[Target]:
     area, file = "Generation", "fpga_tools"
     found = rows.get(file, [])
@@ -270,8 +304,12 @@ def _start_up(rows: Rows) -> Iterator[Target]:
         "policy_node, rtlsim with a warm cache, to active": (2.0, ""),
     }
     for subject, (limit, more) in limits.items():
-        found = {r["p50_us"] / 1e6 for r in rows.get(file, []) if r["subject"] == subject}
-        yield _most(area, subject + more, limit, "s", ((value, "") for value in found), file)
+        found = {
+            (r["p50_us"] / 1e6, "quartiles {:.3g}, {:.3g} s".format(*_quartiles(r)))
+            for r in rows.get(file, [])
+            if r["subject"] == subject
+        }
+        yield _most(area, f"{subject}{more}, median", limit, "s", found, file)
 
 
 def _cores(rows: Rows) -> Iterator[Target]:
@@ -286,7 +324,10 @@ def _cores(rows: Rows) -> Iterator[Target]:
 
 
 _HOW = (
-    "Made from the rows of the other pages by `qpolicy bench` (`qpolicy bench targets` makes this "
-    "page alone); where several cases count, the worst is shown. A target that is short has its "
-    f"profile in [{PROFILES.partition('.')[0]}]({PROFILES})."
+    "Made by `qpolicy bench` from the rows of the other pages and, for returns, from the shipped "
+    "policies' own files (`qpolicy bench targets` makes this page alone); where several cases "
+    "count, the worst is shown. A target that is short has its profile in "
+    f"[{PROFILES.partition('.')[0]}]({PROFILES}). In training, Stable-Baselines3, sbx and CleanRL "
+    "update the actor once a step by default (CleanRL at every second, twice), ours at every "
+    "second step; `sbx, policy_delay 2` does as ours."
 )

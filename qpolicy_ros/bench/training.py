@@ -287,10 +287,10 @@ _HOW = (
     "Environment steps with one gradient update each, SAC, batch 256, networks of 256-256, one "
     "core. `QAT`: 3-bit weights and activations, 8-bit input, past its statistics phase. "
     "`bfloat16`: `--sac.products bfloat16`. Every library with its own defaults: Stable-Baselines3 "
-    "and sbx update the actor at every step, ours (as CleanRL) at every second; "
-    "`policy_delay 2` does so too. One process a subject, one of them running at a time, block by "
-    "block in shuffled order. The time is the CPU time of the process, so that other work on the "
-    "machine counts little; spread: quartiles of the rounds. `qpolicy bench returns` "
+    "and sbx update the actor at every step, CleanRL at every second, twice, ours at every second, "
+    "once; `policy_delay 2` does as ours. One process a subject, one of them running at a time, "
+    "block by block in shuffled order. The time is the CPU time of the process, so that other work "
+    "on the machine counts little; spread: quartiles of the rounds. `qpolicy bench returns` "
     "compares what short runs reach."
 )
 _EVALUATED = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from qpolicy_ros.bench.returns import Return, shipped_returns
 from qpolicy_ros.bench.targets import assess, load_rows, page
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.policy import policy_folders
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 
@@ -78,6 +80,45 @@ def test_the_faster_of_our_quantised_trainers_counts():
     assert target.measured == "1.60x (ours, QAT, bfloat16)"
 
 
+def test_a_peer_that_updates_its_actor_as_seldom_stands_beside_the_figure():
+    training = [
+        row(bench="training/Hopper-v4", subject="ours, QAT", peer=peer, ratio=ratio)
+        for peer, ratio in (("sbx", 1.6), ("sbx, policy_delay 2", 1.2))
+    ]
+    target = found({"training": training}, "Training", "QAT, steps a CPU second, Hopper-v4, to sbx")
+    assert target.measured == "1.60x (ours, QAT; 1.20x sbx, policy_delay 2)"
+
+
+def test_a_policy_is_held_to_the_paper_s_fp32_mean_within_its_bits():
+    limits = (16, 6, 2, 8)
+    policies = [Return("a/paper", 100.0, 1.0, 100, limits, 100.0, 80.0)]
+    policies.append(Return("b/paper", 99.0, 1.0, 100, limits, 100.0, 80.0))
+    good, short = assess({}, policies)[-2:]
+    assert (good.met, short.met) == (True, False)
+    assert short.area == "Returns"
+    assert short.measured == "99 ± 1 (99%; the paper's quantised mean 80)"
+
+
+def test_every_task_of_the_paper_has_a_policy_within_its_width_and_bits():
+    found = {each.policy: each for each in shipped_returns(policy_folders()[-1])}
+    tasks = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
+    assert found.keys() >= {f"{task}/paper" for task in tasks}
+    assert "hopper/selected" not in found  # 4 bits where the paper has 2
+    hopper = found["hopper/paper"]
+    assert hopper.limits == (16, 6, 2, 8)
+    assert (round(hopper.fp32), round(hopper.selected)) == (2710, 2126)
+
+
+def test_a_start_is_met_by_its_median_and_says_its_quartiles():
+    start = row(
+        subject="policy_node, integer, to active",
+        p50_us=4e5, p50_low_us=3.3e5, p50_high_us=2.4e6,
+    )  # fmt: skip
+    target = found({"startup": [start]}, "Start-up", "policy_node, integer, to active, median")
+    assert target.met is True
+    assert target.measured == "0.4 s (quartiles 0.33, 2.4 s)"
+
+
 def test_a_student_needs_the_return_and_the_time():
     student = {"cpu_s": 170.0, "mean_return": 970.0, "teacher_return": 1000.0, "episodes": 100}
     rows = {"distillation": [student]}
@@ -118,7 +159,8 @@ def test_the_command_writes_and_prints_the_page(tmp_path, capsys):
 
 def test_the_page_in_docs_is_that_of_the_rows_in_docs():
     text = (PAGES / "targets.md").read_text(encoding="utf-8")
-    assert text == page(assess(load_rows(PAGES))), "run `qpolicy bench targets`"
+    returns = shipped_returns(policy_folders()[-1])
+    assert text == page(assess(load_rows(PAGES), returns)), "run `qpolicy bench targets`"
 
 
 def test_every_shortfall_has_its_profile():

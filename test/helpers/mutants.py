@@ -25,7 +25,7 @@ from qpolicy_fpga.wrappers.tops import write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_ros.verify import formal, neurons, samples
-from qpolicy_ros.verify.chain import Chain
+from qpolicy_ros.verify.chain import QUICK_FRAMES, VERILATOR_FRAMES, Chain
 from qpolicy_ros.verify.journal import Journal
 
 
@@ -253,7 +253,10 @@ BUS_FAULTS = (
 
 
 def core_mutants(policy, folder, faults=CORE_FAULTS):
-    """Faults in admission, credits, waiting results and the layers' banks."""
+    """Faults in admission, credits, waiting results and the layers' banks.
+
+    Both simulations must find them: Verilator's of a full run and, as of a quick one, the lanes.
+    """
     artifact = load_policy(policy)
     for index, (file, old, new) in enumerate(faults):
         mutant = folder / f"core{index}"
@@ -261,13 +264,14 @@ def core_mutants(policy, folder, faults=CORE_FAULTS):
         text = (mutant / file).read_text()
         assert old in text, (file, old)
         (mutant / file).write_text(text.replace(old, new, 1))
-        recorded = artifact.golden.observations
-        chain = Chain(artifact, recorded, Journal("", "mutant"), "")
-        try:
-            found = not chain.core(mutant, manifest, 2000).passed
-        except (PolicyError, BackendError):
-            found = True
-        yield Mutant("verilog: control", f"{file}: {old} -> {new}", found)
+        chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant"), "")
+        for frames, lanes in ((VERILATOR_FRAMES, False), (QUICK_FRAMES, True)):
+            try:
+                found = not chain.core(mutant, manifest, frames, lanes=lanes).passed
+            except (PolicyError, BackendError):
+                found = True
+            how = "lanes" if lanes else "Verilator"
+            yield Mutant("verilog: control", f"{file}: {old} -> {new}, {how}", found)
 
 
 def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS + BUS_FAULTS):

@@ -80,8 +80,7 @@ def test_a_failed_part_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_a_shipped_policy_s_certificate_is_of_this_very_file(file):
     path = certificate.certificate_path(file)
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not there: make verify")
+    assert path.is_file(), "make verify"
     kept, artifact = certificate.load(path), load_policy(file)
     assert kept["passed"]
     assert not kept["quick"]
@@ -90,6 +89,17 @@ def test_a_shipped_policy_s_certificate_is_of_this_very_file(file):
         artifact.file_hash,
     )
     assert certificate.markdown(kept) == path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_quick_run_agrees_with_a_shipped_policy_s_certificate(file, capsys, full):
+    if not full:
+        pytest.skip("compiles a core of each shipped policy: make test-full")
+    status, result = run(capsys, file, "--quick")
+    assert status == 0, result
+    assert result["parts"][-1]["name"] == "certificate"
 
 
 def test_a_missing_module_is_named(tmp_path, capsys):
