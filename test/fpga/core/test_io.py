@@ -12,10 +12,10 @@ import pytest
 from policy_builders import make_contract, random_artifact, random_network
 
 from qpolicy_fpga import fixed_point, generate
-from qpolicy_fpga.emit_io import word_places
 from qpolicy_fpga.fixed_point import HIGHEST, LOWEST, action_words, input_products
 from qpolicy_fpga.samples import SHAPES, trained_like
-from qpolicy_fpga.sim import CoreSimulation, lint
+from qpolicy_fpga.sim import lint
+from qpolicy_fpga.word_sim import WordSimulation, count_cycles, expected_words
 from qpolicy_ros.policy import PolicyError, make_artifact, make_engine
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
@@ -38,32 +38,21 @@ class WithIo:
     def __init__(self, network, folder):
         self.network = network
         artifact = baseline_artifact(network)
+        self.folder = folder
         self.manifest = generate(artifact, "xc7a100t", 100.0, "latency", folder, with_io=True)
         self.io = io = self.manifest["io"]
         self.files = [folder / name for name in self.manifest["files"] + io["files"]]
-        self.places = word_places(io, self.manifest["codes_per_beat"], self.manifest["n"])
-        self.simulation = CoreSimulation(
-            folder,
-            {
-                "top": io["top"], "files": self.manifest["files"] + io["files"],
-                "codes_per_beat": io["words_per_beat"], "b_in": io["word_bits"],
-                "beats": io["beats"], "m": self.manifest["m"], "b_out": io["word_bits"],
-            },
-        )  # fmt: skip
+        self.simulation = WordSimulation(folder, self.manifest)
 
     def run(self, words, **how):
         """Action words for sensor words (frames, n)."""
-        placed = np.zeros((len(words), self.io["beats"] * self.io["words_per_beat"]), np.int64)
-        placed[:, self.places] = words
-        return self.simulation.run(placed, **how)
+        return self.simulation.run(words, **how)
 
     def expected(self, words):
         """What the integer engine makes of the values that the words stand for."""
         values = np.ldexp(words.astype(np.float64), -np.array(self.io["sensor_fractions"]))
         assert np.array_equal(values, values.astype(np.float32))
-        actions = make_engine(self.network, "numpy").act_batch(values.astype(np.float32))
-        fractions = np.array(self.io["action_fractions"])
-        return np.rint(np.ldexp(actions.astype(np.float64), fractions)).astype(np.int32)
+        return expected_words(self.network, self.io, words)
 
 
 def baseline_artifact(network):
@@ -115,6 +104,17 @@ def test_the_stated_cycles_and_interval(device, words):
     result = device.run(words)
     assert result.first_valid[0] - result.accepted[0] == device.io["cycles"]
     assert set(np.diff(result.first_valid[20:])) == {device.io["initiation_interval"]}
+
+
+def test_the_benchmark_counts_the_same_cycles(device):
+    assert count_cycles(device.folder, device.manifest, device.network) == device.io["cycles"]
+
+
+@pytest.mark.parametrize("field", ["cycles", "initiation_interval"])
+def test_the_benchmark_notices_a_wrong_count(device, field):
+    wrong = {**device.manifest, "io": device.io | {field: device.io[field] + 1}}
+    with pytest.raises(PolicyError, match="in simulation, not"):
+        count_cycles(device.folder, wrong, device.network)
 
 
 def test_the_verilog_is_lint_clean(device):
