@@ -1,17 +1,16 @@
 """Compare our cores with the paper's, on its part and at its bits: a page and its rows.
 
-``python -m qpolicy_fpga.results`` (or `qpolicy bench fpga`) writes ``docs/benchmarks/fpga.md`` and
-``fpga.json``. A task whose ``paper`` policy is shipped at the paper's sizes is taken from
-``config/policies``, and so is its ``selected`` policy; where there is no policy of the paper's
-sizes yet a random one stands in (``samples``), and the table says so.
+`qpolicy bench fpga` writes ``docs/benchmarks/fpga.md`` and ``fpga.json``. A task whose ``paper``
+policy is shipped at the paper's sizes is taken from ``config/policies``, and so is its ``selected``
+policy; where there is no policy of the paper's sizes yet a random one stands in (``samples``), and
+the table says so.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ from qpolicy_ros.policy import (
 )
 from qpolicy_ros.policy.files import write_atomically
 
-FOLDER = Path("docs/benchmarks")
 NAME = "fpga"
 PART, CLOCK_MHZ = "xc7a15t", 100.0
 PEER = "paper (FINN 0.10.1)"
@@ -85,12 +83,14 @@ class Subject:
         origin: ``paper``, ``selected`` or ``random``.
         network: its integers.
         codes: input codes int32 ``(frames, n)`` whose switching activity counts.
+        function_hash: of a shipped policy, else empty.
     """
 
     task: str
     origin: str
     network: IntegerNetwork
     codes: np.ndarray[Any, np.dtype[np.int32]]
+    function_hash: str = ""
 
 
 def subjects(task: str) -> Iterator[Subject]:
@@ -108,7 +108,7 @@ def subjects(task: str) -> Iterator[Subject]:
         network = artifact.network
         if network is not None:
             codes = make_engine(network, "numpy").codes_batch(artifact.golden.observations)[0]
-            shipped[origin] = Subject(task, origin, network, codes)
+            shipped[origin] = Subject(task, origin, network, codes, artifact.function_hash)
     paper = shipped.pop("paper", None)
     if paper is not None:
         network = paper.network
@@ -156,6 +156,7 @@ def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
         "peer_p99_us": paper.latency_us,
         "task": subject.task,
         "policy": subject.origin,
+        "function_hash": subject.function_hash,
         "forms": [list(astuple(form)) for form in best.forms],
         "cycles": core.cycles,
         "target_cycles": paper.target_cycles,
@@ -226,14 +227,25 @@ def _write(network: IntegerNetwork, design: Design, folder: Path) -> dict[str, A
     }
 
 
+def has_cycle_target(row: dict[str, Any]) -> bool:
+    """Whether a number of cycles is asked of a core: of those of the paper's sizes."""
+    return bool(row["policy"] != "selected")
+
+
 def meets_target(row: dict[str, Any]) -> bool:
     """Whether a core fits, within the path allowed and, at the paper's sizes, the cycles."""
-    quick = row["policy"] == "selected" or row["cycles"] <= row["target_cycles"]
+    quick = not has_cycle_target(row) or row["cycles"] <= row["target_cycles"]
     return bool(row["fits"] and row["depth_ns"] <= row["depth_allowed_ns"] and quick)
 
 
-def page(rows: list[dict[str, Any]], notes: list[str]) -> str:
-    """Return the tables as a page."""
+def page(rows: list[dict[str, Any]], notes: list[str], about: Sequence[str] = ()) -> str:
+    """Return the tables as a page.
+
+    Args:
+        rows: what ``run`` makes.
+        notes: lines on what is missing.
+        about: lines on the machine and the versions.
+    """
     lines = [
         "# The core beside the paper's",
         "",
@@ -243,14 +255,17 @@ def page(rows: list[dict[str, Any]], notes: list[str]) -> str:
         "policy that our own search chose. Cycles: first accepted beat to the result's validity,",
         f"asserted in simulation. Cells: Yosys {YOSYS} `synth_xilinx`, nothing packed; path: its",
         f"`sta`, before routing, {logic_budget(CLOCK_MHZ):g} ns asked for. Nothing was placed,",
-        "routed or run on a board, here or in the paper (there: FINN 0.10.1, Vivado).",
-        "`qpolicy bench fpga` writes this page.",
+        "routed or run on a board, here or in the paper (there: FINN 0.10.1, Vivado). The cycles",
+        "asked are of the paper's sizes; a `selected` policy has its own and meets what is asked",
+        "if it fits and its path is short enough ([targets](targets.md) hold its task's cycles",
+        "against it all the same). `qpolicy bench fpga` writes this page.",
         "",
+        *([*about, ""] if about else []),
         *_table(
             "task | policy | cycles (target) | interval | LUT | CARRY4 | FF | block RAM | DSP "
             "| path, ns | meets",
             [
-                f"{row['task']} | {row['policy']} | {row['cycles']} ({row['target_cycles']}) "
+                f"{row['task']} | {row['policy']} | {row['cycles']}{_asked(row)} "
                 f"| {row['initiation_interval']} | {row['lut']:,} | {row['carry4']:,} "
                 f"| {row['ff']:,} | {row['bram36']:g} | {row['dsp']} | {row['depth_ns']:.2f} "
                 f"| {'yes' if meets_target(row) else 'no'}"
@@ -272,6 +287,11 @@ def page(rows: list[dict[str, Any]], notes: list[str]) -> str:
         "back, a random one's of random codes. The paper's figure is Vivado's estimate.",
     ]
     return "\n".join([*lines, ""])
+
+
+def _asked(row: dict[str, Any]) -> str:
+    """The cycles asked of a core, if any are."""
+    return f" ({row['target_cycles']})" if has_cycle_target(row) else ""
 
 
 def _words(rows: list[dict[str, Any]]) -> list[str]:
@@ -322,12 +342,21 @@ def _beside(row: dict[str, Any]) -> str:
     )
 
 
-def run(out: Path, say: Callable[[str], None], *, quick: bool = False) -> list[dict[str, Any]]:
+def run(
+    out: Path,
+    say: Callable[[str], None],
+    facts: Mapping[str, Any],
+    about: Sequence[str],
+    *,
+    quick: bool = False,
+) -> list[dict[str, Any]]:
     """Measure every core, write ``fpga.json`` and ``fpga.md``, return the rows.
 
     Args:
         out: folder to write to, made if it is missing.
         say: takes progress.
+        facts: machine, versions, revision, date: they join each row's conditions.
+        about: lines of the page that say the same.
         quick: Hopper only.
 
     Raises:
@@ -345,6 +374,7 @@ def run(out: Path, say: Callable[[str], None], *, quick: bool = False) -> list[d
                     raise
                 notes += [f"{task}/selected: {error}.", ""]
                 continue
+            row["conditions"] = {**facts, **row["conditions"]}
             rows.append(row)
             say(
                 f"fpga: {row['subject']}: {row['cycles']} cycles, {row['lut']:,} LUT, "
@@ -362,15 +392,5 @@ def run(out: Path, say: Callable[[str], None], *, quick: bool = False) -> list[d
     out.mkdir(parents=True, exist_ok=True)
     text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
     write_atomically(out / f"{NAME}.json", text.encode())
-    write_atomically(out / f"{NAME}.md", page(rows, notes).encode())
+    write_atomically(out / f"{NAME}.md", page(rows, notes, about).encode())
     return rows
-
-
-def main() -> int:
-    """Write the page and the rows; return 1 if a target is missed."""
-    rows = run(FOLDER, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
-    return 0 if all(meets_target(row) for row in rows) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
