@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,15 @@ import pytest
 from policy_builders import make_contract, random_artifact, random_network
 
 from qpolicy_fpga import fixed_point, generate
+from qpolicy_fpga.design import build
+from qpolicy_fpga.emit_io import emit_io, part_beside
+from qpolicy_fpga.explore import choose
 from qpolicy_fpga.fixed_point import HIGHEST, LOWEST, action_words, input_products
+from qpolicy_fpga.parts import find_part
 from qpolicy_fpga.samples import SHAPES, trained_like
 from qpolicy_fpga.sim import lint
 from qpolicy_fpga.word_sim import WordSimulation, count_cycles, expected_words
-from qpolicy_ros.policy import PolicyError, make_artifact, make_engine
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_artifact, make_engine
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 # inputs, hidden, outputs, b_in, b_core, b_out
@@ -119,6 +124,21 @@ def test_the_benchmark_notices_a_wrong_count(device, field):
 
 def test_the_verilog_is_lint_clean(device):
     assert lint(device.files, "qpolicy_io") == ""
+
+
+@pytest.mark.parametrize("name", ["hopper/paper", "humanoid/paper"])
+def test_no_lane_looks_beyond_its_sum(name):
+    network = load_policy(find_policy(name)).network
+    text = emit_io(network, build(network, forms_beside(network), 100.0).core).files
+    for lane in re.split(r"\bendmodule\b", text["qpolicy_quantiser.v"]):
+        for width in re.findall(r"reg signed \[(\d+):0\] sum;", lane):
+            assert all(int(high) <= int(width) for high in re.findall(r"sum\[(\d+)", lane))
+
+
+def forms_beside(network):
+    """Forms of a core that leaves room for front and back."""
+    part = part_beside(network, find_part("xc7a15t"))
+    return choose(network, part, 100.0, "latency", None)[0].forms
 
 
 @pytest.mark.parametrize("task", SHAPES)
