@@ -42,15 +42,20 @@ class Run:
     first_valid: npt.NDArray[np.int64]
 
 
-def lint(files: Sequence[Path], top: str) -> str:
+def lint(files: Sequence[Path], top: str, *options: str) -> str:
     """Return what `verilator --lint-only -Wall` says of ``top``; empty is clean.
+
+    Args:
+        files: the sources.
+        top: a module.
+        options: further ones of Verilator.
 
     Raises:
         BackendError: Verilator is not installed; says how to.
     """
     tool = find_verilator()
     done = subprocess.run(
-        [tool.command, "--lint-only", "-Wall", "--top-module", top, *map(str, files)],
+        [tool.command, "--lint-only", "-Wall", *options, "--top-module", top, *map(str, files)],
         env={**os.environ, "VERILATOR_ROOT": str(tool.root)},
         capture_output=True,
         text=True,
