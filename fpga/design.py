@@ -19,6 +19,7 @@ from qpolicy_fpga.verilog import LUT_SOURCE
 from qpolicy_ros import __version__
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import make_folder, write_atomically
+from qpolicy_ros.policy.revision import revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,6 +118,7 @@ def generate(
         choice, _ = choose(network, room, clock_mhz, fit, choice.cycles - 1)
         design = build(network, choice.forms, clock_mhz)
     manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
+    manifest["max_latency"] = max_latency
     manifest["estimate"] = _estimate(choice)
     manifest["pareto"] = [_estimate(other) for other in front]
     bench = emit_bench(artifact, design.core)
@@ -161,11 +163,14 @@ def describe(
     clock_mhz: float,
     fit: str,
 ) -> dict[str, Any]:
-    """Return the manifest."""
+    """Return what the manifest says of the policy, its core and where both come from."""
     core = design.core
     return {
         "format": FORMAT,
         "generator": f"qpolicy_ros {__version__}",
+        "git_revision": revision(VIVADO.parent),
+        "policy": Path(artifact.path).name,
+        "file_hash": artifact.file_hash,
         "function_hash": artifact.function_hash,
         "task": artifact.contract.task,
         "part": part,

@@ -63,6 +63,10 @@ _BENCH = """\
 // Golden vectors of the policy: run in this folder, for example
 //   iverilog -g2005 -o tb *.v && vvp tb
 // Prints PASS and stops, or FAIL with the vector and both codes.
+// It is a program, not hardware: variables are set at once, where they start and later.
+// verilator lint_off BLKSEQ
+// verilator lint_off INITIALDLY
+// verilator lint_off PROCASSINIT
 `timescale 1ns/1ps
 module qpolicy_core_tb;
     reg clk = 1'b0;
@@ -81,7 +85,10 @@ module qpolicy_core_tb;
     reg [@BUS@-1:0] golden_in [0:@FRAMES@*@BEATS@-1];
     reg [@RESULT@-1:0] golden_out [0:@FRAMES@-1];
     integer started [0:@FRAMES@-1];
-    integer cycle, sent, got, mode, wrong, seed, idle;
+    integer cycle, sent, got, mode, wrong, idle;
+    // verilator lint_off UNUSEDSIGNAL
+    integer seed;
+    // verilator lint_on UNUSEDSIGNAL
     reg running;
 
     always #5 clk = ~clk;
@@ -125,9 +132,9 @@ module qpolicy_core_tb;
     // Sender and receiver act between edges, on what the last edge has settled.
     always @(negedge clk) if (running) begin
         if (!s_valid || s_taken)
-            s_valid = (sent < @FRAMES@ * @BEATS@) && (mode == 0 || $random(seed) & 1);
+            s_valid = (sent < @FRAMES@ * @BEATS@) && (mode == 0 || ($random(seed) & 1) != 0);
         if (s_valid) s_data = golden_in[sent];
-        m_ready = mode == 0 || ($random(seed) & 1);
+        m_ready = mode == 0 || ($random(seed) & 1) != 0;
     end
 
     reg s_taken = 1'b0;

@@ -223,10 +223,13 @@ def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -
         ]
 
     filled = [product or real[0] for product in served]
-    slices = [
-        f"{select_bits}'d{at}: value <= sum[{shift - zeros + width - 1}:{shift - zeros}];"
-        for at, shift in enumerate(shifts)
-    ]
+    slices = []
+    for at, shift in enumerate(shifts):
+        low_bit, wanted = shift - zeros, shift - zeros + width
+        bits_there = f"sum[{min(wanted, sum_bits) - 1}:{low_bit}]"
+        if wanted > sum_bits:  # another input of the lane is wider: the sign fills up
+            bits_there = f"{{{{{wanted - sum_bits}{{sum[{sum_bits - 1}]}}}}, {bits_there}}}"
+        slices.append(f"{select_bits}'d{at}: value <= {bits_there};")
     return "\n".join(
         [
             f"module qpolicy_lane{lane} (",

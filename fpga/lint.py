@@ -1,8 +1,10 @@
 """Lint every Verilog file: the hand-written ones and those of a few generated policies.
 
-``python -m qpolicy_fpga.lint [FOLDER ...]`` checks folders that `qpolicy fpga generate` wrote;
-without arguments small networks that use every form and tail. Prints what is wrong; exit status
-1 if anything is.
+``python -m qpolicy_fpga.lint [FOLDER ...]`` checks folders that `qpolicy fpga generate` wrote: the
+core, its test bench, and front and back where it has them. Without arguments it checks small
+networks that use every form and tail, and a shipped policy with all that is written around a core:
+bench, front and back, the wrappers, the timeout block, the Arty A7's top. Prints what is wrong;
+exit status 1 if anything is.
 """
 
 from __future__ import annotations
@@ -13,13 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from qpolicy_fpga.design import build
+from qpolicy_fpga.design import VIVADO, build, generate
+from qpolicy_fpga.emit_bench import BENCH
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan import Form
 from qpolicy_fpga.samples import evenly_spaced
 from qpolicy_fpga.sim import lint
+from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
-from qpolicy_ros.policy import IntegerNetwork, PolicyError, accumulator_bounds
+from qpolicy_ros.policy import (
+    IntegerNetwork,
+    PolicyError,
+    accumulator_bounds,
+    find_policy,
+    load_policy,
+)
 
 TOP = "qpolicy_core"
 # widths, (input, core, output bits), forms: together every form and every tail, the narrowest and
@@ -37,22 +47,20 @@ SAMPLES = (
     ((70, 8, 5, 3), (8, 3, 8), (Form(1, 8, stream=True), Form(3, 3), Form(1, 3, stream=True))),
     ((9, 67, 3), (5, 3, 5), (Form(34, 5, ram=True), Form(1, 3, stream=True))),
 )
+SHIPPED = "hopper/paper"
 # for codes by multiplication
 EVEN = (12, (32,), 5, 4, 5, 8)
 
 
 def main(folders: list[str]) -> int:
-    """Lint ``folders``, or the samples; return the exit status."""
-    wrong = 0
+    """Lint ``folders``, or all there is; return the exit status."""
     if folders:
-        for folder in map(Path, folders):
-            try:
-                names = read_manifest(folder)["files"]
-            except PolicyError as error:
-                sys.stderr.write(f"error: {error}\n")
-                return 2
-            wrong += _report([folder / n for n in names if n.endswith(".v")], str(folder))
-        return min(wrong, 1)
+        try:
+            return max(_folder(Path(folder)) for folder in folders)
+        except PolicyError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+    wrong = 0
     samples = [
         (_network(at, widths, bits), forms) for at, (widths, bits, forms) in enumerate(SAMPLES)
     ]
@@ -63,18 +71,54 @@ def main(folders: list[str]) -> int:
             for name, text in design.files.items():
                 Path(scratch, name).write_text(text, encoding="utf-8")
             files = [Path(scratch, name) for name in design.files]
-            wrong += _report(files, f"sample {index}")
-    return min(wrong, 1)
+            wrong |= _report(files, TOP, f"sample {index}")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, SHIPPED)
+        policy = load_policy(find_policy(SHIPPED))
+        generate(policy, "xc7a100t", 100.0, "latency", folder, with_io=True)
+        wrong |= _folder(folder) | _around(folder, Path(scratch))
+    return wrong | _report([RTL / "qpolicy_axi_timeout.v"], "qpolicy_axi_timeout", "RTL")
 
 
-def _report(files: list[Path], name: str) -> int:
+def _folder(folder: Path) -> int:
+    """Lint a generated folder; return 1 if anything is wrong."""
+    manifest = read_manifest(folder)
+    core = [folder / name for name in manifest["files"] if name.endswith(".v")]
+    wrong = _report(core, TOP, str(folder))
+    if (folder / BENCH).is_file():
+        # Only the bench has a time scale: it has delays.
+        timed = ("--timing", "--timescale", "1ns/1ps")
+        wrong |= _report([*core, folder / BENCH], Path(BENCH).stem, str(folder), *timed)
+    if "io" in manifest:
+        whole = [*core, *(folder / name for name in manifest["io"]["files"])]
+        wrong |= _report(whole, manifest["io"]["top"], str(folder))
+    return wrong
+
+
+def _around(folder: Path, scratch: Path) -> int:
+    """Lint the wrappers around a generated core, and the Arty A7's top around one of them."""
+    manifest = read_manifest(folder)
+    core = [folder / name for name in manifest["files"]]
+    wrong = 0
+    for kind in WRAPPERS:
+        place = scratch / kind
+        files = [*core, *write_wrapper(kind, manifest, place)]
+        tops = {top_name(kind): files}
+        if kind == "uart":
+            tops["arty_a7"] = [*files, VIVADO / "arty_a7.v"]
+        for top, sources in tops.items():
+            wrong |= _report(sources, top, f"{folder.name}, {kind}", f"-I{place}")
+    return wrong
+
+
+def _report(files: list[Path], top: str, name: str, *options: str) -> int:
     """Print what is wrong with one design, or why it was not looked at; return 1 if anything is."""
     try:
-        said = lint(files, TOP)
+        said = lint(files, top, *options)
     except BackendError as error:
         said = f"error: {error}"
     if said:
-        sys.stderr.write(f"{name}:\n{said}\n")
+        sys.stderr.write(f"{name}, {top}:\n{said}\n")
     return int(bool(said))
 
 

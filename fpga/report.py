@@ -85,7 +85,7 @@ def report(folder: Path) -> dict[str, Any]:
         "picture": str(folder / PICTURE),
     }
     if "io" in manifest:
-        facts["end_to_end"] = _end_to_end(folder, manifest)
+        facts["end_to_end"] = end_to_end(folder, manifest)
     vivado = folder / VIVADO
     if vivado.is_dir():
         facts["vivado"] = read_reports(vivado)
@@ -94,8 +94,16 @@ def report(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _end_to_end(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Figures of the core with its front and back."""
+def end_to_end(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a core with its front and back, synthesised.
+
+    Args:
+        folder: the sources.
+        manifest: of them: ``part``, ``clock_mhz``, ``files`` and ``io`` are read.
+
+    Raises:
+        PolicyError: Yosys is missing or fails.
+    """
     io, part = manifest["io"], find_part(manifest["part"])
     files = [folder / name for name in [*manifest["files"], *io["files"]] if name.endswith(".v")]
     cells = synthesise(files, io["top"])

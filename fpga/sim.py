@@ -42,14 +42,27 @@ class Run:
     first_valid: npt.NDArray[np.int64]
 
 
-def lint(files: Sequence[Path], top: str) -> str:
+def lint(files: Sequence[Path], top: str, *options: str) -> str:
     """Return what `verilator --lint-only -Wall` says of ``top``; empty is clean.
+
+    Args:
+        files: the sources.
+        top: a module.
+        options: further ones of Verilator.
 
     Raises:
         BackendError: Verilator is not installed (says how to) or takes too long.
     """
     tool = find_verilator()
-    command = [tool.command, "--lint-only", "-Wall", "--top-module", top, *map(str, files)]
+    command = [
+        tool.command,
+        "--lint-only",
+        "-Wall",
+        *options,
+        "--top-module",
+        top,
+        *map(str, files),
+    ]
     done = run_limited("verilator", command, {**os.environ, "VERILATOR_ROOT": str(tool.root)})
     return done.stderr if done.returncode or done.stderr.strip() else ""
 

@@ -99,8 +99,9 @@ words at OUTPUT taken together.
 
 A read that nobody answers freezes the processor of a Zynq whatever software does. So the board
 design has `qpolicy_axi_timeout` between the interconnect and this wrapper: after its time limit it
-answers in the slave's place, reads with `{poison}`, which no register holds and which the driver
-reports by name. Until the slave gives the late answer, further accesses get the same at once.
+answers in the slave's place, reads with `{poison}`, which no register but OUTPUT can hold and which
+the driver reports by name. Until the slave gives the late answer, further accesses get the same at
+once.
 """
 
 

@@ -21,6 +21,7 @@ _SMALL = ("hopper shape", "ant shape", "humanoid shape")
 _WIDE = ("halfcheetah shape", "large shape", "large shape, 2 bit", "large shape, 8 bit")
 _FLAT = 0.01  # growth of a node's memory behind the first twentieth that counts as none
 _TICKS = 1_000_000
+_END_TO_END_US = 10
 
 
 @dataclass(frozen=True)
@@ -321,6 +322,14 @@ def _cores(rows: Rows) -> Iterator[Target]:
         fits = "fits" if row["fits"] else "does not fit"
         shown = f"{row['cycles']} cycles, {fits}, {row['depth_ns']:.2f} ns"
         yield Target(area, row["subject"], wanted, shown, good, file)
+        if whole := row.get("end_to_end"):
+            what = f"{row['subject']}, sensor words to action words"
+            fits = "fits" if whole["fits"] else "does not fit"
+            shown = f"{whole['latency_us']:.2f} us, {fits}, {whole['depth_ns']:.2f} ns"
+            good = whole["fits"] and whole["depth_ns"] <= row["depth_allowed_ns"]
+            good = good and whole["latency_us"] < _END_TO_END_US
+            wanted = f"below {_END_TO_END_US} us, fits, path at most {row['depth_allowed_ns']} ns"
+            yield Target(area, what, wanted, shown, good, file)
 
 
 _HOW = (

@@ -124,9 +124,11 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
     elif suite == "fpga":
         from qpolicy_fpga import results  # noqa: PLC0415
         from qpolicy_ros.bench import generation  # noqa: PLC0415
+        from qpolicy_ros.bench.report import conditions, describe  # noqa: PLC0415
 
         yield generation.NAME, generation.run(out, _say, quick=quick)
-        yield results.NAME, results.run(out, _say, quick=quick)
+        facts = conditions(threads=1)
+        yield results.NAME, results.run(out, _say, facts, describe(facts), quick=quick)
     elif suite != "targets":
         yield from _trained(suite, args)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 
 from qpolicy_ros import __version__
+from qpolicy_ros.policy.revision import revision
 
 
 def conditions() -> dict[str, str]:
@@ -58,19 +58,3 @@ def cpu() -> str:
 def kernel() -> str:
     """Return the operating system's kernel and its version."""
     return f"{platform.system()} {platform.release()}"
-
-
-def revision() -> str:
-    """Return the commit of the source that runs, with ``+`` for uncommitted changes of it."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "--", ".."],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")

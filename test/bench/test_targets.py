@@ -136,6 +136,19 @@ def test_a_core_must_be_short_fit_and_be_fast():
         assert found({"fpga": [core | worse]}, "FPGA core", "hopper").met is False
 
 
+def test_a_core_with_quantiser_and_actions_must_be_fast_and_fit():
+    whole = {"latency_us": 9.9, "fits": True, "depth_ns": 3.5}
+    core = {
+        "bench": "fpga core", "subject": "hopper/paper", "cycles": 8, "target_cycles": 8,
+        "fits": True, "depth_ns": 3.5, "depth_allowed_ns": 3.5,
+    }  # fmt: skip
+    what = "hopper/paper, sensor words"
+    assert found({"fpga": [core | {"end_to_end": whole}]}, "FPGA core", what).met is True
+    for worse in ({"latency_us": 10.0}, {"fits": False}, {"depth_ns": 3.6}):
+        row = core | {"end_to_end": whole | worse}
+        assert found({"fpga": [row]}, "FPGA core", what).met is False
+
+
 def test_what_nobody_measured_is_open():
     targets = assess({})
     assert targets

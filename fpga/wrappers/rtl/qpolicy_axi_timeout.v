@@ -4,6 +4,10 @@
 // with POISON as its data). From then on further accesses of that direction are answered so at
 // once, until the slave's late answer has come and been thrown away: AXI allows no one to take
 // back a request. One access of each direction is under way at a time.
+//
+// With RESPONSE OKAY no error response passes at all, not the slave's own either: its registers
+// tell of a refusal. A write that was answered in its place is told by the next read, which gets
+// POISON.
 `default_nettype none
 module qpolicy_axi_timeout #(
     parameter        LIMIT    = 1024,          // cycles, below 65536
@@ -56,6 +60,7 @@ module qpolicy_axi_timeout #(
     output wire        timed_out
 );
     localparam [15:0] START = LIMIT - 1;
+    localparam        QUIET = RESPONSE == 2'b00;
 
     wire rst = ~aresetn;
 
@@ -65,6 +70,7 @@ module qpolicy_axi_timeout #(
     reg  [15:0] r_left;
     wire        r_take = s_axi_arvalid && s_axi_arready;
     wire        r_late = r_owed && !r_given && r_left == 16'd0 && !m_axi_rvalid;
+    reg         lost;     // a write of which the master does not know that it was
     assign s_axi_arready = !s_axi_rvalid && (!r_owed || r_given);
     assign m_axi_rready  = r_owed;
 
@@ -74,7 +80,7 @@ module qpolicy_axi_timeout #(
         if (m_axi_arready)
             m_axi_arvalid <= 1'b0;
         r_left <= r_left - 16'd1;
-        if (r_take && !r_owed) begin
+        if (r_take && !r_owed && !lost) begin
             m_axi_araddr  <= s_axi_araddr;
             m_axi_arprot  <= s_axi_arprot;
             m_axi_arvalid <= 1'b1;
@@ -87,10 +93,10 @@ module qpolicy_axi_timeout #(
             if (!r_given) begin
                 s_axi_rvalid <= 1'b1;
                 s_axi_rdata  <= m_axi_rdata;
-                s_axi_rresp  <= m_axi_rresp;
+                s_axi_rresp  <= QUIET ? 2'b00 : m_axi_rresp;
             end
         end
-        if (r_late || (r_take && r_owed)) begin
+        if (r_late || (r_take && (r_owed || lost))) begin
             r_given      <= 1'b1;
             s_axi_rvalid <= 1'b1;
             s_axi_rdata  <= POISON;
@@ -138,13 +144,16 @@ module qpolicy_axi_timeout #(
             b_owed <= 1'b0;
             if (!b_given) begin
                 s_axi_bvalid <= 1'b1;
-                s_axi_bresp  <= m_axi_bresp;
+                s_axi_bresp  <= QUIET ? 2'b00 : m_axi_bresp;
             end
         end
+        if (r_take)
+            lost <= 1'b0;
         if (b_late || (b_take && b_owed)) begin
             b_given      <= 1'b1;
             s_axi_bvalid <= 1'b1;
             s_axi_bresp  <= RESPONSE;
+            lost         <= QUIET;
         end
         if (rst) begin
             s_axi_bvalid  <= 1'b0;
@@ -152,6 +161,7 @@ module qpolicy_axi_timeout #(
             m_axi_wvalid  <= 1'b0;
             b_owed        <= 1'b0;
             b_given       <= 1'b0;
+            lost          <= 1'b0;
         end
     end
 

@@ -126,6 +126,10 @@ class RegisterDevice:
         registers.write(OFFSET["CONTROL"], self._start)
         self._wait()
         output = registers.read(OFFSET["OUTPUT"], self._output_words)
+        if (output == POISON).any():
+            # Codes may be these bits too; a bus that fell silent shows it again.
+            self._status()
+            output = registers.read(OFFSET["OUTPUT"], self._output_words)
         return self._packer.unpack(output.astype(UINT32, copy=False).view(np.uint8))
 
     def read_cycles(self) -> int:

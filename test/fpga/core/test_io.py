@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,15 @@ import pytest
 from policy_builders import make_contract, random_artifact, random_network
 
 from qpolicy_fpga import fixed_point, generate
-from qpolicy_fpga.emit_io import word_places
+from qpolicy_fpga.design import build
+from qpolicy_fpga.emit_io import emit_io, part_beside
+from qpolicy_fpga.explore import choose
 from qpolicy_fpga.fixed_point import HIGHEST, LOWEST, action_words, input_products
+from qpolicy_fpga.parts import find_part
 from qpolicy_fpga.samples import SHAPES, trained_like
-from qpolicy_fpga.sim import CoreSimulation, lint
-from qpolicy_ros.policy import PolicyError, make_artifact, make_engine
+from qpolicy_fpga.sim import lint
+from qpolicy_fpga.word_sim import WordSimulation, count_cycles, expected_words
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_artifact, make_engine
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 # inputs, hidden, outputs, b_in, b_core, b_out
@@ -38,32 +43,21 @@ class WithIo:
     def __init__(self, network, folder):
         self.network = network
         artifact = baseline_artifact(network)
+        self.folder = folder
         self.manifest = generate(artifact, "xc7a100t", 100.0, "latency", folder, with_io=True)
         self.io = io = self.manifest["io"]
         self.files = [folder / name for name in self.manifest["files"] + io["files"]]
-        self.places = word_places(io, self.manifest["codes_per_beat"], self.manifest["n"])
-        self.simulation = CoreSimulation(
-            folder,
-            {
-                "top": io["top"], "files": self.manifest["files"] + io["files"],
-                "codes_per_beat": io["words_per_beat"], "b_in": io["word_bits"],
-                "beats": io["beats"], "m": self.manifest["m"], "b_out": io["word_bits"],
-            },
-        )  # fmt: skip
+        self.simulation = WordSimulation(folder, self.manifest)
 
     def run(self, words, **how):
         """Action words for sensor words (frames, n)."""
-        placed = np.zeros((len(words), self.io["beats"] * self.io["words_per_beat"]), np.int64)
-        placed[:, self.places] = words
-        return self.simulation.run(placed, **how)
+        return self.simulation.run(words, **how)
 
     def expected(self, words):
         """What the integer engine makes of the values that the words stand for."""
         values = np.ldexp(words.astype(np.float64), -np.array(self.io["sensor_fractions"]))
         assert np.array_equal(values, values.astype(np.float32))
-        actions = make_engine(self.network, "numpy").act_batch(values.astype(np.float32))
-        fractions = np.array(self.io["action_fractions"])
-        return np.rint(np.ldexp(actions.astype(np.float64), fractions)).astype(np.int32)
+        return expected_words(self.network, self.io, words)
 
 
 def baseline_artifact(network):
@@ -117,8 +111,34 @@ def test_the_stated_cycles_and_interval(device, words):
     assert set(np.diff(result.first_valid[20:])) == {device.io["initiation_interval"]}
 
 
+def test_the_benchmark_counts_the_same_cycles(device):
+    assert count_cycles(device.folder, device.manifest, device.network) == device.io["cycles"]
+
+
+@pytest.mark.parametrize("field", ["cycles", "initiation_interval"])
+def test_the_benchmark_notices_a_wrong_count(device, field):
+    wrong = {**device.manifest, "io": device.io | {field: device.io[field] + 1}}
+    with pytest.raises(PolicyError, match="in simulation, not"):
+        count_cycles(device.folder, wrong, device.network)
+
+
 def test_the_verilog_is_lint_clean(device):
     assert lint(device.files, "qpolicy_io") == ""
+
+
+@pytest.mark.parametrize("name", ["hopper/paper", "humanoid/paper"])
+def test_no_lane_looks_beyond_its_sum(name):
+    network = load_policy(find_policy(name)).network
+    text = emit_io(network, build(network, forms_beside(network), 100.0).core).files
+    for lane in re.split(r"\bendmodule\b", text["qpolicy_quantiser.v"]):
+        for width in re.findall(r"reg signed \[(\d+):0\] sum;", lane):
+            assert all(int(high) <= int(width) for high in re.findall(r"sum\[(\d+)", lane))
+
+
+def forms_beside(network):
+    """Forms of a core that leaves room for front and back."""
+    part = part_beside(network, find_part("xc7a15t"))
+    return choose(network, part, 100.0, "latency", None)[0].forms
 
 
 @pytest.mark.parametrize("task", SHAPES)

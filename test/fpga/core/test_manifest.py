@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from policy_builders import random_artifact
@@ -12,7 +13,7 @@ from qpolicy_fpga.lint import main as lint
 from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
 from qpolicy_fpga.report import MAX_BYTES as MAX_GOLDEN
 from qpolicy_fpga.report import _golden_codes
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyError, load_policy, save_policy
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,23 @@ def test_a_folder_that_was_being_written_has_no_manifest(tmp_path, monkeypatch):
         generate(random_artifact(1), "xc7a15t", 100.0, "latency", tmp_path)
     with pytest.raises(PolicyError, match="not found"):
         read_manifest(tmp_path)
+
+
+def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
+    save_policy(random_artifact(3, 11, (16,), 3), tmp_path / "mine.safetensors")
+    policy = load_policy(tmp_path / "mine.safetensors")
+    generate(policy, "xc7a35t", 50.0, "area", tmp_path / "first", 40, with_io=True)
+    told = read_manifest(tmp_path / "first")
+    assert (told["policy"], told["file_hash"]) == ("mine.safetensors", policy.file_hash)
+    values = (told[name] for name in ("part", "clock_mhz", "fit"))
+    limit, whole = told["max_latency"], "io" in told
+    generate(policy, *values, tmp_path / "second", limit, with_io=whole)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        for name in ("first", "second")
+    )
+    assert first == second
+
+
+def test_the_manifest_has_the_revision_of_the_generator(manifest):
+    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest["git_revision"])

@@ -59,22 +59,73 @@ def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_p
     def measured(subject):
         if subject.origin == "selected":
             raise results.PolicyError("part: the policy does not fit")
-        return ROW
+        return dict(ROW)
 
     monkeypatch.setattr(results, "measure", measured)
-    assert results.run(tmp_path / "out", lambda _: None, quick=True) == [ROW]
+    monkeypatch.setattr(results, "measure_words", lambda _: WHOLE)
+    row = ROW | {"end_to_end": WHOLE, "conditions": {**FACTS, **ROW["conditions"]}}
+    assert run(tmp_path / "out") == [row]
     page = (tmp_path / "out" / "fpga.md").read_text()
     assert "ant/selected: part: the policy does not fit." in page
     assert "| ant | random | 10 (16) | 2 | 9,444 |" in page
-    assert json.loads((tmp_path / "out" / "fpga.json").read_text()) == [ROW]
+    assert json.loads((tmp_path / "out" / "fpga.json").read_text()) == [row]
 
 
+def test_whole_designs_stand_beside_the_cores():
+    text = results.page([ROW | {"end_to_end": WHOLE}], [])
+    assert "| ant | random | 19 | 11 | 10 | 2 | 0.19 | 12.1 | 9,000 |" in text
+    assert "quantiser and action table |" not in results.page([ROW], [])
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_whole_that_does_not_fit_is_a_note(monkeypatch, tmp_path):
+    def refused(_):
+        raise results.PolicyError("part: no room for it")
+
+    monkeypatch.setattr(results, "QUICK", ("ant",))
+    monkeypatch.setattr(results, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(results, "measure_words", refused)
+    assert run(tmp_path) == [ROW | {"conditions": {**FACTS, **ROW["conditions"]}}]
+    note = "ant/random with quantiser and action table: part: no room for it."
+    assert note in (tmp_path / "fpga.md").read_text()
+
+
+def test_a_row_says_where_and_what_it_was_made_of(shelf, monkeypatch, tmp_path):
+    shipped = shelf("ant/paper", hidden=(64, 64), input_bits=3, core_bits=2)
+    (subject,) = results.subjects("ant")
+    assert subject.function_hash == shipped.function_hash
+    monkeypatch.setattr(results, "QUICK", ("ant",))
+    monkeypatch.setattr(results, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(results, "measure_words", lambda _: WHOLE)
+    (row,) = run(tmp_path)
+    assert row["conditions"] == {"git_revision": "abc", "part": "xc7a15t"}
+    assert "- revision abc" in (tmp_path / "fpga.md").read_text().splitlines()
+
+
+def test_cycles_are_asked_of_the_papers_sizes_alone():
+    slow = ROW | {"policy": "selected", "cycles": 17}
+    text = results.page([slow], [])
+    assert "| ant | selected | 17 | 2 |" in text
+    assert results.meets_target(slow)
+    assert not results.meets_target(slow | {"fits": False})
+
+
+def run(out):
+    """The rows of a run of one task."""
+    return results.run(out, lambda _: None, FACTS, ["- revision abc"], quick=True)
+
+
+FACTS = {"git_revision": "abc"}
+WHOLE = {
+    "cycles": 19, "core_cycles": 11, "initiation_interval": 2, "latency_us": 0.19, "lut": 9000,
+    "carry4": 300, "ff": 3000, "bram36": 4, "dsp": 16, "depth_ns": 3.2, "fits": True,
+}  # fmt: skip
 ROW = {
     "task": "ant", "policy": "random", "subject": "ant/random", "ratio": 23.0, "p50_us": 0.1,
     "cycles": 10, "target_cycles": 16, "initiation_interval": 2, "actions_per_s": 5e7,
     "lut": 9444, "carry4": 304, "ff": 2849, "bram36": 0, "dsp": 0, "depth_ns": 2.97,
     "depth_allowed_ns": 3.5, "fits": True, "energy_nj_estimate": 30.0,
-    "energy_nj_range": [20.0, 40.0],
+    "energy_nj_range": [20.0, 40.0], "conditions": {"part": "xc7a15t"},
 }  # fmt: skip
 
 
@@ -96,3 +147,16 @@ def test_the_core_meets_the_target_by_synthesis(task, full):
     for subject in results.subjects(task):
         row = results.measure(subject, energy=False)
         assert results.meets_target(row), row
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("task", SHAPES)
+def test_the_whole_fits_and_takes_microseconds(task, full):
+    pytest.importorskip("pyosys")
+    if task != QUICK and not full:
+        pytest.skip("the other shapes: make test-full")
+    whole = results.measure_words(next(results.subjects(task)).network)
+    assert whole["fits"], whole
+    assert whole["latency_us"] < 10
+    assert whole["core_cycles"] < whole["cycles"]

@@ -15,7 +15,7 @@ from qpolicy_ros.backends.fpga.transports import TRANSPORTS, open_device
 SHAPE = Shape(11, 3, 8, 5, 11, 1)
 HASH = "0123456789abcdef" * 4
 IDENTITY = Identity(0x51504F4C, 0x00010000, HASH[:32], SHAPE)
-STATUS, ERROR, CONTROL = 0x028, 0x02C, 0x024
+STATUS, ERROR, CONTROL, OUTPUT = 0x028, 0x02C, 0x024, 0x080
 
 
 class FakeRegisters:
@@ -72,6 +72,35 @@ def test_a_refusal_is_named_and_cleared(error, meaning):
 def test_a_bus_that_does_not_answer_is_named(status, reason):
     with pytest.raises(BackendError, match=f"STATUS reads 0x{status:08X}: {reason}"):
         infer(FakeRegisters(status))
+
+
+class FakeOutput(FakeRegisters):
+    """A core that is done; what OUTPUT and then STATUS read is given."""
+
+    def __init__(self, *outputs, status=0b0101):
+        super().__init__(status=0b0101)
+        self._outputs = list(outputs)
+        self._last = status
+
+    def read(self, address, count):
+        if address != OUTPUT:
+            return super().read(address, count)
+        self._values[STATUS] = self._last
+        return np.full(count, self._outputs.pop(0), np.uint32)
+
+
+def test_an_output_that_the_bus_lost_is_read_again():
+    device = RegisterDevice(FakeOutput(POISON, 0), SHAPE)
+    assert device.infer(np.zeros(11, np.int32)).tolist() == [0, 0, 0]
+
+
+def test_an_output_that_the_bus_lost_for_good_is_named():
+    with pytest.raises(BackendError, match="the bus did not answer in time"):
+        infer(FakeOutput(POISON, status=POISON))
+
+
+def test_codes_may_look_like_a_lost_output():
+    assert infer(FakeOutput(POISON, POISON)).tolist() == [15, -9, 15]
 
 
 @pytest.mark.parametrize(

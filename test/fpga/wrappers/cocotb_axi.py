@@ -24,11 +24,12 @@ WORDS = -(-PER_BEAT * B_IN // 32)
 POISON = 0xDEADBEEF
 
 
-async def start(dut, *, pause=0):
+async def start(dut, *, pause=0, prefix="s_axi"):
+    """A master on the design with an error response, or on the one of the board (``q_axi``)."""
     cocotb.start_soon(Clock(dut.aclk, 10, unit="ns").start())
     dut.mute.value = 0
     dut.aresetn.value = 0
-    bus = AxiLiteBus.from_prefix(dut, "s_axi")
+    bus = AxiLiteBus.from_prefix(dut, prefix)
     master = AxiLiteMaster(bus, dut.aclk, dut.aresetn, reset_active_level=False)
     if pause:
         draw = random.Random(pause)
@@ -259,3 +260,70 @@ async def a_slave_that_wakes_up_is_served_again_and_its_late_answer_is_lost(dut)
     assert await read(master, 0x004) == (0x00010000, AxiResp.OKAY)
     assert await infer(master, [1] * N) == expected([1] * N)
     await RisingEdge(dut.aclk)
+
+
+# As the board has it: no error response, which would end the process that reads.
+
+
+@cocotb.test()
+async def the_board_s_bus_computes_with_random_pauses(dut):
+    master = await start(dut, pause=7, prefix="q_axi")
+    draw = random.Random(8)
+    for _ in range(5):
+        codes = random_codes(draw)
+        assert await infer(master, codes) == expected(codes)
+
+
+@cocotb.test()
+async def a_refused_write_is_answered_okay_and_the_registers_tell(dut):
+    master = await start(dut, prefix="q_axi")
+    for address, error in ((0x000, 1), (0xFFC, 1), (INPUT + 4 * WORDS * BEATS, 1)):
+        assert await write(master, address, 0) == AxiResp.OKAY
+        assert await read(master, ERROR) == (error, AxiResp.OKAY)
+        assert (await read(master, STATUS))[0] & 8
+        assert await write(master, ERROR, error) == AxiResp.OKAY
+        assert (await read(master, ERROR))[0] == 0
+
+
+@cocotb.test()
+async def a_refused_read_is_answered_okay_and_the_registers_tell(dut):
+    master = await start(dut, prefix="q_axi")
+    assert await read(master, CONTROL) == (0, AxiResp.OKAY)
+    assert (await read(master, ERROR))[0] == 16
+
+
+@cocotb.test()
+async def an_unanswered_read_is_answered_okay_with_poison(dut):
+    master = await start(dut, prefix="q_axi")
+    dut.mute.value = 1
+    begin = cocotb.utils.get_sim_time("ns")
+    assert await read(master, 0) == (POISON, AxiResp.OKAY)
+    assert 2000 <= cocotb.utils.get_sim_time("ns") - begin <= 2200
+    assert await read(master, 4) == (POISON, AxiResp.OKAY)
+    assert dut.q_timed_out.value == 1
+
+
+@cocotb.test()
+async def a_lost_write_is_told_by_the_next_read_and_by_no_other(dut):
+    master = await start(dut, prefix="q_axi")
+    dut.mute.value = 1
+    assert await write(master, IRQ_ENABLE, 3) == AxiResp.OKAY  # comes late
+    assert await write(master, IRQ_ENABLE, 1) == AxiResp.OKAY  # is lost
+    dut.mute.value = 0
+    await ClockCycles(dut.aclk, 10)
+    assert dut.q_timed_out.value == 0
+    assert await read(master, STATUS) == (POISON, AxiResp.OKAY)
+    assert await read(master, STATUS) == (1, AxiResp.OKAY)
+    assert await read(master, IRQ_ENABLE) == (3, AxiResp.OKAY)
+    codes = random_codes(random.Random(9))
+    assert await infer(master, codes) == expected(codes)
+
+
+@cocotb.test()
+async def with_error_responses_a_lost_write_poisons_no_read(dut):
+    master = await start(dut)
+    dut.mute.value = 1
+    assert await write(master, IRQ_ENABLE, 3) == AxiResp.SLVERR
+    dut.mute.value = 0
+    await ClockCycles(dut.aclk, 10)
+    assert await read(master, STATUS) == (1, AxiResp.OKAY)

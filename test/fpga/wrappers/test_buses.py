@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from qpolicy_fpga.wrappers.tops import RTL, Sizes, write_wrapper
+
 HERE = Path(__file__).parent
-RTL = HERE.parents[2] / "fpga" / "wrappers" / "rtl"
+HASH = "00112233445566778899aabbccddeeff" * 2
 # N, B_IN, CODES_PER_BEAT, BEATS, M, B_OUT: three beats, the last one short, padding everywhere.
 THREE_BEATS = {"N": 70, "B_IN": 8, "CODES_PER_BEAT": 32, "BEATS": 3, "M": 5, "B_OUT": 7}
 ONE_BEAT = {"N": 11, "B_IN": 3, "CODES_PER_BEAT": 11, "BEATS": 1, "M": 1, "B_OUT": 2}
 MODULES = ("cocotb_axi", "cocotb_stream")
-DESIGN = (
-    "qpolicy_axi_lite.v",
-    "qpolicy_axi_timeout.v",
-    "qpolicy_axi_stream.v",
-    "qpolicy_sequencer.v",
-    "qpolicy_input_memory.v",
+DESIGN = (RTL / "qpolicy_axi_timeout.v", RTL / "qpolicy_axi_stream.v")
+BENCH = (
+    HERE / "bench_buses.v",
+    HERE / "stand_in_core.v",
+    HERE.parents[1] / "helpers" / "board_bus.v",
 )
-BENCH = ("bench_buses.v", "stand_in_core.v")
 TIME_LIMIT = 280
 RUNNER = """
 import os, sys
@@ -66,7 +66,9 @@ def simulate(folder, sizes):
         "PYTHONPATH": str(HERE),
         "INCLUDE": str(RTL),
     }
-    sources = [RTL / name for name in DESIGN] + [HERE / name for name in BENCH]
+    names = {name.lower(): value for name, value in sizes.items()}
+    wrapper = write_wrapper("axi_lite", Sizes(**names, function_hash=HASH)._asdict(), folder / "v")
+    sources = [*DESIGN, *BENCH, *wrapper]
     command = [sys.executable, "-c", RUNNER, ",".join(MODULES), str(folder), *map(str, sources)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
