@@ -7,11 +7,22 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from policy_builders import random_artifact
 
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import make_artifact, save_policy
-from qpolicy_training.report.figures import FIGURES, pareto_front
+from qpolicy_training.report.figures import (
+    FIGURES,
+    bits,
+    curves,
+    input_bits,
+    log_ticks,
+    pareto,
+    pareto_front,
+    pareto_lut,
+    width,
+)
 from qpolicy_training.report.page import aggregate_table, returns_table
 from qpolicy_training.report.runs import TASKS, gather
 from qpolicy_training.report.statistics import estimate, interquartile_mean
@@ -30,7 +41,8 @@ def policies(tmp_path):
     artifact = make_artifact(*parts)
     save_policy(artifact, folder / "hopper" / "paper.safetensors")
     (folder / "hopper" / "paper.csv").write_text("step,held_out_return,seconds\n10,5.5,1\n")
-    shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1}
+    cost = {"cycles": 1, "lut": 2}
+    shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1, "cost": cost}
     rows = [
         {"stage": "sweep", "hash": "s", "cpu_seconds": 0.0},
         {"stage": "rung 1", "hash": "a", "returns": [1.0], "mean": 1.0, "std": 0.0, **shape},
@@ -67,6 +79,47 @@ def test_the_interval_covers_about_as_often_as_it_says():
 def test_the_front_keeps_what_nothing_beats():
     points = [(10.0, 5.0), (5.0, 4.0), (20.0, 4.5), (10.0, 3.0), (30.0, 6.0)]
     assert pareto_front(points) == [(5.0, 4.0), (10.0, 5.0), (30.0, 6.0)]
+
+
+def test_the_ticks_of_costs_are_never_one_alone():
+    assert log_ticks(900.0, 4000.0) == [1000.0, 2000.0]
+    assert log_ticks(1500.0, 12000.0) == [2000.0, 5000.0, 10000.0]
+    assert log_ticks(5.0, 30000.0) == [10.0, 100.0, 1000.0, 10000.0]
+
+
+def _panel(draw, policies, tmp_path):
+    """Return what a panel of hopper shows, by label."""
+    file = tmp_path / "fpga.json"
+    rows = [{"task": "hopper", "policy": "paper", "cycles": 7, "lut": 1482}]
+    file.write_text(json.dumps(rows))
+    axis = Figure().subplots()
+    draw(axis, gather(policies, file), "hopper")
+    return axis, dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+
+
+def test_the_front_goes_through_no_modelled_cost(policies, tmp_path):
+    _, shown = _panel(pareto, policies, tmp_path)
+    assert list(shown["our sweep, modelled cost"].get_xdata()) == [1]
+    assert min(shown["front"].get_xdata()) == 7
+
+
+@pytest.mark.parametrize("draw", [bits, width, input_bits, pareto, pareto_lut])
+def test_a_candidate_of_a_sweep_is_seen(draw, policies, tmp_path):
+    axis, shown = _panel(draw, policies, tmp_path)
+    (cross,) = (shown[label] for label in shown if label.startswith("our sweep"))
+    assert cross.get_markeredgecolor() != axis.get_facecolor()
+    assert cross.get_markeredgewidth() >= 1
+    low, high = axis.get_xlim()
+    assert low < cross.get_xdata()[0] < high
+
+
+@pytest.mark.parametrize("draw", [bits, width, input_bits, curves, pareto, pareto_lut])
+def test_the_papers_seeds_stand_behind_ours(draw, policies, tmp_path):
+    axis, _ = _panel(draw, policies, tmp_path)
+    fp32 = sorted(gather(policies, None).paper_fp32("hopper"))
+    drawn = [sorted(line.get_ydata()) for line in axis.lines if line.get_marker() == "."]
+    assert fp32 in drawn
+    assert len(drawn) > 1, "seeds of quantised runs too"
 
 
 def test_the_papers_runs_are_complete(policies):
