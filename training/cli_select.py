@@ -213,7 +213,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "steps": row["snapshot_step"],
         "config_hash": row["hash"],
         "sweep_hash": sweep.run.hash,
-        "sweep_runs": len(sweep.ledger.rows) - 1,
+        "sweep_stages": len(sweep.ledger.rows) - 1,
         "sweep_cpu_seconds": round(sweep.ledger.cpu_seconds),
         "exam": {
             key: row[key] for key in ("first_seed", "episodes", "mean", "std", "required", "bound")
@@ -236,7 +236,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "cost": sweep.costs.of_network(artifact.network),
         "exam": facts["exam"],
         "returns": returns,
-        "runs": facts["sweep_runs"],
+        "stages": facts["sweep_stages"],
         "cpu_seconds": sweep.ledger.cpu_seconds,
     }
     if args.json:
@@ -246,7 +246,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
     print(
         f"{out}: {shape} (hidden / core / input / output bits), return "
         f"{returns['integer']['mean']:.0f}, {share:.1%} of the teacher's over {args.episodes} "
-        f"episodes; {facts['sweep_runs']} runs, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
+        f"episodes; {facts['sweep_stages']} stages, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
     )
     return 0
 

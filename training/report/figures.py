@@ -132,9 +132,8 @@ FIGURES: dict[str, tuple[Callable[[Axes, Runs, str], None], str]] = {
         curves,
         (
             "Our training: held-out return by environment step (teachers, RL) or sample "
-            "(distillation). One run each; of a policy that was made in several stages the last "
-            "stage only. At the right edge the paper's runs at their end, a dot a seed: FP32 and "
-            "its selected shape."
+            "(distillation). One run each. At the right edge the paper's runs at their end, a dot "
+            "a seed: FP32 and its selected shape."
         ),
     ),
     "pareto": (pareto, f"Return against cycles. {_COSTS}{_EDGE}"),

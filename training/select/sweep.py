@@ -193,7 +193,7 @@ class Sweep:
             self.ledger.add(self._judged(row, job, confidence))
             self._advance(self._rounds(job))
         if kept:
-            self.say(f"{kept} of {len(jobs)} runs were in the ledger")
+            self.say(f"{kept} of {len(jobs)} stages were in the ledger")
         found = [self.ledger.find(job.hash, job.stage) for job in jobs]
         rows = [row for row in found if row is not None]
         for row in rows:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from policy_builders import random_artifact
 
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.policy import make_artifact, save_policy
+from qpolicy_ros.policy import load_policy, make_artifact, save_policy
 from qpolicy_training.report.figures import (
     FIGURES,
     bits,
@@ -23,7 +23,8 @@ from qpolicy_training.report.figures import (
     pareto_lut,
     width,
 )
-from qpolicy_training.report.page import aggregate_table, returns_table
+from qpolicy_training.report.history import policies_table, sweeps_table
+from qpolicy_training.report.page import aggregate_table, captions, html, returns_table
 from qpolicy_training.report.runs import TASKS, gather
 from qpolicy_training.report.statistics import estimate, interquartile_mean
 
@@ -36,7 +37,16 @@ def policies(tmp_path):
     facts = {"integer": {"backend": "integer", "episodes": 7, "mean": 1234.0, "std": 5.0}}
     made = random_artifact(0, hidden=(16, 16))
     contract = dataclasses.replace(made.contract, task="hopper")
-    provenance = {"command": "test", "returns": facts, "seed": 3}
+    provenance = {
+        "command": "qpolicy quantize --method qat --start older.qat.safetensors --sac.steps 20",
+        "method": "qat",
+        "returns": facts,
+        "seed": 3,
+        "steps": 5,
+        "steps_trained": 10,
+        "config_hash": "0123456789ab",
+        "resumes": [{"kind": "exact", "step": 7}, {"kind": "warm", "of": "ba98", "step": 9}],
+    }
     parts = (contract, made.baseline, made.network, provenance, made.golden.observations)
     artifact = make_artifact(*parts)
     save_policy(artifact, folder / "hopper" / "paper.safetensors")
@@ -139,6 +149,42 @@ def test_our_runs_are_read(policies):
     (swept,) = runs.swept
     assert (swept.mean, swept.hidden, swept.b_core) == (3.0, 32, 2)
     assert runs.curves["hopper", "paper"] == [(10.0, 5.5)]
+
+
+def test_the_page_says_what_every_figures_runs_were(policies):
+    runs = gather(policies, None)
+    artifact = load_policy(policies / "hopper" / "paper.safetensors")
+    head, (row,) = policies_table(runs)
+    said = dict(zip(head, row, strict=True))
+    assert said == {
+        "policy": "hopper/paper",
+        "method": "qat",
+        "seed": "3",
+        "chosen of trained": "5 of 10 steps",
+        "started from": "older.qat.safetensors",
+        "resumed at": "7 exact; 9 warm, of run ba98",
+        "config": "0123456789ab",
+        "function": artifact.function_hash[:12],
+    }
+    assert "Last stage of several only: hopper/paper." in captions(runs)["curves"]
+    head, (row,) = sweeps_table(runs)
+    said = dict(zip(head, row, strict=True))
+    assert (said["ledger"], said["sweep"]) == ("selected.ledger.jsonl", "s")
+    assert (said["candidates"], said["stages"]) == ("2", "3")
+    page = html(runs, dict.fromkeys(FIGURES, b""))
+    assert all(text in page for text in (*row, "0123456789ab", "older.qat.safetensors"))
+
+
+def test_a_selected_policys_length_is_that_of_its_candidate(policies):
+    """Its provenance names the run; the ledger says how that was trained."""
+    made = gather(policies, None).made[0]
+    facts = {"method": "select", "sweep_hash": "s", "steps": 4000, "config_hash": "a"}
+    selected = made._replace(provenance=facts, method="distill", rounds="6", curve_end=8000.0)
+    runs = dataclasses.replace(gather(policies, None), made=[selected])
+    _, (row,) = policies_table(runs)
+    assert row[1] == "select by distill, sweep s"
+    assert row[3] == "4,000 of 8,000 samples, 6 rounds"
+    assert row[5] == "not stated"
 
 
 def test_hardware_figures_find_their_policy(policies, tmp_path):

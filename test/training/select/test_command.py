@@ -79,7 +79,7 @@ def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path
     artifact = load_policy(out)
     assert artifact.network is not None
     assert [artifact.network.core_bits, [*artifact.network.hidden]] == [3, [8, 8]]
-    assert artifact.provenance["sweep_runs"] == len(_ledger(swept)) - 1
+    assert artifact.provenance["sweep_stages"] == len(_ledger(swept)) - 1
     qat = load_qat(out.with_suffix(".qat.safetensors"))
     assert qat.actor.spec.b_core == 3
     assert out.with_suffix(".csv").read_text().startswith("step,held_out_return")
