@@ -8,6 +8,7 @@ interrupted; docs/selection.md has the rule, the seeds and the ledger.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,16 @@ from qpolicy_training.options import check_options
 from qpolicy_training.provenance import file_digest
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.sac import SacConfig
-from qpolicy_training.select.config import Axes, Cost, Method, Rule, Scope, SelectConfig, Shape
+from qpolicy_training.select.config import (
+    PAPER_AXES,
+    Axes,
+    Cost,
+    Method,
+    Rule,
+    Scope,
+    SelectConfig,
+    Shape,
+)
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
@@ -33,6 +43,27 @@ from qpolicy_training.student import load_student
 
 if TYPE_CHECKING:
     from qpolicy_training.select.ledger import Row
+
+
+@dataclass(frozen=True)
+class AxesOptions:
+    """Values to choose among; an axis that is left out is that of the rule."""
+
+    hidden: tuple[int, ...] | None = None
+    """Widths; every hidden layer of a policy has the same (16 to 256; paper rule: 8 to 256)."""
+    b_core: tuple[int, ...] | None = None
+    """Bits of weights and hidden activations (2 3 4; paper rule: 2 to 8)."""
+    b_in: tuple[int, ...] | None = None
+    """Bits of the input codes (3 4 6 8; paper rule: 2 to 8)."""
+    b_out: tuple[int, ...] = (8,)
+    """Bits of the output codes."""
+    layers: int = 2
+    """Hidden layers."""
+
+    def of(self, rule: Rule) -> Axes:
+        """The axes of a sweep by ``rule``; ``PolicyError`` where a value is out of range."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(PAPER_AXES if rule == "paper" else Axes(), **given)
 
 
 @dataclass(frozen=True)
@@ -52,7 +83,7 @@ class Args:
     """Device that the policy must fit, where hardware counts."""
     clock_mhz: float = 100.0
     """Its clock, MHz."""
-    axes: Axes = field(default_factory=Axes)
+    axes: AxesOptions = field(default_factory=AxesOptions)
     """Values to choose among."""
     margin: float = 5.0
     """What may be lost of the FP32 mean, %."""
@@ -161,6 +192,7 @@ def _check(args: Args) -> None:
     if args.cpu_minutes < 0:
         message = f"--cpu-minutes: {args.cpu_minutes} is below 0; give minutes, or 0 for no limit"
         raise PolicyError(message)
+    args.axes.of(args.rule)
 
 
 def _teacher(args: Args) -> PolicyArtifact:
@@ -189,11 +221,12 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
     same = {
         name: getattr(args, name)
         for name in SelectConfig.__dataclass_fields__
-        if name not in ("task", "teacher", "critic", "sac")
+        if name not in ("task", "teacher", "axes", "critic", "sac")
     }
     return SelectConfig(
         task=teacher.contract.env_id,
         teacher=teacher.function_hash,
+        axes=args.axes.of(args.rule),
         critic=file_digest(args.critic) if args.critic else "",
         sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         **same,
@@ -260,7 +293,10 @@ def _none_passed(args: Args, sweep: Sweep) -> int:
         print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": best}))
         return 1
     if best is not None:
-        found = f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, bound {best['bound']:+.0f}"
+        measure = "bound" if args.rule == "bound" else "against what is asked"
+        found = (
+            f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, {measure} {best['bound']:+.0f}"
+        )
         remedy = "allow a larger --margin, wider --axes.hidden, more rounds, or --finetune"
     elif trained:
         found, remedy = "all of them diverged", "lower --distill.learning-rate"
