@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +39,7 @@ from qpolicy_training.select.config import (
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
+from qpolicy_training.select.ledger import INVOCATION
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.student import load_student
 
@@ -165,6 +167,17 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
         args.critic.resolve() if args.critic else None,
     )
     with contextlib.closing(sweep):
+        sweep.ledger.add(
+            {
+                "stage": INVOCATION,
+                "hash": sweep.run.hash,
+                "command": sys.argv[1:],
+                "cpu_minutes": args.cpu_minutes,
+                "jobs": args.jobs,
+                "executor": args.executor,
+                "cpu_seconds": 0.0,
+            }
+        )
         if args.scope is not None:
             return _print_table(args, sweep, table(sweep, args.scope))
         row = greedy(sweep) if args.rule == "paper" else search(sweep)
@@ -246,7 +259,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "steps": row["snapshot_step"],
         "config_hash": row["hash"],
         "sweep_hash": sweep.run.hash,
-        "sweep_stages": len(sweep.ledger.rows) - 1,
+        "sweep_stages": sweep.ledger.stages,
         "sweep_cpu_seconds": round(sweep.ledger.cpu_seconds),
         "exam": {
             key: row[key] for key in ("first_seed", "episodes", "mean", "std", "required", "bound")

@@ -71,8 +71,10 @@ def _select(*options: str) -> int:
 
 
 def _ledger(folder: Path) -> list[dict[str, Any]]:
+    """The rows of the sweep and its candidates."""
     (path,) = folder.glob("runs/*/ledger.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row for row in rows if row["stage"] != "invocation"]
 
 
 def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path) -> None:
@@ -84,9 +86,20 @@ def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path
     qat = load_qat(out.with_suffix(".qat.safetensors"))
     assert qat.actor.spec.b_core == 3
     assert out.with_suffix(".csv").read_text().startswith("step,held_out_return")
-    assert out.with_suffix(".ledger.jsonl").read_text() == "".join(
-        json.dumps(row, sort_keys=True) + "\n" for row in _ledger(swept)
-    )
+    (ledger,) = swept.glob("runs/*/ledger.jsonl")
+    assert out.with_suffix(".ledger.jsonl").read_text() == ledger.read_text()
+
+
+def test_the_ledger_has_a_row_for_every_call(tmp_path: Path) -> None:
+    made_up = MadeUp(lambda *_: 1.0)
+    for options in (("--cpu-minutes", "0.5"), ("--jobs", "2")):
+        args = tyro.cli(Args, args=[*SHORT, *options], config=(tyro.conf.FlagCreatePairsOff,))
+        assert run_sweep(args, load_policy(TEACHER), made_up) == 1
+    (path,) = tmp_path.glob("runs/*/ledger.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    calls = [row for row in rows if row["stage"] == "invocation"]
+    assert [(row["cpu_minutes"], row["jobs"]) for row in calls] == [(0.5, 1), (0.0, 2)]
+    assert len(made_up.ran) == len(set(made_up.ran)), "the second call went on from the first"
 
 
 def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(swept: Path) -> None:
@@ -228,7 +241,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
 
     def add_to_a_full_disk(ledger: Ledger, row: dict[str, Any]) -> None:
         with monkeypatch.context() as patch:
-            if len(ledger.rows) == 2:
+            if len(ledger.rows) == 3:
                 patch.setattr(os, "fsync", full)
             add(ledger, row)
 
