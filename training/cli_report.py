@@ -42,5 +42,6 @@ def main(args: Args) -> int:
     for name, content in contents.items():
         write_atomically(out / name, content)
         print(out / name, file=sys.stderr)
-    print(f"{len(runs.shipped)} policies, {len(runs.swept)} runs of selection, {out}/report.html")
+    candidates = sum(sweep.candidates for sweep in runs.sweeps)
+    print(f"{len(runs.shipped)} policies, {candidates} candidates of sweeps, {out}/report.html")
     return 0

@@ -8,8 +8,10 @@ interrupted; docs/selection.md has the rule, the seeds and the ledger.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,15 +27,46 @@ from qpolicy_training.options import check_options
 from qpolicy_training.provenance import file_digest
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.sac import SacConfig
-from qpolicy_training.select.config import Axes, Cost, Method, Rule, Scope, SelectConfig, Shape
+from qpolicy_training.select.config import (
+    PAPER_AXES,
+    Axes,
+    Cost,
+    Method,
+    Rule,
+    Scope,
+    SelectConfig,
+    Shape,
+)
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
+from qpolicy_training.select.ledger import INVOCATION
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.student import load_student
 
 if TYPE_CHECKING:
     from qpolicy_training.select.ledger import Row
+
+
+@dataclass(frozen=True)
+class AxesOptions:
+    """Values to choose among; an axis that is left out is that of the rule."""
+
+    hidden: tuple[int, ...] | None = None
+    """Widths; every hidden layer of a policy has the same (16 to 256; paper rule: 8 to 256)."""
+    b_core: tuple[int, ...] | None = None
+    """Bits of weights and hidden activations (2 3 4; paper rule: 2 to 8)."""
+    b_in: tuple[int, ...] | None = None
+    """Bits of the input codes (3 4 6 8; paper rule: 2 to 8)."""
+    b_out: tuple[int, ...] = (8,)
+    """Bits of the output codes."""
+    layers: int = 2
+    """Hidden layers."""
+
+    def of(self, rule: Rule) -> Axes:
+        """The axes of a sweep by ``rule``; ``PolicyError`` where a value is out of range."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(PAPER_AXES if rule == "paper" else Axes(), **given)
 
 
 @dataclass(frozen=True)
@@ -53,7 +86,7 @@ class Args:
     """Device that the policy must fit, where hardware counts."""
     clock_mhz: float = 100.0
     """Its clock, MHz."""
-    axes: Axes = field(default_factory=Axes)
+    axes: AxesOptions = field(default_factory=AxesOptions)
     """Values to choose among."""
     margin: float = 5.0
     """What may be lost of the FP32 mean, %."""
@@ -135,6 +168,17 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
         args.critic.resolve() if args.critic else None,
     )
     with contextlib.closing(sweep):
+        sweep.ledger.add(
+            {
+                "stage": INVOCATION,
+                "hash": sweep.run.hash,
+                "command": sys.argv[1:],
+                "cpu_minutes": args.cpu_minutes,
+                "jobs": args.jobs,
+                "executor": args.executor,
+                "cpu_seconds": 0.0,
+            }
+        )
         if args.scope is not None:
             return _print_table(args, sweep, table(sweep, args.scope))
         row = greedy(sweep) if args.rule == "paper" else search(sweep)
@@ -162,6 +206,7 @@ def _check(args: Args) -> None:
     if not 0 <= args.cpu_minutes < math.inf:
         message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
         raise PolicyError(message)
+    args.axes.of(args.rule)
 
 
 def _teacher(args: Args) -> PolicyArtifact:
@@ -190,11 +235,12 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
     same = {
         name: getattr(args, name)
         for name in SelectConfig.__dataclass_fields__
-        if name not in ("task", "teacher", "critic", "sac")
+        if name not in ("task", "teacher", "axes", "critic", "sac")
     }
     return SelectConfig(
         task=teacher.contract.env_id,
         teacher=teacher.function_hash,
+        axes=args.axes.of(args.rule),
         critic=file_digest(args.critic) if args.critic else "",
         sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
         **same,
@@ -214,7 +260,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "steps": row["snapshot_step"],
         "config_hash": row["hash"],
         "sweep_hash": sweep.run.hash,
-        "sweep_runs": len(sweep.ledger.rows) - 1,
+        "sweep_stages": sweep.ledger.stages,
         "sweep_cpu_seconds": round(sweep.ledger.cpu_seconds),
         "exam": {
             key: row[key] for key in ("first_seed", "episodes", "mean", "std", "required", "bound")
@@ -237,7 +283,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "cost": sweep.costs.of_network(artifact.network),
         "exam": facts["exam"],
         "returns": returns,
-        "runs": facts["sweep_runs"],
+        "stages": facts["sweep_stages"],
         "cpu_seconds": sweep.ledger.cpu_seconds,
     }
     if args.json:
@@ -247,7 +293,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
     print(
         f"{out}: {shape} (hidden / core / input / output bits), return "
         f"{returns['integer']['mean']:.0f}, {share:.1%} of the teacher's over {args.episodes} "
-        f"episodes; {facts['sweep_runs']} runs, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
+        f"episodes; {facts['sweep_stages']} stages, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
     )
     return 0
 
@@ -261,7 +307,10 @@ def _none_passed(args: Args, sweep: Sweep) -> int:
         print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": best}))
         return 1
     if best is not None:
-        found = f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, bound {best['bound']:+.0f}"
+        measure = "bound" if args.rule == "bound" else "against what is asked"
+        found = (
+            f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, {measure} {best['bound']:+.0f}"
+        )
         remedy = "allow a larger --margin, wider --axes.hidden, more rounds, or --finetune"
     elif trained:
         found, remedy = "all of them diverged", "lower --distill.learning-rate"

@@ -8,6 +8,7 @@ beside a small quantised student.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from qpolicy_ros.policy import require_task
 from qpolicy_training.dagger import EXPERT_NOISE, DaggerConfig
 from qpolicy_training.networks import Fp32Actor
 from qpolicy_training.normaliser import RunningNormaliser
-from qpolicy_training.run import ADDED_LATER, Run
+from qpolicy_training.run import ADDED_LATER, DivergedError, Run
 from qpolicy_training.selection import Winner, choose, held_out_return, normaliser_state
 from qpolicy_training.state import module_state
 from qpolicy_training.task_env import TrainingEnv
@@ -64,7 +65,8 @@ def imitate(
 
     ``teacher``: the policy to learn from, whose normalisation the student keeps; left out, the
     task's scripted controller. The caller closes the run. Raises ``PolicyError`` for a task without
-    one, a teacher of another task, or a folder in use.
+    one, a teacher of another task, or a folder in use, ``DivergedError`` when the loss is not
+    finite.
     """
     prepare(config.seed)
     options = config.imitate
@@ -100,7 +102,14 @@ def imitate(
                 if terminated or truncated:
                     observation = env.start(None)
                 count += 1
-            _fit(actor, normaliser, optimiser, schedule, seen[:count], wanted[:count], options, rng)
+            data = (seen[:count], wanted[:count])
+            loss = _fit(actor, normaliser, optimiser, schedule, *data, options, rng)
+            if not math.isfinite(loss):
+                message = (
+                    f"{run.folder}: loss: {loss} in round {index + 1}: the run diverged; snapshots "
+                    "of earlier rounds are kept, lower --imitate.learning-rate or change --seed"
+                )
+                raise DivergedError(message)
             mean = held_out_return(now.policy(), config.task, options.evaluate_episodes)
             tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
             run.consider(count, mean, tensors, {"hidden": list(config.hidden)})
@@ -133,9 +142,10 @@ def _fit(
     wanted: NDArray[np.float32],
     options: ImitateConfig,
     rng: np.random.Generator,
-) -> None:
-    """Train on all states so far: squared error of the action in [-1, 1]."""
+) -> float:
+    """Train on all states so far; returns the last squared error of the action in [-1, 1]."""
     inputs, targets = torch.from_numpy(normaliser(seen)), torch.from_numpy(wanted)
+    loss = torch.zeros(())
     for _ in range(options.round_updates):
         rows = torch.from_numpy(rng.integers(0, len(seen), options.batch))
         loss = mse_loss(torch.tanh(actor(inputs[rows])[0]), targets[rows])
@@ -143,3 +153,4 @@ def _fit(
         loss.backward()
         optimiser.step()
         schedule.step()
+    return loss.item()

@@ -99,13 +99,22 @@ def require_positive(config: Any, prefix: str) -> None:
 class Run:
     """One run; ``close`` releases its lock.
 
-    Raises ``PolicyError`` when another live process works in the same folder.
+    Raises ``PolicyError`` when another live process works in the same folder, and with ``finish``
+    when there is no checkpoint in it to write a policy from.
     """
 
-    def __init__(self, name: str, config: Any, parent: Path | None = None) -> None:
+    def __init__(
+        self, name: str, config: Any, parent: Path | None = None, *, finish: bool = False
+    ) -> None:
         self.hash = config_hash(config)
         self._config: dict[str, Any] = _hashed(config)
         self.folder = (parent or runs_folder()) / f"{name}-{self.hash}"
+        if finish and not self.checkpoint_path.exists():
+            message = (
+                f"--finish: {self.checkpoint_path}: there is no run to finish; give the options "
+                "that it was trained with, or leave --finish out to train"
+            )
+            raise PolicyError(message)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("w")

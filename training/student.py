@@ -133,7 +133,8 @@ def train_student(
         config.b_core,
         config.b_out,
     )
-    run = Run(f"{env.contract.task}-{config.method}", config, parent)
+    stands = finish and resume_from is None
+    run = Run(f"{env.contract.task}-{config.method}", config, parent, finish=stands)
     try:
         if resume_from is not None:
             run.adopt(resume_from)

@@ -104,7 +104,8 @@ def train_teacher(
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
     learner = make_learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
     normaliser = RunningNormaliser(env.observations)
-    run = Run(f"{env.contract.task}-{config.kind}", config)
+    stands = finish and resume_from is None
+    run = Run(f"{env.contract.task}-{config.kind}", config, finish=stands)
     if resume_from is not None:
         run.adopt(resume_from)
     now = Teacher(actor, normaliser, env.scale, env.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_training.cli_train import Args, main
 from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
-from qpolicy_training.run import config_hash
+from qpolicy_training.run import DivergedError, config_hash
 from qpolicy_training.task_env import TrainingEnv
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ def test_a_network_of_another_width_learns_what_a_policy_does(
         errors.append(policy(observation) - wanted[-1])
         observation, *_ = env.step((wanted[-1] - env.bias) / env.scale)
     assert np.square(errors).mean() < 0.5 * np.var(wanted, axis=0).mean()
+
+
+def test_a_run_whose_loss_is_not_finite_says_that_it_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    artifact = load_policy(find_policy("hopper/fp32"))
+    wild = dataclasses.replace(SHORT, learning_rate=1e38)
+    learnt = ImitationConfig("hopper", 1, (8, 8), wild, teacher=artifact.function_hash)
+    with pytest.raises(DivergedError, match=r"loss: nan in round 1: .* --imitate.learning-rate"):
+        imitate(learnt, artifact)
 
 
 def test_the_policy_to_learn_from_is_part_of_the_run() -> None:

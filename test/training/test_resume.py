@@ -127,6 +127,15 @@ def test_a_run_can_be_finished_as_it_stands(
     assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
 
 
+def test_without_a_run_there_is_nothing_to_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    with pytest.raises(PolicyError, match=r"--finish: .*: there is no run to finish; give the opt"):
+        train_teacher(CONFIG, finish=True)
+    assert not list(tmp_path.iterdir()), "no folder is left behind"
+
+
 @pytest.mark.parametrize(
     "change",
     [{"products": "bfloat16"}, {"policy_lr": 1e-4, "critic_lr": 3e-4, "products": "bfloat16"}],

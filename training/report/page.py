@@ -7,13 +7,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from qpolicy_training.report.figures import FIGURES
+from qpolicy_training.report.history import Table, policies_table, start, sweeps_table
 from qpolicy_training.report.runs import TASKS, Runs
 from qpolicy_training.report.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Table = tuple[list[str], list[list[str]]]
 
 TITLE = "Policies at low bits, beside the paper"
 _INTRODUCTION = (
@@ -22,6 +21,17 @@ _INTRODUCTION = (
     "integer backend. IQM: interquartile mean over seeds with its 95 % interval, by a bootstrap "
     "over seeds (within each task where tasks are put together)."
 )
+_POLICIES = (
+    "By each file's provenance, which has the whole command. RL counts environment steps, "
+    "distillation labelled samples. Started from: the trained student that the last stage began "
+    "with; its curve shows that stage only. Resumed at: where the run was interrupted and went on."
+)
+_SWEEPS = (
+    "A candidate is one shape with one seed; each of its stages (rungs, RL, exam) is a line of the "
+    "ledger with its returns, seeds and cost. The figures show the last stage of each candidate. "
+    "A candidate's configuration hash names it in the ledger."
+)
+_NO_SWEEP = "There is no ledger of a sweep."
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1500px; margin: 2em auto;
   padding: 0 1em; }
@@ -77,10 +87,13 @@ def aggregate_table(runs: Runs) -> Table:
     return ["bits", "all", "input", "core", "output"], rows
 
 
-def sources(runs: Runs) -> list[str]:
-    """What our figures' runs were, one line each."""
-    swept = f"{len(runs.swept)} runs of selection" if runs.swept else "no ledger of a selection"
-    return [*(point.source for point in runs.shipped), swept]
+def captions(runs: Runs) -> dict[str, str]:
+    """What is said below each figure."""
+    found = {name: caption for name, (_, caption) in FIGURES.items()}
+    staged = [made.policy for made in runs.made if start(made)]
+    if staged:
+        found["curves"] += f" Last stage of several only: {', '.join(staged)}."
+    return found
 
 
 def markdown(runs: Runs) -> str:
@@ -91,12 +104,16 @@ def markdown(runs: Runs) -> str:
         *(f"Note: {note}." for note in runs.notes),
         _markdown_table(returns_table(runs)),
         *(f"## {name.replace('_', ' ').capitalize()}\n\n![{name}]({name}.png)\n\n{caption}"
-          for name, (_, caption) in FIGURES.items()),
+          for name, caption in captions(runs).items()),
         "## The paper over all five tasks",
         "Width 256, return in units of the paper's FP32 interquartile mean of each task.",
         _markdown_table(aggregate_table(runs)),
-        "## Our runs",
-        "\n".join(f"- {line}" for line in sources(runs)),
+        "## Our policies' runs",
+        _POLICIES,
+        _markdown_table(policies_table(runs)),
+        "## Our sweeps",
+        _SWEEPS if runs.sweeps else _NO_SWEEP,
+        *([_markdown_table(sweeps_table(runs))] if runs.sweeps else []),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -106,7 +123,7 @@ def html(runs: Runs, figures: Mapping[str, bytes]) -> str:
     body = [f"<h1>{TITLE}</h1>", f"<p>{escape(_INTRODUCTION)}</p>"]
     body += [f'<p class="note">{escape(note)}.</p>' for note in runs.notes]
     body.append(_html_table(returns_table(runs)))
-    for name, (_, caption) in FIGURES.items():
+    for name, caption in captions(runs).items():
         data = base64.b64encode(figures[name]).decode()
         body.append(
             f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
@@ -117,8 +134,11 @@ def html(runs: Runs, figures: Mapping[str, bytes]) -> str:
         "<p>Width 256, return in units of the paper's FP32 interquartile mean of each task.</p>"
     )
     body.append(_html_table(aggregate_table(runs)))
-    lines = "".join(f"<li>{escape(line)}</li>" for line in sources(runs))
-    body.append(f"<h2>Our runs</h2><ul>{lines}</ul>")
+    body.append(f"<h2>Our policies' runs</h2><p>{escape(_POLICIES)}</p>")
+    body.append(_html_table(policies_table(runs)))
+    body.append(f"<h2>Our sweeps</h2><p>{escape(_SWEEPS if runs.sweeps else _NO_SWEEP)}</p>")
+    if runs.sweeps:
+        body.append(_html_table(sweeps_table(runs)))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"

@@ -47,7 +47,6 @@ class Point(NamedTuple):
         episodes: how many.
         seed: of the training, -1 if the file does not say.
         cycles, lut: of its hardware; None if not known.
-        source: where the figures come from.
     """
 
     task: str
@@ -62,7 +61,37 @@ class Point(NamedTuple):
     seed: int
     cycles: float | None
     lut: float | None
-    source: str
+
+
+class Made(NamedTuple):
+    """How one of our policies was made.
+
+    Attributes:
+        policy: as in ``hopper/paper``.
+        provenance: of its file.
+        function: hash of what it computes.
+        method: of its training; of a selected policy the one that its candidate was trained by.
+        rounds: of a selected policy's candidate; empty if not known.
+        curve_end: last step of its curve; None without one.
+    """
+
+    policy: str
+    provenance: dict[str, Any]
+    function: str
+    method: str
+    rounds: str
+    curve_end: float | None
+
+
+class SweepLedger(NamedTuple):
+    """A sweep of ours: its ledger's name, its hash, what is in it."""
+
+    task: str
+    ledger: str
+    hash: str
+    candidates: int
+    stages: int
+    cpu_seconds: float
 
 
 class Hardware(NamedTuple):
@@ -83,7 +112,9 @@ class Runs:
         quantised, fp32: the paper's runs.
         hardware: the paper's designs.
         shipped: our shipped policies.
-        swept: our runs of selection, the last stage of each.
+        made: how each of them was made.
+        swept: candidates of our sweeps, the last stage of each.
+        sweeps: their ledgers.
         curves: (step, held-out return) by task and policy name.
         notes: what is missing.
     """
@@ -92,7 +123,9 @@ class Runs:
     fp32: list[PaperRun]
     hardware: list[Hardware]
     shipped: list[Point]
+    made: list[Made]
     swept: list[Point]
+    sweeps: list[SweepLedger]
     curves: dict[tuple[str, str], list[tuple[float, float]]]
     notes: list[str] = field(default_factory=list)
 
@@ -125,13 +158,19 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
     """
     notes: list[str] = []
     costs = _costs(hardware, notes)
-    shipped, swept = [], []
+    shipped, made, swept, sweeps = [], [], [], []
     curves = {}
     for task in TASKS:
         files = sorted((policies / task).glob("*.safetensors"))
         names = [file.stem for file in files if "." not in file.stem]
         if not names:
             notes.append(f"{task}: no policy of ours yet")
+        trained: dict[str, dict[str, Any]] = {}
+        for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
+            rows = _ledger(ledger)
+            swept += _swept(ledger, task, rows)
+            sweeps.append(_sweep(ledger, task, rows))
+            trained |= {row["hash"]: row for row in rows if row.get("returns")}
         for name in names:
             artifact = load_policy(policies / task / f"{name}.safetensors")
             require_task(artifact, task)
@@ -139,8 +178,8 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
             curve = policies / task / f"{name}.csv"
             if curve.exists():
                 curves[task, name] = _curve(curve)
-        for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
-            swept += _swept(ledger, task)
+            steps = curves.get((task, name))
+            made.append(_made(artifact, f"{task}/{name}", trained, steps))
     if not shipped:
         wrong = f"no <task>/<name>.safetensors of {', '.join(TASKS)}"
         raise PolicyError.at(policies, "policies", wrong, "give a folder of policies")
@@ -149,7 +188,9 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
         fp32=[_paper_run(row, 256) for row in _rows("sac_fp32_returns")],
         hardware=[_hardware(row) for row in _rows("hardware")],
         shipped=shipped,
+        made=made,
         swept=swept,
+        sweeps=sweeps,
         curves=curves,
         notes=notes,
     )
@@ -232,7 +273,25 @@ def _point(
         seed=int(artifact.provenance.get("seed", -1)),
         cycles=cycles,
         lut=lut,
-        source=f"{task}/{name}, function {artifact.function_hash[:12]}",
+    )
+
+
+def _made(
+    artifact: PolicyArtifact,
+    policy: str,
+    trained: dict[str, dict[str, Any]],
+    curve: list[tuple[float, float]] | None,
+) -> Made:
+    """Return how a policy was made; ``trained``: rows of its task's ledgers by their run."""
+    facts = artifact.provenance
+    row = trained.get(facts.get("config_hash", ""), {})
+    return Made(
+        policy,
+        facts,
+        artifact.function_hash,
+        str(row.get("method", facts.get("method", ""))),
+        str(row.get("rounds", "")),
+        curve[-1][0] if curve else None,
     )
 
 
@@ -247,10 +306,27 @@ def _curve(path: Path) -> list[tuple[float, float]]:
         raise PolicyError.at(path, "curve", f"does not fit: {error!r}", remedy) from error
 
 
-def _swept(path: Path, task: str) -> list[Point]:
-    """Return the last stage of each run of a sweep; runs that failed have no returns."""
+def _ledger(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [_row(path, number, line) for number, line in enumerate(lines, 1)]
+    return [_row(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _sweep(path: Path, task: str, rows: list[dict[str, Any]]) -> SweepLedger:
+    """Return what a sweep was; only rows of candidates have a shape."""
+    stages = [row for row in rows if "hidden" in row]
+    named = [row["hash"] for row in rows if row.get("stage") == "sweep"]
+    return SweepLedger(
+        task,
+        path.name,
+        named[0] if named else "not stated",
+        len({row["hash"] for row in stages}),
+        len(stages),
+        sum(float(row.get("cpu_seconds", 0.0)) for row in rows),
+    )
+
+
+def _swept(path: Path, task: str, rows: list[dict[str, Any]]) -> list[Point]:
+    """Return the last stage of each candidate of a sweep; those that failed have no returns."""
     latest = {row["hash"]: row for row in rows if row.get("returns")}
     try:
         return [
@@ -267,7 +343,6 @@ def _swept(path: Path, task: str) -> list[Point]:
                 int(row["seed"]),
                 row.get("cost", {}).get("cycles"),
                 row.get("cost", {}).get("lut"),
-                f"{path.name}, run {row['hash']}, stage {row['stage']}",
             )
             for row in latest.values()
         ]

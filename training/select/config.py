@@ -101,6 +101,11 @@ class Axes:
         return Shape((hidden,) * self.layers, b_core, b_in, b_out)
 
 
+BITS = tuple(range(MIN_BITS, MAX_BITS + 1))
+PAPER_AXES = Axes(hidden=(8, 16, 32, 64, 128, 256), b_core=BITS, b_in=BITS)
+"""What the paper tried: from 8 bits down in the core, then widths, then from 8 input bits down."""
+
+
 @dataclass(frozen=True)
 class SelectConfig:
     """The full configuration of a sweep; its hash names the sweep's folder."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 NAME = "ledger.jsonl"
+INVOCATION = "invocation"
+"""Stage of the rows that say with what options a sweep was called; one a call."""
 
 
 def read_json(path: Path) -> Any:
@@ -46,13 +48,18 @@ class Ledger:
     def add(self, row: Row) -> None:
         """Append a row; one that is known already is a bug of the caller."""
         key = (row["hash"], row["stage"])
-        if key in self._known:
+        if key in self._known and row["stage"] != INVOCATION:
             message = f"run twice: {key}"
             raise RuntimeError(message)
         lines = [json.dumps(each, sort_keys=True) for each in (*self.rows, row)]
         write_atomically(self.path, ("\n".join(lines) + "\n").encode())
         self.rows.append(row)
         self._known[key] = row
+
+    @property
+    def stages(self) -> int:
+        """How many stages of candidates there are."""
+        return sum(row["stage"] not in ("sweep", INVOCATION) for row in self.rows)
 
     @property
     def cpu_seconds(self) -> float:

@@ -19,7 +19,8 @@ class Verdict:
 
     Attributes:
         required: mean return that was asked for.
-        bound: lower bound of the mean return, less what was asked for; passes from 0 on.
+        bound: lower bound of the mean return (the paper's rule: the mean itself), less what was
+            asked for; passes from 0 on.
     """
 
     required: float

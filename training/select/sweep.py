@@ -18,7 +18,7 @@ from qpolicy_training.run import Run
 from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
 from qpolicy_training.select.costs import CostModel
 from qpolicy_training.select.ledger import NAME, Ledger, read_json
-from qpolicy_training.select.rule import Verdict, bound_rule
+from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
 from qpolicy_training.select.worker import Job
 from qpolicy_training.student import StudentConfig
 
@@ -182,7 +182,8 @@ class Sweep:
     def stage(self, jobs: Sequence[Job], confidence: float | None = None) -> list[Row]:
         """Return the rows of ``jobs`` in their order; run what the ledger does not hold yet.
 
-        Rows get the verdict of the bound rule, at ``confidence`` % (default: the sweep's).
+        Rows get the verdict of the sweep's rule; the bound rule's at ``confidence`` % (default:
+        the sweep's).
         """
         missing = [job for job in jobs if self.ledger.find(job.hash, job.stage) is None]
         kept = len(jobs) - len(missing)
@@ -193,7 +194,7 @@ class Sweep:
             self.ledger.add(self._judged(row, job, confidence))
             self._advance(self._rounds(job))
         if kept:
-            self.say(f"{kept} of {len(jobs)} runs were in the ledger")
+            self.say(f"{kept} of {len(jobs)} stages were in the ledger")
         found = [self.ledger.find(job.hash, job.stage) for job in jobs]
         rows = [row for row in found if row is not None]
         for row in rows:
@@ -213,9 +214,10 @@ class Sweep:
         verdict = self.verdict(row["returns"], job.first_seed, confidence)
         row |= {"required": verdict.required, "bound": verdict.bound, "passes": verdict.passes}
         mark = "passes" if verdict.passes else "fails"
+        measure = "bound" if self.config.rule == "bound" else "mean less that"
         self.say(
             f"{row['stage']:<6} {shape!s:<24} {row['mean']:9.1f} ± {row['std']:.1f}, asked "
-            f"{verdict.required:.1f}, bound {verdict.bound:+.1f}: {mark}; "
+            f"{verdict.required:.1f}, {measure} {verdict.bound:+.1f}: {mark}; "
             f"cost {row['cost']['cost']:,.0f}, {row['cpu_seconds']:.0f} s"
         )
         return row
@@ -223,11 +225,14 @@ class Sweep:
     def verdict(
         self, returns: Sequence[float], first_seed: int, confidence: float | None = None
     ) -> Verdict:
-        """Judge returns of the episodes from ``first_seed`` by the bound rule."""
+        """Judge returns of the episodes from ``first_seed`` by the sweep's rule."""
         config = self.config
+        baseline = self.baseline(first_seed, len(returns))
+        if config.rule == "paper":
+            return paper_rule(returns, baseline, config.floor)
         return bound_rule(
             returns,
-            self.baseline(first_seed, len(returns)),
+            baseline,
             margin=config.margin,
             confidence=confidence or config.confidence,
             floor=config.floor,

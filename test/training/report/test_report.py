@@ -7,12 +7,24 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from policy_builders import random_artifact
 
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.policy import make_artifact, save_policy
-from qpolicy_training.report.figures import FIGURES, pareto_front
-from qpolicy_training.report.page import aggregate_table, returns_table
+from qpolicy_ros.policy import load_policy, make_artifact, save_policy
+from qpolicy_training.report.figures import (
+    FIGURES,
+    bits,
+    curves,
+    input_bits,
+    log_ticks,
+    pareto,
+    pareto_front,
+    pareto_lut,
+    width,
+)
+from qpolicy_training.report.history import policies_table, sweeps_table
+from qpolicy_training.report.page import aggregate_table, captions, html, returns_table
 from qpolicy_training.report.runs import TASKS, gather
 from qpolicy_training.report.statistics import estimate, interquartile_mean
 
@@ -25,12 +37,22 @@ def policies(tmp_path):
     facts = {"integer": {"backend": "integer", "episodes": 7, "mean": 1234.0, "std": 5.0}}
     made = random_artifact(0, hidden=(16, 16))
     contract = dataclasses.replace(made.contract, task="hopper")
-    provenance = {"command": "test", "returns": facts, "seed": 3}
+    provenance = {
+        "command": "qpolicy quantize --method qat --start older.qat.safetensors --sac.steps 20",
+        "method": "qat",
+        "returns": facts,
+        "seed": 3,
+        "steps": 5,
+        "steps_trained": 10,
+        "config_hash": "0123456789ab",
+        "resumes": [{"kind": "exact", "step": 7}, {"kind": "warm", "of": "ba98", "step": 9}],
+    }
     parts = (contract, made.baseline, made.network, provenance, made.golden.observations)
     artifact = make_artifact(*parts)
     save_policy(artifact, folder / "hopper" / "paper.safetensors")
     (folder / "hopper" / "paper.csv").write_text("step,held_out_return,seconds\n10,5.5,1\n")
-    shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1}
+    cost = {"cycles": 1, "lut": 2}
+    shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1, "cost": cost}
     rows = [
         {"stage": "sweep", "hash": "s", "cpu_seconds": 0.0},
         {"stage": "rung 1", "hash": "a", "returns": [1.0], "mean": 1.0, "std": 0.0, **shape},
@@ -69,6 +91,47 @@ def test_the_front_keeps_what_nothing_beats():
     assert pareto_front(points) == [(5.0, 4.0), (10.0, 5.0), (30.0, 6.0)]
 
 
+def test_the_ticks_of_costs_are_never_one_alone():
+    assert log_ticks(900.0, 4000.0) == [1000.0, 2000.0]
+    assert log_ticks(1500.0, 12000.0) == [2000.0, 5000.0, 10000.0]
+    assert log_ticks(5.0, 30000.0) == [10.0, 100.0, 1000.0, 10000.0]
+
+
+def _panel(draw, policies, tmp_path):
+    """Return what a panel of hopper shows, by label."""
+    file = tmp_path / "fpga.json"
+    rows = [{"task": "hopper", "policy": "paper", "cycles": 7, "lut": 1482}]
+    file.write_text(json.dumps(rows))
+    axis = Figure().subplots()
+    draw(axis, gather(policies, file), "hopper")
+    return axis, dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+
+
+def test_the_front_goes_through_no_modelled_cost(policies, tmp_path):
+    _, shown = _panel(pareto, policies, tmp_path)
+    assert list(shown["our sweep, modelled cost"].get_xdata()) == [1]
+    assert min(shown["front"].get_xdata()) == 7
+
+
+@pytest.mark.parametrize("draw", [bits, width, input_bits, pareto, pareto_lut])
+def test_a_candidate_of_a_sweep_is_seen(draw, policies, tmp_path):
+    axis, shown = _panel(draw, policies, tmp_path)
+    (cross,) = (shown[label] for label in shown if label.startswith("our sweep"))
+    assert cross.get_markeredgecolor() != axis.get_facecolor()
+    assert cross.get_markeredgewidth() >= 1
+    low, high = axis.get_xlim()
+    assert low < cross.get_xdata()[0] < high
+
+
+@pytest.mark.parametrize("draw", [bits, width, input_bits, curves, pareto, pareto_lut])
+def test_the_papers_seeds_stand_behind_ours(draw, policies, tmp_path):
+    axis, _ = _panel(draw, policies, tmp_path)
+    fp32 = sorted(gather(policies, None).paper_fp32("hopper"))
+    drawn = [sorted(line.get_ydata()) for line in axis.lines if line.get_marker() == "."]
+    assert fp32 in drawn
+    assert len(drawn) > 1, "seeds of quantised runs too"
+
+
 def test_the_papers_runs_are_complete(policies):
     runs = gather(policies, None)
     assert len(runs.quantised) == 2400
@@ -86,6 +149,42 @@ def test_our_runs_are_read(policies):
     (swept,) = runs.swept
     assert (swept.mean, swept.hidden, swept.b_core) == (3.0, 32, 2)
     assert runs.curves["hopper", "paper"] == [(10.0, 5.5)]
+
+
+def test_the_page_says_what_every_figures_runs_were(policies):
+    runs = gather(policies, None)
+    artifact = load_policy(policies / "hopper" / "paper.safetensors")
+    head, (row,) = policies_table(runs)
+    said = dict(zip(head, row, strict=True))
+    assert said == {
+        "policy": "hopper/paper",
+        "method": "qat",
+        "seed": "3",
+        "chosen of trained": "5 of 10 steps",
+        "started from": "older.qat.safetensors",
+        "resumed at": "7 exact; 9 warm, of run ba98",
+        "config": "0123456789ab",
+        "function": artifact.function_hash[:12],
+    }
+    assert "Last stage of several only: hopper/paper." in captions(runs)["curves"]
+    head, (row,) = sweeps_table(runs)
+    said = dict(zip(head, row, strict=True))
+    assert (said["ledger"], said["sweep"]) == ("selected.ledger.jsonl", "s")
+    assert (said["candidates"], said["stages"]) == ("2", "3")
+    page = html(runs, dict.fromkeys(FIGURES, b""))
+    assert all(text in page for text in (*row, "0123456789ab", "older.qat.safetensors"))
+
+
+def test_a_selected_policys_length_is_that_of_its_candidate(policies):
+    """Its provenance names the run; the ledger says how that was trained."""
+    made = gather(policies, None).made[0]
+    facts = {"method": "select", "sweep_hash": "s", "steps": 4000, "config_hash": "a"}
+    selected = made._replace(provenance=facts, method="distill", rounds="6", curve_end=8000.0)
+    runs = dataclasses.replace(gather(policies, None), made=[selected])
+    _, (row,) = policies_table(runs)
+    assert row[1] == "select by distill, sweep s"
+    assert row[3] == "4,000 of 8,000 samples, 6 rounds"
+    assert row[5] == "not stated"
 
 
 def test_hardware_figures_find_their_policy(policies, tmp_path):

@@ -19,11 +19,12 @@ from qpolicy_ros.cli.costs import hardware_figures
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_training import distill as distill_module
-from qpolicy_training.cli_select import Args, _config, run_sweep
+from qpolicy_training.cli_select import Args, AxesOptions, _config, run_sweep
 from qpolicy_training.distill import DistillConfig
 from qpolicy_training.qat_file import load_qat
 from qpolicy_training.run import Run
-from qpolicy_training.select.config import Shape
+from qpolicy_training.select.config import Axes, Shape
+from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
@@ -70,8 +71,10 @@ def _select(*options: str) -> int:
 
 
 def _ledger(folder: Path) -> list[dict[str, Any]]:
+    """The rows of the sweep and its candidates."""
     (path,) = folder.glob("runs/*/ledger.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row for row in rows if row["stage"] != "invocation"]
 
 
 def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path) -> None:
@@ -79,13 +82,24 @@ def test_the_selected_policy_its_module_curve_and_ledger_are_written(swept: Path
     artifact = load_policy(out)
     assert artifact.network is not None
     assert [artifact.network.core_bits, [*artifact.network.hidden]] == [3, [8, 8]]
-    assert artifact.provenance["sweep_runs"] == len(_ledger(swept)) - 1
+    assert artifact.provenance["sweep_stages"] == len(_ledger(swept)) - 1
     qat = load_qat(out.with_suffix(".qat.safetensors"))
     assert qat.actor.spec.b_core == 3
     assert out.with_suffix(".csv").read_text().startswith("step,held_out_return")
-    assert out.with_suffix(".ledger.jsonl").read_text() == "".join(
-        json.dumps(row, sort_keys=True) + "\n" for row in _ledger(swept)
-    )
+    (ledger,) = swept.glob("runs/*/ledger.jsonl")
+    assert out.with_suffix(".ledger.jsonl").read_text() == ledger.read_text()
+
+
+def test_the_ledger_has_a_row_for_every_call(tmp_path: Path) -> None:
+    made_up = MadeUp(lambda *_: 1.0)
+    for options in (("--cpu-minutes", "0.5"), ("--jobs", "2")):
+        args = tyro.cli(Args, args=[*SHORT, *options], config=(tyro.conf.FlagCreatePairsOff,))
+        assert run_sweep(args, load_policy(TEACHER), made_up) == 1
+    (path,) = tmp_path.glob("runs/*/ledger.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    calls = [row for row in rows if row["stage"] == "invocation"]
+    assert [(row["cpu_minutes"], row["jobs"]) for row in calls] == [(0.5, 1), (0.0, 2)]
+    assert len(made_up.ran) == len(set(made_up.ran)), "the second call went on from the first"
 
 
 def test_the_ledger_says_of_every_run_what_it_was_and_what_it_took(swept: Path) -> None:
@@ -112,6 +126,46 @@ def test_the_papers_rule_takes_the_smallest_that_passes_on_each_axis(
     assert _select("--rule", "paper", "--floor", "1", "--axes.b-core", "3", "--further", "1") == 0
     assert "8-8 / 3 / 6 / 8" in capsys.readouterr().out
     assert {row["stage"] for row in _ledger(tmp_path)} == {"sweep", "whole"}
+
+
+def _by_the_papers_rule(*options: str) -> dict[str, Any]:
+    """Sweep by the paper's rule over made-up returns: from 3 core bits on their mean is enough."""
+    made_up = MadeUp(lambda shape, _: 100.0 if shape.b_core >= 3 else 1.0)
+    args = tyro.cli(
+        Args,
+        args=[*SHORT, "--rule", "paper", "--floor", "99.9", *options],
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    teacher = load_policy(TEACHER)
+    sweep = Sweep(_config(args, teacher), teacher, made_up, hardware_figures)
+    with closing(sweep):
+        row = greedy(sweep)
+        assert row is not None
+        return row
+
+
+def test_the_papers_rule_judges_by_its_own_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its episodes spread, so that no lower bound of the mean would reach the floor."""
+    row = _by_the_papers_rule("--axes.b-core", "2", "3")
+    assert row["b_core"] == 3
+    assert row["passes"]
+    assert row["required"] == 99.9
+    assert row["bound"] == pytest.approx(0.1)
+    passes = {each["b_core"]: each["passes"] for each in _ledger(tmp_path)[1:]}
+    assert passes == {2: False, 3: True}
+    said = capsys.readouterr().err
+    assert "asked 99.9, mean less that" in said
+    assert "bound" not in said
+
+
+def test_the_papers_rule_has_the_papers_axes_where_none_are_given() -> None:
+    axes = AxesOptions().of("paper")
+    assert axes.b_core == axes.b_in == tuple(range(2, 9))
+    assert axes.hidden[-1] == 256
+    assert AxesOptions(hidden=(16,)).of("paper").hidden == (16,)
+    assert AxesOptions().of("bound") == Axes()
 
 
 def test_a_scope_trains_two_to_eight_bits_there_and_the_rest_at_eight(
@@ -187,7 +241,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
 
     def add_to_a_full_disk(ledger: Ledger, row: dict[str, Any]) -> None:
         with monkeypatch.context() as patch:
-            if len(ledger.rows) == 2:
+            if len(ledger.rows) == 3:
                 patch.setattr(os, "fsync", full)
             add(ledger, row)
 
