@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qpolicy_ros.cli.costs import hardware_figures
+from qpolicy_ros.cli.costs import check_part, hardware_figures
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
@@ -28,6 +28,7 @@ from qpolicy_training.provenance import file_digest
 from qpolicy_training.quant_actor import ActorSpec
 from qpolicy_training.sac import SacConfig
 from qpolicy_training.select.config import (
+    HARDWARE_COSTS,
     PAPER_AXES,
     Axes,
     Cost,
@@ -206,6 +207,11 @@ def _check(args: Args) -> None:
     if not 0 <= args.cpu_minutes < math.inf:
         message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
         raise PolicyError(message)
+    if args.jobs < 1:
+        message = f"--jobs: {args.jobs} is too small; give 1 or more"
+        raise PolicyError(message)
+    if args.cost in HARDWARE_COSTS:
+        check_part(args.part)
     args.axes.of(args.rule)
 
 

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import IntegerNetwork
 
 
+def check_part(name: str) -> None:
+    """Raise ``PolicyError`` where the FPGA generator knows no such part."""
+    from qpolicy_fpga.parts import find_part  # noqa: PLC0415 only where hardware counts
+
+    find_part(name)
+
+
 def hardware_figures(
     network: IntegerNetwork, part: str, clock_mhz: float, prefer: str
 ) -> dict[str, float] | None:

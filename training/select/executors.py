@@ -45,9 +45,6 @@ class LocalExecutor:
     """``count`` processes of this machine."""
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            message = f"--jobs: {count} is too small; give 1 or more"
-            raise PolicyError(message)
         self._count = count
         self._pool: ProcessPoolExecutor | None = None
         self._busy = False

@@ -271,17 +271,21 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--axes.b-in", "4", "4"], "a value is given twice"),
         (["--task", "hopper", "--keep", "1.5"], "--keep: 1.5: give a share between 0 and 1"),
         (["--task", "hopper", "--jobs", "0"], "--jobs: 0 is too small"),
+        (["--task", "hopper", "--jobs", "0", "--executor", "ray"], "--jobs: 0 is too small"),
         (["--task", "hopper", "--part", "xc9"], "part: 'xc9' is not known"),
         (["--task", "hopper", "--cpu-minutes", "-1"], "--cpu-minutes: -1.0 is no time"),
         (["--task", "hopper", "--cpu-minutes", "nan"], "--cpu-minutes: nan is no time"),
         (["--task", "hopper", "--floor", "nan"], "--floor: nan: give a finite return"),
     ],
 )
-def test_bad_input_is_one_line(options, expected, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    options, expected, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["select", *options]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("qpolicy select: error: ")
     assert expected in error
+    assert not list(tmp_path.glob("runs/*")), "no folder is left behind"
 
 
 @pytest.mark.parametrize(
