@@ -201,7 +201,7 @@ def read_manifest(path: Path) -> None:
     assert all((path.parent / name).parent == path.parent for name in manifest["files"])
     report.synthesise = _no_yosys  # type: ignore[assignment]
     if "io" in manifest:
-        report._end_to_end(path.parent, manifest)
+        report.end_to_end(path.parent, manifest)
     facts = dict.fromkeys(("lut", "ff", "bram36", "depth_ns"), 1.0)
     draw(manifest, facts).encode()
     top("uart", Sizes.of(manifest))
