@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from qpolicy_fpga.wrappers.tops import WRAPPERS, Sizes, top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, Sizes, top_name, write_wrapper
 
 pytestmark = pytest.mark.slow
 # Humanoid's bus: 376 codes of 8 bits in 12 beats, 17 actions.
@@ -35,27 +35,49 @@ for step in (f"read_verilog -I{folder} {' '.join(files)}",
 LUTS = {"axi_lite": 900, "axi_stream": 400, "uart": 900}
 
 
-@pytest.mark.parametrize("kind", WRAPPERS)
-def test_wrapper(tmp_path, kind, full):
+VIVADO = RTL.parents[1] / "vivado"
+
+
+def synthesised(folder, top, sources):
+    """Return how many cells of each type Yosys makes of `top`; latches are a failure."""
     pytest.importorskip("pyosys")
-    if kind != "axi_lite" and not full:
-        pytest.skip("the other wrappers: make test-full")
-    sources = write_wrapper(kind, SIZES._asdict(), tmp_path)
-    core = tmp_path / "qpolicy_core.v"
-    core.write_text(CORE)
-    out = tmp_path / "stat.json"
-    command = [sys.executable, "-c", SCRIPT, top_name(kind), str(tmp_path), str(out)]
-    done = subprocess.run(
-        [*command, *map(str, sources), str(core)],
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+    out = folder / "stat.json"
+    command = [sys.executable, "-c", SCRIPT, top, str(folder), str(out), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     cells = json.loads(out.read_text())["design"]["num_cells_by_type"]
-    luts = sum(count for name, count in cells.items() if name.startswith("LUT"))
-    assert luts <= LUTS[kind], cells
     assert not [name for name in cells if name.startswith("LD")], "a latch"
+    return cells
+
+
+def luts(cells):
+    return sum(count for name, count in cells.items() if name.startswith("LUT"))
+
+
+def around_a_core(folder, kind):
+    """Return the sources of a wrapper and of a core that is a black box."""
+    core = folder / "qpolicy_core.v"
+    core.write_text(CORE)
+    return [*write_wrapper(kind, SIZES._asdict(), folder), core]
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_wrapper(tmp_path, kind, full):
+    if kind != "axi_lite" and not full:
+        pytest.skip("the other wrappers: make test-full")
+    cells = synthesised(tmp_path, top_name(kind), around_a_core(tmp_path, kind))
+    assert luts(cells) <= LUTS[kind], cells
     if kind != "axi_stream":
         assert [name for name in cells if name.startswith("RAM")], "inputs in distributed RAM"
+
+
+def test_timeout_block(tmp_path):
+    cells = synthesised(tmp_path, "qpolicy_axi_timeout", [RTL / "qpolicy_axi_timeout.v"])
+    assert 0 < luts(cells) <= 200, cells
+
+
+def test_top_of_the_arty_a7(tmp_path, full):
+    if not full:
+        pytest.skip("a wrapper with a board around it: make test-full")
+    sources = [*around_a_core(tmp_path, "uart"), VIVADO / "arty_a7.v"]
+    assert 0 < luts(synthesised(tmp_path, "arty_a7", sources)) <= LUTS["uart"] + 50
