@@ -102,9 +102,10 @@ def subjects(task: str) -> Iterator[Subject]:
     shipped = {}
     for origin in ("paper", "selected"):
         try:
-            artifact = load_policy(find_policy(f"{task}/{origin}"))
-        except PolicyError:
+            file = find_policy(f"{task}/{origin}")
+        except PolicyError:  # not shipped; a damaged one is named
             continue
+        artifact = load_policy(file)
         network = artifact.network
         if network is not None:
             codes = make_engine(network, "numpy").codes_batch(artifact.golden.observations)[0]

@@ -15,6 +15,7 @@ import tyro
 
 from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import PolicyError, load_policy, policy_folders
+from qpolicy_ros.policy.files import make_folder
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def main(args: Args) -> int:
     policies = args.policies or tuple(shipped())
     if args.rtl is not None and len(policies) != 1:
         raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
-    if args.out is not None and not args.out.is_dir():
-        raise UsageError(f"--out: {args.out} is not a folder; make it first")
+    if args.out is not None:
+        make_folder(args.out)
     from qpolicy_ros.verify import certificate  # noqa: PLC0415  `--help` needs no generator
     from qpolicy_ros.verify.run import Request, dumps, summary, verify  # noqa: PLC0415  as above
 

@@ -8,6 +8,7 @@ length is looked at before its bytes, and work and bytes are bounded by the file
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ _ROW_BYTES = 8  # that a row takes beside its message, at least
 # Steps of SQLite's machine: some tens a row, which is tens of bytes long.
 _STEPS, _STEPS_A_BYTE = 10_000_000, 50
 _STEPS_AT_ONCE = 100_000
+# MemoryError: SQLite takes a value's memory before it looks whether the file has its bytes.
+_DAMAGE = (sqlite3.Error, ReaderError, OverflowError, UnicodeError, MemoryError)
 _PLAIN = 0  # PRAGMA table_xinfo: neither hidden nor generated
 
 
@@ -57,8 +60,8 @@ class Scan:
         size = self.path.stat().st_size
         try:
             yield from self._read(size)
-        except (sqlite3.Error, ReaderError, OverflowError, UnicodeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split()).rstrip(".") or "asks for too much memory"
             if reason == "interrupted":
                 reason = f"takes more work than {size} bytes explain"
             if not self.count:
@@ -76,6 +79,8 @@ class Scan:
                 return self._steps > limit
 
             file.set_progress_handler(work, _STEPS_AT_ONCE)
+            if sys.version_info >= (3, 11):
+                file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(size, MOST_BYTES))
             file.execute("PRAGMA trusted_schema = OFF")
             file.execute("PRAGMA cell_size_check = ON")
             _check_tables(file)

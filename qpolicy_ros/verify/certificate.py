@@ -25,6 +25,11 @@ _TITLES = {
     "loops": "5. Closed-loop returns",
     "certificate": "Agreement with the certificate",
 }
+_FIELDS = {
+    **dict.fromkeys(("policy", "function_hash", "file_hash", "module_sha256"), str),
+    **dict.fromkeys(("rtl", "tools", "sources"), dict),
+    **{"passed": bool, "parts": list},
+}
 _SUBJECT = ("function_hash", "file_hash", "module_sha256")
 
 
@@ -59,11 +64,14 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         sealed = seal(content)["certificate_hash"]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise PolicyError.at(path, "certificate", f"cannot be read: {error}", remedy) from error
     if content.get("format") != FORMAT or content.get("certificate_hash") != sealed:
         wrong = "its content does not fit its hash, or it is of another format"
         raise PolicyError.at(path, "certificate_hash", wrong, remedy)
+    lacking = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
+    if lacking:
+        raise PolicyError.at(path, lacking[0], "is missing or of another kind", remedy)
     return dict(content)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 from qpolicy_ros.policy.files import write_atomically
 
 
+_PAIR = 2  # digest and result
+
+
 class Journal:
     """Results by name for one policy, each with a digest of what it depends on.
 
@@ -34,7 +37,20 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = folder / f"{key[:32]}.json"
             if self._file.is_file():
-                self._kept = json.loads(self._file.read_text(encoding="utf-8"))
+                self._kept = self._read(self._file)
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        """Return what is kept; nothing, and a line that says so, where the file is damaged."""
+        try:
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(kept, dict) and all(
+                isinstance(value, list) and len(value) == _PAIR for value in kept.values()
+            ):
+                return kept
+        except (ValueError, RecursionError):
+            pass
+        self.say(f"{file} is damaged; everything is made again")
+        return {}
 
     def once(self, name: str, digest: str, work: Callable[[], Any]) -> Any:
         """Return the JSON-able result of ``work``, from the disk if it is there."""

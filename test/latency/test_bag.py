@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 
 import pytest
 from bags import PERIOD, WALL, answers, reported, write_bag, write_humble
@@ -261,6 +262,27 @@ def test_a_long_message_is_not_read(database, monkeypatch):
     monkeypatch.setattr(db3, "MOST_BYTES", 5000)
     run("UPDATE messages SET data = zeroblob(5001)")
     with pytest.raises(BagError, match="a message of 5001 bytes, at most 5000 are read"):
+        topics_of(file)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 has limits since Python 3.11")
+def test_a_value_is_no_longer_than_may_be_read(database, monkeypatch):
+    file, run = database
+    monkeypatch.setattr(db3, "MOST_BYTES", 5000)
+    run("UPDATE topics SET name = printf('%5001s', 'x')")
+    with pytest.raises(BagError, match="cannot be read: string or blob too big"):
+        topics_of(file)
+
+
+def test_a_value_that_memory_cannot_hold_is_damage(database, monkeypatch):
+    """A damaged length made SQLite ask for more than there was (fuzzing found it)."""
+    file, _ = database
+
+    def choose(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(db3.Scan, "_choose", choose)
+    with pytest.raises(BagError, match="cannot be read: asks for too much memory"):
         topics_of(file)
 
 

@@ -126,7 +126,7 @@ def test_hardware_of_another_policy_is_refused(policy, tmp_path, capsys):
         (["no-such-policy"], "no-such-policy"),
         (["hopper", "halfcheetah", "--rtl", "x"], "--rtl"),
         (["hopper", "--core-frames", "0"], "--core-frames"),
-        (["hopper", "--out", "/nowhere"], "--out"),
+        (["hopper", "--out", "/dev/null"], "/dev/null: folder"),
         (["hopper", "--rtl", "/nowhere"], "/nowhere"),
     ],
 )
@@ -170,6 +170,19 @@ def test_an_altered_certificate_is_refused(tmp_path):
         certificate.load(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[" * 200_000, "[]", "7", "null", json.dumps(certificate.seal({"format": 1}))]
+    + [json.dumps(content(**{field: 7})) for field in ("policy", "rtl", "parts", "passed")],
+    ids=["empty", "cut", "deep", "list", "number", "null", "bare"] + [*("p", "r", "a", "v")],
+)
+def test_what_is_no_certificate_is_refused(tmp_path, text):
+    path = tmp_path / "paper.certificate.json"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=r"paper\.certificate\.json: .*make it again"):
+        certificate.load(path)
+
+
 @pytest.mark.parametrize("field", ["function_hash", "file_hash", "module_sha256"])
 def test_a_certificate_of_something_else_does_not_agree(field):
     assert certificate.agreement(content(), content()).passed
@@ -192,6 +205,17 @@ def test_a_journal_goes_on_where_it_stopped(kept, monkeypatch):
     again = Journal("key", "toy")
     assert again.once("piece", "digest", lambda: pytest.fail("made again")) == [1, 2]
     assert again.once("piece", "other digest", lambda: 3) == 3
+
+
+@pytest.mark.parametrize("text", ['{"trunc', "[" * 200_000, "[]", '{"piece": 7}'])
+def test_a_damaged_journal_is_said_and_begun_anew(kept, monkeypatch, capsys, text):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
+    Journal("key", "toy").once("piece", "digest", lambda: 1)
+    (file,) = (kept / "qpolicy" / "verify").iterdir()
+    file.write_text(text)
+    assert Journal("key", "toy").once("piece", "digest", lambda: 2) == 2
+    assert "is damaged; everything is made again" in capsys.readouterr().err
+    assert Journal("key", "toy").once("piece", "digest", lambda: 3) == 2
 
 
 def test_fp32_policies_are_left_out_of_all():
