@@ -28,7 +28,8 @@ _TITLES = {
 _FIELDS = {
     **dict.fromkeys(("policy", "function_hash", "file_hash", "module_sha256"), str),
     **dict.fromkeys(("rtl", "tools", "sources"), dict),
-    **{"passed": bool, "parts": list},
+    "passed": bool,
+    "parts": list,
 }
 _SUBJECT = ("function_hash", "file_hash", "module_sha256")
 

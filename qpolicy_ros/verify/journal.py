@@ -12,7 +12,6 @@ from typing import Any
 
 from qpolicy_ros.policy.files import write_atomically
 
-
 _PAIR = 2  # digest and result
 
 

@@ -174,7 +174,7 @@ def test_an_altered_certificate_is_refused(tmp_path):
     "text",
     ["", "{", "[" * 200_000, "[]", "7", "null", json.dumps(certificate.seal({"format": 1}))]
     + [json.dumps(content(**{field: 7})) for field in ("policy", "rtl", "parts", "passed")],
-    ids=["empty", "cut", "deep", "list", "number", "null", "bare"] + [*("p", "r", "a", "v")],
+    ids=["empty", "cut", "deep", "list", "number", "null", "bare", *("p", "r", "a", "v")],
 )
 def test_what_is_no_certificate_is_refused(tmp_path, text):
     path = tmp_path / "paper.certificate.json"
