@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -90,7 +91,19 @@ def extensions() -> list[Extension]:
     flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
     name = KERNEL[: -len(".c")].replace("/", ".")
     headers = sorted(path.as_posix() for path in Path(KERNEL).parent.glob("*.h"))
-    return [Extension(name, [KERNEL], depends=headers, extra_compile_args=flags, optional=True)]
+    # `qpolicy verify` asks whether the kernel is that of the source beside it.
+    source = b"".join(Path(path).read_bytes() for path in sorted([KERNEL, *headers]))
+    macro = ("KERNEL_SOURCE", f'"{hashlib.sha256(source).hexdigest()}"')
+    return [
+        Extension(
+            name,
+            [KERNEL],
+            depends=[*headers, "setup.py"],
+            define_macros=[macro],
+            extra_compile_args=flags,
+            optional=True,
+        )
+    ]
 
 
 SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]

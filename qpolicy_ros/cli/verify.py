@@ -7,6 +7,7 @@ it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,10 @@ from typing import Annotated
 import tyro
 
 from qpolicy_ros.cli import UsageError
-from qpolicy_ros.policy import PolicyError, load_policy, policy_folders
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
 from qpolicy_ros.policy.files import make_folder
+
+_MOST_FRAMES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Args:
     core_frames: int = 1_000_000
     """Observations through the simulated core; a certificate says if they were fewer."""
     out: Path | None = None
-    """Folder for the certificates, instead of beside the policies."""
+    """Folder for the certificates, instead of beside the policies; needed where --rtl or
+    --core-frames would replace a certificate of the whole."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -43,13 +47,15 @@ def main(args: Args) -> int:
     Raises:
         PolicyError, UsageError: a wrong argument, or a policy that cannot be verified at all.
     """
-    if args.core_frames < 1:
-        raise UsageError(f"--core-frames: {args.core_frames} is too small; give 1 or more")
+    if not 1 <= args.core_frames <= _MOST_FRAMES:
+        raise UsageError(f"--core-frames: {args.core_frames}; give 1 to {_MOST_FRAMES}")
     policies = args.policies or tuple(shipped())
     if args.rtl is not None and len(policies) != 1:
         raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
     if args.out is not None:
         make_folder(args.out)
+    elif not args.quick:
+        _keep_certificates(args, policies)
     from qpolicy_ros.verify import certificate  # noqa: PLC0415  `--help` needs no generator
     from qpolicy_ros.verify.run import Request, dumps, summary, verify  # noqa: PLC0415  as above
 
@@ -64,6 +70,26 @@ def main(args: Args) -> int:
     if args.json:
         print(dumps(results))
     return 0 if all(result["passed"] for result in results) else 1
+
+
+def _keep_certificates(args: Args, policies: Sequence[str]) -> None:
+    """Refuse, before hours are spent, what could not be written or would say less than there is.
+
+    Raises:
+        UsageError: a certificate would be replaced by one of other hardware or fewer observations.
+        PolicyError: a policy is not there, or its folder cannot be written.
+    """
+    from qpolicy_ros.verify.certificate import certificate_path  # noqa: PLC0415  as in main
+
+    flag = "--rtl" if args.rtl is not None else ""
+    if args.core_frames < Args.core_frames:
+        flag = "--core-frames"
+    for policy in policies:
+        path = certificate_path(find_policy(policy))
+        make_folder(path.parent)
+        if flag and path.is_file():
+            wrong = f"{flag}: {path} has more to say and would be replaced"
+            raise UsageError(f"{wrong}; give --out, a folder for the other certificate")
 
 
 def shipped() -> list[str]:

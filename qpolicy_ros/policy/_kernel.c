@@ -384,9 +384,14 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+#ifndef KERNEL_SOURCE
+#define KERNEL_SOURCE "" /* setup.py gives the SHA-256 of this file and its headers */
+#endif
+
 static int module_exec(PyObject *module) {
     PyObject *type = PyType_FromSpec(&kernel_spec);
-    int failed = !type || PyModule_AddObjectRef(module, "Kernel", type) < 0;
+    int failed = !type || PyModule_AddObjectRef(module, "Kernel", type) < 0 ||
+                 PyModule_AddStringConstant(module, "source", KERNEL_SOURCE) < 0;
     Py_XDECREF(type);
     return failed ? -1 : 0;
 }

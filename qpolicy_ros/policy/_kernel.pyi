@@ -3,6 +3,8 @@ from typing_extensions import Self
 
 from qpolicy_ros.policy.model import Float32, Int8, Int32
 
+source: str  # SHA-256 of what it was built from
+
 def instruction_sets() -> list[str]: ...
 
 class Kernel:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_fpga.driver import rtlsim, verilate, wrapped
+from qpolicy_fpga.driver import wrapped
 from qpolicy_fpga.lane_sim import LANES, LaneSimulation
 from qpolicy_fpga.sim import CoreSimulation
 from qpolicy_ros.interchange import CompiledHeader
-from qpolicy_ros.policy import numpy_engine
-from qpolicy_ros.verify import samples, sources
+from qpolicy_ros.verify import samples
 from qpolicy_ros.verify.neurons import engines
 from qpolicy_ros.verify.result import Check, Part
 
@@ -42,15 +41,12 @@ class Chain:
         artifact: a policy with an integer network.
         recorded: observations of rollouts, float32 ``(k, n)``.
         journal: keeps finished pieces.
-        state: digest of the sources of the engines.
     """
 
-    def __init__(
-        self, artifact: PolicyArtifact, recorded: Float32, journal: Journal, state: str
-    ) -> None:
+    def __init__(self, artifact: PolicyArtifact, recorded: Float32, journal: Journal) -> None:
         assert artifact.network is not None
         self._artifact, self._network = artifact, artifact.network
-        self._recorded, self._journal, self._state = recorded, journal, state
+        self._recorded, self._journal = recorded, journal
 
     def software(self, frames: int) -> list[Check]:
         """Every code of every engine, and the actions of the C header."""
@@ -81,9 +77,7 @@ class Chain:
         counts: dict[str, list[int]] = {}
         for name, observations in samples.chunks(self._artifact, self._recorded, frames):
             done = self._journal.once(
-                f"engines, {name} of {frames}",
-                self._state,
-                functools.partial(compare, observations),
+                f"engines, {name} of {frames}", functools.partial(compare, observations)
             )
             for key, (compared, wrong) in done.items():
                 total = counts.setdefault(key, [0, 0])
@@ -105,13 +99,6 @@ class Chain:
                 one under Verilator.
         """
         kind, size, gap_frames = _LANES if lanes else _VERILATOR
-        state = sources.file_digest(
-            [
-                *(folder / name for name in manifest["files"]),
-                *(Path(str(module.__file__)) for module in (samples, numpy_engine)),
-                *_simulator_files(lanes=lanes),
-            ]
-        )
         simulation: list[CoreSimulation | LaneSimulation] = []
 
         def compare(observations: Float32, *, gaps: bool = False) -> list[int]:
@@ -131,13 +118,11 @@ class Chain:
                 part = observations[start : start + size]
                 total += self._journal.once(
                     f"core {kind}, {name}, {len(part)} from {start} of {len(observations)}",
-                    state,
                     functools.partial(compare, part),
                 )
         gaps = samples.random_observations(self._network, 998, gap_frames)
         total += self._journal.once(
             f"core {kind}, with gaps on both sides",
-            state,
             functools.partial(compare, gaps, gaps=True),
         )
         for each in simulation:
@@ -149,17 +134,6 @@ class Chain:
     def wrappers(self, folder: Path, manifest: dict[str, Any], frames: int) -> list[Check]:
         """Output codes of the core behind each wrapper; its identity is checked first."""
         core = [folder / name for name in manifest["files"] if name.endswith(".v")]
-        rtl = sources.room_folder("qpolicy_fpga") / "wrappers"
-        drivers = sources.room_folder("qpolicy_ros.backends") / "fpga"
-        state = sources.file_digest(
-            [
-                *core,
-                *rtl.rglob("*.v*"),
-                *drivers.glob("*.py"),
-                *rtl.parent.glob("driver/*.cpp"),
-                *(Path(str(module.__file__)) for module in (rtlsim, samples, wrapped)),
-            ]
-        )
         first = self._recorded[: frames // 2]
         rest = samples.random_observations(self._network, 999, frames - len(first))
         observations = np.concatenate([first, rest])
@@ -176,23 +150,11 @@ class Chain:
             Check(
                 f"rtl behind {kind} = numpy: output codes",
                 *self._journal.once(
-                    f"wrapper {kind}, {frames} observations",
-                    state,
-                    functools.partial(compare, kind),
+                    f"wrapper {kind}, {frames} observations", functools.partial(compare, kind)
                 ),
             )
             for kind in wrapped.WRAPPED
         ]
-
-
-def _simulator_files(*, lanes: bool) -> list[Path]:
-    """Sources that decide what a simulation says."""
-    room = sources.room_folder("qpolicy_fpga")
-    if lanes:
-        return [
-            room / name for name in ("lane_sim.py", "lanes.py", "netlist.py", "lanes_harness.cpp")
-        ]
-    return [Path(str(verilate.__file__)), room / "core_harness.cpp"]
 
 
 def check_chain(
@@ -200,7 +162,6 @@ def check_chain(
     folder: Path,
     manifest: dict[str, Any],
     journal: Journal,
-    state: str,
     *,
     quick: bool,
     core_frames: int,
@@ -208,7 +169,7 @@ def check_chain(
     """Part 4; ``quick`` takes a sample and leaves the wrappers out."""
     episodes = 1 if quick else samples.EPISODES
     recorded = samples.record(artifact, episodes)
-    chain = Chain(artifact, recorded, journal, state)
+    chain = Chain(artifact, recorded, journal)
     checks = chain.software(QUICK_FRAMES if quick else ENGINE_FRAMES)
     uncovered = ["timing of the physical device: no board was at hand"]
     if quick:

@@ -12,22 +12,24 @@ from typing import Any
 
 from qpolicy_ros.policy.files import write_atomically
 
-_PAIR = 2  # digest and result
+_PAIR = 2  # state and result
 
 
 class Journal:
-    """Results by name for one policy, each with a digest of what it depends on.
+    """Results by name for one policy.
 
-    Kept in ``$XDG_CACHE_HOME/qpolicy/verify`` (``~/.cache/...``); a result whose digest has changed
-    is made again.
+    Kept in ``$XDG_CACHE_HOME/qpolicy/verify`` (``~/.cache/...``); a result of another state is made
+    again.
 
     Args:
         key: hash of the policy's file; empty keeps nothing.
         label: what is verified, for the lines of progress.
+        state: digest of all that a certificate says it was made with: sources, tools, hardware. A
+            result kept from others would stand under their names.
     """
 
-    def __init__(self, key: str, label: str) -> None:
-        self._label = label
+    def __init__(self, key: str, label: str, state: str) -> None:
+        self._label, self._state = label, state
         self._file: Path | None = None
         self._kept: dict[str, Any] = {}
         if key:
@@ -51,17 +53,17 @@ class Journal:
         self.say(f"{file} is damaged; everything is made again")
         return {}
 
-    def once(self, name: str, digest: str, work: Callable[[], Any]) -> Any:
+    def once(self, name: str, work: Callable[[], Any]) -> Any:
         """Return the JSON-able result of ``work``, from the disk if it is there."""
         kept = self._kept.get(name)
-        if kept is not None and kept[0] == digest:
+        if kept is not None and kept[0] == self._state:
             return kept[1]
         started = time.monotonic()
         self.say(name)
         result = work()
         if time.monotonic() - started > 1.0:
             self.say(f"{name}: {time.monotonic() - started:.0f} s")
-        self._kept[name] = [digest, result]
+        self._kept[name] = [self._state, result]
         if self._file is not None:
             write_atomically(self._file, json.dumps(self._kept).encode())
         return result

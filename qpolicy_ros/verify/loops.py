@@ -20,7 +20,7 @@ SEED, EPISODES = 1000, 3
 
 
 def check_loops(
-    artifact: PolicyArtifact, folder: Path, journal: Journal, state: str, episodes: int = EPISODES
+    artifact: PolicyArtifact, folder: Path, journal: Journal, episodes: int = EPISODES
 ) -> Part:
     """Play the same seeds with every implementation and compare the returns with ``==``."""
     from qpolicy_ros.sim import evaluate  # noqa: PLC0415  needs the simulator
@@ -42,7 +42,7 @@ def check_loops(
             chosen.close()
 
     def once(name: str, work: Callable[[], list[float]]) -> list[float]:
-        returns: list[float] = journal.once(f"returns of {episodes} episodes: {name}", state, work)
+        returns: list[float] = journal.once(f"returns of {episodes} episodes: {name}", work)
         return returns
 
     wanted = once("integer", lambda: backend("integer", {}))

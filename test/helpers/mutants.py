@@ -264,7 +264,7 @@ def core_mutants(policy, folder, faults=CORE_FAULTS):
         text = (mutant / file).read_text()
         assert old in text, (file, old)
         (mutant / file).write_text(text.replace(old, new, 1))
-        chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant"), "")
+        chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant", ""))
         for frames, lanes in ((VERILATOR_FRAMES, False), (QUICK_FRAMES, True)):
             try:
                 found = not chain.core(mutant, manifest, frames, lanes=lanes).passed

@@ -14,12 +14,15 @@ from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_fol
 from qpolicy_ros.verify import certificate
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.sources import check_kernel, file_digest
 
 SHIPPED = [
     file
     for file in sorted(policy_folders()[-1].glob("*/*.safetensors"))
     if "." not in file.stem and load_policy(file).network is not None
 ]
+
+PARTS = ["bounds", "neurons", "formal", "chain", "loops"]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,49 @@ def test_a_quick_run_does_parts_1_and_2_and_a_sample_of_4(policy, capsys):
     assert not certificate.certificate_path(policy).exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("layers", lambda manifest: manifest["layers"].pop()),
+        ("layers", lambda manifest: manifest["layers"][0].update(neurons=1)),
+        ("layers", lambda manifest: manifest["layers"][1].update(inputs=99)),
+        ("b_out", lambda manifest: manifest.update(b_out=5)),
+        ("m", lambda manifest: manifest.update(m=1)),
+    ],
+    ids=["fewer", "neurons", "inputs", "bits", "outputs"],
+)
+def test_hardware_that_hides_something_is_refused(policy, tmp_path, capsys, field, change):
+    """The manifest says what is proven, so it must be of the policy's sizes."""
+    generate(load_policy(policy), "xc7a15t", 100.0, "latency", tmp_path / "rtl")
+    file = tmp_path / "rtl" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+    status, error = run(capsys, policy, "--quick", "--rtl", tmp_path / "rtl")
+    assert status == 2
+    assert f"manifest.json: {field}: " in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("flags", [["--rtl", "x"], ["--core-frames", "10"]])
+def test_a_certificate_is_not_replaced_by_a_lesser_one(flags, capsys):
+    path = certificate.certificate_path(find_policy("hopper"))
+    before = path.read_bytes()
+    status, error = run(capsys, "hopper", *flags)
+    assert status == 2
+    assert error.startswith(f"qpolicy verify: error: {flags[0]}: {path} has more to say")
+    assert "give --out" in error
+    assert path.read_bytes() == before
+
+
+def test_a_kernel_of_other_source_is_refused(monkeypatch):
+    kernel = pytest.importorskip("qpolicy_ros.policy._kernel")
+    check_kernel()
+    monkeypatch.setattr(kernel, "source", "0" * 64)
+    with pytest.raises(PolicyError, match="kernel: was built from other source"):
+        check_kernel()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_full_run_writes_a_certificate_that_a_quick_one_agrees_with(policy, capsys, full):
@@ -55,9 +101,7 @@ def test_a_full_run_writes_a_certificate_that_a_quick_one_agrees_with(policy, ca
         pytest.skip("simulates 10^6 observations and compiles four models: make test-full")
     status, result = run(capsys, policy)
     assert status == 0, result
-    assert [part["name"] for part in result["parts"]] == [
-        *("bounds", "neurons", "formal", "chain", "loops")
-    ]
+    assert [part["name"] for part in result["parts"]] == PARTS
     status, result = run(capsys, policy, "--quick")
     assert status == 0
     assert result["parts"][-1]["name"] == "certificate"
@@ -84,10 +128,21 @@ def test_a_shipped_policy_s_certificate_is_of_this_very_file(file):
     kept, artifact = certificate.load(path), load_policy(file)
     assert kept["passed"]
     assert not kept["quick"]
-    assert (kept["function_hash"], kept["file_hash"]) == (
+    assert (kept["function_hash"], kept["file_hash"], kept["module_sha256"]) == (
         artifact.function_hash,
         artifact.file_hash,
+        file_digest([file.with_suffix(".qat.safetensors")]),
     )
+    assert [part["name"] for part in kept["parts"]] == PARTS
+    compared = {
+        check["name"]: check["compared"] for part in kept["parts"] for check in part["checks"]
+    }
+    assert compared["rtl core in lanes = numpy: output codes"] >= 1_000_000
+    assert {name for name in compared if name.startswith("rtl behind")} == {
+        f"rtl behind {kind} = numpy: output codes" for kind in ("axi_lite", "axi_stream", "uart")
+    }
+    lock_step = "ros 2 lock-step = integer: returns of episodes"
+    assert (lock_step in compared) == (not artifact.contract.robot)
     assert certificate.markdown(kept) == path.with_suffix(".md").read_text(encoding="utf-8")
 
 
@@ -126,8 +181,9 @@ def test_hardware_of_another_policy_is_refused(policy, tmp_path, capsys):
         (["no-such-policy"], "no-such-policy"),
         (["hopper", "halfcheetah", "--rtl", "x"], "--rtl"),
         (["hopper", "--core-frames", "0"], "--core-frames"),
+        (["hopper", "--core-frames", "99999999999999999999"], "--core-frames"),
         (["hopper", "--out", "/dev/null"], "/dev/null: folder"),
-        (["hopper", "--rtl", "/nowhere"], "/nowhere"),
+        (["hopper", "--quick", "--rtl", "/nowhere"], "/nowhere"),
     ],
 )
 def test_a_wrong_call_is_refused_by_name(arguments, named, capsys):
@@ -194,6 +250,15 @@ def test_a_certificate_with_other_figures_does_not_agree():
     assert not certificate.agreement(content(), other).passed
 
 
+def test_a_certificate_without_figures_does_not_agree():
+    assert not certificate.agreement(content(), content(parts=[])).passed
+
+
+def test_a_certificate_of_another_processor_agrees():
+    both = content(parts=[Part("bounds", (Check("a | b", 3, 0), Check("c/x: b", 3, 0))).as_json()])
+    assert certificate.agreement(both, content()).passed
+
+
 def test_a_check_that_compared_nothing_has_not_passed():
     assert not Check("nothing", 0, 0).passed
     assert not Part("bounds", ()).passed
@@ -201,21 +266,21 @@ def test_a_check_that_compared_nothing_has_not_passed():
 
 def test_a_journal_goes_on_where_it_stopped(kept, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
-    assert Journal("key", "toy").once("piece", "digest", lambda: [1, 2]) == [1, 2]
-    again = Journal("key", "toy")
-    assert again.once("piece", "digest", lambda: pytest.fail("made again")) == [1, 2]
-    assert again.once("piece", "other digest", lambda: 3) == 3
+    assert Journal("key", "toy", "state").once("piece", lambda: [1, 2]) == [1, 2]
+    again = Journal("key", "toy", "state")
+    assert again.once("piece", lambda: pytest.fail("made again")) == [1, 2]
+    assert Journal("key", "toy", "other state").once("piece", lambda: 3) == 3
 
 
 @pytest.mark.parametrize("text", ['{"trunc', "[" * 200_000, "[]", '{"piece": 7}'])
 def test_a_damaged_journal_is_said_and_begun_anew(kept, monkeypatch, capsys, text):
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
-    Journal("key", "toy").once("piece", "digest", lambda: 1)
+    Journal("key", "toy", "state").once("piece", lambda: 1)
     (file,) = (kept / "qpolicy" / "verify").iterdir()
     file.write_text(text)
-    assert Journal("key", "toy").once("piece", "digest", lambda: 2) == 2
+    assert Journal("key", "toy", "state").once("piece", lambda: 2) == 2
     assert "is damaged; everything is made again" in capsys.readouterr().err
-    assert Journal("key", "toy").once("piece", "digest", lambda: 3) == 2
+    assert Journal("key", "toy", "state").once("piece", lambda: 3) == 2
 
 
 def test_fp32_policies_are_left_out_of_all():
