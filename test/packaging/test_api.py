@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from qpolicy_ros.policy import layout
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = re.findall(r"`(qpolicy_ros\.\w+)`", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
 REFERENCE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -20,6 +22,12 @@ def public_module(name):
     if name.endswith(".sim"):
         pytest.importorskip("mujoco")
     return importlib.import_module(name)
+
+
+def test_the_policy_file_s_formats_are_named():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (newest,) = re.findall(r"the policy file, formats 1 and (\d)", text)
+    assert int(newest) == layout.FORMAT_VERSION
 
 
 def test_the_public_modules_are_those_with_a_reference():
