@@ -17,8 +17,8 @@ demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (ta
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
 
-test-full: setup-dev ## run the tests with full counts, resumable; the log is docs/test-full.log
-	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py
+test-full: setup-dev ## run the tests with full counts, resumable (ARGS="--jobs 1"); the log is docs/test-full.log
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py $(ARGS)
 
 verify: setup-dev ## make the certificates of all shipped policies again, resumable (ARGS="hopper --quick")
 	@OMP_NUM_THREADS=1 $(BIN)/qpolicy verify $(ARGS)

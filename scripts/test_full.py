@@ -1,4 +1,6 @@
-"""Run every test file with full counts, one pytest process each, and log the outcome.
+"""Run every test file with full counts, one pytest process each, some at once, and log the outcome.
+
+`test_full.py [--jobs N]`: N processes at a time, by default one a core, four at most.
 
 The log (docs/test-full.log) starts with the tested tree's hash; run again on the same tree, files
 that passed are skipped, so an interrupted run goes on where it stopped.
@@ -6,16 +8,21 @@ that passed are skipped, so an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import hashlib
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "docs" / "test-full.log"
 # Not `python -m pytest`, which puts this folder, and so `launch/`, on the import path.
 PYTEST = Path(sys.executable).with_name("pytest")
+WRITING = threading.Lock()
 
 
 def tree_hash() -> str:
@@ -47,22 +54,28 @@ def run(file: str) -> bool:
     """Run one test file, append its line to the log, return whether it passed."""
     command = [str(PYTEST), "--full", "--timeout=7200", file]
     process = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
-    print(process.stdout, end="", flush=True)
     summary = (process.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
     outcome = "passed" if process.returncode == 0 else "FAILED"
     now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    with LOG.open("a", encoding="utf-8") as log:
+    with WRITING, LOG.open("a", encoding="utf-8") as log:
+        print(process.stdout, end="", flush=True)
         log.write(f"{outcome} {file} | {summary} | {now}\n")
     return outcome == "passed"
 
 
 def main() -> int:
     """Run what has not passed yet; return 1 where something fails."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    usual = min(os.cpu_count() or 1, 4)
+    parser.add_argument("--jobs", type=int, default=usual, help="processes at once (%(default)s)")
+    jobs = max(parser.parse_args().jobs, 1)
     done = passed_before(f"tree {tree_hash()}")
     files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("test/**/test_*.py"))
     todo = [file for file in files if file not in done]
     print(f"{len(done)} files passed before, {len(todo)} to run", flush=True)
-    failed = [file for file in todo if not run(file)]
+    with ThreadPoolExecutor(jobs) as pool:
+        passed = dict(zip(todo, pool.map(run, todo), strict=True))
+    failed = [file for file, good in passed.items() if not good]
     print(f"{len(files) - len(failed)} of {len(files)} files passed; log: {LOG.relative_to(ROOT)}")
     for file in failed:
         print(f"FAILED {file}", file=sys.stderr)
