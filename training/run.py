@@ -7,7 +7,6 @@ runs never meet.
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
+from qpolicy_training.curve import write_curve
 from qpolicy_training.state import load_state, restoring, save_state
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ class Run:
             self._bar.set_postfix(held_out=f"{mean_return:.0f}", best=f"{best:.0f}", refresh=False)
 
     def _write_curve(self) -> None:
-        lines = ["step,held_out_return,seconds"]
-        lines += [f"{step},{value!r},{seconds:.0f}" for step, value, seconds in self.curve]
-        write_atomically(self.folder / "curve.csv", ("\n".join(lines) + "\n").encode())
+        write_curve(self.folder / "curve.csv", self.curve)
 
     def candidate_path(self, step: int) -> Path:
         """File of the snapshot taken at ``step``."""
@@ -378,9 +376,3 @@ class Run:
         if self._writer is not None and self._logging:
             self._writer.close()
         self._lock.close()
-
-
-def read_curve(path: Path) -> list[tuple[int, float]]:
-    """Read the ``curve.csv`` of a run: ``(step, held-out return)`` rows."""
-    with path.open(newline="") as file:
-        return [(int(row["step"]), float(row["held_out_return"])) for row in csv.DictReader(file)]
