@@ -87,12 +87,23 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({**config, "sac": learner}, default=str))
 
 
+# A batch and a layer are matrices in memory.
+_MOST = {"batch": 65_536, "critic_width": 16_384}
+_MOST_COUNT = 10**9
+
+
 def require_positive(config: Any, prefix: str) -> None:
-    """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
+    """Refuse a configuration with a number that is not above 0, or that no memory could hold.
+
+    ``prefix`` is its option's.
+    """
     for name, value in asdict(config).items():
+        option, most = f"{prefix}.{name.replace('_', '-')}", _MOST.get(name, _MOST_COUNT)
         if isinstance(value, (int, float)) and not value > 0:
-            option = f"{prefix}.{name.replace('_', '-')}"
             message = f"{option}: {value} is too small; give a value above 0"
+            raise PolicyError(message)
+        if isinstance(value, int) and value > most:
+            message = f"{option}: {value} is too large; give {most} at most"
             raise PolicyError(message)
 
 
