@@ -261,7 +261,7 @@ def read_costs(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
                 wrong = f"{shown(value)} is not one of the hardware benchmark"
                 raise PolicyError.at(path, f"row {number}, {name}", wrong, _REMEDY)
         # The shipped one is at the paper's shape; random weights are no policy.
-        policy = {"shipped": "paper"}.get(row["policy"], row["policy"])
+        policy = "paper" if row["policy"] == "shipped" else row["policy"]
         if policy != "random":
             costs[row["task"], policy] = (float(row["cycles"]), float(row["lut"]))
     return costs
