@@ -189,9 +189,8 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
 
 
 def _check(args: Args) -> None:
-    check_options(
-        seed=min(args.seeds, default=0), episodes=args.episodes, hidden=(1,), out=args.out
-    )
+    for seed in args.seeds or (0,):
+        check_options(seed=seed, episodes=args.episodes, hidden=(1,), out=args.out)
     if args.method == "qat" and args.scope is None and args.rule == "bound":
         message = (
             "--method: qat: rungs are made for distillation; give --rule paper or --scope, or "

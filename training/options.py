@@ -10,6 +10,9 @@ from qpolicy_training.state import ensure_writable
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_SEED = 2**63 - 1  # torch's
+MOST_UNITS = 16_384  # a matrix between two such layers takes 1 GiB, its optimiser twice that
+
 
 def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Path | None) -> None:
     """Refuse options with which a run could not end well.
@@ -20,7 +23,10 @@ def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Pat
         if value < least:
             message = f"{option}: {value} is too small; give {least} or more"
             raise PolicyError(message)
-    if not hidden or min(hidden) < 1:
-        message = f"--hidden: {hidden}: give one width of 1 or more for each hidden layer"
+    if seed > MOST_SEED:
+        message = f"--seed: {seed} is too large; give {MOST_SEED} at most"
+        raise PolicyError(message)
+    if not hidden or not 1 <= min(hidden) <= max(hidden) <= MOST_UNITS:
+        message = f"--hidden: {hidden}: give a width from 1 to {MOST_UNITS} for each hidden layer"
         raise PolicyError(message)
     ensure_writable(out)

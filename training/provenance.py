@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.revision import revision
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
     """Command, git revision and versions of this process, and the ``facts`` given."""
     return {
         "command": shlex.join(["qpolicy", *sys.argv[1:]]),
-        "git_revision": git_revision(),
+        "git_revision": revision(Path(__file__).resolve().parent),
         "mujoco_version": version("mujoco"),
         "gymnasium_version": version("gymnasium"),
         "torch_version": version("torch"),
@@ -48,22 +48,3 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         message = f"{path}: {error.strerror}; give a file that exists"
         raise PolicyError(message) from None
-
-
-def git_revision() -> str:
-    """Revision of the source tree, ``+`` appended where it had changes; ``unknown`` outside."""
-    folder = Path(__file__).resolve().parent
-    try:
-        revision = _git(folder, "rev-parse", "HEAD")
-        return revision + ("+" if _git(folder, "status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()

@@ -163,16 +163,6 @@ class QuantActor(nn.Module):
         """Whether the statistics phase is over, so that the activation ranges are parameters."""
         return all(s.counter > s.collect_stats_steps for s in self.scalings())
 
-    def finish_statistics(self) -> None:
-        """End the statistics phase now: ranges become parameters at what was collected.
-
-        Raises ``RuntimeError`` where a quantiser has seen no batch at all.
-        """
-        for scaling in self.scalings():
-            if scaling.counter == 0:
-                raise RuntimeError("no batch was seen; run the actor in training mode first")
-            scaling.init_scale()
-
     def get_extra_state(self) -> Tensor:
         """Range parameter, running statistic and batch counter of each quantiser, ``(k, 3)``."""
         rows = [[s.value.item(), s.buffer.item(), float(s.counter)] for s in self.scalings()]

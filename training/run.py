@@ -7,7 +7,6 @@ runs never meet.
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
+from qpolicy_training.curve import write_curve
 from qpolicy_training.state import load_state, restoring, save_state
 
 if TYPE_CHECKING:
@@ -87,12 +87,23 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({**config, "sac": learner}, default=str))
 
 
+# A batch and a layer are matrices in memory.
+_MOST = {"batch": 65_536, "critic_width": 16_384}
+_MOST_COUNT = 10**9
+
+
 def require_positive(config: Any, prefix: str) -> None:
-    """Refuse a configuration with a number that is not above 0; ``prefix`` is its option's."""
+    """Refuse a configuration with a number that is not above 0, or that no memory could hold.
+
+    ``prefix`` is its option's.
+    """
     for name, value in asdict(config).items():
+        option, most = f"{prefix}.{name.replace('_', '-')}", _MOST.get(name, _MOST_COUNT)
         if isinstance(value, (int, float)) and not value > 0:
-            option = f"{prefix}.{name.replace('_', '-')}"
             message = f"{option}: {value} is too small; give a value above 0"
+            raise PolicyError(message)
+        if isinstance(value, int) and value > most:
+            message = f"{option}: {value} is too large; give {most} at most"
             raise PolicyError(message)
 
 
@@ -208,9 +219,7 @@ class Run:
             self._bar.set_postfix(held_out=f"{mean_return:.0f}", best=f"{best:.0f}", refresh=False)
 
     def _write_curve(self) -> None:
-        lines = ["step,held_out_return,seconds"]
-        lines += [f"{step},{value!r},{seconds:.0f}" for step, value, seconds in self.curve]
-        write_atomically(self.folder / "curve.csv", ("\n".join(lines) + "\n").encode())
+        write_curve(self.folder / "curve.csv", self.curve)
 
     def candidate_path(self, step: int) -> Path:
         """File of the snapshot taken at ``step``."""
@@ -378,9 +387,3 @@ class Run:
         if self._writer is not None and self._logging:
             self._writer.close()
         self._lock.close()
-
-
-def read_curve(path: Path) -> list[tuple[int, float]]:
-    """Read the ``curve.csv`` of a run: ``(step, held-out return)`` rows."""
-    with path.open(newline="") as file:
-        return [(int(row["step"]), float(row["held_out_return"])) for row in csv.DictReader(file)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -14,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import resolved, write_atomically
+from qpolicy_ros.policy.files import make_folder, resolved, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,12 +42,10 @@ def ensure_writable(path: Path | None) -> None:
     if path is None:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         resolved(path)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        message = f"{path}: --out: {error.strerror}; choose a file in a folder you can write"
+    except PolicyError as error:
+        message = f"--out: {error}"
         raise PolicyError(message) from None
 
 

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-METHODS = ("ptq", "distill", "qat")
 PTQ_STEPS = 20_000
 
 

@@ -29,6 +29,8 @@ from qpolicy_ros.policy.files import write_atomically
 if TYPE_CHECKING:
     from qpolicy_ros.policy import PolicyArtifact
 
+MOST_OBSERVATIONS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Args:
@@ -63,6 +65,9 @@ def main(args: Args) -> int:
     for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
         if value < least:
             raise UsageError(f"--{option}: {value} is too small; give {least} or more")
+    if args.observations > MOST_OBSERVATIONS:  # they are held in memory
+        wrong = f"--observations: {args.observations} is too large"
+        raise UsageError(f"{wrong}; give {MOST_OBSERVATIONS} at most")
     if args.out.resolve() == args.source.resolve():
         raise UsageError(f"--out: {args.out} is the source itself; give another file")
     if args.format == "policy":

@@ -20,12 +20,12 @@ class Args:
 
 
 def main(args: Args) -> int:
-    """Record until a signal; PolicyError if the folder cannot be written."""
+    """Record until a signal; PolicyError if there can be no such folder or namespace."""
     from qpolicy_ros.nodes import bag_recorder, runtime  # noqa: PLC0415  `--help` needs no ROS
 
     # JSON's strings are YAML's, which ROS reads.
     arguments = ["--ros-args", "-p", f"output:={json.dumps(args.output)}"]
     if args.namespace:
-        arguments += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+        arguments += ["-r", f"__ns:={runtime.checked_namespace(args.namespace)}"]
     node = bag_recorder
     return runtime.run(node.BagRecorder, "bag_recorder", node.SUMMARY, node.SPECS, arguments)

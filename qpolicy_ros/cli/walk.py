@@ -20,7 +20,7 @@ from qpolicy_ros.cli import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.rollout import Policy
-from qpolicy_ros.sim.tracking import Walk, require_same_robot, walk
+from qpolicy_ros.sim.tracking import Walk, commanded_robot, require_same_robot, walk
 
 PASSING = 0.9
 
@@ -54,6 +54,7 @@ def main(args: Args) -> int:
     artifact = load_policy(find_policy(args.policy))
     contract = artifact.contract
     simulation = Simulation(contract.env_id or contract.task)
+    commanded_robot(simulation)
     require_same_robot(contract, simulation)
     if args.backend == "zero":
         walks = _play(lambda _: contract.default, simulation, args)

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import rclpy
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
+from rclpy.validate_namespace import validate_namespace
 
 from qpolicy_ros.nodes.parameters import Spec, help_text
 from qpolicy_ros.policy import PolicyError
@@ -77,13 +79,14 @@ def run(
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(help_text(name, summary, specs) + "\n")
         return 0
-    unknown = remove_ros_args([name, *arguments])[1:]
-    if unknown:
-        remedy = "parameters go behind --ros-args, as -p NAME:=VALUE"
-        return _fail(name, PolicyError.at("", "arguments", f"{unknown[0]!r} is unknown", remedy))
     try:
+        unknown = remove_ros_args([name, *arguments])[1:]
+        if unknown:
+            wrong, remedy = f"{unknown[0]!r} is unknown", "parameters go behind --ros-args"
+            raise PolicyError.at("", "arguments", wrong, f"{remedy}, as -p NAME:=VALUE")
         rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # what rclpy raises for arguments that it cannot parse
+    # What rclpy raises for arguments that it cannot parse, half surrogates among them.
+    except (PolicyError, RuntimeError, UnicodeError, TypeError) as error:
         return _fail(name, error)
     stop = Stop()
     try:
@@ -93,6 +96,21 @@ def run(
         return _fail(name, error)
     finally:
         rclpy.try_shutdown()
+
+
+def checked_namespace(namespace: str) -> str:
+    """Return the full form of a namespace, with or without its first slash: ``/robot``.
+
+    Raises:
+        PolicyError: ROS does not take it.
+    """
+    full = f"/{namespace.strip('/')}"
+    try:
+        validate_namespace(full if full.isprintable() else "/?")
+    except InvalidNamespaceException as error:
+        wrong = f"{namespace!r}: {str(error).splitlines()[0].removesuffix(':')}"
+        raise PolicyError.at("", "--namespace", wrong, "give one like /robot") from None
+    return full
 
 
 def gives_message_info() -> bool:

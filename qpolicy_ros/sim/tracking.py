@@ -43,6 +43,19 @@ class Walk:
         return upright and error <= TOLERANCE * self.commanded and self.drift <= DRIFT
 
 
+def commanded_robot(simulation: Simulation) -> Any:
+    """Return the robot of a task that takes a command, a ``RobotModel``.
+
+    Raises:
+        PolicyError: the task takes none.
+    """
+    robot: Any = getattr(simulation.env.unwrapped, "robot", None)
+    if robot is None:
+        wrong = f"{simulation.contract.task} is no robot, it takes no commanded speed"
+        raise PolicyError.at("", "task", wrong, "give a robot's policy, for example go2")
+    return robot
+
+
 def walk(policy: Policy, simulation: Simulation, seed: int, speed: float) -> Walk:
     """Play one walk: float32 observation (n,) -> float32 action (m,).
 
@@ -55,10 +68,7 @@ def walk(policy: Policy, simulation: Simulation, seed: int, speed: float) -> Wal
     Raises:
         PolicyError: the task takes no command.
     """
-    robot: Any = getattr(simulation.env.unwrapped, "robot", None)
-    if robot is None:
-        wrong = f"{simulation.contract.task} takes no commanded speed"
-        raise PolicyError.at("", "speed", wrong, "leave it out, or give the task go2")
+    robot = commanded_robot(simulation)
     period = simulation.contract.period
     steps, warm_up = round(SECONDS / period), round(WARM_UP / period)
     observation = simulation.reset(seed, {"speed": speed})

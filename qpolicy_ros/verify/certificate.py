@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.policy.hashing import canonical_json
+from qpolicy_ros.policy.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
@@ -25,14 +26,9 @@ _TITLES = {
     "loops": "5. Closed-loop returns",
     "certificate": "Agreement with the certificate",
 }
-_FIELDS = {
-    **dict.fromkeys(("policy", "function_hash", "file_hash", "module_sha256"), str),
-    **dict.fromkeys(("rtl", "tools", "sources"), dict),
-    "passed": bool,
-    "parts": list,
-}
 _OF_A_PROCESSOR = "c/"  # c/avx2: weights of every neuron
 _SUBJECT = ("function_hash", "file_hash", "module_sha256")
+_MOST_BYTES = 4 << 20
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:
@@ -57,24 +53,66 @@ def save(certificate: dict[str, Any], path: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a certificate and check its hash.
+    """Read a certificate and check its hash and every field that is shown or compared.
 
     Raises:
         PolicyError: not a certificate, or its content was altered.
     """
     remedy = "make it again with `qpolicy verify`"
+    content = read_json(path, "certificate", _MOST_BYTES, remedy)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         sealed = seal(content)["certificate_hash"]
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise PolicyError.at(path, "certificate", f"cannot be read: {error}", remedy) from error
     if content.get("format") != FORMAT or content.get("certificate_hash") != sealed:
         wrong = "its content does not fit its hash, or it is of another format"
         raise PolicyError.at(path, "certificate_hash", wrong, remedy)
-    lacking = [name for name, kind in _FIELDS.items() if not isinstance(content.get(name), kind)]
-    if lacking:
-        raise PolicyError.at(path, lacking[0], "is missing or of another kind", remedy)
+    for name, good in _rules(content).items():
+        if not good:
+            raise PolicyError.at(path, name, "is missing or of another kind", remedy)
     return dict(content)
+
+
+def _rules(content: dict[str, Any]) -> dict[str, bool]:
+    """Whether each field is as ``verify`` writes it."""
+    rules = {name: is_text(content.get(name)) for name in ("policy", *_SUBJECT)}
+    rules["passed"] = isinstance(content.get("passed"), bool)
+    rules |= {name: _are_texts(content.get(name)) for name in ("tools", "sources")}
+    rtl, parts = content.get("rtl"), content.get("parts")
+    rules["rtl"] = isinstance(rtl, dict) and (
+        is_text(rtl.get("part"))
+        and is_text(rtl.get("sha256"))
+        and is_number(rtl.get("clock_mhz"), 0.0)
+        and is_count(rtl.get("cycles"))
+    )
+    rules["parts"] = isinstance(parts, list) and all(map(_is_part, parts)) and _differ(parts)
+    return rules
+
+
+def _is_part(part: object) -> bool:
+    if not isinstance(part, dict) or part.get("name") not in [*_TITLES]:
+        return False
+    checks, uncovered = part.get("checks"), part.get("uncovered")
+    if not isinstance(checks, list) or not isinstance(uncovered, list):
+        return False
+    return all(map(is_text, uncovered)) and all(map(_is_check, checks)) and _differ(checks)
+
+
+def _is_check(check: object) -> bool:
+    return isinstance(check, dict) and (
+        is_text(check.get("name"))
+        and is_text(check.get("detail"))
+        and is_count(check.get("compared"))
+        and is_count(check.get("wrong"))
+    )
+
+
+def _differ(named: list[dict[str, Any]]) -> bool:
+    return len({each["name"] for each in named}) == len(named)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(is_text, (*value, *value.values())))
 
 
 def agreement(fresh: Mapping[str, Any], kept: Mapping[str, Any]) -> Part:

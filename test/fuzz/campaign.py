@@ -19,6 +19,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TARGETS = (
     *("frames", "reply", "manifest", "policy", "bag", "bag_db3", "robot", "qat", "checkpoint"),
+    *("certificate", "ledger", "curve", "hardware"),
 )
 GROWTH_MB = 64.0
 HEADER = (

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from qpolicy_ros.policy import hashing
+from qpolicy_ros.verify import certificate
 
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 8, 9, 255, 65536, 2**31, 2**63, 10**400, 0.5, -0.0),
@@ -20,7 +21,7 @@ def mutate(kind: str, data: bytes, seed: int) -> bytes | None:
     """Return ``data`` changed inside its form; None where it has none.
 
     Args:
-        kind: ``safetensors``, ``json`` or ``bytes``.
+        kind: ``safetensors``, ``json``, ``lines`` (of JSON), ``certificate`` or ``bytes``.
         data: the input.
         seed: of the change.
     """
@@ -28,6 +29,14 @@ def mutate(kind: str, data: bytes, seed: int) -> bytes | None:
     try:
         if kind == "json":
             return _dump(_change(json.loads(data), rng))
+        if kind == "certificate":  # the hash made right again: the checks behind are reached
+            return _dump(certificate.seal(_change(json.loads(data), rng)))
+        if kind == "lines":
+            lines = data.splitlines()
+            at = rng.randrange(len(lines))
+            return b"\n".join(
+                [*lines[:at], _dump(_change(json.loads(lines[at]), rng)), *lines[at + 1 :]]
+            )
         if kind == "safetensors":
             return _mutate_safetensors(data, rng)
     except (ValueError, LookupError, TypeError, RecursionError, AttributeError, OverflowError):

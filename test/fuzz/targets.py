@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+import results
 from policy_builders import random_artifact
 
 from qpolicy_ros.backends import BackendError
@@ -35,7 +36,7 @@ class Target(NamedTuple):
     Attributes:
         run: raises only where something is wrong with the reader.
         seeds: inputs to start from.
-        kind: how to mutate: ``safetensors``, ``json`` or ``bytes``.
+        kind: how to mutate; see ``mutate``.
         largest: input, bytes: some times the largest seed. What a longer one would only repeat
             costs the executions that a short one could have had.
     """
@@ -353,6 +354,12 @@ TARGETS = {
     "bag_db3": Target(from_file(read_bag, ".db3"), db3_seeds, "bytes", 12_000),
     "robot": Target(from_file(read_robot, ".yaml"), robot_seeds, "bytes", 600),
     "manifest": Target(from_file(read_manifest), manifest_seeds, "json", 4000),
+    "certificate": Target(
+        from_file(results.read_certificate), results.certificate_seeds, "certificate", 3000
+    ),
+    "ledger": Target(from_file(results.read_sweep), results.ledger_seeds, "lines", 2000),
+    "curve": Target(from_file(results.read_curve), results.curve_seeds, "bytes", 200),
+    "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),
     "reply": Target(read_reply, frame_seeds, "bytes", 100),
 }

@@ -21,6 +21,10 @@ EXECUTIONS = {
     "robot": 1000,
     "qat": 1000,
     "checkpoint": 1000,
+    "certificate": 3000,
+    "ledger": 3000,
+    "curve": 3000,
+    "hardware": 3000,
 }
 
 

@@ -17,11 +17,17 @@ def random_actor(spec: ActorSpec, seed: int = 0) -> QuantActor:
             layer.weight.normal_()
             layer.bias.normal_(std=0.3)
         actor(torch.randn(512, spec.observations))
-        actor.finish_statistics()
+        finish_statistics(actor)
         for scaling in actor.scalings():
             # An octave less in the logarithm of a power of two, a factor in a free scale.
             scaling.value.add_(-1.0) if spec.power_of_two else scaling.value.mul_(0.71)
     return actor.eval()
+
+
+def finish_statistics(actor: QuantActor) -> None:
+    """End the statistics phase after the batches seen: ranges become parameters."""
+    for scaling in actor.scalings():
+        scaling.init_scale()
 
 
 def random_statistics(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

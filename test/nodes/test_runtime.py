@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qpolicy_ros.cli.main import main
 from qpolicy_ros.nodes import runtime
 
 
@@ -15,3 +16,28 @@ def test_an_argument_that_is_not_ros_s_is_refused(capsys):
     assert runtime.run(program, "policy_node", "", [], given) == 2
     line = "policy_node: error: arguments: '--bogus' is unknown; parameters go behind --ros-args"
     assert capsys.readouterr().err.startswith(line)
+
+
+@pytest.mark.parametrize("rule", ["__ns:=/a b!", "__ns:=//", "x:=:", "__ns:=/\ud800"])
+def test_a_remapping_that_ros_cannot_read_is_one_line(rule, capsys):
+    def program(_stop):
+        pytest.fail("the node was started")
+
+    assert runtime.run(program, "policy_node", "", [], ["--ros-args", "-r", rule]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("policy_node: error: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("namespace", ["a b!", "/1a", "a//b", "a\0b", "\ud800", "a" * 400])
+def test_the_command_that_records_refuses_a_namespace_that_is_none(namespace, tmp_path, capsys):
+    bag = tmp_path / "bag"
+    assert main(["record", "--namespace", namespace, "--output", str(bag)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("qpolicy record: error: --namespace: ")
+    assert line.endswith("; give one like /robot")
+    assert not bag.exists()
+
+
+def test_a_namespace_may_lack_its_first_slash():
+    assert runtime.checked_namespace("robot") == runtime.checked_namespace("/robot/") == "/robot"

@@ -153,7 +153,7 @@ def test_zero_actions_do_not_walk(go2):
 
 
 def test_a_task_without_a_command_cannot_be_walked():
-    with pytest.raises(PolicyError, match="hopper takes no commanded speed"):
+    with pytest.raises(PolicyError, match="hopper is no robot, it takes no commanded speed"):
         walk(lambda x: x, Simulation("hopper"), seed=0, speed=0.5)
 
 

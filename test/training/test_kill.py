@@ -15,8 +15,8 @@ from policy_builders import random_baseline
 
 from qpolicy_ros.sim import Simulation
 from qpolicy_training import selection
+from qpolicy_training.curve import read_curve
 from qpolicy_training.distill import DistillConfig
-from qpolicy_training.run import read_curve
 from qpolicy_training.state import load_state
 from qpolicy_training.student import StudentConfig, train_student
 

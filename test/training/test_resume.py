@@ -19,8 +19,9 @@ import pytest
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training import run as run_module
+from qpolicy_training.curve import read_curve
 from qpolicy_training.replay import Batch
-from qpolicy_training.run import Run, config_hash, read_curve
+from qpolicy_training.run import Run, config_hash
 from qpolicy_training.sac import Learner, SacConfig
 from qpolicy_training.state import load_state, save_state
 from qpolicy_training.teacher import TeacherConfig, train_teacher

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, load_policy, require_task
+from qpolicy_ros.policy.json_files import is_number, is_text, read_json, shown
+from qpolicy_training.curve import read_curve
+from qpolicy_training.select.ledger import read_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +19,8 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 TASKS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 _FP32 = 32  # bits
 _CLOCK_MHZ = 100.0  # of the paper's hardware
+_MOST_BYTES = 4 << 20
+_REMEDY = "give the rows of the hardware benchmark (docs/benchmarks/fpga.json)"
 
 
 class PaperRun(NamedTuple):
@@ -80,7 +84,7 @@ class Made(NamedTuple):
     function: str
     method: str
     rounds: str
-    curve_end: float | None
+    curve_end: int | None
 
 
 class SweepLedger(NamedTuple):
@@ -126,7 +130,7 @@ class Runs:
     made: list[Made]
     swept: list[Point]
     sweeps: list[SweepLedger]
-    curves: dict[tuple[str, str], list[tuple[float, float]]]
+    curves: dict[tuple[str, str], list[tuple[int, float]]]
     notes: list[str] = field(default_factory=list)
 
     def paper(self, task: str, shape: tuple[int, int, int, int]) -> list[float]:
@@ -167,8 +171,8 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
             notes.append(f"{task}: no policy of ours yet")
         trained: dict[str, dict[str, Any]] = {}
         for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
-            rows = _ledger(ledger)
-            swept += _swept(ledger, task, rows)
+            rows = read_ledger(ledger)
+            swept += _swept(task, rows)
             sweeps.append(_sweep(ledger, task, rows))
             trained |= {row["hash"]: row for row in rows if row.get("returns")}
         for name in names:
@@ -177,7 +181,7 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
             shipped.append(_point(artifact, task, name, costs))
             curve = policies / task / f"{name}.csv"
             if curve.exists():
-                curves[task, name] = _curve(curve)
+                curves[task, name] = read_curve(curve)
             steps = curves.get((task, name))
             made.append(_made(artifact, f"{task}/{name}", trained, steps))
     if not shipped:
@@ -235,20 +239,32 @@ def _costs(path: Path | None, notes: list[str]) -> dict[tuple[str, str], tuple[f
     if path is None:
         notes.append("no hardware figures of ours were given (--hardware)")
         return {}
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            # The shipped one is at the paper's shape.
-            (row["task"], {"shipped": "paper"}.get(row["policy"], row["policy"])): (
-                float(row["cycles"]),
-                float(row["lut"]),
-            )
-            for row in rows
-            if row["policy"] != "random"
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        remedy = "give the rows of the hardware benchmark (docs/benchmarks/fpga.json)"
-        raise PolicyError.at(path, "hardware", f"does not fit: {error!r}", remedy) from error
+    return read_costs(path)
+
+
+def read_costs(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return cycles and LUT by task and policy name, of the rows of the hardware benchmark.
+
+    Raises:
+        PolicyError: the file holds something else; the text names row and field.
+    """
+    rows = read_json(path, "hardware", _MOST_BYTES, _REMEDY)
+    if not isinstance(rows, list) or not rows:
+        raise PolicyError.at(path, "hardware", f"{shown(rows)} is no list of rows", _REMEDY)
+    costs = {}
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise PolicyError.at(path, f"row {number}", f"{shown(row)} is no row", _REMEDY)
+        for name in ("task", "policy", "cycles", "lut"):
+            value = row.get(name)
+            if not (is_text(value) if name in ("task", "policy") else is_number(value, 1)):
+                wrong = f"{shown(value)} is not one of the hardware benchmark"
+                raise PolicyError.at(path, f"row {number}, {name}", wrong, _REMEDY)
+        # The shipped one is at the paper's shape; random weights are no policy.
+        policy = "paper" if row["policy"] == "shipped" else row["policy"]
+        if policy != "random":
+            costs[row["task"], policy] = (float(row["cycles"]), float(row["lut"]))
+    return costs
 
 
 def _point(
@@ -280,7 +296,7 @@ def _made(
     artifact: PolicyArtifact,
     policy: str,
     trained: dict[str, dict[str, Any]],
-    curve: list[tuple[float, float]] | None,
+    curve: list[tuple[int, float]] | None,
 ) -> Made:
     """Return how a policy was made; ``trained``: rows of its task's ledgers by their run."""
     facts = artifact.provenance
@@ -295,68 +311,37 @@ def _made(
     )
 
 
-def _curve(path: Path) -> list[tuple[float, float]]:
-    """Return (step, held-out return) of a training run."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            return [(float(row["step"]), float(row["held_out_return"])) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        remedy = "give a curve with the columns step and held_out_return"
-        raise PolicyError.at(path, "curve", f"does not fit: {error!r}", remedy) from error
-
-
-def _ledger(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [_row(path, number, line) for number, line in enumerate(lines, 1)]
-
-
 def _sweep(path: Path, task: str, rows: list[dict[str, Any]]) -> SweepLedger:
     """Return what a sweep was; only rows of candidates have a shape."""
     stages = [row for row in rows if "hidden" in row]
-    named = [row["hash"] for row in rows if row.get("stage") == "sweep"]
+    named = [row["hash"] for row in rows if row["stage"] == "sweep"]
     return SweepLedger(
         task,
         path.name,
         named[0] if named else "not stated",
         len({row["hash"] for row in stages}),
         len(stages),
-        sum(float(row.get("cpu_seconds", 0.0)) for row in rows),
+        sum(row["cpu_seconds"] for row in rows),
     )
 
 
-def _swept(path: Path, task: str, rows: list[dict[str, Any]]) -> list[Point]:
+def _swept(task: str, rows: list[dict[str, Any]]) -> list[Point]:
     """Return the last stage of each candidate of a sweep; those that failed have no returns."""
     latest = {row["hash"]: row for row in rows if row.get("returns")}
-    try:
-        return [
-            Point(
-                task,
-                "sweep",
-                max(row["hidden"]),
-                row["b_in"],
-                row["b_core"],
-                row["b_out"],
-                float(row["mean"]),
-                float(row["std"]),
-                len(row["returns"]),
-                int(row["seed"]),
-                row.get("cost", {}).get("cycles"),
-                row.get("cost", {}).get("lut"),
-            )
-            for row in latest.values()
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        wrong = f"a row does not fit: {error!r}"
-        raise PolicyError.at(path, "ledger", wrong, "give a ledger of qpolicy select") from error
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or "hash" not in row:
-        wrong = "is not a row of a ledger"
-        raise PolicyError.at(path, f"line {number}", wrong, "delete this line")
-    return row
+    return [
+        Point(
+            task,
+            "sweep",
+            max(row["hidden"]),
+            row["b_in"],
+            row["b_core"],
+            row["b_out"],
+            float(row["mean"]),
+            float(row["std"]),
+            len(row["returns"]),
+            row["seed"],
+            row.get("cost", {}).get("cycles"),
+            row.get("cost", {}).get("lut"),
+        )
+        for row in latest.values()
+    ]

@@ -26,7 +26,6 @@ _DONE_LIMIT = 0.05  # s; a core takes microseconds
 _MIN_POLLS = 2000  # a process that was not scheduled for a while must not blame the core
 _START, _RESET = FLAG["CONTROL", "START"], FLAG["CONTROL", "RESET"]
 _BUSY, _DONE, _ERROR = (FLAG["STATUS", name] for name in ("BUSY", "DONE", "ERROR"))
-_HASH = ("HASH0", "HASH1", "HASH2", "HASH3")
 _IDENTITY_WORDS = 9  # MAGIC to BEAT
 UINT32 = np.dtype("<u4")
 

@@ -134,3 +134,9 @@ def test_a_design_that_does_not_fit_is_a_failed_check(report, monkeypatch, limit
     assert code == 1
     assert facts["fits"] == ("dsp" in limits)
     assert not facts["end_to_end"]["fits"]
+
+
+def test_a_folder_that_was_not_generated_is_refused_before_a_minute_is_promised(tmp_path, capsys):
+    assert main(["fpga", "report", str(tmp_path / "nosuch")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "manifest: not found; generate the folder again" in line

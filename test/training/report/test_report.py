@@ -53,6 +53,7 @@ def policies(tmp_path):
     (folder / "hopper" / "paper.csv").write_text("step,held_out_return,seconds\n10,5.5,1\n")
     cost = {"cycles": 1, "lut": 2}
     shape = {"hidden": [32, 32], "b_in": 4, "b_core": 2, "b_out": 8, "seed": 1, "cost": cost}
+    shape["cpu_seconds"] = 30.0
     rows = [
         {"stage": "sweep", "hash": "s", "cpu_seconds": 0.0},
         {"stage": "rung 1", "hash": "a", "returns": [1.0], "mean": 1.0, "std": 0.0, **shape},
@@ -148,7 +149,7 @@ def test_our_runs_are_read(policies):
     assert (point.mean, point.std, point.episodes, point.seed) == (1234.0, 5.0, 7, 3)
     (swept,) = runs.swept
     assert (swept.mean, swept.hidden, swept.b_core) == (3.0, 32, 2)
-    assert runs.curves["hopper", "paper"] == [(10.0, 5.5)]
+    assert runs.curves["hopper", "paper"] == [(10, 5.5)]
 
 
 def test_the_page_says_what_every_figures_runs_were(policies):
@@ -223,9 +224,8 @@ def test_the_command_writes_one_page_and_its_plots(policies, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("file", "content", "wrong"),
     [
-        ("hopper/paper.csv", "a,b\n1,2\n", "curve: does not fit"),
-        ("hopper/selected.ledger.jsonl", "{", "line 1: is not a row"),
-        ("hopper/selected.ledger.jsonl", '{"hash": "a", "returns": [1]}', "ledger: a row"),
+        ("hopper/paper.csv", "a,b\n1,2\n", "column step: is missing; give the curve.csv"),
+        ("hopper/selected.ledger.jsonl", "{", "line 1: is not a row of a ledger; delete"),
         ("hopper/fp32.safetensors", "none", "fp32.safetensors"),
     ],
 )
@@ -239,3 +239,23 @@ def test_a_file_that_does_not_fit_is_named(policies, tmp_path, capsys, file, con
 def test_no_policies_is_said(tmp_path, capsys):
     assert main(["report", "--policies", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "give a folder of policies" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ("{}", "hardware: a dict is no list of rows; give the rows of the hardware benchmark"),
+        ("[]", "hardware: a list is no list of rows"),
+        ("[3]", "row 1: 3 is no row"),
+        ('[{"task": "hopper", "policy": "paper", "cycles": 7}]', "row 1, lut: None is not one"),
+        ('[{"task": "hopper", "policy": "x", "cycles": NaN, "lut": 1}]', "row 1, cycles: nan"),
+        ('[{"task": [], "policy": "x", "cycles": 1, "lut": 1}]', "row 1, task: a list is not"),
+        ("[" * 9999, "hardware: cannot be read: maximum recursion depth"),
+    ],
+)
+def test_hardware_that_is_none_is_named(policies, tmp_path, capsys, content, wrong):
+    file = tmp_path / "fpga.json"
+    file.write_text(content)
+    command = ["report", "--policies", str(policies), "--out", str(tmp_path / "out")]
+    assert main([*command, "--hardware", str(file)]) == 2
+    assert f"{file}: {wrong}" in capsys.readouterr().err

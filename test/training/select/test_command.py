@@ -292,8 +292,8 @@ def test_bad_input_is_one_line(
     ("name", "expected"),
     [
         ("ledger.jsonl", "line 1: is not a row of a ledger; delete this line"),
-        ("baseline.json", "damaged .* delete it: what it held is made again"),
-        ("costs.json", "damaged .* delete it"),
+        ("baseline.json", "cannot be read: .* delete it: what it held is made again"),
+        ("costs.json", "cannot be read: .* delete it"),
     ],
 )
 def test_a_damaged_file_is_named(name: str, expected: str) -> None:
