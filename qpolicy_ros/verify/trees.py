@@ -116,6 +116,8 @@ def _tree(file: Path, name: str, text: str) -> Tree:
         raise _odd(file, name, "has look-up tables of an unknown form")
     aliases = {}
     for found in _STAGE.finditer(text):
+        if len(_bits(found[2])) != _width(text, "reg", found[1]):
+            raise _odd(file, name, f"has a register {found[1]} of another width than it is given")
         for place, bit in enumerate(_bits(found[2])):
             aliases[f"{found[1]}[{place}]"] = bit
     rows = tuple(
@@ -148,12 +150,20 @@ def _bits(text: str) -> tuple[str, ...]:
 
 def _words(file: Path, text: str) -> dict[int, int]:
     """Words by address, put together from the blocks as ``word`` is."""
-    places = dict(re.findall(r"word\[\d+:(\d+)\] <= (block\d+);", text))
-    lows = {block: int(low) for low, block in places.items()}
+    places = re.findall(r"word\[(\d+):(\d+)\] <= (block\d+);", text)
+    lows = {block: int(low) for _, low, block in places}
     words: dict[int, int] = {}
     entries = _WORD.findall(text)
     if len(entries) != text.count("'h") - text.count("default:"):
         raise _odd(file, "weights", "have entries of an unknown form")
+    if len({entry[1:3] for entry in entries}) != len(entries):
+        # Of two the first one counts; put together, the second might hide that it is wrong.
+        raise _odd(file, "weights", "have an address twice")
+    if not {f"block{entry[2]}" for entry in entries} <= set(lows):
+        raise _odd(file, "weights", "have a block that is not in the word as it stands")
+    widths = {(block, int(high) + 1 - int(low)) for high, low, block in places}
+    if widths != {(block, _width(text, "reg", block)) for block in lows}:
+        raise _odd(file, "weights", "have a block of another width than its place in the word")
     for _, address, block, value in entries:
         at = int(address)
         words[at] = words.get(at, 0) | int(value, 16) << lows[f"block{block}"]

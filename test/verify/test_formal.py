@@ -188,6 +188,33 @@ def test_a_wrong_weight_in_block_ram_is_found(tmp_path):
     assert layers(network, tmp_path, manifest)[0].dots().wrong == 1
 
 
+def test_a_word_that_stands_twice_in_block_ram_is_refused(tmp_path):
+    # The first one counts. Put together with the second, all of it would seem to be there.
+    network, manifest = write(tmp_path, *SHAPES["weights in block RAM"])
+    edit(tmp_path / "qpolicy_layer0.v", r"( +6'd1: block0 <= )", r"\g<1>36'h0;\n\g<1>")
+    with pytest.raises(PolicyError, match="have an address twice"):
+        layers(network, tmp_path, manifest)
+
+
+@pytest.mark.parametrize("register", ["r0", "block0"])
+def test_a_register_that_cuts_a_bit_off_is_refused(register, tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["weights in block RAM"])
+
+    def narrower(found):
+        return f"[{int(found[1]) - 1}:0] {register};"
+
+    edit(tmp_path / "qpolicy_layer0.v", rf"\[(\d+):0\] {register};", narrower)
+    with pytest.raises(PolicyError, match="of another width"):
+        layers(network, tmp_path, manifest)
+
+
+def test_a_word_that_is_not_passed_on_as_it_is_is_refused(tmp_path):
+    network, manifest = write(tmp_path, *SHAPES["weights in block RAM"])
+    edit(tmp_path / "qpolicy_layer0.v", r"<= block0;", "<= ~block0;")
+    with pytest.raises(PolicyError, match="have a block that is not in the word"):
+        layers(network, tmp_path, manifest)
+
+
 def test_a_threshold_that_the_policy_does_not_have_is_found(unrolled):
     folder, network, manifest = unrolled
     row = network.thresholds[0][2].copy()
