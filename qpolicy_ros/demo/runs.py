@@ -175,11 +175,25 @@ def swap(job: Job, before: str, after: str, step: int, say: Say) -> Swap:
         if not result.successful:
             raise NodeError(f"policy_node refused backend {after!r}: {result.reason}")
         say(f"{before} -> {after}: the node answered after {response / 1e3:.1f} ms")
-        # As long again, then to the end of that episode.
+        # Until an answer of the new backend is heard, which may be late; as long again, then to
+        # the end of that episode.
+        pair.until(lambda: next(reversed(observer.backends.values()), "") == after)
+        heard = next(reversed(observer.backends))
         pair.until(lambda: len(observer.actions) >= 2 * step)
         finished = len(observer.episodes) + 1
-        pair.until(lambda: len(observer.episodes) >= finished)
-    return _replay(job, observer, (before, after), observer.episodes[:finished], response)
+        period = _period(job)
+        pair.until(
+            lambda: (
+                len(observer.episodes) >= finished
+                and sum(episode.length for episode in observer.episodes) * period >= heard
+            )
+        )
+    return _replay(job, observer, (before, after), observer.episodes, response)
+
+
+def _period(job: Job) -> int:
+    """Control period, ns of simulated time."""
+    return round(job.artifact.contract.period * _NANOSECONDS)
 
 
 def offline_actions(job: Job, backend: str, steps: int) -> npt.NDArray[np.float32]:
@@ -209,7 +223,7 @@ def _replay(
     """
     before, after = (create_backend(name, job.artifact) for name in names)
     contract = job.artifact.contract
-    period = round(contract.period * _NANOSECONDS)
+    period = _period(job)
     session = Session(Simulation(job.task, max_episode_steps=job.max_episode_steps), job.seed)
     serving, swapped = before, -1
     played = []
