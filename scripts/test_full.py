@@ -1,9 +1,10 @@
 """Run every test file with full counts, one pytest process each, some at once, and log the outcome.
 
-`test_full.py [--jobs N]`: N processes at a time, by default one a core, four at most.
+`test_full.py [--jobs N] [FILE ...]`: N processes at a time, by default one a core, four at most.
 
 The log (docs/test-full.log) starts with the tested tree's hash; run again on the same tree, files
-that passed are skipped, so an interrupted run goes on where it stopped.
+that passed are skipped, so an interrupted run goes on where it stopped. FILEs, those that failed, are
+run again on a tree that was mended: they are added under that tree's hash.
 """
 
 from __future__ import annotations
@@ -41,13 +42,20 @@ def tree_hash() -> str:
     return digest.hexdigest()
 
 
-def passed_before(header: str) -> set[str]:
-    """Return the files that the log says have passed on this very tree."""
+def passed_before(header: str, *, keep: bool) -> set[str]:
+    """Return the files that the log says have passed on this very tree; begin where it has none.
+
+    Args:
+        header: of this tree.
+        keep: whether to add to what a log says of another tree, not to replace it.
+    """
     lines = LOG.read_text(encoding="utf-8").splitlines() if LOG.is_file() else []
-    if lines[:1] != [header]:
-        LOG.write_text(header + "\n", encoding="utf-8")
+    trees = [index for index, line in enumerate(lines) if line.startswith("tree ")]
+    if not trees or lines[trees[-1]] != header:
+        with LOG.open("a" if keep else "w", encoding="utf-8") as log:
+            log.write(header + "\n")
         return set()
-    return {line.split()[1] for line in lines[1:] if line.startswith("passed ")}
+    return {line.split()[1] for line in lines[trees[-1] :] if line.startswith("passed ")}
 
 
 def run(file: str) -> bool:
@@ -68,9 +76,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     usual = min(os.cpu_count() or 1, 4)
     parser.add_argument("--jobs", type=int, default=usual, help="processes at once (%(default)s)")
-    jobs = max(parser.parse_args().jobs, 1)
-    done = passed_before(f"tree {tree_hash()}")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="test files; none: all")
+    args = parser.parse_args()
+    jobs = max(args.jobs, 1)
     files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("test/**/test_*.py"))
+    if unknown := sorted(set(args.files) - set(files)):
+        parser.error(f"{unknown[0]} is no test file; give one as test/policy/test_files.py")
+    done = passed_before(f"tree {tree_hash()}", keep=bool(args.files))
+    files = args.files or files
     todo = [file for file in files if file not in done]
     print(f"{len(done)} files passed before, {len(todo)} to run", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
