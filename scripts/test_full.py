@@ -3,7 +3,7 @@
 `test_full.py [--jobs N] [FILE ...]`: N processes at a time, by default one a core, four at most.
 
 The log (docs/test-full.log) starts with the tested tree's hash; run again on the same tree, files
-that passed are skipped, so an interrupted run goes on where it stopped. FILEs, those that failed, are
+that passed are skipped, so an interrupted run goes on where it stopped. FILEs, those that failed,
 run again on a tree that was mended: they are added under that tree's hash.
 """
 
