@@ -52,8 +52,8 @@ def passed_before(header: str, *, keep: bool) -> set[str]:
     lines = LOG.read_text(encoding="utf-8").splitlines() if LOG.is_file() else []
     trees = [index for index, line in enumerate(lines) if line.startswith("tree ")]
     if not trees or lines[trees[-1]] != header:
-        with LOG.open("a" if keep else "w", encoding="utf-8") as log:
-            log.write(header + "\n")
+        before = LOG.read_text(encoding="utf-8") if keep and LOG.is_file() else ""
+        LOG.write_text(f"{before}{header}\n", encoding="utf-8")
         return set()
     return {line.split()[1] for line in lines[trees[-1] :] if line.startswith("passed ")}
 

@@ -318,7 +318,7 @@ def _contents(job):
 
 def _simulated(artifact, mutant, manifest):
     """Part 4: the lanes of a quick verification, and Verilator beside them in a full one."""
-    chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant"), "")
+    chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant", ""))
     for frames, lanes in ((QUICK_FRAMES, True), (VERILATOR_FRAMES, False)):
         try:
             passed = chain.core(mutant, manifest, frames, lanes=lanes).passed
