@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from qpolicy_fpga.arith import BUS_BITS
 from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.parts import PARTS
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.json_files import read_json
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 
 if TYPE_CHECKING:
@@ -39,15 +39,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_BYTES):
             wrong = f"is not one of a generated core: no file of at most {MAX_BYTES} bytes"
             raise PolicyError.at(path, "manifest", wrong, _REMEDY)
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PolicyError.at(path, "manifest", "not found", _REMEDY) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise PolicyError.at(path, "manifest", f"cannot be read: {error}", _REMEDY) from error
-    try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PolicyError.at(path, "manifest", f"cannot be read: {error}", _REMEDY) from error
+    manifest = read_json(path, "manifest", MAX_BYTES, _REMEDY)
     if not isinstance(manifest, dict):
         raise PolicyError.at(path, "manifest", "is not one of a generated core", _REMEDY)
     _check(path, "", manifest, _rules(manifest))

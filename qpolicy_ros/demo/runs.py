@@ -175,19 +175,11 @@ def swap(job: Job, before: str, after: str, step: int, say: Say) -> Swap:
         if not result.successful:
             raise NodeError(f"policy_node refused backend {after!r}: {result.reason}")
         say(f"{before} -> {after}: the node answered after {response / 1e3:.1f} ms")
-        # Until an answer of the new backend is heard, which may be late; as long again, then to
-        # the end of that episode.
+        # As long again, and until an answer of the new backend is heard, which may be late; then
+        # to the end of that episode.
         pair.until(lambda: next(reversed(observer.backends.values()), "") == after)
-        heard = next(reversed(observer.backends))
-        pair.until(lambda: len(observer.actions) >= 2 * step)
-        finished = len(observer.episodes) + 1
-        period = _period(job)
-        pair.until(
-            lambda: (
-                len(observer.episodes) >= finished
-                and sum(episode.length for episode in observer.episodes) * period >= heard
-            )
-        )
+        last = max(2 * step, next(reversed(observer.backends)) // _period(job))
+        pair.until(lambda: sum(episode.length for episode in observer.episodes) >= last)
     return _replay(job, observer, (before, after), observer.episodes, response)
 
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from layer_forms import write_toy
+from mutants import simulation_finds
 from same_layer import same_layer
 
-from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.verify import bounds, formal
 from qpolicy_ros.verify.chain import QUICK_FRAMES, VERILATOR_FRAMES, Chain
@@ -320,10 +320,6 @@ def _simulated(artifact, mutant, manifest):
     """Part 4: the lanes of a quick verification, and Verilator beside them in a full one."""
     chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant", ""))
     for frames, lanes in ((QUICK_FRAMES, True), (VERILATOR_FRAMES, False)):
-        try:
-            passed = chain.core(mutant, manifest, frames, lanes=lanes).passed
-        except (PolicyError, BackendError):
-            passed = False
-        if not passed:
+        if simulation_finds(chain, mutant, manifest, frames, lanes=lanes):
             return f"part 4, {'lanes' if lanes else 'Verilator'}"
     return ""

@@ -252,6 +252,14 @@ BUS_FAULTS = (
 )
 
 
+def simulation_finds(chain, mutant, manifest, frames, *, lanes):
+    """Whether part 4's core fails or cannot be simulated."""
+    try:
+        return not chain.core(mutant, manifest, frames, lanes=lanes).passed
+    except (PolicyError, BackendError):
+        return True
+
+
 def core_mutants(policy, folder, faults=CORE_FAULTS):
     """Faults in admission, credits, waiting results and the layers' banks.
 
@@ -266,10 +274,7 @@ def core_mutants(policy, folder, faults=CORE_FAULTS):
         (mutant / file).write_text(text.replace(old, new, 1))
         chain = Chain(artifact, artifact.golden.observations, Journal("", "mutant", ""))
         for frames, lanes in ((VERILATOR_FRAMES, False), (QUICK_FRAMES, True)):
-            try:
-                found = not chain.core(mutant, manifest, frames, lanes=lanes).passed
-            except (PolicyError, BackendError):
-                found = True
+            found = simulation_finds(chain, mutant, manifest, frames, lanes=lanes)
             how = "lanes" if lanes else "Verilator"
             yield Mutant("verilog: control", f"{file}: {old} -> {new}, {how}", found)
 
