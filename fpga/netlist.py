@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.synth import run_yosys, yosys_folder
+from qpolicy_fpga.tables import write_xilinx
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ design = ys.Design()
 def run(command):
     ys.run_pass(command, design)
 for name in files:
-    run(f'read_verilog "{name}"')
+    run(f'read_verilog -DQPOLICY_XILINX "{name}"')
 run(f"hierarchy -check -top {top}")
 run("proc")
 run("flatten")
@@ -131,7 +132,8 @@ def read_netlist(files: Sequence[Path], top: str) -> Netlist:
         carry, out, tables = (Path(folder, name) for name in names)
         carry.write_text(_CARRY, encoding="ascii")
         tables.write_text(_TABLES, encoding="ascii")
-        run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, files)], out)
+        sources = write_xilinx(files, Path(folder))
+        run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, sources)], out)
         content = json.loads(out.read_text(encoding="utf-8"))
     return _netlist(content["modules"][top])
 
