@@ -128,14 +128,22 @@ def yosys_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def run_yosys(script: str, arguments: Sequence[str], made: Path) -> None:
+def run_yosys(
+    script: str, arguments: Sequence[str], made: Path, folder: Path | None = None
+) -> None:
     """Run a script of pyosys, which makes the file ``made``, in a process of its own.
+
+    Args:
+        script: in Python.
+        arguments: of it.
+        made: what it writes last.
+        folder: in which it runs and finds the files that sources read.
 
     Raises:
         PolicyError: it refuses the sources.
         BackendError: it takes too long.
     """
-    done = run_limited("yosys", [sys.executable, "-c", script, *arguments])
+    done = run_limited("yosys", [sys.executable, "-c", script, *arguments], folder=folder)
     if done.returncode or not made.is_file():
         reason = " ".join((done.stdout + done.stderr).split())[-400:]
         raise PolicyError(f"yosys: failed: {reason}")

@@ -1,8 +1,8 @@
 """Look-up tables of generated Verilog as the cells that a synthesis takes.
 
-The sources instantiate ``qpolicy_lut``, a module with its table as a parameter. Yosys makes a module
-of its own for every table, which takes minutes and gigabytes where there are ten thousand. So
-before Yosys reads a source, each instance is written as the cell that it stands for.
+The sources instantiate ``qpolicy_lut``, a module with its table as a parameter. Yosys makes a
+module of its own for every table, which takes minutes and gigabytes where there are ten thousand.
+So before Yosys reads a source, each instance is written as the cell that it stands for.
 """
 
 from __future__ import annotations
