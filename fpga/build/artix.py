@@ -17,13 +17,13 @@ from qpolicy_fpga.build.families import SYNTHESIS
 from qpolicy_fpga.build.top import TOP, board_top, constraints
 from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.synth import run_yosys
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.yosys import run_yosys
 from qpolicy_fpga.tables import as_xilinx
 from qpolicy_fpga.vivado.board import write_board
 from qpolicy_fpga.vivado.reports import read_reports
 from qpolicy_fpga.wrappers.tops import write_wrapper
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 if TYPE_CHECKING:
     from qpolicy_fpga.build.boards import Board
@@ -41,7 +41,7 @@ def find_tool() -> str:
     """Return which way a bitstream for the 7 series is made here.
 
     Raises:
-        PolicyError: neither is there.
+        InputError: neither is there.
     """
     if toolbox.is_there(VIVADO):
         return VIVADO
@@ -49,14 +49,14 @@ def find_tool() -> str:
         return OPEN
     wrong = "neither Vivado nor nextpnr-xilinx (with fasm2frames and xc7frames2bit) is on PATH"
     remedy = "install one, or take a board with an ECP5, which pip's tools build"
-    raise PolicyError.at("", "board", wrong, remedy)
+    raise InputError.at("", "board", wrong, remedy)
 
 
 def build(tool: str, out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]:
     """Make the bitstream of a generated folder; return what ``board/build.json`` says of it.
 
     Raises:
-        PolicyError: a tool fails, or its data is not there.
+        InputError: a tool fails, or its data is not there.
         BackendError: it takes too long.
     """
     if tool == VIVADO:
@@ -135,7 +135,7 @@ def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]
         log = (place / f"seed-{seed}" / "router.log").read_text("utf-8")
         found = _FASTEST.findall(log)
         if not found:
-            raise PolicyError.at("", OPEN, "reports no clock", "report it with its log")
+            raise InputError.at("", OPEN, "reports no clock", "report it with its log")
         reached[seed] = float(found[-1])
     best = max(reached, key=lambda seed: (reached[seed], -seed))
     fasm = place / f"seed-{best}" / "placed.fasm"
@@ -179,11 +179,11 @@ def _data(variable: str, name: str) -> Path:
     """Return a file or folder below the folder that an environment variable names.
 
     Raises:
-        PolicyError: it is not set, or has no such file.
+        InputError: it is not set, or has no such file.
     """
     folder = os.environ.get(variable, "")
     path = Path(folder, name)
     if not folder or not path.exists():
         wrong = f"{folder or 'not set'}, where {name} should be"
-        raise PolicyError.at("", f"${variable}", wrong, "set it as openXC7's environment does")
+        raise InputError.at("", f"${variable}", wrong, "set it as openXC7's environment does")
     return path

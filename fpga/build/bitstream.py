@@ -23,14 +23,14 @@ from qpolicy_fpga.build.stages import Stages
 from qpolicy_fpga.build.timing import Timing, read_timing
 from qpolicy_fpga.build.top import PLL, TOP, board_top, constraints
 from qpolicy_fpga.design import MANIFEST, generate
-from qpolicy_fpga.explore import FitError, choose
+from qpolicy_fpga.explore.choose import FitError, choose
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.parts import Part, find_part
-from qpolicy_fpga.synth import YOSYS, run_yosys, yosys_folder
+from qpolicy_fpga.plan.devices import Part, find_part
+from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.wrappers.tops import write_wrapper
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
         say: takes a line of progress.
 
     Raises:
-        PolicyError: the board, a pin or the clock is wrong, a tool is missing or fails, the policy
+        InputError: the board, a pin or the clock is wrong, a tool is missing or fails, the policy
             does not fit, or the disk is full. What was whole before stays whole.
         BackendError: a tool takes too long.
     """
@@ -84,15 +84,15 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     clock = order.clock_mhz or board.clock_mhz
     if order.artifact.network is None:
         remedy = "quantise the policy first"
-        raise PolicyError.at(order.artifact.path, "integer", "there is no integer network", remedy)
+        raise InputError.at(order.artifact.path, "integer", "there is no integer network", remedy)
     if not 1 <= order.seeds <= MAX_SEEDS:
-        raise PolicyError.at("", "seeds", f"{order.seeds}", f"give 1 to {MAX_SEEDS}")
+        raise InputError.at("", "seeds", f"{order.seeds}", f"give 1 to {MAX_SEEDS}")
     part = find_part(board.part)
     if part.family == "xc7":
         tool = artix.find_tool()
         if clock != board.oscillator_mhz:
             wrong = f"{clock:g}, but no other clock than {board.oscillator_mhz:g} is made there"
-            raise PolicyError.at("", "clock-mhz", wrong, "leave it out")
+            raise InputError.at("", "clock-mhz", wrong, "leave it out")
         stages = Stages(order.out, say)
         _generate(order, order.artifact.network, board, part, clock, stages)
         result = artix.build(tool, order.out, board, stages, order.seeds)
@@ -202,7 +202,7 @@ def _generate(
     stages.run("generate the core", inputs, work)
 
 
-def _too_large(reason: str, network: IntegerNetwork, board: Board) -> PolicyError:
+def _too_large(reason: str, network: IntegerNetwork, board: Board) -> InputError:
     """The error of a policy that no form of fits: by how much, and which board would do."""
     over = reason.partition("; ")[0].rpartition(": ")[2]
     wrong = f"the policy does not fit the {board.title} ({board.part}): {over}"
@@ -214,8 +214,8 @@ def _too_large(reason: str, network: IntegerNetwork, board: Board) -> PolicyErro
         except FitError:
             continue
         remedy = f"--board {other.name} would do, or a narrower policy"
-        return PolicyError.at("", "board", wrong, remedy)
-    return PolicyError.at("", "board", wrong, "no supported board holds it; narrow the policy")
+        return InputError.at("", "board", wrong, remedy)
+    return InputError.at("", "board", wrong, "no supported board holds it; narrow the policy")
 
 
 def _sources() -> str:
@@ -275,7 +275,7 @@ _LUTS = {"LUT4": 1, "CCU2C": 2, "SB_LUT4": 1, "LUT1": 1, "LUT2": 1, "LUT3": 1, "
 
 
 def _check_cells(stat: Path, network: IntegerNetwork, board: Board, part: Part) -> None:
-    """Raise PolicyError where synthesis came to more than the part has: placing would fail."""
+    """Raise InputError where synthesis came to more than the part has: placing would fail."""
     cells = json.loads(stat.read_text("utf-8"))["design"]["num_cells_by_type"]
     lut = sum(_LUTS.get(kind, 0) * count for kind, count in cells.items())
     if lut > part.lut:

@@ -11,7 +11,7 @@ import difflib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Board:
     Attributes:
         name: as on the command line.
         title: as its maker writes it.
-        part: one of ``parts.PARTS``.
+        part: one of ``devices.PARTS``.
         package: of the part, as the place-and-route tool of its family names it.
         speed: speed grade, as that tool names it; empty if the package says it.
         oscillator_mhz: of the clock pin.
@@ -147,13 +147,13 @@ def find_board(name: str) -> Board:
     """Return the board called ``name``.
 
     Raises:
-        PolicyError: there is none; names the nearest.
+        InputError: there is none; names the nearest.
     """
     board = BOARDS.get(name.lower())
     if board is None:
         near = difflib.get_close_matches(name.lower(), BOARDS, 1, 0.5)
         remedy = f"did you mean {near[0]}? There are" if near else "choose one of"
-        raise PolicyError.at("", "board", f"{name!r} is none", f"{remedy} {', '.join(BOARDS)}")
+        raise InputError.at("", "board", f"{name!r} is none", f"{remedy} {', '.join(BOARDS)}")
     return board
 
 
@@ -161,17 +161,17 @@ def with_pins(board: Board, changes: Mapping[str, str]) -> Board:
     """Return ``board`` with other pins for some signals.
 
     Raises:
-        PolicyError: a signal is none, or a pin is used twice.
+        InputError: a signal is none, or a pin is used twice.
     """
     for signal in changes:
         if signal not in SIGNALS:
             wrong, remedy = f"{signal!r} is no signal", f"choose of {', '.join(SIGNALS)}"
-            raise PolicyError.at("", "pin", wrong, remedy)
+            raise InputError.at("", "pin", wrong, remedy)
     pins = {**board.pins, **changes}
     users: dict[str, str] = {}
     for signal, pin in {**board.high, **pins}.items():
         if pin in users:
             wrong = f"{pin} is used twice, for {users[pin]} and for {signal}"
-            raise PolicyError.at("", "pin", wrong, f"give another pin, --pin {signal}=PIN")
+            raise InputError.at("", "pin", wrong, f"give another pin, --pin {signal}=PIN")
         users[pin] = signal
     return replace(board, pins=pins)

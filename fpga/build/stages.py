@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import make_folder, write_atomically
-from qpolicy_ros.policy.json_files import read_json
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.common.json_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ class Stages:
             try:
                 kept = read_json(self.record, "stages", _MOST_BYTES, "")
                 self._record = kept if isinstance(kept, dict) else {}
-            except PolicyError:
+            except InputError:
                 say(f"{self.record} is damaged; everything is made again")
 
     def run(
@@ -63,7 +63,7 @@ class Stages:
             The files.
 
         Raises:
-            PolicyError: the disk is full, or a tool fails.
+            InputError: the disk is full, or a tool fails.
         """
         key = _key(name, inputs)
         kept = self._files(name)
@@ -145,7 +145,7 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def _disk_error(folder: Path, error: OSError) -> PolicyError:
+def _disk_error(folder: Path, error: OSError) -> InputError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     remedy = "free some space" if full else "choose a folder that can be written"
-    return PolicyError.at(folder, "folder", str(error.strerror or error), remedy)
+    return InputError.at(folder, "folder", str(error.strerror or error), remedy)

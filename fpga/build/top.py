@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpolicy_fpga.parts import find_part
+from qpolicy_fpga.plan.devices import find_part
 
 if TYPE_CHECKING:
     from qpolicy_fpga.build.boards import Board
