@@ -32,12 +32,14 @@ class Circuit:
         netlist: ports, gates, memories, registers.
         names: net by its name in the routed netlist.
         clocks: nets that registers take as their clock.
+        before: what a table gives to the register of the same cell, by the register's net.
         unread: nets of cells that are not understood, and which: an error where they matter.
     """
 
     netlist: Netlist = field(default_factory=Netlist)
     names: dict[str, Net] = field(default_factory=dict)
     clocks: set[Net] = field(default_factory=set)
+    before: dict[Net, Net] = field(default_factory=dict)
     unread: dict[Net, str] = field(default_factory=dict)
     _fresh: int = 0
 

@@ -48,6 +48,8 @@ class RoutedDesign:
         self.circuit: Circuit = read_circuit(routed, READERS[family])
         self._modules = read_json(synthesised, "netlist", _MOST_BYTES, "build again")["modules"]
         self._aliases = _names_by_bit(self._modules[TOP])
+        self._inner: dict[Net, list[str]] | None = None
+        self._bits: dict[str, Net] = {}
 
     def ports_of_core(self) -> dict[str, tuple[Net, ...]]:
         """Nets of the core's ports in the routed netlist; a port bit that nobody reads is free.
@@ -75,10 +77,53 @@ class RoutedDesign:
         for bit in bits:
             if isinstance(bit, str):
                 return "0" if bit == "x" else bit
+        core = self._modules[TOP]["cells"][CORE]["type"]
+        for module, bit, prefix in ((TOP, bits[0], ""), (core, bits[1], f"{CORE}.")):
+            hidden = self._before_register(module, bit, prefix)
+            if hidden is not None:
+                return hidden
         if port in _MADE:
             wrong = f"no net of {known[0] if known else port} is left"
             raise InputError.at(self._file, port, wrong, "build again")
         return self.circuit.net()
+
+    def _before_register(self, module: str, bit: Net, prefix: str) -> Net | None:
+        """Net of a bit that only a register in the same logic cell reads: it has no wire."""
+        names = self._aliases if module == TOP else _names_by_bit(self._modules[module])
+        for cell in self._modules[module]["cells"].values():
+            if cell["connections"].get("D") != [bit] or "Q" not in cell["connections"]:
+                continue
+            for alias in names.get(cell["connections"]["Q"][0], ()):
+                held = self.circuit.names.get(f"{prefix}{alias}")
+                if held in self.circuit.before:
+                    return self.circuit.before[held]
+        return None
+
+    def routed_net(self, name: str) -> Net | None:
+        """Net in the routed netlist of one of the core's, by its name in the sources.
+
+        Returns:
+            The net, ``0`` or ``1`` if synthesis found it constant, None if no name of it is left.
+        """
+        module = self._modules[self._modules[TOP]["cells"][CORE]["type"]]
+        if self._inner is None:
+            self._bits = {
+                alias: bit for bit, names in _names_by_bit(module).items() for alias in names
+            }
+            self._inner = _names_by_bit(module)
+            for whole, net in module["netnames"].items():
+                for at, bit in enumerate(net["bits"], net.get("offset", 0)):
+                    if isinstance(bit, str):
+                        self._bits[whole if len(net["bits"]) == 1 else f"{whole}[{at}]"] = bit
+        bit = self._bits.get(name)
+        if bit is None or bit in ("x", "z"):
+            return None
+        if isinstance(bit, str):
+            return bit
+        for alias in self._inner[bit]:
+            if f"{CORE}.{alias}" in self.circuit.names:
+                return self.circuit.names[f"{CORE}.{alias}"]
+        return None
 
     def core(self) -> Netlist:
         """The core, cut out at its ports.

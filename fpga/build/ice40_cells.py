@@ -31,11 +31,12 @@ def _logic(circuit: Circuit, cell: Cell) -> None:
         unread(circuit, cell, ["O"])
         return
     circuit.clocks.add(cell.net("CLK", "0"))
-    found = circuit.gate(inputs, table)
+    found = circuit.gate(inputs, table, circuit.net())
     # The reset counts only where the register takes something.
     value = cell.number("SET_NORESET")
     data = circuit.gate((found, cell.net("SR", "0")), 0b1110 if value else 0b0010)
     if output:
+        circuit.before[output] = found
         enable = cell.net("CEN", "1")
         circuit.register(data, output, enable=enable, reset="0", reset_value=0, start=0)
 

@@ -117,14 +117,18 @@ class SerialSimulation:
         return np.concatenate([np.ones((_QUIET, LANES), np.uint8), levels])
 
     def _sample(self, tx: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
-        """Bytes ``(lanes, count)``, each lane from its own first start bit on."""
-        low = tx == 0
-        first = np.where(low.any(axis=0), low.argmax(axis=0), 0)
-        middle = np.arange(count)[:, None] * _BITS + np.arange(1, 9)[None, :]
-        at = first[:, None, None] + middle[None] * self._divider + self._divider // 2
-        at = np.minimum(at, len(tx) - 1)
-        bits = tx[at, np.arange(LANES)[:, None, None]]
-        values: npt.NDArray[np.uint8] = (bits << np.arange(8, dtype=np.uint8)).sum(
-            axis=2, dtype=np.uint8
-        )
+        """Bytes ``(lanes, count)``, each from the falling edge of its own start bit on."""
+        last = len(tx) - 1
+        lanes, places = np.arange(LANES), np.arange(len(tx), dtype=np.int32)[:, None]
+        # The next cycle in which the line is low, from each cycle on.
+        low = np.where(tx == 0, places, np.int32(last))
+        low = np.minimum.accumulate(low[::-1], axis=0)[::-1]
+        middle = np.arange(1, 9)[:, None] * self._divider + self._divider // 2
+        at = np.zeros(LANES, np.int64)
+        values = np.zeros((LANES, count), np.uint8)
+        for byte in range(count):
+            start = low[np.minimum(at, last), lanes]
+            bits = tx[np.minimum(start[None, :] + middle, last), lanes]
+            values[:, byte] = np.packbits(bits, axis=0, bitorder="little")[0]
+            at = start + 9 * self._divider + self._divider // 2
         return values

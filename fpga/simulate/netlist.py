@@ -111,16 +111,23 @@ class Netlist:
         gates: in no order.
         roms: read at once, without a clock.
         registers: ``(d, q)``: at the clock's edge ``q`` becomes ``d``; all are 0 at first.
+        names: net by its name in the sources, ``layer0.tree1.r0[3]``.
     """
 
     ports: dict[str, tuple[Net, ...]] = field(default_factory=dict)
     gates: list[Gate] = field(default_factory=list)
     roms: list[Rom] = field(default_factory=list)
     registers: list[tuple[Net, Net]] = field(default_factory=list)
+    names: dict[str, Net] = field(default_factory=dict)
 
 
-def read_netlist(files: Sequence[Path], top: str) -> Netlist:
+def read_netlist(files: Sequence[Path], top: str, clock: str = "clk") -> Netlist:
     """Return the gates of module ``top``.
+
+    Args:
+        files: Verilog.
+        top: a module.
+        clock: its port.
 
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources, or they hold what
@@ -135,12 +142,15 @@ def read_netlist(files: Sequence[Path], top: str) -> Netlist:
         sources = write_xilinx(files, Path(folder))
         run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, sources)], out)
         content = json.loads(out.read_text(encoding="utf-8"))
-    return _netlist(content["modules"][top])
+    return _netlist(content["modules"][top], clock)
 
 
-def _netlist(module: dict[str, Any]) -> Netlist:
+def _netlist(module: dict[str, Any], port: str) -> Netlist:
     netlist = Netlist({name: tuple(port["bits"]) for name, port in module["ports"].items()})
-    (clock,) = netlist.ports["clk"]
+    for name, net in module["netnames"].items():
+        for at, bit in enumerate(net["bits"], net.get("offset", 0)):
+            netlist.names[name if len(net["bits"]) == 1 else f"{name}[{at}]"] = bit
+    (clock,) = netlist.ports[port]
     for cell in module["cells"].values():
         kind, ends = cell["type"], cell["connections"]
         if kind in _GATES:
