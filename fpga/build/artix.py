@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.build import toolbox
-from qpolicy_fpga.build.families import SYNTHESIS
+from qpolicy_fpga.build.families import SCRIPT
 from qpolicy_fpga.build.top import TOP, board_top, constraints
 from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
-from qpolicy_fpga.yosys import run_yosys
 from qpolicy_fpga.tables import as_xilinx
 from qpolicy_fpga.vivado.board import write_board
 from qpolicy_fpga.vivado.reports import read_reports
 from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.yosys import run_yosys
 from qpolicy_ros.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]
         made = place / "synthesised.json"
         command = "synth_xilinx -flatten -abc9 -family xc7"
         arguments = [command, manifest["top"], str(made), str(place / "cells.json")]
-        run_yosys(SYNTHESIS, [*arguments, *map(str, place.glob("*.v"))], made, place)
+        run_yosys(SCRIPT, [*arguments, *map(str, place.glob("*.v"))], made, place)
 
     stages.run(
         "synthesise", [out / MANIFEST, *core, board_top(board, board.oscillator_mhz)], synthesise

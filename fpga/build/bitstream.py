@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.build import artix, toolbox
 from qpolicy_fpga.build.boards import BOARDS, Board, find_board, with_pins
+from qpolicy_fpga.build.cells import count
 from qpolicy_fpga.build.families import (
     FAMILIES,
     NETLIST,
     REPORT,
     ROUTED,
-    SYNTHESIS,
+    SCRIPT,
     Family,
     routing,
 )
+from qpolicy_fpga.build.result import FORMAT, RESULT
 from qpolicy_fpga.build.stages import Stages
 from qpolicy_fpga.build.timing import Timing, read_timing
 from qpolicy_fpga.build.top import PLL, TOP, board_top, constraints
@@ -26,9 +28,9 @@ from qpolicy_fpga.design import MANIFEST, generate
 from qpolicy_fpga.explore.choose import FitError, choose
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
-from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import write_atomically
 
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
-FOLDER, RESULT = "board", "board/build.json"
-FORMAT = 1
+FOLDER = "board"
 MAX_SEEDS = 100
 # What the serial line's wrapper takes of a part, at most: tables of four inputs, of six in the 7
 # series (hopper's takes 839 and 350).
@@ -66,6 +67,11 @@ class Order:
     fit: str = "latency"
     seeds: int = 1
     pins: Mapping[str, str] | None = None
+
+
+def stage_count(order: Order) -> int:
+    """Stages that ``build_bitstream`` says the end of, if all goes well."""
+    return 4 + order.seeds  # core, sources, netlist, bitstream
 
 
 def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
@@ -260,27 +266,26 @@ def _synthesise(
                 (folder / path.name).write_bytes(path.read_bytes())
         made = place / NETLIST
         arguments = [family.synthesis, manifest["top"], str(made), str(place / "cells.json")]
-        run_yosys(SYNTHESIS, [*arguments, *map(str, names)], made, folder)
+        run_yosys(SCRIPT, [*arguments, *map(str, names)], made, folder)
         for path in folder.iterdir():
             if path.is_file():
                 path.unlink()
 
-    stages.run(
-        "synthesise", [*verilog, *headers, *core, SYNTHESIS, family.synthesis, versions], work
-    )
+    stages.run("synthesise", [*verilog, *headers, *core, SCRIPT, family.synthesis, versions], work)
     return out / FOLDER / NETLIST, out / FOLDER / "cells.json"
-
-
-_LUTS = {"LUT4": 1, "CCU2C": 2, "SB_LUT4": 1, "LUT1": 1, "LUT2": 1, "LUT3": 1, "ALU": 1}
 
 
 def _check_cells(stat: Path, network: IntegerNetwork, board: Board, part: Part) -> None:
     """Raise InputError where synthesis came to more than the part has: placing would fail."""
-    cells = json.loads(stat.read_text("utf-8"))["design"]["num_cells_by_type"]
-    lut = sum(_LUTS.get(kind, 0) * count for kind, count in cells.items())
-    if lut > part.lut:
-        text = f"part: the policy does not fit: {lut - part.lut:,} lut too many"
-        raise _too_large(text, network, board)
+    cells = count(json.loads(stat.read_text("utf-8"))["design"]["num_cells_by_type"])
+    limits = {name: getattr(part, name) for name in cells}
+    over = [
+        f"{cells[name] - limits[name]:,g} {name} too many"
+        for name in ("lut", "ff", "bram36")
+        if cells[name] > limits[name]
+    ]
+    if over:
+        raise _too_large(f"part: it: {', '.join(over)}", network, board)
 
 
 def _seed_folder(seed: int) -> str:

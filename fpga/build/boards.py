@@ -1,7 +1,7 @@
 """The boards: what part is on them, its clock, and the pins of its serial line.
 
 Pins are those of the boards' published constraint files: emard/ulx3s (``ulx3s_v20.lpf``),
-orangecrab-fpga/orangecrab-examples (r0.2), icebreaker-fpga/icebreaker-examples (``icebreaker.pcf``),
+orangecrab-fpga/orangecrab-examples (r0.2), icebreaker-fpga (``icebreaker.pcf``),
 sipeed/TangNano-20K-example, Digilent/digilent-xdc (Arty A7).
 """
 

@@ -84,7 +84,9 @@ class Circuit:
         if start:
             self.gate((held,), 0b01, output)
 
-    def memory(self, word: Sequence[Net], at: Sequence[Net], write: Net, read: Sequence[Net]) -> list[Net]:
+    def memory(
+        self, word: Sequence[Net], at: Sequence[Net], write: Net, read: Sequence[Net]
+    ) -> list[Net]:
         """Add a memory of flip-flops, written at the clock's edge; return what is read, at once."""
         outputs = []
         for bit in word:

@@ -68,9 +68,7 @@ def _register(circuit: Circuit, cell: Cell) -> None:
     circuit.clocks.add(cell.net("CLK", "0"))
     output = cell.net("Q", "")
     if output:
-        circuit.register(
-            data, output, enable=enable, reset=reset, reset_value=value, start=value
-        )
+        circuit.register(data, output, enable=enable, reset=reset, reset_value=value, start=value)
 
 
 def _chosen(circuit: Circuit, cell: Cell, parameter: str, port: str, default: str) -> Net:
@@ -140,10 +138,8 @@ def _words(cell: Cell, width: int) -> tuple[int, ...]:
         for word in range(_WORDS):
             bits = value >> (_SLICE_BITS * word) & ((1 << _WORD_BITS) - 1)
             content |= bits << (_WORD_BITS * (_WORDS * index + word))
-    words, mask = [], (1 << width) - 1
-    for at in range((_SLICES * _WORDS * 16) // _bits16(width)):
-        words.append(content >> _place(at, width) & mask)
-    return tuple(words)
+    mask, count = (1 << width) - 1, (_SLICES * _WORDS * 16) // _bits16(width)
+    return tuple(content >> _place(at, width) & mask for at in range(count))
 
 
 def _bits16(width: int) -> int:
@@ -171,9 +167,7 @@ def _product(circuit: Circuit, cell: Cell) -> None:
     if signed or registered:
         unread(circuit, cell, outputs)
         return
-    factors = [
-        [_tied(cell, f"{name}{bit}", "0") for bit in range(_PRODUCT_BITS)] for name in "AB"
-    ]
+    factors = [[_tied(cell, f"{name}{bit}", "0") for bit in range(_PRODUCT_BITS)] for name in "AB"]
     columns: list[list[Net]] = [[] for _ in range(2 * _PRODUCT_BITS)]
     for i, a in enumerate(factors[0]):
         for j, b in enumerate(factors[1]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.build.cells import SYNTHESIS
 from qpolicy_fpga.build.top import PLL, TOP
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ FAMILIES = {
         router="nextpnr-ecp5",
         packer="ecppack",
         pll="ecppll",
-        synthesis="synth_ecp5",
+        synthesis=SYNTHESIS["ecp5"],
         arguments=_ecp5,
         placed=("--textcfg", "placed.config"),
         pack=lambda _, placed, out: ["--compress", "--input", placed, "--bit", out],
@@ -85,7 +86,7 @@ FAMILIES = {
         router="nextpnr-ice40",
         packer="icepack",
         pll="icepll",
-        synthesis="synth_ice40 -device u -dsp",
+        synthesis=SYNTHESIS["ice40"],
         arguments=_ice40,
         placed=("--asc", "placed.asc"),
         pack=lambda _, placed, out: [placed, out],
@@ -100,7 +101,7 @@ FAMILIES = {
         router="nextpnr-himbaechel",
         packer="gowin_pack",
         pll="gowin_pll",
-        synthesis="synth_gowin -family gw2a",
+        synthesis=SYNTHESIS["gowin"],
         arguments=_gowin,
         placed=("", ROUTED),  # the packer reads the router's netlist
         pack=lambda _, placed, out: ["-d", "GW2A-18C", "-o", out, placed],
@@ -127,7 +128,7 @@ def routing(family: Family, board: Board, clock_mhz: float, seed: int) -> list[s
 
 # In a process of its own: Yosys keeps state and prints to standard output. The core keeps its
 # ports through synthesis, so that it can be cut out of the routed netlist and compared.
-SYNTHESIS = f"""\
+SCRIPT = f"""\
 import sys
 from pyosys import libyosys as ys
 command, core, out, stat, *files = sys.argv[1:]

@@ -244,20 +244,15 @@ class _Writer:
             names[net] = f"{self._name}_{len(names)}"
             size = len(gate.inputs)
             address = ", ".join(name_of(each) for each in reversed(gate.inputs))
-            lines += [
-                f"wire {names[net]};",
-                f"\\$lut #(.WIDTH({size}), .LUT({1 << size}'d{gate.table})) "
-                f"{names[net]}_cell (.A({{{address}}}), .Y({names[net]}));",
-            ]
+            cell = f"\\$lut #(.WIDTH({size}), .LUT({1 << size}'d{gate.table})) {names[net]}_cell"
+            lines.append(f"wire {names[net]}; {cell} (.A({{{address}}}), .Y({names[net]}));")
         lines += [f"assign y{number} = {name_of(net)};" for number, net in nets]
         ports = [f"input {name}" for name in inputs if not name.startswith("1'b")]
         ports += [f"output y{number}" for number, _ in nets]
         return "\n".join([f"module {self._name} ({', '.join(ports)});", *lines, "endmodule", ""])
 
 
-def _decide(
-    proof: Proof, functions: Sequence[_Function], gold: _Writer, gate: _Writer
-) -> None:
+def _decide(proof: Proof, functions: Sequence[_Function], gold: _Writer, gate: _Writer) -> None:
     """Prove what can be, some functions at a time, those of a module together."""
     chosen = []
     for number, function in enumerate(functions):
@@ -271,7 +266,9 @@ def _decide(
         files = []
         for start in range(0, len(chosen), _TOGETHER):
             part = chosen[start : start + _TOGETHER]
-            left, right = ([(n, getattr(f, side)) for n, f in part] for side in ("source", "routed"))
+            left, right = (
+                [(n, getattr(f, side)) for n, f in part] for side in ("source", "routed")
+            )
             needed = (gold.inputs(net for _, net in left) or set()) | (
                 gate.inputs(net for _, net in right) or set()
             )

@@ -1,7 +1,7 @@
 """A whole design behind its serial line, simulated many times at once.
 
-What goes in is what a host's adapter sends, bit by bit, clock cycle by clock cycle; what comes out is
-sampled in the middle of each bit. So the pins, the protocol, the core and all between them are
+What goes in is what a host's adapter sends, bit by bit, clock cycle by clock cycle; what comes out
+is sampled in the middle of each bit. So the pins, the protocol, the core and all between them are
 what is compared.
 """
 
@@ -24,6 +24,7 @@ from qpolicy_ros.backends.fpga.frames import (
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -34,6 +35,13 @@ _BITS = 10  # of a byte on the line: start, eight, stop
 _QUIET = 64  # cycles before the first byte: the design's own reset
 _SLACK = 200  # cycles for the wrapper around the core, and to be sure
 _ANSWER_HEAD = 5  # status and cycles, before the codes
+
+
+def line_cycles(manifest: Mapping[str, Any], divider: int) -> int:
+    """Clock cycles of a request on the line, for a core of these sizes."""
+    beat = -(-manifest["codes_per_beat"] * manifest["b_in"] // 8)
+    count: int = (HEAD_BYTES + CRC_BYTES + manifest["beats"] * beat) * _BITS * divider
+    return count
 
 
 class SerialSimulation:
@@ -66,8 +74,8 @@ class SerialSimulation:
             codes: input codes ``(N, n)``.
 
         Returns:
-            Output codes ``(N, m)`` and the cycles that each reply states ``(N,)``; both are 0, which
-            no core takes, where there was no good reply.
+            Output codes ``(N, m)`` and the cycles that each reply states ``(N,)``; these are 0,
+            which no core takes, where there was no good reply.
         """
         outputs = np.zeros((len(codes), self._shape.m), np.int32)
         cycles = np.zeros(len(codes), np.int64)

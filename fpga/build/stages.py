@@ -67,10 +67,10 @@ class Stages:
         """
         key = _key(name, inputs)
         kept = self._files(name)
-        if kept and self._record[name].get("key") == key:
-            if all(_digest(self.folder / file) == value for file, value in kept.items()):
-                self._say(f"{name}: as before")
-                return [self.folder / file for file in kept]
+        same = bool(kept) and self._record[name].get("key") == key
+        if same and all(_digest(self.folder / file) == value for file, value in kept.items()):
+            self._say(f"{name}: as before")
+            return [self.folder / file for file in kept]
         self._say(name)
         started = time.monotonic()
         try:
