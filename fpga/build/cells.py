@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SYNTHESIS = {
     "ecp5": "synth_ecp5",
     "ice40": "synth_ice40 -device u -dsp",
-    "gowin": "synth_gowin -family gw2a",
+    "gowin": "synth_gowin -family gw2a -noiopads",
 }
 # Tables, flip-flops, carries of four bits, block RAM of 36 Kbit, multipliers of 25 x 18 bits: how
 # much of each a cell counts for. A wide multiplexer lies beside the tables that it chooses from.

@@ -28,7 +28,7 @@ class Family:
 
     Attributes:
         router, packer, pll: tools of ``toolbox``.
-        synthesis: command of Yosys, the top and the file to write are added.
+        synthesis: commands of Yosys; the first one gets the top.
         arguments: of the router, for a board.
         placed: what the router writes for the packer: its option and the file's name.
         pack: arguments of the packer.
@@ -101,7 +101,8 @@ FAMILIES = {
         router="nextpnr-himbaechel",
         packer="gowin_pack",
         pll="gowin_pll",
-        synthesis=SYNTHESIS["gowin"],
+        # Pads belong to the top alone, not to the core, which keeps its ports.
+        synthesis=f"{SYNTHESIS['gowin']}; iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O {TOP}",
         arguments=_gowin,
         placed=("", ROUTED),  # the packer reads the router's netlist
         pack=lambda _, placed, out: ["-d", "GW2A-18C", "-o", out, placed],
@@ -139,7 +140,10 @@ for name in files:
     run(f'read_verilog -icells -DQPOLICY_XILINX "{{name}}"')
 run("hierarchy -top {TOP}")
 run(f"setattr -mod -set keep_hierarchy 1 {{core}}")
-run(f"{{command}} -top {TOP}")
+first, *further = command.split("; ")
+run(f"{{first}} -top {TOP}")
+for text in further:
+    run(text)
 run(f"tee -q -o {{stat}} stat -json")
 run(f"write_json {{out}}")
 """

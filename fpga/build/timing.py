@@ -88,7 +88,8 @@ def _shares(steps: list[dict[str, Any]]) -> tuple[float, float, tuple[tuple[str,
         else:
             logic += delay
             name = own_name(str(step["to"]["cell"]))
-        if places and places[-1][0] == name:
+        if places and name in ("", places[-1][0]):  # a cell that the router itself made
+            name = places[-1][0]
             places[-1] = (name, places[-1][1] + delay)
         else:
             places.append((name, delay))
@@ -102,5 +103,5 @@ def own_name(name: str) -> str:
         if name.startswith(prefix):
             name = name[len(prefix) :] if prefix == f"{CORE}." else f"({name[len(prefix) :]})"
             break
-    plain = _ADDED.sub("", name)
+    plain = _ADDED.sub("", name).partition("[")[0]
     return f"{plain})" if name.startswith("(") and not plain.endswith(")") else plain

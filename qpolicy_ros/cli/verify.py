@@ -34,8 +34,8 @@ class Args:
     rtl: Path | None = None
     """Folder that `qpolicy fpga generate` wrote; by default it is generated for the xc7a15t."""
     build: Path | None = None
-    """Folder that `qpolicy fpga build` wrote: its Verilog is what is verified, and so are its routed
-    netlist and, for an iCE40, the bitstream read back."""
+    """Folder that `qpolicy fpga build` wrote: its Verilog is what is verified, and so are its
+    routed netlist and, for an iCE40, the bitstream read back."""
     core_frames: int = 1_000_000
     """Observations through the simulated core; a certificate says if they were fewer."""
     out: Path | None = None
