@@ -125,10 +125,70 @@ def prove_core(files: Sequence[Path], top: str, design: RoutedDesign) -> Proof:
     for port in _OUTPUTS:
         pairs = zip(source.ports[port], routed.ports[port], strict=True)
         functions += [_Function(f"{port}[{at}]", a, b) for at, (a, b) in enumerate(pairs)]
-    gold = _Writer("gold", source, {**cut_source, **{net: f"1'b{v}" for net, v in tied.items()}})
+    cut_source.update({net: f"1'b{value}" for net, value in tied.items()})
+    functions = _allow_undefined(functions, source, cut_source, state.netlist, cut_routed)
+    gold = _Writer("gold", source, cut_source)
     gate = _Writer("gate", state.netlist, cut_routed)
     _decide(proof, functions, gold, gate)
     return proof
+
+
+def _allow_undefined(
+    functions: Sequence[_Function],
+    source: Netlist,
+    cut_source: dict[Net, str],
+    routed: Netlist,
+    cut_routed: dict[Net, str],
+) -> list[_Function]:
+    """Where Verilog leaves a value open, as behind a memory's last word, either is right.
+
+    Such a function becomes the claim that the routed one equals the source's with all open values
+    0, or with all of them 1; both copies of the source go into the routed netlist.
+    """
+    driver = {gate.output: gate for gate in source.gates}
+    is_open: dict[Net, bool] = {"x": True, "z": True}
+
+    def has_open(net: Net) -> bool:
+        todo = [net]
+        while todo:
+            at = todo[-1]
+            below = () if at in cut_source or at not in driver else driver[at].inputs
+            left = [each for each in below if each not in is_open and not isinstance(each, str)]
+            if left and at not in is_open:
+                is_open[at] = False  # of a loop; gates have none
+                todo += left
+                continue
+            todo.pop()
+            is_open[at] = is_open.get(at, False) or any(is_open.get(e, False) for e in below)
+        return is_open[net]
+
+    def copy_of(net: Net, level: str) -> Net:
+        if isinstance(net, str):
+            return level if net in "xz" else net
+        return (net, level)  # type: ignore[return-value]
+
+    chosen = [f for f in functions if not isinstance(f.source, str) and has_open(f.source)]
+    if not chosen:
+        return list(functions)
+    for level in "01":
+        for held, label in cut_source.items():
+            cut_routed[copy_of(held, level)] = label
+        for gate in source.gates:
+            if gate.output not in cut_source:
+                inputs = tuple(copy_of(net, level) for net in gate.inputs)
+                routed.gates.append(Gate(inputs, gate.table, copy_of(gate.output, level)))
+    result = []
+    for function in functions:
+        if function in chosen:
+            claim: Net = (function.name, "claim")  # type: ignore[assignment]
+            pair = (copy_of(function.source, "0"), copy_of(function.source, "1"))
+            # 1 where the routed bit, the lowest of the address, is one of the two.
+            table = sum(((at & 1) in (at >> 1 & 1, at >> 2)) << at for at in range(8))
+            routed.gates.append(Gate((function.routed, *pair), table, claim))
+            result.append(_Function(function.name, "1", claim))
+        else:
+            result.append(function)
+    return result
 
 
 def _without_roms(netlist: Netlist) -> Netlist:
