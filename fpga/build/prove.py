@@ -21,12 +21,13 @@ from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, read_netlist
 from qpolicy_fpga.yosys import run_yosys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qpolicy_fpga.build.cut import RoutedDesign
 
 _INPUTS = ("rst", "s_data", "s_valid", "m_ready")
 _OUTPUTS = ("s_ready", "m_valid", "m_data")
+_LEVELS = ("0", "1", "x", "z")
 _ROM_BITS, _TABLE_INPUTS = 10, 6  # addresses of memories that a proof looks into
 _TOGETHER = 400  # functions a proof
 
@@ -145,50 +146,51 @@ def _allow_undefined(
     Such a function becomes the claim that the routed one equals the source's with all open values
     0, or with all of them 1; both copies of the source go into the routed netlist.
     """
-    driver = {gate.output: gate for gate in source.gates}
-    is_open: dict[Net, bool] = {"x": True, "z": True}
-
-    def has_open(net: Net) -> bool:
-        todo = [net]
-        while todo:
-            at = todo[-1]
-            below = () if at in cut_source or at not in driver else driver[at].inputs
-            left = [each for each in below if each not in is_open and not isinstance(each, str)]
-            if left and at not in is_open:
-                is_open[at] = False  # of a loop; gates have none
-                todo += left
-                continue
-            todo.pop()
-            is_open[at] = is_open.get(at, False) or any(is_open.get(e, False) for e in below)
-        return is_open[net]
-
-    def copy_of(net: Net, level: str) -> Net:
-        if isinstance(net, str):
-            return level if net in "xz" else net
-        return (net, level)  # type: ignore[return-value]
-
-    chosen = [f for f in functions if not isinstance(f.source, str) and has_open(f.source)]
-    if not chosen:
+    opened = _opened(source, cut_source)
+    if not any(function.source in opened for function in functions):
         return list(functions)
     for level in "01":
         for held, label in cut_source.items():
-            cut_routed[copy_of(held, level)] = label
+            cut_routed[_copy(held, level)] = label
         for gate in source.gates:
             if gate.output not in cut_source:
-                inputs = tuple(copy_of(net, level) for net in gate.inputs)
-                routed.gates.append(Gate(inputs, gate.table, copy_of(gate.output, level)))
+                inputs = tuple(_copy(net, level) for net in gate.inputs)
+                routed.gates.append(Gate(inputs, gate.table, _copy(gate.output, level)))
+    # 1 where the routed bit, the lowest of the address, is one of the other two.
+    table = sum(((at & 1) in (at >> 1 & 1, at >> 2)) << at for at in range(8))
     result = []
     for function in functions:
-        if function in chosen:
-            claim: Net = (function.name, "claim")  # type: ignore[assignment]
-            pair = (copy_of(function.source, "0"), copy_of(function.source, "1"))
-            # 1 where the routed bit, the lowest of the address, is one of the two.
-            table = sum(((at & 1) in (at >> 1 & 1, at >> 2)) << at for at in range(8))
-            routed.gates.append(Gate((function.routed, *pair), table, claim))
-            result.append(_Function(function.name, "1", claim))
-        else:
+        if function.source not in opened:
             result.append(function)
+            continue
+        claim: Net = f"claim {function.name}"
+        pair = (_copy(function.source, "0"), _copy(function.source, "1"))
+        routed.gates.append(Gate((function.routed, *pair), table, claim))
+        result.append(_Function(function.name, "1", claim))
     return result
+
+
+def _opened(netlist: Netlist, cut: Mapping[Net, str]) -> set[Net]:
+    """Nets that depend on an open value, not looking behind cuts."""
+    readers: dict[Net, list[Net]] = {}
+    for gate in netlist.gates:
+        for net in gate.inputs:
+            readers.setdefault(net, []).append(gate.output)
+    found: set[Net] = set()
+    todo: list[Net] = ["x", "z"]
+    while todo:
+        for net in readers.get(todo.pop(), ()):
+            if net not in found and net not in cut:
+                found.add(net)
+                todo.append(net)
+    return found
+
+
+def _copy(net: Net, level: str) -> Net:
+    """A net of the source, copied with its open values at a level."""
+    if net in _LEVELS:
+        return level if net in ("x", "z") else net
+    return f"{level} {net}"
 
 
 def _without_roms(netlist: Netlist) -> Netlist:
@@ -264,7 +266,7 @@ class _Writer:
         todo, seen = list(nets), set()
         while todo:
             net = todo.pop()
-            if net in seen or isinstance(net, str):
+            if net in seen or net in _LEVELS:
                 continue
             seen.add(net)
             if net in self._cut:
@@ -281,21 +283,21 @@ class _Writer:
         lines: list[str] = []
 
         def name_of(net: Net) -> str:
-            if isinstance(net, str):
+            if net in _LEVELS:
                 return "1'b1" if net == "1" else "1'b0"
             return self._cut.get(net) or names[net]
 
         todo = [net for _, net in nets]
         while todo:
             net = todo[-1]
-            if isinstance(net, str) or net in self._cut or net in names:
+            if net in _LEVELS or net in self._cut or net in names:
                 todo.pop()
                 continue
             gate = self._driver[net]
             below = [
                 each
                 for each in gate.inputs
-                if not isinstance(each, str) and each not in self._cut and each not in names
+                if each not in _LEVELS and each not in self._cut and each not in names
             ]
             if below:
                 todo += below
