@@ -130,7 +130,13 @@ def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]
             said = toolbox.run(OPEN, [*arguments, "--timing-allow-fail"], target)
             (target / "router.log").write_text(said, encoding="utf-8")
 
-        inputs = [place / "synthesised.json", place / "board.xdc", str(chip), str(seed), versions]
+        inputs: list[Path | str] = [
+            place / "synthesised.json",
+            place / "board.xdc",
+            str(chip),
+            str(seed),
+            versions,
+        ]
         stages.run(f"place and route, seed {seed}", inputs, route)
         log = (place / f"seed-{seed}" / "router.log").read_text("utf-8")
         found = _FASTEST.findall(log)

@@ -271,7 +271,8 @@ def _synthesise(
             if path.is_file():
                 path.unlink()
 
-    stages.run("synthesise", [*verilog, *headers, *core, SCRIPT, family.synthesis, versions], work)
+    inputs: list[Path | str] = [*verilog, *headers, *core, SCRIPT, family.synthesis, versions]
+    stages.run("synthesise", inputs, work)
     return out / FOLDER / NETLIST, out / FOLDER / "cells.json"
 
 
@@ -312,7 +313,7 @@ def _route(
     """
     pins = out / FOLDER / family.pins[1]
     arguments = routing(family, board, clock, seed)
-    inputs = [netlist, pins, *arguments, versions]
+    inputs: list[Path | str] = [netlist, pins, *arguments, versions]
     report = out / _seed_folder(seed) / REPORT
 
     def work(folder: Path) -> None:

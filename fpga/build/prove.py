@@ -104,21 +104,21 @@ def prove_core(files: Sequence[Path], top: str, design: RoutedDesign) -> Proof:
     tied: dict[Net, str] = {}
     functions = []
     for held, taken in registers.items():
-        net = found.get(held)
+        routed_net = found.get(held)
         name = names.get(held, "")
-        if isinstance(net, str):  # synthesis found it constant
-            tied[held] = net
-            functions.append(_Function(name, taken, net))
-        elif net is None or state.next(net) is None:
+        if isinstance(routed_net, str):  # synthesis found it constant
+            tied[held] = routed_net
+            functions.append(_Function(name, taken, routed_net))
+        elif routed_net is None or state.next(routed_net) is None:
             proof.open.append(name or "a register without a name")
         else:
             label = f"x{len(cut_source)}"
             # Two registers that always hold the same may have become one.
-            cut_source[held] = cut_routed.setdefault(net, label)
-            inverse = state.inverse(net)
+            cut_source[held] = cut_routed.setdefault(routed_net, label)
+            inverse = state.inverse(routed_net)
             if inverse is not None:
-                cut_routed[inverse] = f"~{cut_routed[net]}"
-            functions.append(_Function(name, taken, state.next(net) or "x"))
+                cut_routed[inverse] = f"~{cut_routed[routed_net]}"
+            functions.append(_Function(name, taken, state.next(routed_net) or "x"))
     for port in _INPUTS:
         pairs = zip(source.ports[port], routed.ports[port], strict=True)
         for at, (outer, inner) in enumerate(pairs):

@@ -134,20 +134,17 @@ def test_the_bits_that_are_loaded_do_so_too(built):
 
 
 def with_fault(built, folder, plant):
-    """The routed netlist with a fault at registers of the core's first layer."""
+    """The routed netlist with a fault at two registers of the core's first layer."""
     content = json.loads(built.netlist.read_text())
     (module,) = content["modules"].values()
-    kinds = {"ecp5": "TRELLIS_FF", "ice40": "ICESTORM_LC"}
-    plant(
-        module["cells"],
-        [
-            cell
-            for name, cell in module["cells"].items()
-            if name.startswith(f"{CORE}.layer0.")
-            and cell["type"] == kinds[built.family]
-            and (cell["connections"].get("Q") or cell["parameters"].get("DFF_ENABLE") == "1")
-        ],
-    )
+    design = built.design()
+    nets = [[design.routed_net(f"layer0.bank[{at}]")] for at in range(2)]
+    registers = [
+        cell
+        for cell in module["cells"].values()
+        if any(cell["connections"].get(port) in nets for port in ("Q", "O"))
+    ]
+    plant(module["cells"], registers)
     file = folder / "faulty.json"
     file.write_text(json.dumps(content))
     return file
