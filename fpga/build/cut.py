@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.build import ecp5_cells, ice40_cells
+from qpolicy_fpga.build import ecp5_cells, gowin_cells, ice40_cells
 from qpolicy_fpga.build.circuit import (
     Circuit,
     describe_unread,
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-READERS = {"ecp5": ecp5_cells.READERS, "ice40": ice40_cells.READERS}
+READERS = {
+    "ecp5": ecp5_cells.READERS,
+    "ice40": ice40_cells.READERS,
+    "gowin": gowin_cells.READERS,
+}
 _MOST_BYTES = 1 << 30
 _NOTHING = -(10**9)
 _FREE = ("clk", "rst", "s_data", "s_valid", "m_ready")
@@ -36,6 +40,10 @@ class RoutedDesign:
         synthesised: netlist that it read.
         family: of the part.
 
+    Attributes:
+        circuit: all of it.
+        names: bits of the synthesised core by their names in the sources.
+
     Raises:
         InputError: a file is not what it should be, or the family's cells are not known here.
     """
@@ -48,8 +56,14 @@ class RoutedDesign:
         self.circuit: Circuit = read_circuit(routed, READERS[family])
         self._modules = read_json(synthesised, "netlist", _MOST_BYTES, "build again")["modules"]
         self._aliases = _names_by_bit(self._modules[TOP])
-        self._inner: dict[Net, list[str]] | None = None
-        self._bits: dict[str, Net] = {}
+        core = self._modules[self._modules[TOP]["cells"][CORE]["type"]]
+        self._inner = _names_by_bit(core)
+        # Bits of the synthesised core, constants too, by their names in the sources.
+        self.names: dict[str, Net] = {
+            name if len(net["bits"]) == 1 else f"{name}[{at}]": bit
+            for name, net in core["netnames"].items()
+            for at, bit in enumerate(net["bits"], net.get("offset", 0))
+        }
 
     def ports_of_core(self) -> dict[str, tuple[Net, ...]]:
         """Nets of the core's ports in the routed netlist; a port bit that nobody reads is free.
@@ -58,14 +72,13 @@ class RoutedDesign:
             InputError: what drives an output bit cannot be found.
         """
         cell = self._modules[TOP]["cells"][CORE]
-        inner = _names_by_bit(self._modules[cell["type"]])
         ports: dict[str, tuple[Net, ...]] = {}
         for name in (*_FREE, *_MADE):
             nets = []
             inside = self._modules[cell["type"]]["ports"][name]["bits"]
             for outer_bit, inner_bit in zip(cell["connections"][name], inside, strict=True):
                 known = [*self._aliases.get(outer_bit, ())]
-                known += [f"{CORE}.{alias}" for alias in inner.get(inner_bit, ())]
+                known += [f"{CORE}.{alias}" for alias in self._inner.get(inner_bit, ())]
                 nets.append(self._net(name, known, (outer_bit, inner_bit)))
             ports[name] = tuple(nets)
         return ports
@@ -89,7 +102,7 @@ class RoutedDesign:
 
     def _before_register(self, module: str, bit: Net, prefix: str) -> Net | None:
         """Net of a bit that only a register in the same logic cell reads: it has no wire."""
-        names = self._aliases if module == TOP else _names_by_bit(self._modules[module])
+        names = self._aliases if module == TOP else self._inner
         for cell in self._modules[module]["cells"].values():
             if cell["connections"].get("D") != [bit] or "Q" not in cell["connections"]:
                 continue
@@ -105,17 +118,7 @@ class RoutedDesign:
         Returns:
             The net, ``0`` or ``1`` if synthesis found it constant, None if no name of it is left.
         """
-        module = self._modules[self._modules[TOP]["cells"][CORE]["type"]]
-        if self._inner is None:
-            self._bits = {
-                alias: bit for bit, names in _names_by_bit(module).items() for alias in names
-            }
-            self._inner = _names_by_bit(module)
-            for whole, net in module["netnames"].items():
-                for at, bit in enumerate(net["bits"], net.get("offset", 0)):
-                    if isinstance(bit, str):
-                        self._bits[whole if len(net["bits"]) == 1 else f"{whole}[{at}]"] = bit
-        bit = self._bits.get(name)
+        bit = self.names.get(name)
         if bit is None or bit in ("x", "z"):
             return None
         if isinstance(bit, str):

@@ -138,11 +138,12 @@ def with_fault(built, folder, plant):
     content = json.loads(built.netlist.read_text())
     (module,) = content["modules"].values()
     design = built.design()
-    nets = [[design.routed_net(f"layer0.bank[{at}]")] for at in range(2)]
+    nets = [[design.routed_net(name)] for name in design.names if name.startswith("layer0.")]
     registers = [
         cell
         for cell in module["cells"].values()
-        if any(cell["connections"].get(port) in nets for port in ("Q", "O"))
+        if cell["connections"].get("Q") in nets
+        or (cell["parameters"].get("DFF_ENABLE") == "1" and cell["connections"].get("O") in nets)
     ]
     plant(module["cells"], registers)
     file = folder / "faulty.json"
