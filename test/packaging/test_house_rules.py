@@ -182,6 +182,7 @@ ORDER = {
     "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
     "fpga": [
         "tools",
+        "tables",
         "plan",
         "yosys",
         "emit",
@@ -192,6 +193,7 @@ ORDER = {
         "manifest",
         "driver",
         "vivado",
+        "build",
         "report",
     ],
 }
