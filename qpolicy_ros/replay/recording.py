@@ -1,0 +1,265 @@
+"""A bag taken apart: what the policy node was asked, sent and reported, and a robot's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.latency.bag import Bag, BagError
+from qpolicy_ros.latency.cdr import CdrError, Group, joint_groups
+from qpolicy_ros.latency.mcap import Batch
+from qpolicy_ros.latency.trace import DIAGNOSTICS, JOINT_STATE, choose_home, reports_of, statuses
+from qpolicy_ros.nodes.safety import ObservationReader
+from qpolicy_ros.policy import Contract, ObservationError
+from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.replay.sensors import KINDS, Doubles, Nanos, Sensor, read_sensor
+
+Texts = npt.NDArray[np.str_]
+Say = Callable[[int], None]
+
+_OWN = ("observation", "action_stamped", "timing")
+
+
+class Series(NamedTuple):
+    """Messages of one topic, in the order of the recording.
+
+    Attributes:
+        times: when they were sent, else when they arrived, int64 (k,), ns.
+        stamps: ``header.stamp``, int64 (k,), ns.
+        frames: ``header.frame_id`` (k,).
+        values: float32 (k, n) of observations, float64 (k, m) of commands, (k, stages) of timing.
+        problems: why the message does not fit the contract, empty if it does, (k,).
+    """
+
+    times: Nanos
+    stamps: Nanos
+    frames: Texts
+    values: npt.NDArray[np.floating]
+    problems: npt.NDArray[np.object_]
+
+
+@dataclass
+class Recording:
+    """What one policy node did, by one bag.
+
+    Attributes:
+        bag: where it comes from.
+        home: namespace of the node, empty or with a leading slash.
+        observations, commands, timing: see :class:`Series`.
+        stages: names of the values of ``timing``.
+        sensors: a robot's topics by name, those that the bag has.
+        reports: the node's statuses by time of arrival, oldest first.
+        notes: what a reader should know.
+    """
+
+    bag: Bag
+    home: str
+    observations: Series
+    commands: Series
+    timing: Series
+    stages: tuple[str, ...]
+    sensors: dict[str, Sensor]
+    reports: list[tuple[int, dict[str, str]]]
+    notes: list[str] = field(default_factory=list)
+
+    def reported(self, key: str) -> list[tuple[int, str]]:
+        """Return when the node reported which value of ``key``, oldest first."""
+        return [(time, values[key]) for time, values in self.reports if values.get(key)]
+
+    def stage(self, name: str) -> Doubles | None:
+        """Return one value of every ``timing`` message, µs (k,); None where they lack it."""
+        if name not in self.stages:
+            return None
+        return np.asarray(self.timing.values[:, self.stages.index(name)], np.float64)
+
+
+class _Messages(NamedTuple):
+    """What was recorded on one topic."""
+
+    kind: str
+    log: list[int]
+    publish: list[int]
+    payloads: list[bytes]
+
+
+def read_recording(
+    bag: Bag, contract: Contract, namespace: str = "", say: Say = lambda _: None
+) -> Recording:
+    """Read a bag.
+
+    Args:
+        bag: from :func:`~qpolicy_ros.latency.bag.open_bag`.
+        contract: of the policy that shall have answered.
+        namespace: of the policy node, needed only where a bag has several.
+        say: told now and then how many messages have been read.
+
+    Raises:
+        BagError: it cannot be read, or has no commands of a policy node.
+    """
+    topics: dict[str, _Messages] = {}
+    for batch in bag.batches(_wanted):
+        _keep(topics, batch)
+        say(bag.count)
+    home = choose_home(bag, list(topics), namespace, ("/action_stamped",))
+    own = {name: topics.get(f"{home}/{name}") for name in _OWN}
+    commands = own["action_stamped"]
+    if commands is None:
+        remedy = "record action_stamped, observation, timing and /diagnostics"
+        raise BagError.at(bag.path, "action_stamped", "was not recorded", remedy)
+    notes = list(bag.notes)
+    try:
+        stages, timing = _timing(own["timing"])
+        sensors = _sensors(bag, topics, home, contract, notes) if contract.robot else {}
+        found = Recording(
+            bag,
+            home,
+            _observations(own["observation"], contract),
+            _commands(commands, contract),
+            timing,
+            stages,
+            sensors,
+            _reports(topics, home),
+            notes,
+        )
+    except CdrError as error:
+        remedy = "record the nodes' own topics"
+        raise BagError.at(bag.path, "messages", str(error), remedy) from error
+    return found
+
+
+def _wanted(topic: str, kind: str) -> bool:
+    name = topic.rpartition("/")[2]
+    if name == "diagnostics":
+        return kind == DIAGNOSTICS
+    return (name in _OWN and kind == JOINT_STATE) or KINDS.get(name) == kind
+
+
+def _keep(topics: dict[str, _Messages], batch: Batch) -> None:
+    kept = topics.setdefault(batch.topic, _Messages(batch.kind, [], [], []))
+    kept.log.extend(batch.log)
+    kept.publish.extend(batch.publish if any(batch.publish) else batch.log)
+    kept.payloads.extend(batch.payloads)
+
+
+def _reports(topics: dict[str, _Messages], home: str) -> list[tuple[int, dict[str, str]]]:
+    found = []
+    for name, messages in topics.items():
+        if name.endswith("/diagnostics"):
+            for time, payload in zip(messages.log, messages.payloads, strict=True):
+                found += [(time, values) for values in statuses(payload)]
+    homes = {name.rpartition("/")[0] for name in topics if name.endswith("/action_stamped")}
+    return reports_of(found, home, homes)
+
+
+def _series(
+    messages: _Messages | None,
+    width: int,
+    kind: type,
+    take: Callable[[Group], tuple[npt.NDArray[np.floating], str]],
+) -> Series:
+    """Read one topic; ``take`` gives a group's values in order, or what is wrong with it."""
+    count = len(messages.log) if messages else 0
+    stamps, values = np.zeros(count, np.int64), np.full((count, width), np.nan, kind)
+    frames, problems = np.full(count, "", object), np.full(count, "", object)
+    for group in joint_groups(messages.payloads) if messages and count else []:
+        stamps[group.index], frames[group.index] = group.stamps, group.frames
+        with np.errstate(over="ignore"):
+            content, problem = take(group)
+            if problem:
+                problems[group.index] = problem
+            else:
+                values[group.index] = content
+    times = np.array(messages.publish if messages else [], np.int64)
+    return Series(times, stamps, frames.astype(np.str_), values, problems)
+
+
+def _observations(messages: _Messages | None, contract: Contract) -> Series:
+    reader = ObservationReader(contract)
+
+    def take(group: Group) -> tuple[npt.NDArray[np.floating], str]:
+        places = np.arange(group.positions.shape[1], dtype=np.float64)
+        try:
+            order = reader.read(list(group.names), places.tolist())
+        except ObservationError as error:
+            return group.positions, f"{error.reason}: {error}"
+        return group.positions[:, order.astype(np.intp)], ""
+
+    series = _series(messages, len(contract.observation), np.float32, take)
+    bad = ~np.isfinite(series.values).all(axis=1) & (series.problems == "")
+    for row in np.flatnonzero(bad):
+        index = int(np.argmin(np.isfinite(series.values[row])))
+        name, value = contract.observation[index].name, series.values[row, index]
+        series.problems[row] = f"non_finite: observation: {name!r} is {value}"
+    return series
+
+
+def _commands(messages: _Messages, contract: Contract) -> Series:
+    expected = [action.name for action in contract.action]
+
+    def take(group: Group) -> tuple[npt.NDArray[np.floating], str]:
+        names = list(group.names)
+        if names and sorted(names) != sorted(expected):
+            odd = sorted(set(names) ^ set(expected))
+            return group.positions, f"its joints are not the policy's: {', '.join(odd[:3])}"
+        if group.positions.shape[1] != len(expected):
+            return group.positions, f"{group.positions.shape[1]} values, not {len(expected)}"
+        order = [names.index(name) for name in expected] if names else slice(None)
+        return group.positions[:, order], ""
+
+    return _series(messages, len(expected), np.float64, take)
+
+
+def _timing(messages: _Messages | None) -> tuple[tuple[str, ...], Series]:
+    """Return the stages' names and the messages; a stage that an older node lacks is NaN."""
+    groups = joint_groups(messages.payloads) if messages and messages.log else []
+    stages = tuple(dict.fromkeys(name for group in groups for name in group.names))
+
+    def take(group: Group) -> tuple[npt.NDArray[np.floating], str]:
+        if group.positions.shape[1] != len(group.names):
+            raise CdrError(f"timing: {group.positions.shape[1]} values, {len(group.names)} names")
+        content = np.full((len(group.index), len(stages)), np.nan)
+        content[:, [stages.index(name) for name in group.names]] = group.positions
+        return content, ""
+
+    return stages, _series(messages, len(stages), np.float64, take)
+
+
+def _sensors(
+    bag: Bag, topics: dict[str, _Messages], home: str, contract: Contract, notes: list[str]
+) -> dict[str, Sensor]:
+    wanted = {channel.source.partition(".")[0] for channel in contract.observation} & KINDS.keys()
+    pose = _last(_reports(topics, home), "parameter.position_commands") != "False"
+    found = {}
+    for name in [each for each in KINDS if each in wanted]:
+        messages = topics.get(f"{home}/{name}") or _elsewhere(topics, name)
+        if messages is None:
+            notes.append(f"{name} was not recorded: its values are taken as the node saw them")
+            continue
+        try:
+            found[name] = read_sensor(name, messages.log, messages.payloads, contract, pose=pose)
+        except CdrError as error:
+            remedy = f"record {KINDS[name]} on this topic"
+            raise BagError.at(bag.path, name, str(error), remedy) from error
+    return found
+
+
+def _elsewhere(topics: dict[str, _Messages], name: str) -> _Messages | None:
+    """Return the only topic of this last name and type: the robot's own, remapped."""
+    others = [topic for topic in topics if topic.endswith(f"/{name}")]
+    return topics[others[0]] if len(others) == 1 else None
+
+
+def _last(reports: Sequence[tuple[int, dict[str, str]]], key: str) -> str:
+    return next((values[key] for _, values in reversed(reports) if key in values), "")
+
+
+def as_float32(values: Doubles) -> tuple[Float32, npt.NDArray[np.bool_]]:
+    """Return commands as float32, and which rows hold a value that no float32 is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = values.astype(np.float32)
+        exact = (narrow.astype(np.float64) == values) | np.isnan(values)
+    return narrow, ~exact.all(axis=1)
