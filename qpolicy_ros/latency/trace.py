@@ -259,32 +259,38 @@ def choose_home(bag: Bag, topics: list[str], namespace: str, signs: tuple[str, .
 
 
 def _order_by_arrival(parts: dict[str, list[_Part]]) -> None:
-    """Number all messages in the order of their arrival.
+    """Number all messages in the order of their arrival."""
+    ranks = arrival(
+        {
+            topic: (np.concatenate([p.places for p in each]), np.concatenate([p.log for p in each]))
+            for topic, each in parts.items()
+        }
+    )
+    for topic, each in parts.items():
+        start = 0
+        for index, part in enumerate(each):
+            numbers = ranks[topic][start : start + len(part.places)]
+            start += len(numbers)
+            reports = part.reports
+            if reports:
+                new = dict(zip(part.places.tolist(), numbers.tolist(), strict=True))
+                reports = [report._replace(place=new[report.place]) for report in reports]
+            each[index] = part._replace(places=numbers, reports=reports)
+
+
+def arrival(topics: dict[str, tuple[Nanos, Nanos]]) -> dict[str, Nanos]:
+    """Return the order of arrival of all messages, by topic, from places in the file and times.
 
     A recorder writes in that order, so the order in the file is it. But tools sort and merge bags
     topic by topic: where no clock was set back, times are the order.
     """
-    joined = {
-        topic: (np.concatenate([p.places for p in each]), np.concatenate([p.log for p in each]))
-        for topic, each in parts.items()
-    }
-    for places, log in joined.values():
-        if len(set_back(log[np.argsort(places, kind="stable")])):
-            return
-    places = np.concatenate([each[0] for each in joined.values()] or [np.empty(0, np.int64)])
-    log = np.concatenate([each[1] for each in joined.values()] or [np.empty(0, np.int64)])
-    rank = np.empty(len(places), np.int64)
-    rank[np.lexsort((places, log))] = np.arange(len(places))
-    start = 0
-    for topic, each in parts.items():
-        for index, part in enumerate(each):
-            numbers = rank[start : start + len(part.places)]
-            start += len(numbers)
-            reports = part.reports
-            if topic.endswith("/diagnostics") and reports:
-                new = dict(zip(part.places.tolist(), numbers.tolist(), strict=True))
-                reports = [report._replace(place=new[report.place]) for report in reports]
-            each[index] = part._replace(places=numbers, reports=reports)
+    if any(set_back(log[np.argsort(places)]) for places, log in topics.values()) or not topics:
+        return {topic: places for topic, (places, _) in topics.items()}
+    all_places, all_log = (np.concatenate(each) for each in zip(*topics.values(), strict=True))
+    rank = np.empty(len(all_places), np.int64)
+    rank[np.lexsort((all_places, all_log))] = np.arange(len(all_places))
+    ends = np.cumsum([len(places) for places, _ in topics.values()])[:-1]
+    return dict(zip(topics, np.split(rank, ends), strict=True))
 
 
 def set_back(times: Nanos) -> list[int]:

@@ -12,7 +12,15 @@ import numpy.typing as npt
 from qpolicy_ros.latency.bag import Bag, BagError
 from qpolicy_ros.latency.cdr import CdrError, Group, joint_groups
 from qpolicy_ros.latency.mcap import Batch
-from qpolicy_ros.latency.trace import DIAGNOSTICS, JOINT_STATE, choose_home, reports_of, statuses
+from qpolicy_ros.latency.trace import (
+    DIAGNOSTICS,
+    JOINT_STATE,
+    Report,
+    arrival,
+    choose_home,
+    own_reports,
+    reports_in,
+)
 from qpolicy_ros.nodes.safety import ObservationReader
 from qpolicy_ros.policy import Contract, ObservationError
 from qpolicy_ros.policy.model import Float32
@@ -25,9 +33,10 @@ _OWN = ("observation", "action_stamped", "timing")
 
 
 class Series(NamedTuple):
-    """Messages of one topic, in the order of the recording.
+    """Messages of one topic, in the order of their arrival.
 
     Attributes:
+        places: order of arrival among the messages of all topics, ascending, int64 (k,).
         times: when they were sent, else when they arrived, int64 (k,), ns.
         stamps: ``header.stamp``, int64 (k,), ns.
         frames: ``header.frame_id`` (k,).
@@ -35,6 +44,7 @@ class Series(NamedTuple):
         problems: why the message does not fit the contract, empty if it does, (k,).
     """
 
+    places: Nanos
     times: Nanos
     stamps: Nanos
     frames: Texts
@@ -52,7 +62,7 @@ class Recording:
         observations, commands, timing: see :class:`Series`.
         stages: names of the values of ``timing``.
         sensors: a robot's topics by name, those that the bag has.
-        reports: the node's statuses by time of arrival, oldest first.
+        reports: the node's statuses, oldest first.
         notes: what a reader should know.
     """
 
@@ -63,12 +73,13 @@ class Recording:
     timing: Series
     stages: tuple[str, ...]
     sensors: dict[str, Sensor]
-    reports: list[tuple[int, dict[str, str]]]
+    reports: list[Report]
     notes: list[str] = field(default_factory=list)
 
-    def reported(self, key: str) -> list[tuple[int, str]]:
-        """Return when the node reported which value of ``key``, oldest first."""
-        return [(time, values[key]) for time, values in self.reports if values.get(key)]
+    def reported(self, key: str) -> tuple[Nanos, list[str]]:
+        """Return the places (k,) of the node's statuses and the values of ``key``."""
+        found = [r for r in self.reports if r.values.get(key)]
+        return np.array([r.place for r in found], np.int64), [r.values[key] for r in found]
 
     def stage(self, name: str) -> Doubles | None:
         """Return one value of every ``timing`` message, µs (k,); None where they lack it."""
@@ -80,9 +91,9 @@ class Recording:
 class _Messages(NamedTuple):
     """What was recorded on one topic."""
 
-    kind: str
-    log: list[int]
-    publish: list[int]
+    log: Nanos
+    publish: Nanos
+    places: Nanos
     payloads: list[bytes]
 
 
@@ -100,10 +111,11 @@ def read_recording(
     Raises:
         BagError: it cannot be read, or has no commands of a policy node.
     """
-    topics: dict[str, _Messages] = {}
+    batches: dict[str, list[Batch]] = {}
     for batch in bag.batches(_wanted):
-        _keep(topics, batch)
+        batches.setdefault(batch.topic, []).append(batch)
         say(bag.count)
+    topics = _join(batches)
     home = choose_home(bag, list(topics), namespace, ("/action_stamped",))
     own = {name: topics.get(f"{home}/{name}") for name in _OWN}
     commands = own["action_stamped"]
@@ -113,7 +125,11 @@ def read_recording(
     notes = list(bag.notes)
     try:
         stages, timing = _timing(own["timing"])
-        sensors = _sensors(bag, topics, home, contract, notes) if contract.robot else {}
+        reports = _reports(topics, home, notes)
+        sensors = {}
+        if contract.robot:
+            pose = _last(reports, "parameter.position_commands") != "False"
+            sensors = _sensors(bag, topics, home, contract, notes, pose=pose)
         found = Recording(
             bag,
             home,
@@ -122,7 +138,7 @@ def read_recording(
             timing,
             stages,
             sensors,
-            _reports(topics, home),
+            reports,
             notes,
         )
     except CdrError as error:
@@ -138,21 +154,36 @@ def _wanted(topic: str, kind: str) -> bool:
     return (name in _OWN and kind == JOINT_STATE) or KINDS.get(name) == kind
 
 
-def _keep(topics: dict[str, _Messages], batch: Batch) -> None:
-    kept = topics.setdefault(batch.topic, _Messages(batch.kind, [], [], []))
-    kept.log.extend(batch.log)
-    kept.publish.extend(batch.publish if any(batch.publish) else batch.log)
-    kept.payloads.extend(batch.payloads)
+def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
+    """Return each topic's messages in the order of their arrival."""
+    found = {}
+    for topic, parts in batches.items():
+        log = np.array([time for part in parts for time in part.log], np.int64)
+        publish = np.array([time for part in parts for time in part.publish], np.int64)
+        places = np.array([place for part in parts for place in part.places], np.int64)
+        payloads = [payload for part in parts for payload in part.payloads]
+        sent = publish if len(publish) == len(log) and publish.any() else log
+        found[topic] = _Messages(log, sent, places, payloads)
+    ranks = arrival({topic: (each.places, each.log) for topic, each in found.items()})
+    for topic, each in found.items():
+        order = np.argsort(ranks[topic], kind="stable")
+        payloads = each.payloads
+        if (np.diff(order) != 1).any():
+            payloads = [payloads[index] for index in order]
+        found[topic] = _Messages(each.log[order], each.publish[order], ranks[topic][order], payloads)
+    return found
 
 
-def _reports(topics: dict[str, _Messages], home: str) -> list[tuple[int, dict[str, str]]]:
+def _reports(topics: dict[str, _Messages], home: str, notes: list[str]) -> list[Report]:
     found = []
-    for name, messages in topics.items():
+    for name, each in topics.items():
         if name.endswith("/diagnostics"):
-            for time, payload in zip(messages.log, messages.payloads, strict=True):
-                found += [(time, values) for values in statuses(payload)]
+            columns = (each.log.tolist(), [], each.payloads, each.places.tolist())
+            found += reports_in(Batch(name, DIAGNOSTICS, *columns))
     homes = {name.rpartition("/")[0] for name in topics if name.endswith("/action_stamped")}
-    return reports_of(found, home, homes)
+    own, note = own_reports(found, home, homes)
+    notes += [note] if note else []
+    return own
 
 
 def _series(
@@ -173,8 +204,9 @@ def _series(
                 problems[group.index] = problem
             else:
                 values[group.index] = content
-    times = np.array(messages.publish if messages else [], np.int64)
-    return Series(times, stamps, frames.astype(np.str_), values, problems)
+    places = messages.places if messages else np.empty(0, np.int64)
+    times = messages.publish if messages else np.empty(0, np.int64)
+    return Series(places, times, stamps, frames.astype(np.str_), values, problems)
 
 
 def _observations(messages: _Messages | None, contract: Contract) -> Series:
@@ -215,7 +247,7 @@ def _commands(messages: _Messages, contract: Contract) -> Series:
 
 def _timing(messages: _Messages | None) -> tuple[tuple[str, ...], Series]:
     """Return the stages' names and the messages; a stage that an older node lacks is NaN."""
-    groups = joint_groups(messages.payloads) if messages and messages.log else []
+    groups = joint_groups(messages.payloads) if messages and messages.payloads else []
     stages = tuple(dict.fromkeys(name for group in groups for name in group.names))
 
     def take(group: Group) -> tuple[npt.NDArray[np.floating], str]:
@@ -229,10 +261,15 @@ def _timing(messages: _Messages | None) -> tuple[tuple[str, ...], Series]:
 
 
 def _sensors(
-    bag: Bag, topics: dict[str, _Messages], home: str, contract: Contract, notes: list[str]
+    bag: Bag,
+    topics: dict[str, _Messages],
+    home: str,
+    contract: Contract,
+    notes: list[str],
+    *,
+    pose: bool,
 ) -> dict[str, Sensor]:
     wanted = {channel.source.partition(".")[0] for channel in contract.observation} & KINDS.keys()
-    pose = _last(_reports(topics, home), "parameter.position_commands") != "False"
     found = {}
     for name in [each for each in KINDS if each in wanted]:
         messages = topics.get(f"{home}/{name}") or _elsewhere(topics, name)
@@ -240,7 +277,9 @@ def _sensors(
             notes.append(f"{name} was not recorded: its values are taken as the node saw them")
             continue
         try:
-            found[name] = read_sensor(name, messages.log, messages.payloads, contract, pose=pose)
+            found[name] = read_sensor(
+                name, messages.places, messages.publish, messages.payloads, contract, pose=pose
+            )
         except CdrError as error:
             remedy = f"record {KINDS[name]} on this topic"
             raise BagError.at(bag.path, name, str(error), remedy) from error
@@ -253,8 +292,8 @@ def _elsewhere(topics: dict[str, _Messages], name: str) -> _Messages | None:
     return topics[others[0]] if len(others) == 1 else None
 
 
-def _last(reports: Sequence[tuple[int, dict[str, str]]], key: str) -> str:
-    return next((values[key] for _, values in reversed(reports) if key in values), "")
+def _last(reports: Sequence[Report], key: str) -> str:
+    return next((each.values[key] for each in reversed(reports) if key in each.values), "")
 
 
 def as_float32(values: Doubles) -> tuple[Float32, npt.NDArray[np.bool_]]:

@@ -62,7 +62,8 @@ class Sensor:
 
     Attributes:
         name: as in the sources.
-        log: arrival at the recorder, int64 (k,), ns.
+        places: order of arrival among the messages of all topics, ascending, int64 (k,).
+        times: when they were sent, else when they arrived, int64 (k,), ns.
         stamps: ``header.stamp``, int64 (k,), ns; 0 of a topic without.
         values: float64 (k, sources), in the order of the topic's sources.
         problems: why the policy node refuses the message, ``reason: text``; empty if it does not.
@@ -70,7 +71,8 @@ class Sensor:
     """
 
     name: str
-    log: Nanos
+    places: Nanos
+    times: Nanos
     stamps: Nanos
     values: Doubles
     problems: npt.NDArray[np.object_]
@@ -83,13 +85,19 @@ class Sensor:
 
 
 def read_sensor(
-    name: str, log: Sequence[int], payloads: Sequence[bytes], contract: Contract, *, pose: bool
+    name: str,
+    places: Nanos,
+    times: Nanos,
+    payloads: Sequence[bytes],
+    contract: Contract,
+    *,
+    pose: bool,
 ) -> Sensor:
     """Read all messages of the topic ``name``.
 
     Args:
         name: one of :data:`KINDS`.
-        log: times of arrival, ns.
+        places, times: as of :class:`Sensor`.
         payloads: serialized messages.
         contract: of a robot.
         pose: whether actions are joint positions, so that implausible ones are refused.
@@ -98,15 +106,14 @@ def read_sensor(
         CdrError: a message is not of the topic's type.
     """
     sources = sources_of(contract, name)
-    times = np.array(log, np.int64)
     if name == JOINT_STATES:
-        return _joints(times, payloads, sources, contract, pose=pose)
-    strings, count, places = _SHAPES[name]
+        return _joints(places, times, payloads, sources, contract, pose=pose)
+    strings, count, starts = _SHAPES[name]
     stamps, raw = _doubles(payloads, strings, count)
     problems = np.full(len(times), "", object)
     columns = []
     for source in sources:
-        start = places[source.field]
+        start = starts[source.field]
         if source.field in {"orientation", "projected_gravity"}:
             square = (raw[:, start : start + 4] ** 2).sum(axis=1)
             wrong = np.isfinite(square) & ~((_UNIT[0] < square) & (square < _UNIT[1]))
@@ -125,7 +132,7 @@ def read_sensor(
             columns.append(raw[:, start + "xyzw".index(source.key)])
     values = np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
     _mark_non_finite(problems, values, name, sources)
-    return Sensor(name, times, stamps, values, problems)
+    return Sensor(name, places, times, stamps, values, problems)
 
 
 def sources_of(contract: Contract, topic: str) -> list[Source]:
@@ -135,9 +142,15 @@ def sources_of(contract: Contract, topic: str) -> list[Source]:
 
 
 def _joints(
-    log: Nanos, payloads: Sequence[bytes], sources: list[Source], contract: Contract, *, pose: bool
+    places: Nanos,
+    times: Nanos,
+    payloads: Sequence[bytes],
+    sources: list[Source],
+    contract: Contract,
+    *,
+    pose: bool,
 ) -> Sensor:
-    count = len(log)
+    count = len(times)
     stamps = np.zeros(count, np.int64)
     values = np.full((count, len(sources)), np.nan)
     positions = np.full((count, len(contract.action)), np.nan)
@@ -179,7 +192,7 @@ def _joints(
                 f"implausible: joint_states: position of {a.name!r} is {g[i]:g}, its commands are "
                 f"{a.low:g} to {a.high:g}"
             ))  # fmt: skip
-    return Sensor(JOINT_STATES, log, stamps, values, problems, positions)
+    return Sensor(JOINT_STATES, places, times, stamps, values, problems, positions)
 
 
 def _mark(
