@@ -21,7 +21,7 @@ from qpolicy_ros.latency.trace import (
     own_reports,
     reports_in,
 )
-from qpolicy_ros.nodes.safety import ObservationReader
+from qpolicy_ros.nodes.serving.safety import ObservationReader
 from qpolicy_ros.policy import Contract, ObservationError
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.replay.sensors import KINDS, Doubles, Nanos, Sensor, read_sensor
@@ -170,7 +170,9 @@ def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
         payloads = each.payloads
         if (np.diff(order) != 1).any():
             payloads = [payloads[index] for index in order]
-        found[topic] = _Messages(each.log[order], each.publish[order], ranks[topic][order], payloads)
+        found[topic] = _Messages(
+            each.log[order], each.publish[order], ranks[topic][order], payloads
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """A robot's recorded messages, field by field and by the thousand.
 
 What the policy node refuses is refused here too, by the same rules, see
-:class:`~qpolicy_ros.nodes.robot_inputs.RobotInputs`.
+:class:`~qpolicy_ros.nodes.serving.robot_inputs.RobotInputs`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,391 @@
+"""Why a command or an observation is another one: what would have given it.
+
+Each hypothesis is computed and compared bit for bit. At first it has to give the command of the
+first tick that differs; where several do, the one that explains most of the ticks behind it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from qpolicy_ros.policy import make_engine
+from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION
+from qpolicy_ros.replay.answers import make_answers
+from qpolicy_ros.replay.assembly import Assembly, same
+from qpolicy_ros.replay.expected import Replay
+from qpolicy_ros.replay.limits import Limits
+from qpolicy_ros.replay.ticks import Indexes
+
+Why = tuple[str, str]
+
+_WINDOW = 60  # ticks that differ and are looked at together
+_OLDER = 8  # observations before and behind a tick that may have been answered instead
+_FACTORS = (-1.0, np.pi / 180, 180 / np.pi, 0.0, 0.5, 2.0, 0.1, 10.0, 0.01, 100.0, 1e-3, 1e3)
+_MOST_SWAPS = 1500  # pairs of values to look at
+_ALIKE = 0.05  # share of equal codes below which it is another policy rather than one wrong bit
+
+
+class _Guess(NamedTuple):
+    """A hypothesis: what was sent, if it holds, at the ticks of the window."""
+
+    kind: str
+    text: str
+    fits: np.ndarray
+
+
+class _Window(NamedTuple):
+    """The ticks that are looked at, k of them; the first is the one to explain."""
+
+    replay: Replay
+    ticks: Indexes
+    sent: Float32
+    limits: Limits
+
+    def reach(self, raw: Float32) -> np.ndarray:
+        """Whether ``raw`` (k, m) within limits and rates is what was sent, (k,)."""
+        clipped = self.limits.clip(raw)
+        fits = same(clipped, self.sent).all(axis=1)
+        rate = self.replay.rate[self.ticks]
+        active = self.limits.active(rate) & ~fits
+        if active.any():
+            rates, before = self.limits.rates(rate), self.replay.before[self.ticks]
+            elapsed = self.replay.elapsed[self.ticks]
+            guess = np.where(np.isfinite(elapsed), elapsed, self.limits.period_ns)
+            rated = self.limits.rated(clipped, before, rates, guess)
+            fits = np.where(
+                active, same(rated, self.sent).all(axis=1), fits & ~self.limits.active(rate)
+            )
+        else:
+            fits = fits & ~self.limits.active(rate) | fits & ~active
+        return np.asarray(fits)
+
+
+def explain_answer(replay: Replay, tick: int) -> Why:
+    """Say why the command of ``tick`` is not the policy's answer within its limits."""
+    wrong = replay.acted[~replay.equal[replay.acted]]
+    wrong = wrong[np.isfinite(replay.expected[wrong]).all(axis=1)]
+    ticks = wrong[(wrong >= tick)][:_WINDOW]
+    if not len(ticks) or ticks[0] != tick:
+        ticks = np.concatenate([[tick], ticks[: _WINDOW - 1]])
+    window = _Window(replay, ticks, replay.ticks.values[ticks], Limits(replay.contract))
+    best: _Guess | None = None
+    for source in (_limits, _outputs, _neighbours, _inputs, _backends):
+        for guess in source(window):
+            if guess.fits[0] and (best is None or guess.fits.sum() > 1.2 * best.fits.sum()):
+                best = guess
+        if best is not None and best.fits.all() and len(ticks) > 1:
+            break
+    if best is not None:
+        more = int(best.fits.sum()) - 1
+        also = f"; it explains {more} of the next {len(ticks) - 1} that differ too" if more else ""
+        return best.kind, f"{_differs(replay, tick)}: {best.text}{also}"
+    return _engine(window)
+
+
+def quote(values: Float32) -> str:
+    """Return a few values of a command."""
+    shown = ", ".join(f"{value:.7g}" for value in values[:4])
+    return f"[{shown}{', ...' if len(values) > 4 else ''}]"
+
+
+def _differs(replay: Replay, tick: int) -> str:
+    sent, expected = replay.ticks.values[tick], replay.expected[tick]
+    joint = int(np.argmax(~same(sent, expected)))
+    name = replay.contract.action[joint].name
+    return f"{name!r} was commanded {sent[joint]:.9g}, the policy gives {expected[joint]:.9g}"
+
+
+# Hypotheses
+
+
+def _limits(window: _Window) -> Iterator[_Guess]:
+    replay, limits, sent, ticks = window.replay, window.limits, window.sent, window.ticks
+    raw = replay.raw[ticks]
+    clipped, before = limits.clip(raw), replay.before[ticks]
+    active = limits.active(replay.rate[ticks])
+    outside = ~same(limits.clip(sent), sent).all(axis=1)
+    unclipped = same(raw, sent).all(axis=1) & outside
+    yield _Guess("safety", "the limits were not applied", unclipped)
+    yield _Guess("safety", "it is outside the limits", outside)
+    unrated = same(clipped, sent).all(axis=1) & active
+    yield _Guess("safety", "the rate limit was not applied", unrated)
+    if active.any():
+        fits, _ = limits.explain(clipped, before, limits.rates(replay.rate[ticks]), sent)
+        text = "the rate limit counted another time than the recording says"
+        yield _Guess("safety", text, fits & active)
+    safe = same(sent, replay.contract.safe).all(axis=1)
+    yield _Guess("safety", "it is the safe action", safe)
+    held = same(sent, before).all(axis=1)
+    yield _Guess("timing", "it is the command before, sent again", held)
+    known = np.isfinite(before).all(axis=1)
+    rate, fits = _other_rate(window, clipped, before)
+    yield _Guess(
+        "safety",
+        f"a rate limit of about {rate:.4g} units/s was applied, the recording names "
+        f"{replay.rate[ticks[0]]:g}",
+        fits & known,
+    )
+
+
+def _other_rate(window: _Window, clipped: Float32, before: Float32) -> tuple[float, np.ndarray]:
+    """Find one step, common to all joints, that gives what was sent; more than one joint says so."""
+    sent = window.sent
+    moved = np.abs(sent.astype(np.float64) - before)
+    short = ~same(sent, clipped)
+    toward = np.sign(clipped - before) == np.sign(sent - before)
+    inside = (np.abs(sent - before) <= np.abs(clipped - before)) & toward
+    with np.errstate(invalid="ignore"):
+        step = np.where(short, moved, -1.0).max(axis=1)
+        even = np.where(short, np.abs(moved - step[:, None]) <= 1e-6 + 1e-6 * np.abs(sent), True)
+        reached = np.where(short, True, moved <= step[:, None] + 1e-6)
+    fits = even.all(axis=1) & reached.all(axis=1) & (inside | ~short).all(axis=1) & (step > 0)
+    period = window.replay.contract.period
+    some = step[fits] / period if fits.any() else np.array([0.0])
+    # One joint that falls short proves nothing by itself: the next ticks have to agree.
+    if fits.any() and (short[fits].sum(axis=1) < 2).all() and np.ptp(some) > 0.05 * some.max():
+        fits = np.zeros(len(sent), bool)
+    return float(np.median(some)), fits
+
+
+def _outputs(window: _Window) -> Iterator[_Guess]:
+    """Joints mixed up, or turned round, behind the policy."""
+    replay, sent = window.replay, window.sent
+    expected = replay.expected[window.ticks]
+    names = [action.name for action in replay.contract.action]
+    for first, second in combinations(range(len(names)), 2):
+        order = list(range(len(names)))
+        order[first], order[second] = second, first
+        fits = same(window.limits.clip(expected[:, order]), sent).all(axis=1)
+        fits &= expected[:, first] != expected[:, second]
+        yield _Guess(
+            "contract", f"the commands of {names[first]!r} and {names[second]!r} are swapped", fits
+        )
+    wrong = ~same(expected, sent)
+    for factor in _FACTORS:
+        scaled = (expected * np.float32(factor)).astype(np.float32)
+        for joint in np.flatnonzero(wrong.any(axis=0)):
+            only = wrong.sum(axis=1) == wrong[:, joint]
+            near = np.abs(scaled[:, joint] - sent[:, joint]) <= 1e-6 * np.abs(sent[:, joint])
+            yield _Guess(
+                "contract",
+                f"the command of {names[joint]!r} is multiplied by {factor:g}",
+                only & near & wrong[:, joint],
+            )
+        near = np.abs(scaled - sent) <= 1e-6 * np.abs(sent)
+        yield _Guess("contract", f"all commands are multiplied by {factor:g}", near.all(axis=1))
+
+
+def _neighbours(window: _Window) -> Iterator[_Guess]:
+    """The answer to an observation of before or after."""
+    replay, acted = window.replay, window.replay.acted
+    rows = np.searchsorted(acted, window.ticks)
+    for step in [s for n in range(1, _OLDER + 1) for s in (-n, n)]:
+        other = np.clip(rows + step, 0, len(acted) - 1)
+        fits = window.reach(replay.raw[acted[other]]) & (other == rows + step)
+        whose = f"{abs(step)} {'tick' if abs(step) == 1 else 'ticks'} {'before' if step < 0 else 'after'}"
+        yield _Guess(
+            "sensor", f"it is the answer to the observation of {whose}: a message was stale", fits
+        )
+
+
+def _inputs(window: _Window) -> Iterator[_Guess]:
+    """Two values swapped, or one in another unit, before the policy."""
+    replay, ticks = window.replay, window.ticks[:24]
+    narrow = _Window(replay, ticks, window.sent[:24], window.limits)
+    policy = int(replay.policy[ticks[0]])
+    if replay.backend[ticks[0]] == "fp32" or policy < 0:
+        return
+    answers = make_answers(replay.policies[policy], "integer", "auto", lambda _: None)
+    seen = replay.observations[ticks]
+    names = [channel.name for channel in replay.contract.observation]
+
+    def guess(changed: Float32) -> np.ndarray:
+        fits = np.zeros(len(window.ticks), bool)
+        finite = np.isfinite(changed).all()
+        if finite and narrow.reach(_repeat(answers(changed[:1]), len(ticks)))[0]:
+            fits[: len(ticks)] = narrow.reach(answers(changed))
+        return fits
+
+    pairs = list(combinations(range(len(names)), 2))
+    if len(pairs) > _MOST_SWAPS:
+        pairs = [pair for pair in pairs if pair[1] - pair[0] <= 12][:_MOST_SWAPS]
+    for first, second in _promising(narrow, answers, seen, pairs):
+        changed = seen.copy()
+        changed[:, [first, second]] = seen[:, [second, first]]
+        text = f"the values of {names[first]!r} and {names[second]!r} were swapped"
+        yield _Guess("contract", text, guess(changed))
+    for column, name in enumerate(names):
+        for factor in _FACTORS:
+            changed = seen.copy()
+            changed[:, column] = (seen[:, column] * factor).astype(np.float32)
+            if factor == 0.0 and not seen[:, column].any():
+                continue
+            text = f"the value of {name!r} was multiplied by {factor:g}"
+            yield _Guess("contract", text, guess(changed))
+    for factor in _FACTORS:
+        if factor:
+            text = f"all values were multiplied by {factor:g}"
+            yield _Guess("contract", text, guess((seen * np.float32(factor)).astype(np.float32)))
+
+
+def _promising(
+    window: _Window,
+    answers: Callable[[Float32], Float32],
+    seen: Float32,
+    pairs: Sequence[tuple[int, int]],
+) -> list[tuple[int, int]]:
+    """Return the pairs whose swap gives what the first tick sent; all are asked at once."""
+    changed = np.repeat(seen[:1], len(pairs), axis=0)
+    for row, (first, second) in enumerate(pairs):
+        changed[row, [first, second]] = seen[0, [second, first]]
+    one = _Window(
+        window.replay,
+        np.repeat(window.ticks[:1], len(pairs)),
+        np.repeat(window.sent[:1], len(pairs), axis=0),
+        window.limits,
+    )
+    fits = one.reach(answers(changed)) if len(pairs) else np.empty(0, bool)
+    return [pair for pair, good in zip(pairs, fits, strict=True) if good]
+
+
+def _repeat(values: Float32, count: int) -> Float32:
+    return np.repeat(values[:1], count, axis=0)
+
+
+def _backends(window: _Window) -> Iterator[_Guess]:
+    """The answer of another backend or policy than the recording names."""
+    replay, ticks = window.replay, window.ticks
+    finite = np.isfinite(replay.observations[ticks]).all(axis=1)
+    for index, artifact in enumerate(replay.policies):
+        for backend in ("integer", "fp32"):
+            named = index == replay.policy[ticks[0]] and backend == (
+                "fp32" if replay.backend[ticks[0]] == "fp32" else "integer"
+            )
+            if named or (backend == "integer" and artifact.network is None):
+                continue
+            raw = np.full_like(window.sent, np.nan)
+            answers = make_answers(artifact, backend, "auto", lambda _: None)
+            raw[finite] = answers(replay.observations[ticks[finite]])
+            if index == replay.policy[ticks[0]]:
+                text = f"it is the answer of {backend!r}, the recording names {replay.backend[ticks[0]]!r}"
+                yield _Guess("engine", text, window.reach(raw))
+            else:
+                text = f"it is the answer of policy {artifact.function_hash[:12]}"
+                yield _Guess("contract", text, window.reach(raw))
+
+
+def _engine(window: _Window) -> Why:
+    """Nothing else explains it: the integer code itself differs, or it is another policy's."""
+    replay, tick = window.replay, int(window.ticks[0])
+    differs = _differs(replay, tick)
+    artifact = replay.policies[max(int(replay.policy[tick]), 0)]
+    if replay.backend[tick] == "fp32" or artifact.network is None:
+        return "engine", f"{differs}: {replay.backend[tick]} computed something else"
+    table = window.limits.clip(artifact.network.table.T).T
+    joints = np.flatnonzero(~same(window.sent[0], replay.expected[tick]))
+    rated = bool(window.limits.active(replay.rate[[tick]])[0])
+    foreign = [j for j in joints if not (table[j] == window.sent[0, j]).any()]
+    if foreign and not rated:
+        name = replay.contract.action[foreign[0]].name
+        return "contract", f"{differs}: a value that this policy cannot give for {name!r}"
+    if foreign:
+        return "safety", f"{differs}: no rate limit that the recording names gives it"
+    if _alike(window, artifact.contract and table) < _ALIKE:
+        return "contract", f"{differs}: hardly a command behind it fits, it is another policy's"
+    joint = int(joints[0])
+    codes = make_engine(artifact.network).trace(replay.observations[tick])[-1]
+    other = int(np.argmax(table[joint] == window.sent[0, joint])) + artifact.network.output_min
+    return "engine", f"{differs}: output code {other} instead of {int(codes[joint])}"
+
+
+def _alike(window: _Window, table: Float32) -> float:
+    """Return which share of the joints of the ticks from the first one on fits."""
+    del table
+    replay, tick = window.replay, int(window.ticks[0])
+    behind = replay.acted[replay.acted >= tick][:200]
+    equal = same(replay.ticks.values[behind], replay.expected[behind])
+    return float(equal.mean()) if len(behind) >= 20 else 1.0
+
+
+# Observations
+
+
+def explain_observation(replay: Replay, row: int) -> Why:
+    """Say why what the policy saw at tick ``acted[row]`` is not what the messages say."""
+    assembled = replay.assembled
+    assert assembled is not None
+    tick = int(replay.acted[row])
+    assembly = Assembly(replay.contract)
+    seen, expected = replay.observations[tick], assembled.values[row]
+    wrong = assembled.known[row] & ~same(expected, seen)
+    names = [channel.name for channel in replay.contract.observation]
+    columns = np.flatnonzero(wrong)
+    column = int(columns[0])
+    source = assembly.sources[column]
+    saw = f"the policy saw {seen[column]:.7g} for {names[column]!r}, the messages say {expected[column]:.7g}"
+    if set(seen[columns].tolist()) == set(expected[columns].tolist()) and len(columns) > 1:
+        which = " and ".join(repr(names[index]) for index in columns[:2])
+        return "contract", f"{saw}: {which} are swapped"
+    topics = {assembly.sources[index].topic for index in columns}
+    if topics <= {PREVIOUS_ACTION, HISTORY}:
+        return "sensor", f"{saw}: a message of the tick before is missing"
+    stale = _stale(replay, assembly, row, columns)
+    if stale:
+        return "sensor", f"{saw}: {stale}"
+    scale = _scale(replay, assembly, row, columns)
+    if scale:
+        return "contract", f"{saw}: {scale}"
+    return "sensor", f"{saw} ({source.topic}): no message has this value"
+
+
+def _stale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> str:
+    """Find another message of the topic that has what the policy saw."""
+    assembled = replay.assembled
+    assert assembled is not None
+    tick = int(replay.acted[row])
+    for name, sensor in replay.recording.sensors.items():
+        own = assembly.columns(name)
+        touched = np.isin(own, columns)
+        if not touched.any():
+            continue
+        index = int(assembled.messages[name][row])
+        usable = np.flatnonzero(sensor.usable)
+        usable = usable[(sensor.times[usable] > replay.times[tick] - 5_000_000_000)]
+        usable = usable[(sensor.times[usable] < replay.times[tick] + 1_000_000_000)]
+        none = np.zeros(len(usable), bool)
+        values = assembly.of_message(sensor, usable, none)
+        fits = same(values, replay.observations[tick][own]).all(axis=1)
+        hit = usable[fits & (usable != index)]
+        if len(hit) and touched.sum() == len(columns):
+            apart = (sensor.times[hit[-1]] - sensor.times[index]) / 1e6 if index >= 0 else np.nan
+            return f"they are those of another message of {name}, {apart:+.4g} ms from it"
+    return ""
+
+
+def _scale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> str:
+    """Find a factor, the same in the next ticks, or an offset that was left out."""
+    assembled = replay.assembled
+    assert assembled is not None
+    rows = np.arange(row, min(row + _WINDOW, len(replay.acted)))
+    seen = replay.observations[replay.acted[rows]][:, columns].astype(np.float64)
+    expected = assembled.values[rows][:, columns].astype(np.float64)
+    wrong = ~same(seen, expected) & np.isfinite(seen)
+    used = wrong & (np.abs(expected) > 1e-12)
+    if used.sum() < 3:
+        return ""
+    ratio = seen[used] / expected[used]
+    if np.ptp(ratio) < 1e-3 * max(abs(float(np.median(ratio))), 1e-9):
+        return f"it is multiplied by {np.median(ratio):.6g}"
+    apart = (seen - expected)[wrong]
+    if np.ptp(apart) < 1e-5 * max(1.0, float(np.abs(apart).max())):
+        return f"{np.median(apart):+.6g} is added to it"
+    raw = [assembly.contract.observation[c] for c in columns]
+    offsets = np.array([c.offset * c.scale for c in raw])
+    if np.allclose(seen, expected + offsets, atol=1e-5):
+        return "its offset was left out"
+    return ""

@@ -1,0 +1,170 @@
+"""Which observation, answer and report each recorded command belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.latency.trace import set_back
+from qpolicy_ros.replay.recording import Recording, Series, as_float32
+from qpolicy_ros.replay.sensors import Nanos
+
+Indexes = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Every command once, in the order of the recording; n of them, m joints.
+
+    Attributes:
+        command: its message, (n,).
+        observation: the message that the policy saw, (n,), or :data:`NONE`.
+        timing: the report of the answer, (n,), or :data:`NONE`.
+        values: what was commanded, float32 (n, m); NaN where the message does not fit.
+        odd: whether a value is none that a float32 can be, (n,).
+        foreign: whether somebody else sent it, by ``header.frame_id``, (n,).
+        repeated: answers that came again: to an observation that was sent again.
+        unanswered: observations without a command, between the first and the last answer.
+        unsent: answers that ``timing`` reports and whose command is not in the recording.
+    """
+
+    command: Indexes
+    observation: Indexes
+    timing: Indexes
+    values: npt.NDArray[np.float32]
+    odd: Flags
+    foreign: Flags
+    repeated: int
+    unanswered: Indexes
+    unsent: Indexes
+
+
+def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
+    """Bring the messages together.
+
+    Args:
+        recording: of one policy node.
+        robot: whether observations are records of what the policy saw: several may have one stamp.
+    """
+    commands, observations, timing = recording.commands, recording.observations, recording.timing
+    starts = _starts(observations if len(observations.stamps) else commands)
+    keys = _Keys.of(starts, [commands, observations, timing])
+    foreign = commands.frames != ""
+    own = ~foreign & (commands.stamps != 0)
+    values, odd = as_float32(np.asarray(commands.values, np.float64))
+    kept = np.ones(len(commands.stamps), bool)
+    if not robot:
+        kept = ~_again(keys.numbers[0], values, own)
+    command = np.flatnonzero(kept)
+    seen = np.full(len(commands.stamps), NONE)
+    answered = np.full(len(commands.stamps), NONE)
+    chosen = np.flatnonzero(own & kept)
+    if robot:
+        # The report of an answer is sent once: each goes to the nearest command of its stamp.
+        answered[chosen] = _once(keys, 0, 2, chosen, commands.times, timing.times)
+        acted = answered != NONE if len(timing.stamps) else own & kept
+        chosen = np.flatnonzero(acted)
+        seen[chosen] = _once(keys, 0, 1, chosen, commands.times, observations.times)
+    else:
+        answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
+        seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
+    unanswered = _without(keys.numbers[1], keys.numbers[0][own]) if not robot else np.empty(0, int)
+    if len(chosen):
+        first, last = commands.places[chosen[0]], commands.places[chosen[-1]]
+        places = observations.places[unanswered]
+        unanswered = unanswered[(places > first) & (places < last)]
+    else:
+        unanswered = unanswered[:0]
+    unsent = np.setdiff1d(np.arange(len(timing.stamps)), answered) if robot else _without(
+        keys.numbers[2], keys.numbers[0][own]
+    )  # fmt: skip
+    return Ticks(
+        command,
+        seen[command],
+        answered[command],
+        values[command],
+        odd[command],
+        foreign[command],
+        int((~kept).sum()),
+        unanswered,
+        unsent,
+    )
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Numbers that tell equal stamps of different runs apart, by series."""
+
+    numbers: list[Nanos]
+
+    @classmethod
+    def of(cls, starts: Nanos, series: list[Series]) -> _Keys:
+        stamps = np.concatenate([each.stamps for each in series])
+        first, last = (int(stamps.min()), int(stamps.max())) if len(stamps) else (0, 0)
+        # Two calendars in one bag are too far apart for a product: number the stamps instead.
+        known = np.unique(stamps) if (last - first) > (1 << 40) * (len(starts) + 1) else None
+        width = (len(known) if known is not None else last - first) + 1
+
+        def number(each: Series) -> Nanos:
+            run = np.searchsorted(starts, each.places, "right").astype(np.int64)
+            inner = each.stamps - first if known is None else np.searchsorted(known, each.stamps)
+            return np.asarray(run * width + inner, np.int64)
+
+        return cls([number(each) for each in series])
+
+
+def _starts(series: Series) -> Nanos:
+    """Return where runs begin: stamps go back as a simulation starts anew."""
+    return np.asarray(series.places[set_back(series.stamps)], np.int64)
+
+
+def _again(keys: Nanos, values: npt.NDArray[np.float32], own: Flags) -> Flags:
+    """Whether a command is the one before it of the same stamp, sent again."""
+    found = np.zeros(len(keys), bool)
+    order = np.argsort(keys, kind="stable")
+    same = keys[order][1:] == keys[order][:-1]
+    equal = (values[order][1:] == values[order][:-1]).all(axis=1)
+    found[order[1:]] = same & equal & own[order][1:] & own[order][:-1]
+    return found
+
+
+def _nearest(
+    keys: _Keys, target: int, source: int, chosen: Indexes, at: Nanos, sent: Nanos
+) -> Indexes:
+    """Return for each chosen message the one of ``source`` with its key, nearest in time."""
+    wanted, given = keys.numbers[target][chosen], keys.numbers[source]
+    if not len(given):
+        return np.full(len(chosen), NONE)
+    order = np.lexsort((sent, given))
+    ordered = given[order]
+    low, high = np.searchsorted(ordered, wanted, "left"), np.searchsorted(ordered, wanted, "right")
+    found = np.where(high > low, order[np.minimum(low, len(order) - 1)], NONE)
+    for index in np.flatnonzero(high - low > 1):
+        several = order[low[index] : high[index]]
+        found[index] = several[np.argmin(np.abs(sent[several] - at[chosen[index]]))]
+    return found
+
+
+def _once(
+    keys: _Keys, target: int, source: int, chosen: Indexes, at: Nanos, sent: Nanos
+) -> Indexes:
+    """As :func:`_nearest`, but each message of ``source`` is taken once, by its nearest."""
+    found = _nearest(keys, target, source, chosen, at, sent)
+    given = found != NONE
+    apart = np.where(given, np.abs(sent[found] - at[chosen]) if len(sent) else 0, 0)
+    order = np.lexsort((apart, found))
+    twice = np.zeros(len(found), bool)
+    twice[order[1:]] = (found[order][1:] == found[order][:-1]) & given[order][1:]
+    found[twice] = NONE
+    return found
+
+
+def _without(keys: Nanos, answered: Nanos) -> Indexes:
+    """Return the first message of each key that ``answered`` lacks."""
+    unique, first = np.unique(keys, return_index=True)
+    return np.sort(first[~np.isin(unique, answered)])
