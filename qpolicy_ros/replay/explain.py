@@ -36,6 +36,7 @@ class _Guess(NamedTuple):
     kind: str
     text: str
     fits: np.ndarray
+    looked_at: int = 0  # ticks of the window, 0 = all
 
 
 class _Window(NamedTuple):
@@ -74,9 +75,12 @@ def explain_answer(replay: Replay, tick: int) -> Why:
         ticks = np.concatenate([[tick], ticks[: _WINDOW - 1]])
     window = _Window(replay, ticks, replay.ticks.values[ticks], Limits(replay.contract))
     best: _Guess | None = None
-    for source in (_limits, _outputs, _neighbours, _inputs, _backends):
+    for source, share, least in _SOURCES:
         for guess in source(window):
-            if guess.fits[0] and (best is None or guess.fits.sum() > 1.2 * best.fits.sum()):
+            known = guess.fits[: guess.looked_at or None]
+            if not guess.fits[0] or known.mean() < share or known.sum() < least:
+                continue
+            if best is None or known.sum() > 1.2 * best.fits.sum():
                 best = guess
         if best is not None and best.fits.all() and len(ticks) > 1:
             break
@@ -184,13 +188,17 @@ def _neighbours(window: _Window) -> Iterator[_Guess]:
     """The answer to an observation of before or after."""
     replay, acted = window.replay, window.replay.acted
     rows = np.searchsorted(acted, window.ticks)
+    older = np.zeros(len(rows), bool)
     for step in [s for n in range(1, _OLDER + 1) for s in (-n, n)]:
         other = np.clip(rows + step, 0, len(acted) - 1)
         fits = window.reach(replay.raw[acted[other]]) & (other == rows + step)
         whose = f"{abs(step)} {'tick' if abs(step) == 1 else 'ticks'} {'before' if step < 0 else 'after'}"
+        older = older | fits if step < 0 else older
         yield _Guess(
             "sensor", f"it is the answer to the observation of {whose}: a message was stale", fits
         )
+    text = "it is the answer to an observation of some ticks before: a message was stale"
+    yield _Guess("sensor", text, older)
 
 
 def _inputs(window: _Window) -> Iterator[_Guess]:
@@ -218,7 +226,7 @@ def _inputs(window: _Window) -> Iterator[_Guess]:
         changed = seen.copy()
         changed[:, [first, second]] = seen[:, [second, first]]
         text = f"the values of {names[first]!r} and {names[second]!r} were swapped"
-        yield _Guess("contract", text, guess(changed))
+        yield _Guess("contract", text, guess(changed), len(ticks))
     for column, name in enumerate(names):
         for factor in _FACTORS:
             changed = seen.copy()
@@ -226,11 +234,13 @@ def _inputs(window: _Window) -> Iterator[_Guess]:
             if factor == 0.0 and not seen[:, column].any():
                 continue
             text = f"the value of {name!r} was multiplied by {factor:g}"
-            yield _Guess("contract", text, guess(changed))
+            yield _Guess("contract", text, guess(changed), len(ticks))
     for factor in _FACTORS:
         if factor:
             text = f"all values were multiplied by {factor:g}"
-            yield _Guess("contract", text, guess((seen * np.float32(factor)).astype(np.float32)))
+            yield _Guess(
+                "contract", text, guess((seen * np.float32(factor)).astype(np.float32)), len(ticks)
+            )
 
 
 def _promising(
@@ -312,6 +322,17 @@ def _alike(window: _Window, table: Float32) -> float:
     return float(equal.mean()) if len(behind) >= 20 else 1.0
 
 
+#: Where hypotheses come from; which share of the ticks that differ, and how many, one must explain.
+#: What chooses among hundreds has to explain more than one tick, or chance would.
+_SOURCES: tuple[tuple[Callable[[_Window], Iterator[_Guess]], float, int], ...] = (
+    (_limits, 0.5, 1),
+    (_outputs, 0.9, 2),
+    (_neighbours, 0.5, 1),
+    (_inputs, 0.9, 3),
+    (_backends, 0.9, 2),
+)
+
+
 # Observations
 
 
@@ -328,7 +349,7 @@ def explain_observation(replay: Replay, row: int) -> Why:
     column = int(columns[0])
     source = assembly.sources[column]
     saw = f"the policy saw {seen[column]:.7g} for {names[column]!r}, the messages say {expected[column]:.7g}"
-    if set(seen[columns].tolist()) == set(expected[columns].tolist()) and len(columns) > 1:
+    if _swapped(replay, assembly, row, columns):
         which = " and ".join(repr(names[index]) for index in columns[:2])
         return "contract", f"{saw}: {which} are swapped"
     topics = {assembly.sources[index].topic for index in columns}
@@ -341,6 +362,24 @@ def explain_observation(replay: Replay, row: int) -> Why:
     if scale:
         return "contract", f"{saw}: {scale}"
     return "sensor", f"{saw} ({source.topic}): no message has this value"
+
+
+def _swapped(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> bool:
+    """Whether each value is that of another joint or axis of the same message."""
+    assembled = replay.assembled
+    assert assembled is not None
+    seen = replay.observations[replay.acted[row]]
+    if len(columns) > 1 and set(seen[columns]) == set(assembled.values[row][columns]):
+        return True
+    for column in columns:
+        name = assembly.sources[column].topic
+        if name not in replay.recording.sensors:
+            return False
+        index = int(assembled.messages[name][row])
+        raw = replay.recording.sensors[name].values[index] if index >= 0 else np.empty(0)
+        if not same(assembly.scaled(raw[:, None], [column])[:, 0], seen[column]).any():
+            return False
+    return True
 
 
 def _stale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qpolicy_ros.replay.expected import Replay
 
 _RAMP, _POLICY, _FOREIGN = 1, 0, 3  # of ``expected.Kind``
+_SURE = 3  # first commands of a ramp that fit, by which its beginning is known
 _LOOKED_AT = 60  # joint messages before a ramp that may be its beginning
 
 
@@ -52,7 +53,7 @@ def _best(found: Replay, block: Indexes, *, complete: bool, cut: bool) -> tuple[
                 best = expected, fits
             if fits.all():
                 return best
-    if cut and not best[1].all():
+    if cut and not best[1][:_SURE].all():
         # The recording begins on the way, so nothing says where it began: within limits is enough.
         fits = same(Limits(contract).clip(sent), sent).all(axis=1)
         return sent, fits

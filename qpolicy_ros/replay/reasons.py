@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,7 @@ CLASS_OF = {
     Reason.IMPLAUSIBLE: "sensor",
 }
 
+_REFUSED = re.compile(r"\((non_finite|wrong_length|missing|extra|misnamed|implausible): ")
 _SENT = "the safe action was sent"
 
 Why = tuple[str, str]
@@ -156,6 +158,9 @@ def _others(sensor: Sensor) -> np.ndarray:
 
 
 def _classed(reason: str, text: str) -> Why:
+    inner = _REFUSED.search(text)
+    if reason == Reason.STALE.value and inner:
+        reason = inner[1]  # what came was refused, so nothing usable came
     try:
         kind = CLASS_OF[Reason(reason)]
     except (ValueError, KeyError):
