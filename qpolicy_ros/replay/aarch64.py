@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from qpolicy_ros.common.errors import PolicyError
-from qpolicy_ros.interchange.c_header import c_header
+from qpolicy_ros.interchange.outgoing.c_header import c_header
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.observation import refuse_non_finite

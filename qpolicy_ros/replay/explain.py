@@ -132,7 +132,7 @@ def _limits(window: _Window) -> Iterator[_Guess]:
         "safety",
         f"a rate limit of about {rate:.4g} units/s was applied, the recording names "
         f"{replay.rate[ticks[0]]:g}",
-        fits & known,
+        np.where(known, fits, fits.any()),  # nothing is known of what was before a recording
     )
 
 

@@ -118,6 +118,7 @@ class Flight:
         self.other = create_backend("integer", self.fault.policy) if self.fault.policy else None
         self.tick = -1
         self.before = contract.safe
+        self.changed = False  # whether a fault of the engine has changed any answer
         self.no_action: dict[str, int] = {}
         self.stale = 0
         self.last_reason = ""
@@ -177,7 +178,10 @@ class Flight:
             server.swap(backend)
         server.guard = SimpleNamespace(limit=same)
         wrong = self.other if broken else None
-        answer = (wrong or server).act(observation)
+        answer = server.act(observation)
+        if wrong is not None:
+            right, answer = answer, wrong.act(observation)
+            self.changed = self.changed or bool((right != answer).any())
         if broken:
             answer = np.asarray(fault.answer(answer, self.tick), np.float32)
             if fault.rate_limit is not None:
@@ -192,7 +196,9 @@ class Flight:
             self.guard._last = action
         return action
 
-    def timing(self, stamp: int, extra: tuple[str, ...] = (), values: tuple[float, ...] = ()) -> None:
+    def timing(
+        self, stamp: int, extra: tuple[str, ...] = (), values: tuple[float, ...] = ()
+    ) -> None:
         infer = 50.0 + (self.fault.slow(self.tick) if self.broken else 0.0)
         stages = [100.0, 50.0, 1.0, infer, 40.0, infer + 60.0, self.guard.elapsed_ns / 1000.0]
         data = joint_state(stamp, (*STAGES, *extra), (*stages, *values), self.server.backend)
@@ -210,7 +216,7 @@ class Flight:
 
 def feature_flight(
     artifact: PolicyArtifact, settings: Settings | None = None, fault: Fault | None = None
-) -> list[Message]:
+) -> Flight:
     """A policy answers a feature vector's observations; the last word is the safe action."""
     flight = Flight(artifact, settings or Settings(), fault or Fault(at=10**9))
     names = [channel.name for channel in artifact.contract.observation]
@@ -228,7 +234,7 @@ def feature_flight(
         flight.timing(stamp)
     flight.send(flight.guard.hold(), 0)
     flight.report("standby")
-    return flight.messages
+    return flight
 
 
 def observations(artifact: PolicyArtifact, settings: Settings) -> np.ndarray:
@@ -246,7 +252,7 @@ def observations(artifact: PolicyArtifact, settings: Settings) -> np.ndarray:
 
 def robot_flight(
     artifact: PolicyArtifact, settings: Settings | None = None, fault: Fault | None = None
-) -> list[Message]:
+) -> Flight:
     """A robot stands, is ramped to its default pose and serves its policy; real time or lock-step.
 
     Goes to safe as ``RobotLoop`` does, and stays there until the end.
@@ -316,7 +322,7 @@ def robot_flight(
     flight.send(flight.guard.hold(), 0)
     flight.tick = flight.fault.at - 1
     flight.report("standby")
-    return flight.messages
+    return flight
 
 
 class World:

@@ -49,10 +49,14 @@ def planted(kind: Kind, seed: int) -> tuple[list[Message], PolicyArtifact]:
     rng = np.random.default_rng([seed, *kind.name.encode()])
     name = kind.policies[seed % len(kind.policies)]
     artifact = policy(name)
-    at = int(rng.integers(80, 160))
-    settings, fault = kind.plant(artifact, Settings(seed=seed), at, rng)
     fly = robot_flight if artifact.contract.robot else feature_flight
-    return fly(artifact, settings, replace(fault, at=at)), artifact
+    while True:
+        at = int(rng.integers(80, 160))
+        settings, fault = kind.plant(artifact, Settings(seed=seed), at, rng)
+        flight = fly(artifact, settings, replace(fault, at=at))
+        # A bit that no answer hangs on is no fault in flight.
+        if fault.policy is None or flight.changed:
+            return flight.messages, artifact
 
 
 BOTH, ONLY_FEATURE, ONLY_ROBOT = (FEATURE, ROBOT), (FEATURE,), (ROBOT,)
@@ -93,7 +97,9 @@ def _(artifact: PolicyArtifact, settings: Settings, at: int, rng: Rng) -> Any:
     def off(answer: np.ndarray, _: int) -> np.ndarray:
         changed = answer.copy()
         code = int(np.argmin(np.abs(table[joint] - answer[joint])))
-        changed[joint] = table[joint][min(code + 1, table.shape[1] - 1) if code + 1 < table.shape[1] else code - 1]
+        changed[joint] = table[joint][
+            min(code + 1, table.shape[1] - 1) if code + 1 < table.shape[1] else code - 1
+        ]
         return changed
 
     return settings, Fault(answer=off)
@@ -104,7 +110,9 @@ def _(artifact: PolicyArtifact, settings: Settings, at: int, rng: Rng) -> Any:
     network = artifact.network
     weights = [each.copy() for each in network.weights]
     weights[1][:, int(rng.integers(weights[1].shape[1]))] = 0
-    return settings, Fault(policy=replace(artifact, network=replace(network, weights=tuple(weights))))
+    return settings, Fault(
+        policy=replace(artifact, network=replace(network, weights=tuple(weights)))
+    )
 
 
 @kind("another backend than said", "engine")
