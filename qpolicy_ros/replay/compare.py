@@ -90,7 +90,8 @@ def compare(replay: Replay, shown: int = _SHOWN) -> Verdict:
             firsts.append(each)
     named = [Difference(each.tick, *each.say()) for each in firsts[:shown]]
     reproduced = int(replay.equal.sum())
-    return Verdict(replay, len(replay.kind), reproduced, len(firsts), named)
+    count = int((~replay.ticks.lost).sum())
+    return Verdict(replay, count, reproduced, len(firsts), named)
 
 
 Finding = tuple[int, Callable[[], tuple[str, str]]]
@@ -119,6 +120,7 @@ def _policy(replay: Replay) -> Iterator[Finding]:
 def _misfit(replay: Replay) -> Iterator[Finding]:
     """A command has other joints, or values that no float32 is."""
     problems = replay.recording.commands.problems[replay.ticks.command]
+    problems[replay.ticks.lost] = ""
     yield from _found(
         np.flatnonzero(problems != ""),
         "contract",
@@ -143,7 +145,7 @@ def _foreign(replay: Replay) -> Iterator[Finding]:
     """Somebody else commanded; of a row of such commands the first counts."""
     foreign = replay.kind == Kind.FOREIGN
     ticks = np.flatnonzero(foreign & ~np.concatenate([[False], foreign[:-1]]))
-    frames = replay.recording.commands.frames[replay.ticks.command]
+    frames = replay.recording.commands.frames[replay.ticks.command]  # of lost ones never asked
     yield from _found(
         ticks,
         "safety",
@@ -201,14 +203,27 @@ def _lost(replay: Replay) -> Iterator[Finding]:
         "sensor",
         lambda t: f"a message is missing: {what} (stamp {replay.stamps[t] / 1e9:.9g} s)",
     )
-    for name, series, indexes in (
-        ("observation", recording.observations, _owed(replay)),
-        ("command", recording.timing, ticks.unsent),
-    ):
-        at = np.searchsorted(places, series.places[indexes])
-        for tick, index in zip(at, indexes, strict=True):
-            if 0 < tick < len(places):
-                yield int(tick), lambda n=name, i=int(index): _say_lost(replay, n, i)
+    owed = _owed(replay)
+    at = np.searchsorted(places, recording.observations.places[owed])
+    for tick, index in zip(at, owed, strict=True):
+        if 0 < tick < len(places):
+            yield int(tick), lambda i=int(index): _say_unanswered(replay, i)
+    lost = np.flatnonzero(ticks.lost)
+    if not replay.lockstep:
+        if len(lost):
+            replay.notes.append(
+                f"{len(lost)} commands are not in the recording, their answers are: the recorder "
+                "lost them"
+            )
+        return
+    yield from _found(
+        lost,
+        "sensor",
+        lambda t: (
+            f"a message is missing: the policy answered stamp {replay.stamps[t] / 1e9:.9g} s,"
+            " its command is not in the recording"
+        ),
+    )
 
 
 def _owed(replay: Replay) -> Indexes:
@@ -217,7 +232,7 @@ def _owed(replay: Replay) -> Indexes:
     In real time a node takes the newest one, and the middleware may lose some.
     """
     indexes = _serving(replay, replay.ticks.unanswered)
-    if replay.parameter("lockstep") == "True":
+    if replay.lockstep:
         return indexes
     if len(indexes):
         replay.notes.append(f"{len(indexes)} observations were not answered: newer ones came")
@@ -241,15 +256,9 @@ def _serving(replay: Replay, indexes: Indexes) -> Indexes:
     return indexes[kept]
 
 
-def _say_lost(replay: Replay, name: str, index: int) -> tuple[str, str]:
-    if name == "command":
-        stamp = replay.recording.timing.stamps[index] / 1e9
-        return "sensor", (
-            f"a message is missing: the policy answered stamp {stamp:.9g} s, its command is not in "
-            "the recording"
-        )
+def _say_unanswered(replay: Replay, index: int) -> tuple[str, str]:
     series = replay.recording.observations
-    stamp, sent = series.stamps[index] / 1e9, series.times[index]
+    stamp = series.stamps[index] / 1e9
     total = replay.recording.stage("total")
     at = int(np.searchsorted(replay.places, series.places[index]))
     timing = replay.ticks.timing[max(at - 1, 0)]
@@ -259,7 +268,6 @@ def _say_lost(replay: Replay, name: str, index: int) -> tuple[str, str]:
             f"the observation of stamp {stamp:.9g} s was not answered: the answer before it took "
             f"{total[timing] / 1e3:.3g} ms of a control period of {period / 1e3:g} ms"
         )
-    del sent
     return "sensor", (
         f"a message is missing: the observation of stamp {stamp:.9g} s was never answered, so it "
         "did not reach the policy"
@@ -309,7 +317,8 @@ def _observations(replay: Replay) -> Iterator[Finding]:
 def _answers(replay: Replay) -> Iterator[Finding]:
     """The command is not the policy's answer within its limits."""
     known = np.isfinite(replay.expected).all(axis=1)
-    wrong = np.flatnonzero((replay.kind == Kind.POLICY) & ~replay.equal & known)
+    answered = (replay.kind == Kind.POLICY) & ~replay.ticks.lost
+    wrong = np.flatnonzero(answered & ~replay.equal & known)
     for tick in wrong:
         yield int(tick), lambda t=int(tick): explain_answer(replay, t)
 
@@ -361,7 +370,6 @@ def _executor(replay: Replay) -> Iterator[Finding]:
     """A tick came later than the node lets pass, or its answer took longer."""
     measured = replay.recording.stage("elapsed")
     timeout = float(replay.parameter("timeout", "0"))
-    lockstep = replay.parameter("lockstep") == "True"
     timing = replay.ticks.timing
     timed = np.flatnonzero(timing != NONE)
     infer, quantise = replay.recording.stage("infer"), replay.recording.stage("quantise")
@@ -376,7 +384,7 @@ def _executor(replay: Replay) -> Iterator[Finding]:
                 f"{deadline * 1e3:g} ms, and its action was sent all the same"
             ),
         )
-    if measured is None or not timeout or lockstep or not replay.contract.robot:
+    if measured is None or not timeout or replay.lockstep or not replay.contract.robot:
         return
     stood = timed[measured[timing[timed]] / 1e6 > timeout + replay.contract.period]
     between = replay.kind[np.maximum(stood - 1, 0)] == Kind.POLICY

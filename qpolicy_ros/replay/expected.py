@@ -102,17 +102,22 @@ class Replay:
     @property
     def places(self) -> Nanos:
         """Order of arrival of the commands (n,)."""
-        return np.asarray(self.recording.commands.places[self.ticks.command])
+        return self.ticks.places
 
     @property
     def times(self) -> Nanos:
         """When the commands were sent, ns (n,)."""
-        return np.asarray(self.recording.commands.times[self.ticks.command])
+        return self.ticks.times
 
     @property
     def stamps(self) -> Nanos:
         """Stamps of the commands, ns (n,)."""
-        return np.asarray(self.recording.commands.stamps[self.ticks.command])
+        return self.ticks.stamps
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether nothing may be lost: a simulator waited for each answer."""
+        return self.parameter("lockstep") == "True"
 
     def parameter(self, name: str, default: str = "") -> str:
         """Return the newest value of a parameter, ``default`` where the recording has none."""
@@ -162,7 +167,7 @@ def expect(
     """
     contract = policies[0].contract
     count, width = len(ticks.command), len(contract.action)
-    places = recording.commands.places[ticks.command]
+    places = ticks.places
     policy, policy_after = _serving(recording, policies, places, settings)
     found = Replay(
         recording,
@@ -198,6 +203,7 @@ def expect(
         _assemble(found)
     _answer(found, found.acted, say)
     _limit(found, found.acted)
+    _fill_in(found)
     _retry(found, policy_after, rate_after, say)
     found.expected[found.kind == Kind.SAFE] = contract.safe
     safe = found.kind == Kind.SAFE
@@ -236,7 +242,7 @@ def _kinds(recording: Recording, ticks: Ticks, contract: Contract) -> npt.NDArra
         kind = np.where(acted, Kind.POLICY, np.where(safe, Kind.SAFE, Kind.RAMP))
         kind = _ramps_of_safe_poses(kind.astype(np.int8), ticks.foreign)
     else:
-        stamped = recording.commands.stamps[ticks.command] != 0
+        stamped = ticks.stamps != 0
         timed = bool(len(recording.timing.stamps))
         silent = safe & ~answered if timed else safe & ~stamped
         kind = np.where(silent, Kind.SAFE, Kind.POLICY).astype(np.int8)
@@ -419,6 +425,21 @@ def _limit(found: Replay, chosen: Indexes) -> None:
     found.expected[chosen], found.equal[chosen] = expected, equal
 
 
+def _fill_in(found: Replay) -> None:
+    """Let what must have been commanded stand for commands that the recorder lost."""
+    lost = np.flatnonzero(found.ticks.lost & (found.kind == Kind.POLICY))
+    for tick in lost:  # in their order: the next one may be lost too
+        _limit(found, np.array([tick]))
+        found.ticks.values[tick] = found.expected[tick]
+        found.equal[tick] = False
+        behind = np.flatnonzero(found.kind[tick + 1 : tick + 4] != Kind.FOREIGN)
+        if len(behind):
+            after = int(tick + 1 + behind[0])
+            found.before[after] = found.expected[tick]
+            if found.kind[after] == Kind.POLICY:
+                _limit(found, np.array([after]))
+
+
 def _retry(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) -> None:
     """Between two reports that differ, let the later one count from some tick on."""
     tolerance = fp32_tolerance(found.contract)
@@ -457,4 +478,4 @@ def _retry(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) 
 
 
 def _wrong(found: Replay) -> Indexes:
-    return np.asarray(found.acted[~found.equal[found.acted]])
+    return np.asarray(found.acted[~found.equal[found.acted] & ~found.ticks.lost[found.acted]])

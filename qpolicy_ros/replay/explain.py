@@ -68,7 +68,7 @@ class _Window(NamedTuple):
 
 def explain_answer(replay: Replay, tick: int) -> Why:
     """Say why the command of ``tick`` is not the policy's answer within its limits."""
-    wrong = replay.acted[~replay.equal[replay.acted]]
+    wrong = replay.acted[~replay.equal[replay.acted] & ~replay.ticks.lost[replay.acted]]
     wrong = wrong[np.isfinite(replay.expected[wrong]).all(axis=1)]
     ticks = wrong[(wrong >= tick)][:_WINDOW]
     if not len(ticks) or ticks[0] != tick:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RAMP, _POLICY, _FOREIGN = 1, 0, 3  # of ``expected.Kind``
 _SURE = 3  # first commands of a ramp that fit, by which its beginning is known
+_MOST_LOST = 6  # commands of a ramp that a recorder may lose in a row
 _LOOKED_AT = 60  # joint messages before a ramp that may be its beginning
 
 
@@ -49,6 +50,8 @@ def _best(found: Replay, block: Indexes, *, complete: bool, cut: bool) -> tuple[
             lengths.append(len(block))
         for steps in dict.fromkeys(lengths):
             expected, fits = _way(found, block, pose, steps)
+            if not fits.all() and fits[0] and not found.lockstep:
+                expected, fits = _with_gaps(found, block, pose, steps)
             if fits.sum() > best[1].sum() or not best[1].any():
                 best = expected, fits
             if fits.all():
@@ -87,3 +90,29 @@ def _way(found: Replay, block: Indexes, pose: Float32, steps: int) -> tuple[Floa
     before = np.concatenate([limits.clip(pose)[None], sent[:-1]])
     solved, _ = limits.explain(expected, before, rates, sent)
     return np.where(solved[:, None], sent, expected), solved
+
+
+def _with_gaps(found: Replay, block: Indexes, pose: Float32, steps: int) -> tuple[Float32, Flags]:
+    """As :func:`_way`, where the recorder may have lost commands: each may be a few steps on."""
+    contract, limits = found.contract, Limits(found.contract)
+    sent, rates = found.ticks.values[block], limits.rates(found.rate[block])
+    expected, fits = np.full(sent.shape, np.nan, np.float32), np.zeros(len(block), bool)
+    before, step = limits.clip(pose), 0
+    for row in range(len(block)):
+        for lost in range(_MOST_LOST):
+            share = np.float32(min(step + 1 + lost, steps) / steps)
+            aim = pose + share * (contract.default - pose)
+            aim = contract.default if step + 1 + lost >= steps else aim
+            aim = limits.clip(aim.astype(np.float32))[None]
+            expected[row] = aim[0] if not lost else expected[row]
+            reach = rates[[row]] * (lost + 1)  # unrecorded commands came between: how far at most
+            if (
+                same(aim, sent[[row]]).all()
+                or limits.explain(aim, before[None], reach, sent[[row]])[0][0]
+            ):
+                expected[row], fits[row], step = sent[row], True, step + 1 + lost
+                break
+        else:
+            return expected, fits
+        before = sent[row]
+    return expected, fits

@@ -16,13 +16,18 @@ Flags = npt.NDArray[np.bool_]
 
 NONE = -1
 
+_AT_ONCE = 300_000  # ns by which a recorder may take a command later than its report
+
 
 @dataclass(frozen=True)
 class Ticks:
     """Every command once, in the order of the recording; n of them, m joints.
 
+    A command that the recorder lost, but whose answer ``timing`` reports, is among them.
+
     Attributes:
-        command: its message, (n,).
+        command: its message, (n,), or :data:`NONE` of a lost one.
+        places, times, stamps: of the command, else of its ``timing``, (n,); see ``Series``.
         observation: the message that the policy saw, (n,), or :data:`NONE`.
         timing: the report of the answer, (n,), or :data:`NONE`.
         values: what was commanded, float32 (n, m); NaN where the message does not fit.
@@ -30,10 +35,12 @@ class Ticks:
         foreign: whether somebody else sent it, by ``header.frame_id``, (n,).
         repeated: answers that came again: to an observation that was sent again.
         unanswered: observations without a command, between the first and the last answer.
-        unsent: answers that ``timing`` reports and whose command is not in the recording.
     """
 
     command: Indexes
+    places: Nanos
+    times: Nanos
+    stamps: Nanos
     observation: Indexes
     timing: Indexes
     values: npt.NDArray[np.float32]
@@ -41,7 +48,11 @@ class Ticks:
     foreign: Flags
     repeated: int
     unanswered: Indexes
-    unsent: Indexes
+
+    @property
+    def lost(self) -> Flags:
+        """Which commands are not in the recording, (n,)."""
+        return np.asarray(self.command == NONE)
 
 
 def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
@@ -73,26 +84,40 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     else:
         answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
-    unanswered = _without(keys.numbers[1], keys.numbers[0][own]) if not robot else np.empty(0, int)
+    unsent = np.setdiff1d(np.arange(len(timing.stamps)), answered[answered != NONE])
+    if not robot:  # an answer may be reported twice where its command came twice
+        unsent = unsent[~np.isin(keys.numbers[2][unsent], keys.numbers[0][own])]
+    saw = _nearest(keys, 2, 1, unsent, timing.times, observations.times)
+    saw[np.isin(saw, seen[seen != NONE])] = NONE
+    given = np.concatenate([keys.numbers[0][own], keys.numbers[2][unsent]])
+    unanswered = _without(keys.numbers[1], given) if not robot else np.empty(0, int)
     if len(chosen):
         first, last = commands.places[chosen[0]], commands.places[chosen[-1]]
         places = observations.places[unanswered]
         unanswered = unanswered[(places > first) & (places < last)]
     else:
         unanswered = unanswered[:0]
-    unsent = np.setdiff1d(np.arange(len(timing.stamps)), answered) if robot else _without(
-        keys.numbers[2], keys.numbers[0][own]
-    )  # fmt: skip
+    order = np.argsort(
+        np.concatenate([commands.places[command], timing.places[unsent]]), kind="stable"
+    )
+    none, nothing = np.full(len(unsent), NONE), np.zeros(len(unsent), bool)
+    lost = np.full((len(unsent), values.shape[1]), np.nan, np.float32)
+
+    def together(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.concatenate([first, second])[order]
+
     return Ticks(
-        command,
-        seen[command],
-        answered[command],
-        values[command],
-        odd[command],
-        foreign[command],
+        together(command, none),
+        together(commands.places[command], timing.places[unsent]),
+        together(commands.times[command], timing.times[unsent]),
+        together(commands.stamps[command], timing.stamps[unsent]),
+        together(seen[command], saw),
+        together(answered[command], unsent),
+        together(values[command], lost),
+        together(odd[command], nothing),
+        together(foreign[command], nothing),
         int((~kept).sum()),
         unanswered,
-        unsent,
     )
 
 
@@ -153,14 +178,32 @@ def _nearest(
 def _once(
     keys: _Keys, target: int, source: int, chosen: Indexes, at: Nanos, sent: Nanos
 ) -> Indexes:
-    """As :func:`_nearest`, but each message of ``source`` is taken once, by its nearest."""
-    found = _nearest(keys, target, source, chosen, at, sent)
-    given = found != NONE
-    apart = np.where(given, np.abs(sent[found] - at[chosen]) if len(sent) else 0, 0)
-    order = np.lexsort((apart, found))
-    twice = np.zeros(len(found), bool)
-    twice[order[1:]] = (found[order][1:] == found[order][:-1]) & given[order][1:]
-    found[twice] = NONE
+    """Return for each chosen command the report that was sent right behind it, each once.
+
+    A report belongs to the last command of its stamp before it: several ticks may have one stamp.
+    """
+    found = np.full(len(chosen), NONE)
+    given = keys.numbers[source]
+    if not len(given) or not len(chosen):
+        return found
+    wanted = keys.numbers[target][chosen]
+    order = np.lexsort(
+        (
+            np.repeat([0, 1], [len(wanted), len(given)]),
+            np.concatenate([at[chosen], sent + _AT_ONCE]),
+            np.concatenate([wanted, given]),
+        )
+    )
+    place = np.arange(len(order))
+    before = np.maximum.accumulate(np.where(order < len(wanted), place, -1))
+    reports = place[order >= len(wanted)]
+    command, report = order[before[reports]], order[reports] - len(wanted)
+    good = (before[reports] >= 0) & (command < len(wanted))
+    good[good] = wanted[command[good]] == given[report[good]]
+    command, report = command[good], report[good]
+    apart = np.abs(sent[report] - at[chosen[command]])
+    best = np.lexsort((-apart,))  # of several, the nearest is written last
+    found[command[best]] = report[best]
     return found
 
 
