@@ -1,7 +1,7 @@
 """Time `qpolicy replay` on a million ticks.
 
-``python -m qpolicy_ros.bench.replay_reader [TICKS]`` writes docs/benchmarks/replay.json. The bag has
-what a recording of hopper/paper has: observation, command and timing of each tick, a status a
+``python -m qpolicy_ros.bench.replay_reader [TICKS]`` writes docs/benchmarks/replay.json. The bag
+has what a recording of hopper/paper has: observation, command and timing of each tick, a status a
 second. The peer reads the same bag message by message through rosbags and computes nothing.
 """
 

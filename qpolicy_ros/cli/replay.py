@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tqdm import tqdm
@@ -72,9 +72,9 @@ class _Bars:
 
     def __init__(self) -> None:
         self._stage = ""
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> _Bars:  # noqa: PYI034 typing.Self is newer than Python 3.10
         return self
 
     def __exit__(self, *_: object) -> None:

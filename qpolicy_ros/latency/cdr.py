@@ -42,12 +42,12 @@ class Group(NamedTuple):
     """Those of many messages that have the same names and lengths.
 
     Attributes:
-        index: which messages, ascending, (n,).
+        rows: which messages, ascending, (n,).
         stamps, frames, names, positions: as of :class:`JointStates`.
         velocities, efforts: float64 (n, as many as the messages have, often none).
     """
 
-    index: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.intp]
     stamps: npt.NDArray[np.int64]
     frames: npt.NDArray[np.str_]
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ def joint_states(payloads: Sequence[bytes]) -> JointStates:
         if group.names and group.positions.shape[1] != len(group.names):
             wrong = f"{len(group.names)} names and {group.positions.shape[1]} values"
             raise CdrError(f"a message has {wrong}")
-    order = np.argsort(np.concatenate([group.index for group in found]), kind="stable")
+    order = np.argsort(np.concatenate([group.rows for group in found]), kind="stable")
     all_ = join([JointStates(*group[1:5]) for group in found])
     return JointStates(all_.stamps[order], all_.frames[order], all_.names, all_.positions[order])
 

@@ -220,7 +220,7 @@ def _keys(trace: Trace, answers: Series, column: str) -> _Keys:
     times = getattr(series, column)
     back = np.flatnonzero(np.diff(series.stamps) < 0) + 1
     # A message sent again may arrive behind the next one.
-    real = [i for i in back if series.stamps[i] < np.median(series.stamps[max(0, i - 5) : i])]
+    real = [int(i) for i in back if series.stamps[i] < np.median(series.stamps[max(0, i - 5) : i])]
     real = sorted({*real, *set_back(times)})
     stamps = np.concatenate([each.stamps for each in (series, trace.actions, answers)])
     given = stamps[stamps != 0]

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.policy import Contract
 from qpolicy_ros.policy.model import DEFAULT, HOLD, Float32
@@ -201,7 +203,7 @@ class Assembly:
         return found, missed
 
     def _fits(self, sensor: Sensor, index: Indexes, missed: Flags, seen: Float32) -> Flags:
-        return same(self.of_message(sensor, index, missed), seen).all(axis=1)
+        return same_rows(self.of_message(sensor, index, missed), seen)
 
     def _previous(self, found: Assembled, fresh: Flags, certain: Flags, before: Float32) -> None:
         columns = self.columns(PREVIOUS_ACTION)
@@ -233,9 +235,14 @@ class Assembly:
             found.known[:, column] = np.isfinite(given) & (~early | certain[begin])
 
 
-def same(first: Float32, second: Float32) -> Flags:
+def same(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Flags:
     """Whether values are equal, of any shape; NaN never is, and zeros are whatever their sign."""
     return np.asarray(first == second)
+
+
+def same_rows(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Flags:
+    """Whether rows are equal throughout, (k,); see :func:`same`."""
+    return np.asarray((first == second).all(axis=1))
 
 
 def held_ns(contract: Contract, topic: str, timeout_ns: float) -> float:

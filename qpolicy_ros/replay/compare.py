@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ import numpy as np
 from qpolicy_ros.policy.sources import CMD_VEL
 from qpolicy_ros.replay.assembly import ABSENT, same
 from qpolicy_ros.replay.expected import Kind, Replay, Reported
-from qpolicy_ros.replay.explain import explain_answer, explain_observation, quote
+from qpolicy_ros.replay.explain import explain_answer, quote
+from qpolicy_ros.replay.explain_inputs import explain_observation
 from qpolicy_ros.replay.reasons import why_safe
-from qpolicy_ros.replay.ticks import NONE, Indexes
+from qpolicy_ros.replay.ticks import NONE, Flags, Indexes
 
 CLASSES = ("sensor", "timing", "engine", "contract", "safety")
 
@@ -84,7 +86,7 @@ def compare(replay: Replay, shown: int = _SHOWN) -> Verdict:
     for rank, check in enumerate(_CHECKS):
         found += [_Found(tick, rank, say) for tick, say in check(replay)]
     found.sort(key=lambda each: (each.tick, each.rank))
-    firsts = []
+    firsts: list[_Found] = []
     for each in found:
         if not firsts or firsts[-1].tick != each.tick:
             firsts.append(each)
@@ -101,7 +103,11 @@ def _found(
     ticks: Sequence[int] | Indexes, kind: str, text: Callable[[int], str]
 ) -> Iterator[Finding]:
     for tick in ticks:
-        yield int(tick), lambda t=int(tick): (kind, text(t))
+        yield int(tick), partial(_told, kind, text, int(tick))
+
+
+def _told(kind: str, text: Callable[[int], str], tick: int) -> tuple[str, str]:
+    return kind, text(tick)
 
 
 def _policy(replay: Replay) -> Iterator[Finding]:
@@ -138,7 +144,7 @@ def _misfit(replay: Replay) -> Iterator[Finding]:
         return kind, f"{name!r} is commanded {values[joint]!r}, which no float32 is"
 
     for tick in odd:
-        yield int(tick), lambda t=int(tick): text(t)
+        yield int(tick), partial(text, int(tick))
 
 
 def _foreign(replay: Replay) -> Iterator[Finding]:
@@ -167,7 +173,7 @@ def _safe(replay: Replay) -> Iterator[Finding]:
         first = np.flatnonzero(safe)
     for tick, reason in why_safe(replay, first):
         if reason is not None:
-            yield int(tick), lambda r=reason: r
+            yield int(tick), partial(tuple[str, str], reason)
 
 
 def _ramps(replay: Replay) -> Iterator[Finding]:
@@ -189,8 +195,8 @@ def _lost(replay: Replay) -> Iterator[Finding]:
     """Messages that the recording lacks, or that nobody answered."""
     ticks, recording = replay.ticks, replay.recording
     places = replay.places
-    seen = np.isfinite(replay.observations).any(axis=1)
-    bad = np.zeros(len(seen), bool)
+    seen: Flags = np.asarray(np.isfinite(replay.observations).any(axis=1))
+    bad: Flags = np.zeros(len(seen), bool)
     given = ticks.observation != NONE
     bad[given] = recording.observations.problems[ticks.observation[given]] != ""
     blind = (replay.kind == Kind.POLICY) & ~seen & ~bad & (replay.policy >= 0)
@@ -207,7 +213,7 @@ def _lost(replay: Replay) -> Iterator[Finding]:
     at = np.searchsorted(places, recording.observations.places[owed])
     for tick, index in zip(at, owed, strict=True):
         if 0 < tick < len(places):
-            yield int(tick), lambda i=int(index): _say_unanswered(replay, i)
+            yield int(tick), partial(_say_unanswered, replay, int(index))
     lost = np.flatnonzero(ticks.lost)
     if not replay.lockstep:
         if len(lost):
@@ -298,7 +304,7 @@ def _observations(replay: Replay) -> Iterator[Finding]:
     whole = np.isfinite(seen).all(axis=1)
     wrong = (assembled.known & ~same(assembled.values, seen)).any(axis=1) & whole
     for row in np.flatnonzero(wrong):
-        yield int(acted[row]), lambda r=int(row): explain_observation(replay, r)
+        yield int(acted[row]), partial(explain_observation, replay, int(row))
     for name, missed in assembled.missed.items():
         limit = dict(replay.contract.time_limits).get(name)
         ages = replay.recording.stage(f"age.{name}")
@@ -320,7 +326,7 @@ def _answers(replay: Replay) -> Iterator[Finding]:
     answered = (replay.kind == Kind.POLICY) & ~replay.ticks.lost
     wrong = np.flatnonzero(answered & ~replay.equal & known)
     for tick in wrong:
-        yield int(tick), lambda t=int(tick): explain_answer(replay, t)
+        yield int(tick), partial(explain_answer, replay, int(tick))
 
 
 def _clocks(replay: Replay) -> Iterator[Finding]:

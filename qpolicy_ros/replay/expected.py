@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from qpolicy_ros.policy.baseline import fp32_tolerance
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.sources import CMD_VEL
 from qpolicy_ros.replay.answers import Say, make_answers
-from qpolicy_ros.replay.assembly import Assembled, Assembly, Use, held_ns, same
+from qpolicy_ros.replay.assembly import Assembled, Assembly, Use, held_ns, same_rows
 from qpolicy_ros.replay.limits import Doubles, Limits
 from qpolicy_ros.replay.ramp import check_ramps
 from qpolicy_ros.replay.recording import Recording
@@ -73,6 +74,7 @@ class Replay:
         expected: what must have been commanded, float32 (n, m); NaN = nothing says it.
         equal: whether it was, (n,).
         notes: what a reader should know.
+        explained: class and text of ticks that one explanation covers, by tick.
     """
 
     recording: Recording
@@ -93,6 +95,7 @@ class Replay:
     expected: Float32
     equal: Flags
     notes: list[str] = field(default_factory=list)
+    explained: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:
@@ -228,14 +231,15 @@ def _serving(
     if not own.keys() & set(reported.values):
         names = recording.reported("policy")[1]
         named = f" ({names[-1]})" if names else ""
-        wrong = f"the bag is of policy {reported.values[-1][:12]}{named}, not of {policies[0].function_hash[:12]}"
+        given = policies[0].function_hash[:12]
+        wrong = f"the bag is of policy {reported.values[-1][:12]}{named}, not of {given}"
         raise BagError.at(path, "function_hash", wrong, "give the policy that served by --policy")
     index = np.array([own.get(value, -1) for value in reported.values], np.intp)
     return index[reported.before(places)], index[reported.after(places)]
 
 
 def _kinds(recording: Recording, ticks: Ticks, contract: Contract) -> npt.NDArray[np.int8]:
-    safe = same(ticks.values, contract.safe).all(axis=1)
+    safe = same_rows(ticks.values, contract.safe)
     answered = ticks.timing != NONE
     if contract.robot:
         acted = answered | (ticks.observation != NONE)
@@ -400,7 +404,7 @@ def _limit(found: Replay, chosen: Indexes) -> None:
     sent = found.ticks.values[chosen]
     clipped = limits.clip(found.raw[chosen])
     found.expected[chosen] = clipped
-    found.equal[chosen] = same(clipped, sent).all(axis=1)
+    found.equal[chosen] = same_rows(clipped, sent)
     rated = limits.active(found.rate[chosen])
     chosen, clipped, sent = chosen[rated], clipped[rated], sent[rated]
     if not len(chosen):
@@ -410,7 +414,7 @@ def _limit(found: Replay, chosen: Indexes) -> None:
     known = np.isfinite(elapsed)
     guess = np.where(known, elapsed, limits.period_ns)
     expected = limits.rated(clipped, before, rates, guess)
-    equal = same(expected, sent).all(axis=1)
+    equal = same_rows(expected, sent)
     open_ = np.flatnonzero(~equal & ~known & np.isfinite(before).all(axis=1))
     if len(open_):
         fits, time = limits.explain(clipped[open_], before[open_], rates[open_], sent[open_])
@@ -420,7 +424,7 @@ def _limit(found: Replay, chosen: Indexes) -> None:
         found.elapsed[chosen[solved]] = time[fits]
     # Nothing says what was commanded before the first command of a recording.
     blind = ~np.isfinite(before).all(axis=1)
-    inside = same(limits.clip(sent), sent).all(axis=1)
+    inside = same_rows(limits.clip(sent), sent)
     equal[blind], expected[blind] = inside[blind], sent[blind]
     found.expected[chosen], found.equal[chosen] = expected, equal
 
@@ -471,9 +475,8 @@ def _retry(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) 
     _answer(found, changed, say)
     _limit(found, changed)
     failed = ~found.equal[changed]
-    for column, values in zip(
-        (found.rate, found.policy, found.raw, found.expected), kept, strict=True
-    ):
+    columns: tuple[npt.NDArray[Any], ...] = (found.rate, found.policy, found.raw, found.expected)
+    for column, values in zip(columns, kept, strict=True):
         column[changed[failed]] = values[failed]
 
 

@@ -1,4 +1,4 @@
-"""Why a command or an observation is another one: what would have given it.
+"""Why a command is another one: what would have given it.
 
 Each hypothesis is computed and compared bit for bit. At first it has to give the command of the
 first tick that differs; where several do, the one that explains most of the ticks behind it counts.
@@ -14,9 +14,8 @@ import numpy as np
 
 from qpolicy_ros.policy import make_engine
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION
 from qpolicy_ros.replay.answers import make_answers
-from qpolicy_ros.replay.assembly import Assembly, same
+from qpolicy_ros.replay.assembly import same, same_rows
 from qpolicy_ros.replay.expected import Replay
 from qpolicy_ros.replay.limits import Limits
 from qpolicy_ros.replay.ticks import Indexes
@@ -50,7 +49,7 @@ class _Window(NamedTuple):
     def reach(self, raw: Float32) -> np.ndarray:
         """Whether ``raw`` (k, m) within limits and rates is what was sent, (k,)."""
         clipped = self.limits.clip(raw)
-        fits = same(clipped, self.sent).all(axis=1)
+        fits = same_rows(clipped, self.sent)
         rate = self.replay.rate[self.ticks]
         active = self.limits.active(rate) & ~fits
         if active.any():
@@ -58,37 +57,48 @@ class _Window(NamedTuple):
             elapsed = self.replay.elapsed[self.ticks]
             guess = np.where(np.isfinite(elapsed), elapsed, self.limits.period_ns)
             rated = self.limits.rated(clipped, before, rates, guess)
-            fits = np.where(
-                active, same(rated, self.sent).all(axis=1), fits & ~self.limits.active(rate)
-            )
+            fits = np.where(active, same_rows(rated, self.sent), fits & ~self.limits.active(rate))
         else:
-            fits = fits & ~self.limits.active(rate) | fits & ~active
+            fits &= ~self.limits.active(rate)
         return np.asarray(fits)
 
 
 def explain_answer(replay: Replay, tick: int) -> Why:
     """Say why the command of ``tick`` is not the policy's answer within its limits."""
+    known = replay.explained.get(tick)
+    if known is not None and known[1]:
+        return known[0], f"{_differs(replay, tick)}: {known[1]}"
     wrong = replay.acted[~replay.equal[replay.acted] & ~replay.ticks.lost[replay.acted]]
-    wrong = wrong[np.isfinite(replay.expected[wrong]).all(axis=1)]
-    ticks = wrong[(wrong >= tick)][:_WINDOW]
-    if not len(ticks) or ticks[0] != tick:
-        ticks = np.concatenate([[tick], ticks[: _WINDOW - 1]])
+    wrong = wrong[np.isfinite(replay.expected[wrong]).all(axis=1) & (wrong >= tick)]
+    ticks = wrong[: 1 if known is not None else _WINDOW]
     window = _Window(replay, ticks, replay.ticks.values[ticks], Limits(replay.contract))
+    if known is not None:  # it was among the ticks of another one that nothing explained
+        return _engine(window, tick)
+    best = _best(window)
+    if best is None:
+        for each in ticks[1:]:
+            replay.explained[int(each)] = ("engine", "")
+        return _engine(window, tick)
+    for each in ticks[best.fits]:
+        replay.explained[int(each)] = (best.kind, f"as at tick {tick}")
+    more = int(best.fits.sum()) - 1
+    also = f"; it explains {more} of the next {len(ticks) - 1} that differ too" if more else ""
+    return best.kind, f"{_differs(replay, tick)}: {best.text}{also}"
+
+
+def _best(window: _Window) -> _Guess | None:
+    """Return the hypothesis that explains most, None if none explains enough."""
     best: _Guess | None = None
     for source, share, least in _SOURCES:
         for guess in source(window):
-            known = guess.fits[: guess.looked_at or None]
-            if not guess.fits[0] or known.mean() < share or known.sum() < least:
+            fits = guess.fits[: guess.looked_at or None]
+            if not guess.fits[0] or fits.mean() < share or fits.sum() < least:
                 continue
-            if best is None or known.sum() > 1.2 * best.fits.sum():
+            if best is None or fits.sum() > 1.2 * best.fits.sum():
                 best = guess
-        if best is not None and best.fits.all() and len(ticks) > 1:
+        if best is not None and best.fits.all() and len(window.ticks) > 1:
             break
-    if best is not None:
-        more = int(best.fits.sum()) - 1
-        also = f"; it explains {more} of the next {len(ticks) - 1} that differ too" if more else ""
-        return best.kind, f"{_differs(replay, tick)}: {best.text}{also}"
-    return _engine(window)
+    return best
 
 
 def quote(values: Float32) -> str:
@@ -112,19 +122,19 @@ def _limits(window: _Window) -> Iterator[_Guess]:
     raw = replay.raw[ticks]
     clipped, before = limits.clip(raw), replay.before[ticks]
     active = limits.active(replay.rate[ticks])
-    outside = ~same(limits.clip(sent), sent).all(axis=1)
-    unclipped = same(raw, sent).all(axis=1) & outside
+    outside = ~same_rows(limits.clip(sent), sent)
+    unclipped = same_rows(raw, sent) & outside
     yield _Guess("safety", "the limits were not applied", unclipped)
     yield _Guess("safety", "it is outside the limits", outside)
-    unrated = same(clipped, sent).all(axis=1) & active
+    unrated = same_rows(clipped, sent) & active
     yield _Guess("safety", "the rate limit was not applied", unrated)
     if active.any():
         fits, _ = limits.explain(clipped, before, limits.rates(replay.rate[ticks]), sent)
         text = "the rate limit counted another time than the recording says"
         yield _Guess("safety", text, fits & active)
-    safe = same(sent, replay.contract.safe).all(axis=1)
+    safe = same_rows(sent, replay.contract.safe)
     yield _Guess("safety", "it is the safe action", safe)
-    held = same(sent, before).all(axis=1)
+    held = same_rows(sent, before)
     yield _Guess("timing", "it is the command before, sent again", held)
     known = np.isfinite(before).all(axis=1)
     rate, fits = _other_rate(window, clipped, before)
@@ -137,7 +147,7 @@ def _limits(window: _Window) -> Iterator[_Guess]:
 
 
 def _other_rate(window: _Window, clipped: Float32, before: Float32) -> tuple[float, np.ndarray]:
-    """Find one step, common to all joints, that gives what was sent; more than one joint says so."""
+    """Find one step, common to all joints, that gives what was sent."""
     sent = window.sent
     moved = np.abs(sent.astype(np.float64) - before)
     short = ~same(sent, clipped)
@@ -164,7 +174,7 @@ def _outputs(window: _Window) -> Iterator[_Guess]:
     for first, second in combinations(range(len(names)), 2):
         order = list(range(len(names)))
         order[first], order[second] = second, first
-        fits = same(window.limits.clip(expected[:, order]), sent).all(axis=1)
+        fits = same_rows(window.limits.clip(expected[:, order]), sent)
         fits &= expected[:, first] != expected[:, second]
         yield _Guess(
             "contract", f"the commands of {names[first]!r} and {names[second]!r} are swapped", fits
@@ -192,7 +202,8 @@ def _neighbours(window: _Window) -> Iterator[_Guess]:
     for step in [s for n in range(1, _OLDER + 1) for s in (-n, n)]:
         other = np.clip(rows + step, 0, len(acted) - 1)
         fits = window.reach(replay.raw[acted[other]]) & (other == rows + step)
-        whose = f"{abs(step)} {'tick' if abs(step) == 1 else 'ticks'} {'before' if step < 0 else 'after'}"
+        count = "1 tick" if abs(step) == 1 else f"{abs(step)} ticks"
+        whose = f"{count} {'before' if step < 0 else 'after'}"
         older = older | fits if step < 0 else older
         yield _Guess(
             "sensor", f"it is the answer to the observation of {whose}: a message was stale", fits
@@ -201,7 +212,7 @@ def _neighbours(window: _Window) -> Iterator[_Guess]:
     yield _Guess("sensor", text, older)
 
 
-def _inputs(window: _Window) -> Iterator[_Guess]:
+def _inputs(window: _Window) -> Iterator[_Guess]:  # noqa: C901 one loop a kind
     """Two values swapped, or one in another unit, before the policy."""
     replay, ticks = window.replay, window.ticks[:24]
     narrow = _Window(replay, ticks, window.sent[:24], window.limits)
@@ -282,16 +293,17 @@ def _backends(window: _Window) -> Iterator[_Guess]:
             answers = make_answers(artifact, backend, "auto", lambda _: None)
             raw[finite] = answers(replay.observations[ticks[finite]])
             if index == replay.policy[ticks[0]]:
-                text = f"it is the answer of {backend!r}, the recording names {replay.backend[ticks[0]]!r}"
+                named_one = replay.backend[ticks[0]]
+                text = f"it is the answer of {backend!r}, the recording names {named_one!r}"
                 yield _Guess("engine", text, window.reach(raw))
             else:
                 text = f"it is the answer of policy {artifact.function_hash[:12]}"
                 yield _Guess("contract", text, window.reach(raw))
 
 
-def _engine(window: _Window) -> Why:
+def _engine(window: _Window, tick: int) -> Why:
     """Nothing else explains it: the integer code itself differs, or it is another policy's."""
-    replay, tick = window.replay, int(window.ticks[0])
+    replay = window.replay
     differs = _differs(replay, tick)
     artifact = replay.policies[max(int(replay.policy[tick]), 0)]
     if replay.backend[tick] == "fp32" or artifact.network is None:
@@ -305,7 +317,7 @@ def _engine(window: _Window) -> Why:
         return "contract", f"{differs}: a value that this policy cannot give for {name!r}"
     if foreign:
         return "safety", f"{differs}: no rate limit that the recording names gives it"
-    if _alike(window, artifact.contract and table) < _ALIKE:
+    if _alike(window) < _ALIKE:
         return "contract", f"{differs}: hardly a command behind it fits, it is another policy's"
     joint = int(joints[0])
     codes = make_engine(artifact.network).trace(replay.observations[tick])[-1]
@@ -313,9 +325,8 @@ def _engine(window: _Window) -> Why:
     return "engine", f"{differs}: output code {other} instead of {int(codes[joint])}"
 
 
-def _alike(window: _Window, table: Float32) -> float:
+def _alike(window: _Window) -> float:
     """Return which share of the joints of the ticks from the first one on fits."""
-    del table
     replay, tick = window.replay, int(window.ticks[0])
     behind = replay.acted[replay.acted >= tick][:200]
     equal = same(replay.ticks.values[behind], replay.expected[behind])
@@ -331,100 +342,3 @@ _SOURCES: tuple[tuple[Callable[[_Window], Iterator[_Guess]], float, int], ...] =
     (_inputs, 0.9, 3),
     (_backends, 0.9, 2),
 )
-
-
-# Observations
-
-
-def explain_observation(replay: Replay, row: int) -> Why:
-    """Say why what the policy saw at tick ``acted[row]`` is not what the messages say."""
-    assembled = replay.assembled
-    assert assembled is not None
-    tick = int(replay.acted[row])
-    assembly = Assembly(replay.contract)
-    seen, expected = replay.observations[tick], assembled.values[row]
-    wrong = assembled.known[row] & ~same(expected, seen)
-    names = [channel.name for channel in replay.contract.observation]
-    columns = np.flatnonzero(wrong)
-    column = int(columns[0])
-    source = assembly.sources[column]
-    saw = f"the policy saw {seen[column]:.7g} for {names[column]!r}, the messages say {expected[column]:.7g}"
-    if _swapped(replay, assembly, row, columns):
-        which = " and ".join(repr(names[index]) for index in columns[:2])
-        return "contract", f"{saw}: {which} are swapped"
-    topics = {assembly.sources[index].topic for index in columns}
-    if topics <= {PREVIOUS_ACTION, HISTORY}:
-        return "sensor", f"{saw}: a message of the tick before is missing"
-    stale = _stale(replay, assembly, row, columns)
-    if stale:
-        return "sensor", f"{saw}: {stale}"
-    scale = _scale(replay, assembly, row, columns)
-    if scale:
-        return "contract", f"{saw}: {scale}"
-    return "sensor", f"{saw} ({source.topic}): no message has this value"
-
-
-def _swapped(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> bool:
-    """Whether each value is that of another joint or axis of the same message."""
-    assembled = replay.assembled
-    assert assembled is not None
-    seen = replay.observations[replay.acted[row]]
-    if len(columns) > 1 and set(seen[columns]) == set(assembled.values[row][columns]):
-        return True
-    for column in columns:
-        name = assembly.sources[column].topic
-        if name not in replay.recording.sensors:
-            return False
-        index = int(assembled.messages[name][row])
-        raw = replay.recording.sensors[name].values[index] if index >= 0 else np.empty(0)
-        if not same(assembly.scaled(raw[:, None], [column])[:, 0], seen[column]).any():
-            return False
-    return True
-
-
-def _stale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> str:
-    """Find another message of the topic that has what the policy saw."""
-    assembled = replay.assembled
-    assert assembled is not None
-    tick = int(replay.acted[row])
-    for name, sensor in replay.recording.sensors.items():
-        own = assembly.columns(name)
-        touched = np.isin(own, columns)
-        if not touched.any():
-            continue
-        index = int(assembled.messages[name][row])
-        usable = np.flatnonzero(sensor.usable)
-        usable = usable[(sensor.times[usable] > replay.times[tick] - 5_000_000_000)]
-        usable = usable[(sensor.times[usable] < replay.times[tick] + 1_000_000_000)]
-        none = np.zeros(len(usable), bool)
-        values = assembly.of_message(sensor, usable, none)
-        fits = same(values, replay.observations[tick][own]).all(axis=1)
-        hit = usable[fits & (usable != index)]
-        if len(hit) and touched.sum() == len(columns):
-            apart = (sensor.times[hit[-1]] - sensor.times[index]) / 1e6 if index >= 0 else np.nan
-            return f"they are those of another message of {name}, {apart:+.4g} ms from it"
-    return ""
-
-
-def _scale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> str:
-    """Find a factor, the same in the next ticks, or an offset that was left out."""
-    assembled = replay.assembled
-    assert assembled is not None
-    rows = np.arange(row, min(row + _WINDOW, len(replay.acted)))
-    seen = replay.observations[replay.acted[rows]][:, columns].astype(np.float64)
-    expected = assembled.values[rows][:, columns].astype(np.float64)
-    wrong = ~same(seen, expected) & np.isfinite(seen)
-    used = wrong & (np.abs(expected) > 1e-12)
-    if used.sum() < 3:
-        return ""
-    ratio = seen[used] / expected[used]
-    if np.ptp(ratio) < 1e-3 * max(abs(float(np.median(ratio))), 1e-9):
-        return f"it is multiplied by {np.median(ratio):.6g}"
-    apart = (seen - expected)[wrong]
-    if np.ptp(apart) < 1e-5 * max(1.0, float(np.abs(apart).max())):
-        return f"{np.median(apart):+.6g} is added to it"
-    raw = [assembly.contract.observation[c] for c in columns]
-    offsets = np.array([c.offset * c.scale for c in raw])
-    if np.allclose(seen, expected + offsets, atol=1e-5):
-        return "its offset was left out"
-    return ""

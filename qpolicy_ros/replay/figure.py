@@ -1,4 +1,4 @@
-"""The timeline around a difference, as SVG: commands, what must have been sent, messages, answers."""
+"""The timeline around a difference: commands, what must have been sent, messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits of :class:`~qpolicy_ros.nodes.serving.safety.ActionGuard`, for many commands at once."""
+"""What the nodes' ``ActionGuard`` does to an action, for many commands at once."""
 
 from __future__ import annotations
 

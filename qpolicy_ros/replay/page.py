@@ -50,7 +50,8 @@ def page(verdict: Verdict) -> str:
         "ticks with a difference": f"{found['differing_ticks']:,}",
         "answered by": ", ".join(f"{name} ({n:,})" for name, n in found["backends"].items()),
         "computed by": found["engine"],
-        "swaps, restarts, sent again": f"{found['swaps']}, {found['restarts']}, {found['repeated']}",
+        "swaps, restarts": f"{found['swaps']}, {found['restarts']}",
+        "sent again": f"{found['repeated']}",
     }
     body = [
         f"<h1>Replay: {escape(head)}</h1>",

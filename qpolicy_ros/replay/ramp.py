@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.replay.assembly import same
+from qpolicy_ros.replay.assembly import same, same_rows
 from qpolicy_ros.replay.limits import Limits
 from qpolicy_ros.replay.ticks import Flags, Indexes
 
@@ -58,7 +58,7 @@ def _best(found: Replay, block: Indexes, *, complete: bool, cut: bool) -> tuple[
                 return best
     if cut and not best[1][:_SURE].all():
         # The recording begins on the way, so nothing says where it began: within limits is enough.
-        fits = same(Limits(contract).clip(sent), sent).all(axis=1)
+        fits = same_rows(Limits(contract).clip(sent), sent)
         return sent, fits
     return best
 
@@ -83,7 +83,7 @@ def _way(found: Replay, block: Indexes, pose: Float32, steps: int) -> tuple[Floa
     poses = pose + share[:, None] * (contract.default - pose)
     poses[steps - 1 :] = contract.default
     expected = limits.clip(poses.astype(np.float32))
-    fits = same(expected, sent).all(axis=1)
+    fits = same_rows(expected, sent)
     rates = limits.rates(found.rate[block])
     if not limits.active(found.rate[block]).any() or fits.all():
         return expected, fits

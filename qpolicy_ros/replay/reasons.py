@@ -70,7 +70,7 @@ class _Counts:
         return self._reports[at].values.get(key, "") if at < len(self._reports) else ""
 
 
-def _feature(replay: Replay, counts: _Counts, tick: int) -> Why | None:
+def _feature(replay: Replay, counts: _Counts, tick: int) -> Why | None:  # noqa: PLR0911 cases
     observation = replay.ticks.observation[tick]
     if observation != NONE:
         problem = replay.recording.observations.problems[observation]
@@ -102,7 +102,7 @@ def _feature(replay: Replay, counts: _Counts, tick: int) -> Why | None:
     return "safety", f"{_SENT} and the recording does not say why"
 
 
-def _robot(replay: Replay, counts: _Counts, tick: int) -> Why | None:
+def _robot(replay: Replay, _: _Counts, tick: int) -> Why | None:
     place = int(replay.places[tick])
     said = _reported(replay, place)
     if said is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -180,7 +180,7 @@ def _reports(topics: dict[str, _Messages], home: str, notes: list[str]) -> list[
     found = []
     for name, each in topics.items():
         if name.endswith("/diagnostics"):
-            columns = (each.log.tolist(), [], each.payloads, each.places.tolist())
+            columns: Any = (each.log.tolist(), [], each.payloads, each.places.tolist())
             found += reports_in(Batch(name, DIAGNOSTICS, *columns))
     homes = {name.rpartition("/")[0] for name in topics if name.endswith("/action_stamped")}
     own, note = own_reports(found, home, homes)
@@ -196,16 +196,17 @@ def _series(
 ) -> Series:
     """Read one topic; ``take`` gives a group's values in order, or what is wrong with it."""
     count = len(messages.log) if messages else 0
-    stamps, values = np.zeros(count, np.int64), np.full((count, width), np.nan, kind)
+    stamps = np.zeros(count, np.int64)
+    values: npt.NDArray[np.floating] = np.full((count, width), np.nan, kind)
     frames, problems = np.full(count, "", object), np.full(count, "", object)
     for group in joint_groups(messages.payloads) if messages and count else []:
-        stamps[group.index], frames[group.index] = group.stamps, group.frames
+        stamps[group.rows], frames[group.rows] = group.stamps, group.frames
         with np.errstate(over="ignore"):
             content, problem = take(group)
             if problem:
-                problems[group.index] = problem
+                problems[group.rows] = problem
             else:
-                values[group.index] = content
+                values[group.rows] = content
     places = messages.places if messages else np.empty(0, np.int64)
     times = messages.publish if messages else np.empty(0, np.int64)
     return Series(places, times, stamps, frames.astype(np.str_), values, problems)
@@ -255,7 +256,7 @@ def _timing(messages: _Messages | None) -> tuple[tuple[str, ...], Series]:
     def take(group: Group) -> tuple[npt.NDArray[np.floating], str]:
         if group.positions.shape[1] != len(group.names):
             raise CdrError(f"timing: {group.positions.shape[1]} values, {len(group.names)} names")
-        content = np.full((len(group.index), len(stages)), np.nan)
+        content = np.full((len(group.rows), len(stages)), np.nan)
         content[:, [stages.index(name) for name in group.names]] = group.positions
         return content, ""
 

@@ -7,7 +7,7 @@ What the policy node refuses is refused here too, by the same rules, see
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,12 @@ _SHAPES: dict[str, tuple[int, int, dict[str, int]]] = {
     IMU: (
         1,
         37,
-        {"orientation": 0, "projected_gravity": 0, "angular_velocity": 13, "linear_acceleration": 25},
+        {
+            "orientation": 0,
+            "projected_gravity": 0,
+            "angular_velocity": 13,
+            "linear_acceleration": 25,
+        },
     ),
     ODOM: (
         2,
@@ -97,7 +102,8 @@ def read_sensor(
 
     Args:
         name: one of :data:`KINDS`.
-        places, times: as of :class:`Sensor`.
+        places: as of :class:`Sensor`.
+        times: as of :class:`Sensor`.
         payloads: serialized messages.
         contract: of a robot.
         pose: whether actions are joint positions, so that implausible ones are refused.
@@ -117,15 +123,16 @@ def read_sensor(
         if source.field in {"orientation", "projected_gravity"}:
             square = (raw[:, start : start + 4] ** 2).sum(axis=1)
             wrong = np.isfinite(square) & ~((_UNIT[0] < square) & (square < _UNIT[1]))
-            _mark(problems, wrong, lambda i, s=square: (
-                f"implausible: {name}: orientation has length {np.sqrt(s[i]):.3g}, not 1"
-            ))  # fmt: skip
+            for index in np.flatnonzero(wrong):
+                length = np.sqrt(square[index])
+                text = f"implausible: {name}: orientation has length {length:.3g}, not 1"
+                problems[index] = problems[index] or text
         if name == IMU:
             absent = raw[:, _COVARIANCES[source.field]] == -1
             what = "orientation" if source.field == "projected_gravity" else source.field
-            _mark(problems, absent, lambda _, w=what: (
-                f"missing: imu: it gives no {w} (covariance -1)"
-            ))  # fmt: skip
+            for index in np.flatnonzero(absent):
+                text = f"missing: imu: it gives no {what} (covariance -1)"
+                problems[index] = problems[index] or text
         if source.field == "projected_gravity":
             columns.append(_gravity(raw[:, start : start + 4], "xyz".index(source.key)))
         else:
@@ -141,7 +148,7 @@ def sources_of(contract: Contract, topic: str) -> list[Source]:
     return list(dict.fromkeys(source for source in parsed if source.topic == topic))
 
 
-def _joints(
+def _joints(  # noqa: C901 one check after another, as the node has them
     places: Nanos,
     times: Nanos,
     payloads: Sequence[bytes],
@@ -157,7 +164,7 @@ def _joints(
     problems = np.full(count, "", object)
     fields = {"position": "positions", "velocity": "velocities", "effort": "efforts"}
     for group in joint_groups(payloads) if count else []:
-        rows, names = group.index, group.names
+        rows, names = group.rows, group.names
         stamps[rows] = group.stamps
         place = {joint: index for index, joint in enumerate(names)}
         missing = [source.key for source in sources if source.key not in place]
@@ -188,32 +195,24 @@ def _joints(
             given, span = positions[:, column], action.high - action.low
             with np.errstate(invalid="ignore"):
                 far = (given < action.low - span) | (given > action.high + span)
-            _mark(problems, far, lambda i, a=action, g=given: (
-                f"implausible: joint_states: position of {a.name!r} is {g[i]:g}, its commands are "
-                f"{a.low:g} to {a.high:g}"
-            ))  # fmt: skip
+            for index in np.flatnonzero(far):
+                text = (
+                    f"implausible: joint_states: position of {action.name!r} is {given[index]:g}, "
+                    f"its commands are {action.low:g} to {action.high:g}"
+                )
+                problems[index] = problems[index] or text
     return Sensor(JOINT_STATES, places, times, stamps, values, problems, positions)
-
-
-def _mark(
-    problems: npt.NDArray[np.object_], where: npt.NDArray[np.bool_], text: Callable[[int], str]
-) -> None:
-    """Give those messages ``text`` of their index that have no problem yet."""
-    for index in np.flatnonzero(where):
-        problems[index] = problems[index] or text(int(index))
 
 
 def _mark_non_finite(
     problems: npt.NDArray[np.object_], values: Doubles, name: str, sources: list[Source]
 ) -> None:
     finite = np.isfinite(values)
-
-    def text(index: int) -> str:
+    for index in np.flatnonzero(~finite.all(axis=1)):
         column = int(np.argmin(finite[index]))
-        source = sources[column]
-        return f"non_finite: {name}: {source.field} of {source.key!r} is {values[index, column]}"
-
-    _mark(problems, ~finite.all(axis=1), text)
+        source, value = sources[column], values[index, column]
+        text = f"non_finite: {name}: {source.field} of {source.key!r} is {value}"
+        problems[index] = problems[index] or text
 
 
 def _gravity(quaternions: Doubles, axis: int) -> Doubles:

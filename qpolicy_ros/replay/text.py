@@ -50,7 +50,7 @@ def render(verdict: Verdict) -> str:
     commands = ", ".join(f"{n:,} {name}" for name, n in found["commands"].items() if n)
     lines = [
         f"{found['ticks']:,} commands ({commands}): {found['reproduced']:,} reproduced bit for bit",
-        f"{found['swaps']} swaps, {found['restarts']} restarts, {found['repeated']} sent again; "
+        f"{found['swaps']} swaps, {found['restarts']} restarts, {found['repeated']} sent again",
         f"answered by {', '.join(found['backends']) or 'nobody'}, computed by {found['engine']}",
     ]
     if verdict.equal:

@@ -250,7 +250,7 @@ def observations(artifact: PolicyArtifact, settings: Settings) -> np.ndarray:
     return (way + rng.normal(size=way.shape) * spread).astype(np.float32)
 
 
-def robot_flight(
+def robot_flight(  # noqa: C901, PLR0912, PLR0915 a robot's loop, top to bottom
     artifact: PolicyArtifact, settings: Settings | None = None, fault: Fault | None = None
 ) -> Flight:
     """A robot stands, is ramped to its default pose and serves its policy; real time or lock-step.
