@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qpolicy_ros.latency.trace import set_back
 from qpolicy_ros.policy.sources import CMD_VEL
 from qpolicy_ros.replay.assembly import ABSENT, same
 from qpolicy_ros.replay.expected import Kind, Replay, Reported
@@ -26,6 +27,7 @@ CLASSES = ("sensor", "timing", "engine", "contract", "safety")
 _SHOWN = 40  # differences that are put into words
 _CLOCK_STEP_NS = 200_000_000  # by which a wall clock and a monotonic one may part between two ticks
 _LOST_STAMPS = 10  # periods that a stamp may jump before it is the clock that was set
+_SHARE_OF_TIME = 0.2  # of the usual time that lost commands take at least
 _SECOND_NS = 1_000_000_000
 
 
@@ -331,43 +333,45 @@ def _answers(replay: Replay) -> Iterator[Finding]:
 
 def _clocks(replay: Replay) -> Iterator[Finding]:
     """A clock was set while commands went out."""
-    times, elapsed, stamps = replay.times, replay.elapsed, replay.stamps
-    if len(times) < 2:
-        return
-    own = np.flatnonzero(replay.kind != Kind.FOREIGN)
+    times, stamps = replay.times, replay.stamps
+    own = np.flatnonzero((replay.kind != Kind.FOREIGN) & ~replay.ticks.lost)
     if len(own) < 2:
         return
-    went = np.diff(times[own])
-    back = went < -1_000_000
+    went, jump = np.diff(times[own]), np.diff(stamps[own])
+    stamped = (stamps[own[1:]] != 0) & (stamps[own[:-1]] != 0)
+    period = round(replay.contract.period * 1e9)
+    step = np.zeros(len(own), bool)
+    step[set_back(times[own])] = True
     measured = replay.recording.stage("elapsed")
     if measured is not None:
         timing = replay.ticks.timing[own[1:]]
-        known = (timing != NONE) & (replay.kind[own[:-1]] != Kind.RAMP) & ~replay.begins[own[1:]]
+        # The command before has to be the one before, and answers by the same clock.
+        known = (timing != NONE) & stamped & (jump <= period) & ~replay.begins[own[1:]]
+        known &= (replay.kind[own[:-1]] == Kind.POLICY) & (np.diff(own) == 1)
         took = np.where(known, measured[np.maximum(timing, 0)] * 1000.0, np.nan)
         with np.errstate(invalid="ignore"):
-            back |= np.abs(went - took) > _CLOCK_STEP_NS
-    del elapsed
+            step[1:] |= np.abs(went - took) > _CLOCK_STEP_NS
     yield from _found(
-        own[1:][back],
+        own[step],
         "timing",
         lambda t: (
-            f"the recorder's clock was set: the tick before is {_span(times[t] - times[t - 1])}"
-            " away by it"
+            "the recorder's clock was set: by it the tick before is "
+            f"{_span(int(times[t] - times[t - 1]))} away"
         ),
     )
-    stamped = np.flatnonzero((stamps != 0) & (replay.kind == Kind.POLICY))
-    jump = np.diff(stamps[stamped])
-    apart = np.diff(times[stamped])
-    period = round(replay.contract.period * 1e9)
-    ahead = (jump > _LOST_STAMPS * period) & (jump - apart > _CLOCK_STEP_NS)
-    anew = stamps[stamped][1:] <= _LOST_STAMPS * period  # a simulation started anew
-    backwards = (jump < -period) & ~anew
+    usual = float(np.median(went))
+    # Commands that a recorder lost took their time; a clock that was set did not.
+    quick = went < _SHARE_OF_TIME * usual * jump / period
+    ahead = stamped & (jump > _LOST_STAMPS * period) & (jump - went > _CLOCK_STEP_NS) & quick
+    anew = stamps[own[1:]] <= _LOST_STAMPS * period  # a simulation started anew
+    backwards = stamped & (jump < -period) & ~anew
+    acted = replay.kind[own[1:]] == Kind.POLICY
     yield from _found(
-        stamped[1:][ahead | backwards],
+        own[1:][(ahead | backwards) & acted],
         "timing",
         lambda t: (
-            f"the stamps' clock was set: to {stamps[t] / 1e9:.9g} s, after "
-            f"{stamps[stamped[np.searchsorted(stamped, t) - 1]] / 1e9:.9g} s"
+            f"the stamps' clock was set: {stamps[t] / 1e9:.9g} s follows "
+            f"{stamps[own[np.searchsorted(own, t) - 1]] / 1e9:.9g} s"
         ),
     )
 

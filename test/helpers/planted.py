@@ -4,6 +4,8 @@ Each kind is planted into a feature vector's policy, a robot's, or both; the see
 the flight and the fault's details.
 """
 
+# ruff: noqa: ARG001, ARG005 every fault is planted by the same call
+
 from __future__ import annotations
 
 import functools
@@ -15,6 +17,7 @@ import numpy as np
 from bags import Message
 from flights import Fault, Settings, feature_flight, flip_weight, robot_flight
 
+from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 
 Rng = np.random.Generator
@@ -117,8 +120,6 @@ def _(artifact: PolicyArtifact, settings: Settings, at: int, rng: Rng) -> Any:
 
 @kind("another backend than said", "engine")
 def _(artifact: PolicyArtifact, settings: Settings, at: int, rng: Rng) -> Any:
-    from qpolicy_ros.backends import create_backend  # noqa: PLC0415
-
     backend, seen = create_backend("fp32", artifact), {}
 
     def watch(observation: np.ndarray, tick: int) -> np.ndarray:

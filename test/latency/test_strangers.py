@@ -60,8 +60,12 @@ def answer(stamp, wall, latency):
     return (
         ("observation", wall, joint_state(stamp, ["x"], [1.0])),
         ("action_stamped", wall + round(latency * 1000), joint_state(stamp, ["u"], [0.5])),
-        ("timing", wall + round(latency * 1000) + 1000, joint_state(stamp, STAGES, stages, "integer")),
-    )  # fmt: skip
+        (
+            "timing",
+            wall + round(latency * 1000) + 1000,
+            joint_state(stamp, STAGES, stages, "integer"),
+        ),
+    )
 
 
 def two_runs():
@@ -115,9 +119,16 @@ def test_stages_that_are_unknown_are_left_out_and_counted(tmp_path, capsys, ever
         stamp, wall = PERIOD * (index + 1), WALL + index * PERIOD
         messages += [
             Message("/observation", JOINT_STATE, wall, joint_state(stamp, ["x"], [1.0])),
-            Message("/action_stamped", JOINT_STATE, wall + 400_000, joint_state(stamp, ["u"], [0.5])),
-            Message("/timing", JOINT_STATE, wall + 401_000, joint_state(stamp, STAGES, stages, "integer")),
-        ]  # fmt: skip
+            Message(
+                "/action_stamped", JOINT_STATE, wall + 400_000, joint_state(stamp, ["u"], [0.5])
+            ),
+            Message(
+                "/timing",
+                JOINT_STATE,
+                wall + 401_000,
+                joint_state(stamp, STAGES, stages, "integer"),
+            ),
+        ]
     path = write_bag(tmp_path / "bag", messages)
     stages = figures(path, capsys)["backends"]["integer"]["stages"]
     assert stages["queue"]["mean_us"] == stages["queue"]["p50_us"] == 50.0
@@ -217,7 +228,7 @@ def test_older_robots_that_do_not_say_who_they_are_leave_conditions_unknown(tmp_
 
 
 @pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "_x", "\x07\n<b>", "漢"])
-def test_any_name_can_be_plotted(tmp_path, name, capsys, recwarn):
+def test_any_name_can_be_plotted(tmp_path, name, recwarn):
     messages = [reported(cpu=name, backend=name), *answers([500.0] * COUNT, name)]
     out = tmp_path / "out"
     path = write_bag(tmp_path / "bag", messages)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from bags import JOINT_STATE, Message, joint_state, write_bag
-from flights import Fault, Settings, feature_flight, robot_flight
+from flights import TYPES, Fault, Settings, feature_flight, robot_flight
 
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
+from qpolicy_ros.policy import find_policy, load_policy
 
 
 @pytest.fixture(scope="module")
-def flight(tmp_path_factory):
-    from qpolicy_ros.policy import find_policy, load_policy
-
+def flight():
     return feature_flight(load_policy(find_policy("hopper/paper")), Settings(ticks=120)).messages
 
 
@@ -43,9 +44,6 @@ def test_json_has_the_fixed_keys(sound, capsys):
 
 def changed(flight, tick: int):
     """The recording with one command changed in its last bit."""
-    import numpy as np
-    from flights import TYPES
-
     messages = list(flight)
     place = [i for i, each in enumerate(messages) if each.topic == "/action_stamped"][tick]
     message = TYPES.deserialize_cdr(messages[place].data, JOINT_STATE)
@@ -66,7 +64,7 @@ def test_a_difference_of_one_bit_is_status_1(flight, tmp_path, capsys):
     assert found["first_difference"]["tick"] == 57
 
 
-def with_topic(flight, topic: str, kept: bool):
+def with_topic(flight, topic: str, *, kept: bool):
     return [each for each in flight if (each.topic == topic) == kept]
 
 
@@ -81,10 +79,14 @@ def half(path):
 @pytest.mark.parametrize(
     ("change", "policy", "said"),
     [
-        (lambda f: with_topic(f, "/diagnostics", False), "hopper/paper", "which policy served"),
+        (
+            lambda f: with_topic(f, "/diagnostics", kept=False),
+            "hopper/paper",
+            "which policy served",
+        ),
         (lambda f: f, "hopper/selected", "is of policy"),
-        (lambda f: with_topic(f, "/action_stamped", False), "hopper/paper", "action_stamped"),
-        (lambda f: with_topic(f, "/observation", True), "hopper/paper", "action_stamped"),
+        (lambda f: with_topic(f, "/action_stamped", kept=False), "hopper/paper", "action_stamped"),
+        (lambda f: with_topic(f, "/observation", kept=True), "hopper/paper", "action_stamped"),
         (lambda f: f, "", "--policy: none given"),
     ],
     ids=["no_hash", "another_policy", "no_commands", "observations_only", "no_policy"],
@@ -98,13 +100,11 @@ def test_bad_input_is_one_line_and_status_2(flight, tmp_path, capsys, change, po
 
 
 def test_a_bag_without_hash_is_compared_when_asked(flight, tmp_path):
-    bag = write_bag(tmp_path / "bag", with_topic(flight, "/diagnostics", False))
+    bag = write_bag(tmp_path / "bag", with_topic(flight, "/diagnostics", kept=False))
     assert run(bag, "--policy", "hopper/paper", "--any-policy") == 0
 
 
 def test_a_half_written_bag_is_read_as_far_as_it_goes(flight, tmp_path, capsys):
-    from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
-
     path = tmp_path / "bag_0.mcap"
     writer = McapWriter(path, "test")
     channels = {}
