@@ -46,9 +46,7 @@ def answered(watcher, count):
     watcher.until(lambda: len(watcher.messages["timing"]) >= before + count)
 
 
-def test_swaps_rates_and_a_restart_of_a_feature_vectors_node(
-    start, watcher, policies, record, tmp_path
-):
+def test_swaps_rates_and_a_restart_of_a_feature_vectors_node(start, watcher, policies, record):
     options = {"policy": str(policies["hopper"]), "autostart": True, "lockstep": True}
     node = start("policy_node", **options, timeout=0.0)
     start("mujoco_sim_node", task="hopper", max_episode_steps=100)

@@ -154,7 +154,7 @@ class Parser(HTMLParser):
 
 def test_the_page_shows_the_first_difference_and_loads_nothing(tmp_path, go2, capsys):
     safe = go2.contract.safe
-    fault = Fault(at=60, sent=lambda action, before, tick: safe)
+    fault = Fault(at=60, sent=lambda *_: safe)
     bag = write_bag(tmp_path / "bag", robot_flight(go2, Settings(ticks=100), fault).messages)
     assert run(bag, "--policy", "go2/walk", "--out", tmp_path / "out") == 1
     capsys.readouterr()

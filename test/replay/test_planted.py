@@ -53,7 +53,7 @@ def table(rows: dict[str, Counter[str]]) -> str:
         found = rows[kind.name]
         count, good = sum(found.values()), found[kind.right]
         others = ", ".join(f"{n} {name}" for name, n in found.items() if name != kind.right)
-        lines.append(f"| {kind.name} | {kind.right} | {count} | {good} | {others or '–'} |")
+        lines.append(f"| {kind.name} | {kind.right} | {count} | {good} | {others or '-'} |")
         right, total = right + good, total + count
     share = f"{right / total:.1%}"
     lines.append(f"| **all** | | **{total}** | **{right}** ({share}) | |")
