@@ -148,7 +148,8 @@ class Assembly:
         if not len(usable):
             return np.full(len(times), NONE), missed
         if use.stamps is not None and sensor.name != CMD_VEL:
-            index = self._by_stamp(sensor, usable, use.stamps, times)
+            named = np.flatnonzero(~sensor.others)  # a refused one too: the tick says it used it
+            index = self._by_stamp(sensor, named, use.stamps, times)
         else:
             arrived = times - np.where(np.isfinite(use.ages), use.ages, 0.0).astype(np.int64)
             index, missed = self._by_value(sensor, usable, seen, arrived, missed, use)

@@ -307,6 +307,15 @@ def _observations(replay: Replay) -> Iterator[Finding]:
     wrong = (assembled.known & ~same(assembled.values, seen)).any(axis=1) & whole
     for row in np.flatnonzero(wrong):
         yield int(acted[row]), partial(explain_observation, replay, int(row))
+    for name, index in assembled.messages.items():
+        problems = np.where(index >= 0, replay.recording.sensors[name].problems[index], "")
+        refused = np.flatnonzero(problems != "")
+        said = dict(zip(acted[refused].tolist(), problems[refused].tolist(), strict=True))
+        yield from _found(
+            acted[refused],
+            "sensor",
+            lambda t, n=name, s=said: f"the tick used a message of {n} that is refused: {s[t]}",  # type: ignore[misc]
+        )
     for name, missed in assembled.missed.items():
         limit = dict(replay.contract.time_limits).get(name)
         ages = replay.recording.stage(f"age.{name}")

@@ -22,10 +22,12 @@ from qpolicy_ros.replay.ticks import Indexes
 
 Why = tuple[str, str]
 
+_MOST = 0.5  # share of equal commands behind a tick from which on it is no other policy
 _WINDOW = 60  # ticks that differ and are looked at together
 _OLDER = 8  # observations before and behind a tick that may have been answered instead
 _FACTORS = (-1.0, np.pi / 180, 180 / np.pi, 0.0, 0.5, 2.0, 0.1, 10.0, 0.01, 100.0, 1e-3, 1e3)
 _MOST_SWAPS = 1500  # pairs of values to look at
+_BY_CHANCE = 3  # ticks a joint that a bound has to explain on the average
 _ALIKE = 0.05  # share of equal codes below which it is another policy rather than one wrong bit
 
 
@@ -144,6 +146,21 @@ def _limits(window: _Window) -> Iterator[_Guess]:
         f"{replay.rate[ticks[0]]:g}",
         np.where(known, fits, fits.any()),  # nothing is known of what was before a recording
     )
+    yield _Guess("safety", "it was limited to other limits", _other_limits(window))
+
+
+def _other_limits(window: _Window) -> np.ndarray:
+    """Find ticks whose joints differ by a bound alone, the same one at every tick."""
+    sent, expected = window.sent, window.replay.expected[window.ticks]
+    wrong = ~same(sent, expected)
+    fits = np.ones(len(sent), bool)
+    for above in (True, False):
+        short = wrong & (expected > sent if above else expected < sent)
+        bound = np.where(short, sent, -np.inf if above else np.inf)
+        bound = bound.max(axis=0) if above else bound.min(axis=0)
+        fits &= np.where(short, sent == bound, True).all(axis=1)
+    least = wrong.sum() > _BY_CHANCE * wrong.any(axis=0).sum()  # each joint more than once or twice
+    return np.asarray(fits & least)
 
 
 def _other_rate(window: _Window, clipped: Float32, before: Float32) -> tuple[float, np.ndarray]:
@@ -157,13 +174,15 @@ def _other_rate(window: _Window, clipped: Float32, before: Float32) -> tuple[flo
         step = np.where(short, moved, -1.0).max(axis=1)
         even = np.where(short, np.abs(moved - step[:, None]) <= 1e-6 + 1e-6 * np.abs(sent), True)
         reached = np.where(short, True, moved <= step[:, None] + 1e-6)
-    fits = even.all(axis=1) & reached.all(axis=1) & (inside | ~short).all(axis=1) & (step > 0)
+    fits: np.ndarray = (
+        even.all(axis=1) & reached.all(axis=1) & (inside | ~short).all(axis=1) & (step > 0)
+    )
     period = window.replay.contract.period
     some = step[fits] / period if fits.any() else np.array([0.0])
     # One joint that falls short proves nothing by itself: the next ticks have to agree.
     if fits.any() and (short[fits].sum(axis=1) < 2).all() and np.ptp(some) > 0.05 * some.max():
         fits = np.zeros(len(sent), bool)
-    return float(np.median(some)), fits
+    return float(np.median(some)), fits & (fits.sum() >= _BY_CHANCE)
 
 
 def _outputs(window: _Window) -> Iterator[_Guess]:
@@ -174,13 +193,14 @@ def _outputs(window: _Window) -> Iterator[_Guess]:
     for first, second in combinations(range(len(names)), 2):
         order = list(range(len(names)))
         order[first], order[second] = second, first
-        fits = same_rows(window.limits.clip(expected[:, order]), sent)
+        mixed = expected[:, order]  # before the limits or behind them
+        fits = same_rows(window.limits.clip(mixed), sent) | same_rows(mixed, sent)
         fits &= expected[:, first] != expected[:, second]
         yield _Guess(
             "contract", f"the commands of {names[first]!r} and {names[second]!r} are swapped", fits
         )
     wrong = ~same(expected, sent)
-    for factor in _FACTORS:
+    for factor in [factor for factor in _FACTORS if factor]:
         scaled = (expected * np.float32(factor)).astype(np.float32)
         for joint in np.flatnonzero(wrong.any(axis=0)):
             only = wrong.sum(axis=1) == wrong[:, joint]
@@ -314,7 +334,9 @@ def _engine(window: _Window, tick: int) -> Why:
     foreign = [j for j in joints if not (table[j] == window.sent[0, j]).any()]
     if foreign and not rated:
         name = replay.contract.action[foreign[0]].name
-        return "contract", f"{differs}: a value that this policy cannot give for {name!r}"
+        if _alike(window) < _MOST:
+            return "contract", f"{differs}: a value that this policy cannot give for {name!r}"
+        return "engine", f"{differs}: no output code gives this value for {name!r}"
     if foreign:
         return "safety", f"{differs}: no rate limit that the recording names gives it"
     if _alike(window) < _ALIKE:
@@ -336,8 +358,8 @@ def _alike(window: _Window) -> float:
 #: Where hypotheses come from; which share of the ticks that differ, and how many, one must explain.
 #: What chooses among hundreds has to explain more than one tick, or chance would.
 _SOURCES: tuple[tuple[Callable[[_Window], Iterator[_Guess]], float, int], ...] = (
-    (_limits, 0.5, 1),
     (_outputs, 0.9, 2),
+    (_limits, 0.5, 1),
     (_neighbours, 0.5, 1),
     (_inputs, 0.9, 3),
     (_backends, 0.9, 2),

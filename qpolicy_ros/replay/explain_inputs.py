@@ -34,6 +34,11 @@ def explain_observation(replay: Replay, row: int) -> Why:
     if _swapped(replay, assembly, row, columns):
         which = " and ".join(repr(names[index]) for index in columns[:2])
         return "contract", f"{saw}: {which} are swapped"
+    for name in {assembly.sources[index].topic for index in columns} & assembled.messages.keys():
+        index = int(assembled.messages[name][row])
+        problem = str(replay.recording.sensors[name].problems[index]) if index >= 0 else ""
+        if problem:
+            return "sensor", f"{saw}: the message is refused: {problem}"
     topics = {assembly.sources[index].topic for index in columns}
     if topics <= {PREVIOUS_ACTION, HISTORY}:
         return "sensor", f"{saw}: a message of the tick before is missing"
@@ -96,17 +101,19 @@ def _scale(replay: Replay, assembly: Assembly, row: int, columns: Indexes) -> st
     seen = replay.observations[replay.acted[rows]][:, columns].astype(np.float64)
     expected = assembled.values[rows][:, columns].astype(np.float64)
     wrong = ~same(seen, expected) & np.isfinite(seen)
-    used = wrong & (np.abs(expected) > 1e-12)
+    channels = [assembly.contract.observation[column] for column in columns]
+    low, high = np.array([c.low for c in channels]), np.array([c.high for c in channels])
+    inside = (expected > low) & (expected < high) & (seen > low) & (seen < high)
+    used = wrong & inside & (np.abs(expected) > 1e-12)
     if used.sum() < 3:
         return ""
     ratio = seen[used] / expected[used]
     if np.ptp(ratio) < 1e-3 * max(abs(float(np.median(ratio))), 1e-9):
         return f"it is multiplied by {np.median(ratio):.6g}"
-    apart = (seen - expected)[wrong]
+    apart = (seen - expected)[wrong & inside]
     if np.ptp(apart) < 1e-5 * max(1.0, float(np.abs(apart).max())):
         return f"{np.median(apart):+.6g} is added to it"
-    raw = [assembly.contract.observation[c] for c in columns]
-    offsets = np.array([c.offset * c.scale for c in raw])
+    offsets = np.array([c.offset * c.scale for c in channels])
     if np.allclose(seen, expected + offsets, atol=1e-5):
         return "its offset was left out"
     return ""

@@ -149,12 +149,8 @@ def _by_messages(replay: Replay, tick: int) -> Why | None:
 
 def _refused(sensor: Sensor, at: int, within: float) -> str:
     recent = (sensor.times <= at) & (sensor.times > at - within)
-    bad = np.flatnonzero(recent & ~sensor.usable & ~_others(sensor))
+    bad = np.flatnonzero(recent & ~sensor.usable & ~sensor.others)
     return str(sensor.problems[bad[-1]]) if len(bad) else ""
-
-
-def _others(sensor: Sensor) -> np.ndarray:
-    return np.array([str(problem).startswith("other:") for problem in sensor.problems], bool)
 
 
 def _classed(reason: str, text: str) -> Why:

@@ -88,6 +88,11 @@ class Sensor:
         """Which messages the policy node takes."""
         return np.asarray(self.problems == "")
 
+    @property
+    def others(self) -> npt.NDArray[np.bool_]:
+        """Which messages are of somebody else, a gripper's joints, say."""
+        return np.array([str(each).startswith("other:") for each in self.problems], bool)
+
 
 def read_sensor(
     name: str,

@@ -16,6 +16,7 @@ Flags = npt.NDArray[np.bool_]
 
 NONE = -1
 
+_APART = 1_000_000  # ns, more than messages can be out of order, where only their order is known
 _AT_ONCE = 300_000  # ns by which a recorder may take a command later than its report
 
 
@@ -68,19 +69,18 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     foreign = commands.frames != ""
     own = ~foreign & (commands.stamps != 0)
     values, odd = as_float32(np.asarray(commands.values, np.float64))
-    kept = np.ones(len(commands.stamps), bool)
-    if not robot:
-        kept = ~_again(keys.numbers[0], values, own)
+    kept = ~_again(keys.numbers[0], values, own, commands.times if robot else None)
     command = np.flatnonzero(kept)
     seen = np.full(len(commands.stamps), NONE)
     answered = np.full(len(commands.stamps), NONE)
     chosen = np.flatnonzero(own & kept)
+    clocks = [each.times for each in (commands, observations, timing)]
     if robot:
-        # The report of an answer is sent once: each goes to the nearest command of its stamp.
-        answered[chosen] = _once(keys, 0, 2, chosen, commands.times, timing.times)
-        acted = answered != NONE if len(timing.stamps) else own & kept
-        chosen = np.flatnonzero(acted)
-        seen[chosen] = _once(keys, 0, 1, chosen, commands.times, observations.times)
+        # Times of sending, but where a clock was set back the order of arrival.
+        if any(set_back(each.times) for each in (commands, timing, observations)):
+            clocks = [each.places * _APART for each in (commands, observations, timing)]
+        answered[chosen] = _once(keys, 0, 2, chosen, clocks[0], clocks[2])
+        seen[chosen] = _once(keys, 0, 1, chosen, clocks[0], clocks[1])
     else:
         answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
@@ -148,12 +148,17 @@ def _starts(series: Series) -> Nanos:
     return np.asarray(series.places[set_back(series.stamps)], np.int64)
 
 
-def _again(keys: Nanos, values: npt.NDArray[np.float32], own: Flags) -> Flags:
-    """Whether a command is the one before it of the same stamp, sent again."""
+def _again(keys: Nanos, values: npt.NDArray[np.float32], own: Flags, times: Nanos | None) -> Flags:
+    """Whether a command is the one before it of the same stamp, sent (or recorded) again.
+
+    With ``times`` only where these are equal too: a robot's ticks may have one stamp.
+    """
     found = np.zeros(len(keys), bool)
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]
     equal = (values[order][1:] == values[order][:-1]).all(axis=1)
+    if times is not None:
+        same &= times[order][1:] == times[order][:-1]
     found[order[1:]] = same & equal & own[order][1:] & own[order][:-1]
     return found
 
