@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -55,9 +56,15 @@ class PolicyNode(LifecycleNode):
         self._loading: Loading | None = None
         self._counts = Counts()
         self._conditions = conditions()
+        self._session = secrets.token_hex(4)  # another one after a restart
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # A recording shall say at once what the next command depends on.
+        self._report_soon = self.create_timer(
+            0.0, self._report_once, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._report_soon.cancel()
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -108,6 +115,7 @@ class PolicyNode(LifecycleNode):
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()
+        self._report()
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> TransitionCallbackReturn:
@@ -155,6 +163,8 @@ class PolicyNode(LifecycleNode):
     def _do(self, response: Trigger.Response, act: Callable[[Loop], str]) -> Trigger.Response:
         loop = self._loop
         wrong = act(loop) if loop is not None else _NOT_SERVING
+        if not wrong:
+            self._report_soon.reset()
         response.success = not wrong
         response.message = wrong or (loop.modes.mode.value if loop is not None else "")
         return response
@@ -204,9 +214,14 @@ class PolicyNode(LifecycleNode):
             return False, loading.error
         artifact, backends = loading.built
         self._server.install(artifact, backends)
+        self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
     # Reports
+
+    def _report_once(self) -> None:
+        self._report_soon.cancel()
+        self._report()
 
     def _report(self) -> None:
         """Publish the node's state, once a second."""
@@ -236,6 +251,8 @@ class PolicyNode(LifecycleNode):
             "late": counts.late,
             "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
+            "session": self._session,
+            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
             **self._conditions,
             **live_conditions(self.executor),
         }
@@ -256,10 +273,7 @@ class PolicyNode(LifecycleNode):
             level = diagnostics.WARN
             text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
         self._held_reported, self._slow_reported = held, slow
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)
-        )
+        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, text, values))
 
     # Parameters
 
@@ -271,6 +285,8 @@ class PolicyNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
             self._apply(parameter)
+        if self._server is not None:
+            self._report_soon.reset()  # not now: this parameter has its old value until we return
         return SetParametersResult(successful=True)
 
     def _check(self, parameter: Parameter) -> None:
@@ -371,6 +387,15 @@ class PolicyNode(LifecycleNode):
             self._outputs = None
 
 
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+_REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)
 _INTENDED = {reason.value for reason in INTENDED}
 
 

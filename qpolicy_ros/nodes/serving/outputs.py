@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -73,11 +74,19 @@ class Outputs:
         """Send the last stamped action again."""
         self._stamped_publisher.publish(self.stamped)
 
-    def send_timing(self, stamp: Time, backend: str, instants: Instants) -> None:
-        """Send the stages of one answer of ``backend``."""
+    def name_inputs(self, names: Sequence[str]) -> None:
+        """Let ``timing`` have these values behind the stages."""
+        self._timing.name = [*STAGES, *names]
+
+    def send_timing(
+        self, stamp: Time, backend: str, instants: Instants, inputs: Sequence[float] = ()
+    ) -> None:
+        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs."""
         self._timing.header.stamp = stamp
         self._timing.header.frame_id = backend
-        self._timing.position = stages(instants)
+        values = stages(instants)
+        values.extend(inputs)
+        self._timing.position = values
         self._timing_publisher.publish(self._timing)
 
     def flush(self) -> None:

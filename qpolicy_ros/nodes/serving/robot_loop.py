@@ -46,6 +46,7 @@ class RobotLoop(Loop):
             self._assembler.sources,
             position_commands=self.options.position_commands,
         )
+        self.outputs.name_inputs(self.inputs.used_names)
         self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
         self._to_engage = self.options.engage
         self._last_tick_ns = self._last_action_ns = self._started_ns = time.monotonic_ns()
@@ -210,8 +211,9 @@ class RobotLoop(Loop):
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         # Of several messages: how old the oldest is, from its arrival on; no queue is known.
         age = now - self.inputs.oldest_ns(now)
-        instants = Instants(age, -1, now, started, inferred, published, quantise)
-        self.outputs.send_timing(stamp, server.backend, instants)
+        elapsed = server.guard.elapsed_ns
+        instants = Instants(age, -1, now, started, inferred, published, quantise, elapsed)
+        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
         self._observation.header.stamp = stamp
         self._observation.position = array("d", observation.astype(np.float64).tobytes())
         self._observations.publish(self._observation)

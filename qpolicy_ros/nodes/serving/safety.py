@@ -85,6 +85,10 @@ class ActionGuard:
         contract: gives limits, each joint's rate, safe action (m,) and control period (s).
         rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
+
+    Attributes:
+        elapsed_ns: from the action before to the last one, ns; the rate limit counts one control
+            period of it at most.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class ActionGuard:
         self._joint_rates = np.minimum(contract.rate.astype(np.float64), _NO_RATE)
         self.set_rate_limit(rate_limit)
         self._last, self._last_ns = self.safe, clock()
+        self.elapsed_ns = 0
 
     def set_rate_limit(self, rate_limit: float) -> None:
         """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
@@ -115,8 +120,9 @@ class ActionGuard:
         """Return ``action`` (m,) within limits and not too far from the last one returned."""
         limited = np.clip(action, self._low, self._high)
         now = self._clock()
+        self.elapsed_ns = now - self._last_ns
         if self._limits_rate:
-            elapsed = min(now - self._last_ns, self._period_ns)
+            elapsed = min(self.elapsed_ns, self._period_ns)
             step = (self._rate * (elapsed * 1e-9)).astype(np.float32)
             limited = np.clip(limited, self._last - step, self._last + step)
         # Kept without a limit too: one that is set while serving starts from here.
