@@ -13,6 +13,7 @@ from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.modes import Mode, Reason
+from qpolicy_ros.nodes.rcl.messages import Stamp, stamp_of
 from qpolicy_ros.nodes.runtime import gives_message_info
 from qpolicy_ros.nodes.timing import Instants, ages
 from qpolicy_ros.policy import ObservationError
@@ -38,6 +39,7 @@ class FeatureLoop(Loop):
             "observation",
             callback,
             qos.profile(reliable=self.options.lockstep, depth=1, deadline=deadline),
+            callback_group=self.hot,
             event_callbacks=qos.SubscriptionEventCallbacks(
                 deadline=self._on_deadline_missed if deadline > 0 else None
             ),
@@ -73,18 +75,18 @@ class FeatureLoop(Loop):
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
         arrived = time.monotonic_ns()
         age, queue = ages(info)
-        stamp = message.header.stamp
-        if self.options.lockstep and self._is_repeat(message):
+        stamp, values = stamp_of(message), message.position
+        if self.options.lockstep and self._is_repeat(stamp, values):
             self.counts.repeated += 1
             self.outputs.repeat()
             return
         if self.modes.mode is not Mode.POLICY:
-            self._answer_without_policy(message)
+            self._answer_without_policy(stamp, values)
             return
         server = self.server
-        self._last_values = message.position
+        self._last_values = values
         try:
-            action = server.answer(message.name, message.position)
+            action = server.answer(message.name, values)
         except (ObservationError, BackendError):
             self.counts.no_action[server.reason] += 1
             self.outputs.send(server.guard.hold(), stamp)
@@ -99,19 +101,16 @@ class FeatureLoop(Loop):
         instants = Instants(age, queue, arrived, started, inferred, published, quantise)
         self.outputs.send_timing(stamp, server.backend, instants)
 
-    def _answer_without_policy(self, message: JointState) -> None:
+    def _answer_without_policy(self, stamp: Stamp, values: array[float]) -> None:
         """In safe the safe action goes out, in standby none."""
         self.idle(self.modes.reason)
         if self.modes.mode is Mode.SAFE:
-            self._last_values = message.position
-            self.outputs.send(self.server.guard.hold(), message.header.stamp)
+            self._last_values = values
+            self.outputs.send(self.server.guard.hold(), stamp)
 
-    def _is_repeat(self, message: JointState) -> bool:
+    def _is_repeat(self, stamp: Stamp, values: array[float]) -> bool:
         """Whether this observation has just been answered (a simulator that sends it again)."""
-        return (
-            message.header.stamp == self.outputs.stamped.header.stamp
-            and message.position == self._last_values
-        )
+        return stamp == self.outputs.stamp and values == self._last_values
 
     # Watchdogs
 

@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from qpolicy_ros.nodes.modes import Mode, Modes, Reason
 from qpolicy_ros.nodes.outputs import NO_TIME, Outputs
+from qpolicy_ros.nodes.rcl.executor import HotGroup
 from qpolicy_ros.nodes.server import PolicyServer
 
 SECOND_NS = 1_000_000_000
@@ -61,6 +62,7 @@ class Loop(abc.ABC):
 
     Attributes:
         modes: the state machine.
+        hot: group of the callbacks that every observation, message or tick takes.
         stale: whether nothing usable comes at the moment.
     """
 
@@ -75,6 +77,7 @@ class Loop(abc.ABC):
         self.node, self.server, self.outputs, self.counts = node, server, outputs, counts
         self.options = options
         self.stale = False
+        self.hot = HotGroup()
         contract = server.artifact.contract
         self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
         self.period_ns = round(contract.period * SECOND_NS)

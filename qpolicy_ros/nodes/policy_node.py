@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -26,6 +27,9 @@ from qpolicy_ros.nodes.modes import INTENDED, Mode
 from qpolicy_ros.nodes.outputs import Outputs
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.rcl.compile import CompileError
+from qpolicy_ros.nodes.rcl.executor import HotExecutor
+from qpolicy_ros.nodes.rcl.library import load
 from qpolicy_ros.nodes.robot_loop import RobotLoop
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.server import PolicyServer, check_known
@@ -53,7 +57,8 @@ class PolicyNode(LifecycleNode):
         self._loop: Loop | None = None
         self._loading: Loading | None = None
         self._counts = Counts()
-        self._conditions = conditions()
+        self._library, why = self._hot_path()
+        self._conditions = {**conditions(), "hot_path": why}
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -65,6 +70,12 @@ class PolicyNode(LifecycleNode):
         group = ReentrantCallbackGroup()
         self.create_service(Trigger, "~/load", self._on_load, callback_group=group)
         self._wake = self.create_guard_condition(lambda: None)
+
+    def make_executor(self) -> SingleThreadedExecutor:
+        """Return the executor for this node: one with a hot path where that is wanted and there."""
+        if self._library is None:
+            return SingleThreadedExecutor()
+        return HotExecutor(self._library)
 
     # Lifecycle
 
@@ -81,7 +92,9 @@ class PolicyNode(LifecycleNode):
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep)
+            self._outputs = Outputs(
+                self, contract, deadline, lockstep=lockstep, library=self._library
+            )
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
@@ -298,6 +311,16 @@ class PolicyNode(LifecycleNode):
             self._loop.set_timeout(parameter.value)
 
     # Helpers
+
+    def _hot_path(self) -> tuple[Any, str]:
+        """Return its C part, and what to say about it; None where rclpy does everything."""
+        if self._value("executor") == "rclpy":
+            return None, "off: executor is rclpy"
+        try:
+            return load(), "rcl"
+        except CompileError as error:
+            self.get_logger().warning(f"executor: rclpy serves, as fast is not to be had: {error}")
+            return None, f"off: {error}"
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value

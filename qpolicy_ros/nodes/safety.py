@@ -26,6 +26,7 @@ class ObservationReader:
     def __init__(self, contract: Contract) -> None:
         self._expected = [channel.name for channel in contract.observation]
         self._names: list[str] = []
+        self._same: Sequence[str] = ()  # the last list given: not compared again
         self._order: npt.NDArray[np.intp] | None = None
 
     def read(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -44,9 +45,11 @@ class ObservationReader:
             raise ObservationError(
                 "wrong_length", f"observation: {len(values)} values for {expected} {whose}"
             )
-        if names and names != self._names:
-            self._order = self._match(names)
-            self._names = list(names)
+        if names and names is not self._same:
+            if names != self._names:
+                self._order = self._match(names)
+                self._names = list(names)
+            self._same = names
         # A float64 beyond float32's range becomes infinite, which the backend refuses.
         with np.errstate(over="ignore"):
             observation = np.array(values, dtype=np.float32)
