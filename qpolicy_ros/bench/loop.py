@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.bench.cases import Case, random_case
-from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL, RATE, exchanges
+from qpolicy_ros.bench.exchange import C_ECHO, ECHO, RATE, exchanges
 from qpolicy_ros.bench.figure import draw_ecdf
 from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
@@ -29,8 +29,8 @@ NAME = "ros_loop"
 SOAK = "ros_soak"
 _BACKENDS = ("integer", "fp32")
 _CASES = ("hopper shape", "ant shape", "humanoid shape")  # 11, 27 and 376 values
-_COLOURS = {ECHO: "#999999", ECHO_ALL: "#444444"}
-_NODES = {ECHO: ECHO, ECHO_ALL: ECHO_ALL} | {name: f"policy_node {name}" for name in _BACKENDS}
+_COLOURS = {ECHO: "#999999", C_ECHO: "#444444"}
+_NODES = {ECHO: ECHO, C_ECHO: C_ECHO} | {name: f"policy_node {name}" for name in _BACKENDS}
 _SAMPLES = 20  # of the memory in a soak
 
 
@@ -74,9 +74,9 @@ def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
     rows = [
         compare(f"{NAME}/{case}", name, peer, latency, latencies[peer])
         for case, latencies in found.items()
-        for peer in (ECHO, ECHO_ALL)
+        for peer in (ECHO, C_ECHO)
         for name, latency in latencies.items()
-        if name not in (ECHO, ECHO_ALL)
+        if name not in (ECHO, C_ECHO)
     ]
     missed = {_NODES[n]: int(np.sum(t > 1e9 / RATE)) for n, t in longer.items()}
     facts |= {"missed_deadlines": missed}
