@@ -29,9 +29,7 @@ class CEchoNode(Node):
         super().__init__("c_echo_node")
         declare(self, SPECS)
         publisher = self.create_publisher(JointState, "action_stamped", qos.COMMAND)
-        taken = self.create_subscription(
-            JointState, "observation", lambda _: None, qos.COMMAND
-        )
+        taken = self.create_subscription(JointState, "observation", lambda _: None, qos.COMMAND)
         names = [f"motor_{j}" for j in range(self.get_parameter("actions").value)]
         self._peer = Peer(taken, publisher, self.context, names)
 

@@ -78,7 +78,9 @@ def compiled(source: Path, beside: Sequence[Path] = ()) -> Path:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent, prefix="building-") as scratch:
             made = Path(scratch, "made.so")
-            _compile([*compiler, *_FLAGS, f"-I{HERE}", *_includes(librcl), str(source), "-o", str(made)])
+            _compile(
+                [*compiler, *_FLAGS, f"-I{HERE}", *_includes(librcl), str(source), "-o", str(made)]
+            )
             made.replace(library)
     except (OSError, RuntimeError) as error:
         if isinstance(error, CompileError):

@@ -1,14 +1,15 @@
 """An executor that serves chosen callbacks without rclpy's way through Python.
 
 rclpy's executor builds its wait set anew for each wake-up, in Python, over every entity of the
-node, and converts each message. :class:`HotExecutor` keeps a list of the entities in C. It calls
-the callbacks of a :class:`HotGroup` itself, and leaves everything else to rclpy's executor, which
-it is. One thread runs both: between two observations, and between nothing else, a service or a
-parameter gets its turn.
+node, and converts each message. :class:`HotExecutor` waits, in C, for the entities of a
+:class:`HotGroup` alone and calls them back. For everything else it is rclpy's executor: a second
+thread waits for the rest, and wakes the first one, which lets rclpy serve it. So one thread runs
+every callback, and a service or a parameter gets its turn between two observations.
 """
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,22 +23,22 @@ from rclpy.executors import (
     TimeoutException,
     TimeoutObject,
 )
+from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
-from rclpy.timer import Timer
 
 from qpolicy_ros.nodes.rcl.compile import CompileError
 from qpolicy_ros.nodes.rcl.library import layout
 
-_KINDS = ("subscriptions", "guards", "timers", "clients", "services")  # as WaitSet wants them
-_ADD = ("subscription", "guard_condition", "timer", "client", "service")
+_KINDS = ("subscription", "guard_condition", "timer", "client", "service")  # as rclpy's WaitSet
+_LISTS = ("subscriptions", "guards", "timers", "clients", "services")  # of a node
 
 
 class HotGroup(ReentrantCallbackGroup):
     """Subscriptions and timers that :class:`HotExecutor` serves; any other executor does too.
 
-    Their callbacks shall neither create nor destroy entities of a node, and keep no message: the
-    next one is taken into the same memory.
+    Their callbacks neither create nor destroy entities of a node, and keep no message: the next
+    one is taken into the same memory.
     """
 
     def __init__(self) -> None:
@@ -60,25 +61,35 @@ class HotExecutor(SingleThreadedExecutor):
     def __init__(self, library: Any, *, context: Context | None = None) -> None:
         super().__init__(context=context)
         self._library = library
-        handle: Any = self._context.handle
-        with handle:
-            self._wait_set = library.WaitSet(handle.pointer)
         self._readers: dict[Subscription[Any], Any] = {}
-        self._cold: set[Subscription[Any]] = set()  # hot ones whose type has no layout
         self._groups: set[HotGroup] = set()
         self._held = ExitStack()  # keeps every entity that is waited for from being destroyed
+        self._rest_ready = GuardCondition(None, None, context=self._context)
+        handle: Any = self._context.handle
+        with handle:
+            self._hot = library.WaitSet(handle.pointer, False)
+            rest = library.WaitSet(handle.pointer, True)
+        self._watch = _Watch(rest, self._guard, self._rest_ready)
         self._outdated = True
         self._pending = False  # whether rclpy has something to do
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """See ``Executor.shutdown``."""
-        self._release()
+        if not self._is_shutdown:
+            self._release()
+            self._watch.end()
+            self._rest_ready.destroy()
         return super().shutdown(timeout_sec)
+
+    def add_node(self, node: Any) -> bool:
+        """See ``Executor.add_node``."""
+        self._outdated = True
+        return super().add_node(node)
 
     def remove_node(self, node: Any) -> None:
         """See ``Executor.remove_node``."""
-        super().remove_node(node)
         self._outdated = True
+        super().remove_node(node)
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for and serve what is ready: the hot callbacks, then at most one of rclpy's."""
@@ -94,9 +105,12 @@ class HotExecutor(SingleThreadedExecutor):
         wait_ns = -1 if timeout_sec is None or timeout_sec < 0 else round(timeout_sec * 1e9)
         if self._outdated:
             self._gather()
-        if self._wait_set.wait(0 if self._pending else wait_ns):
+        if not self._pending:
+            self._watch.go_on()
+        if self._hot.wait(0 if self._pending else wait_ns):
             self._pending = True
         if self._pending:
+            self._watch.park()
             self._outdated = True  # a callback of rclpy may create and destroy entities
             self._pending = self._spin_rest(wait_condition)
 
@@ -114,7 +128,9 @@ class HotExecutor(SingleThreadedExecutor):
 
     def _release(self) -> None:
         """Let go of all entities; rclpy's executor may serve the hot ones again."""
-        self._wait_set.unload()
+        self._watch.park()
+        self._hot.unload()
+        self._watch.wait_set.unload()
         for group in self._groups:
             group.served.clear()
         self._groups.clear()
@@ -124,71 +140,63 @@ class HotExecutor(SingleThreadedExecutor):
     def _gather(self) -> None:
         """List the entities of all nodes anew."""
         self._release()
-        found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
-        readers: list[Any] = []
+        readers, self._readers = self._readers, {}
         timers: list[tuple[int, Any]] = []
+        rest: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         waitables: list[Any] = []
+        events: list[Any] = []  # of hot subscriptions
         for node in self.get_nodes():
-            for timer in node.timers:
-                if self._hold(timer.handle):
-                    if isinstance(timer.callback_group, HotGroup):
-                        timers.append((timer.handle.pointer, timer.callback))
-                        self._serve(timer.callback_group, timer)
+            for kind, name in zip(_KINDS, _LISTS, strict=True):
+                for entity in getattr(node, name):
+                    if not self._hold(entity.handle):
+                        continue
+                    if kind == "timer" and isinstance(entity.callback_group, HotGroup):
+                        timers.append((entity.handle.pointer, entity.callback))
+                    elif kind == "subscription" and self._add_reader(entity, readers):
+                        pass
                     else:
-                        found["timers"].append(timer.handle)
-            for taken in node.subscriptions:
-                if self._hold(taken.handle):
-                    reader = self._reader(taken)
-                    if reader is not None:
-                        readers.append(reader)
-                        self._serve(taken.callback_group, taken)
-                    else:
-                        found["subscriptions"].append(taken.handle)
-            for kind in ("guards", "clients", "services"):
-                found[kind] += [e.handle for e in getattr(node, kind) if self._hold(e.handle)]
-            waitables += [waitable for waitable in node.waitables if self._hold(waitable)]
+                        rest[kind].append(entity.handle)
+                        continue
+                    entity.callback_group.served.add(entity)
+                    self._groups.add(entity.callback_group)
+            for waitable in node.waitables:
+                if self._hold(waitable):
+                    # An event shares a condition with its subscription: each message would wake
+                    # the thread that watches.
+                    is_hot = isinstance(waitable.callback_group, HotGroup)
+                    (events if is_hot else waitables).append(waitable)
         for guard in (self._guard, self._sigint_gc):
             if guard and self._hold(guard.handle):
-                found["guards"].append(guard.handle)
-        known = {id(reader) for reader in readers}
-        self._readers = {s: r for s, r in self._readers.items() if id(r) in known}
-        self._cold &= {s for node in self.get_nodes() for s in node.subscriptions}
-        self._load(found, waitables, readers, timers)
+                rest["guard_condition"].append(guard.handle)
+        self._load(self._watch.wait_set, rest, waitables)
+        waker = {"guard_condition": [self._rest_ready.handle]}
+        self._load(self._hot, waker, events, tuple(self._readers.values()), tuple(timers))
         self._outdated = False
 
     def _load(
         self,
-        found: dict[str, list[Any]],
+        wait_set: Any,
+        entities: dict[str, list[Any]],
         waitables: list[Any],
-        readers: list[Any],
-        timers: list[tuple[int, Any]],
+        readers: tuple[Any, ...] = (),
+        timers: tuple[tuple[int, Any], ...] = (),
     ) -> None:
-        """Fill a wait set of rclpy, which knows how, and copy what it holds."""
-        counts = [len(found[kind]) for kind in _KINDS]
-        events = 0
+        """Fill a wait set of rclpy, which knows how, and let ``wait_set`` copy what it holds."""
+        counts = {kind: len(entities.get(kind, ())) for kind in (*_KINDS, "event")}
         for waitable in waitables:
             more = waitable.get_num_entities()
-            for index, number in enumerate(
-                (
-                    more.num_subscriptions,
-                    more.num_guard_conditions,
-                    more.num_timers,
-                    more.num_clients,
-                    more.num_services,
-                )
-            ):
-                counts[index] += number
-            events += more.num_events
+            for kind in counts:
+                counts[kind] += getattr(more, f"num_{kind}s")
         handle: Any = self._context.handle
         with handle:
-            wait_set = _rclpy.WaitSet(*counts, events, handle)
-            wait_set.clear_entities()
-            for kind, name in zip(_KINDS, _ADD, strict=True):
-                for entity in found[kind]:
-                    getattr(wait_set, f"add_{name}")(entity)
+            known = _rclpy.WaitSet(*counts.values(), handle)
+            known.clear_entities()
+            for kind, handles in entities.items():
+                for entity in handles:
+                    getattr(known, f"add_{kind}")(entity)
             for waitable in waitables:
-                waitable.add_to_wait_set(wait_set)
-            self._wait_set.load(wait_set.pointer, tuple(readers), tuple(timers))
+                waitable.add_to_wait_set(known)
+            wait_set.load(known.pointer, readers, timers)
 
     def _hold(self, handle: Any) -> bool:
         """Keep an entity from being destroyed while it is listed; False if it is destroyed."""
@@ -198,25 +206,78 @@ class HotExecutor(SingleThreadedExecutor):
             return False
         return True
 
-    def _serve(self, group: Any, entity: Subscription[Any] | Timer) -> None:
-        group.served.add(entity)
-        self._groups.add(group)
-
-    def _reader(self, taken: Subscription[Any]) -> Any:
-        """Return what takes the messages of a hot subscription; None for one that is not."""
-        if not isinstance(taken.callback_group, HotGroup) or taken.raw or taken in self._cold:
-            return None
-        if taken not in self._readers:
+    def _add_reader(self, taken: Any, known: dict[Subscription[Any], Any]) -> bool:
+        """Read the messages of ``taken`` in C if it is hot; return whether it is."""
+        if not isinstance(taken.callback_group, HotGroup) or taken.raw:
+            return False
+        reader = known.get(taken)
+        if reader is None:
             try:
                 description = layout(taken.msg_type)
-            except CompileError:
-                self._cold.add(taken)
-                return None
-            with_info = _wants_info(taken)
-            self._readers[taken] = self._library.Reader(
-                taken.handle.pointer, description, taken.callback, with_info
+            except CompileError:  # rclpy converts what C cannot
+                return False
+            reader = self._library.Reader(
+                taken.handle.pointer, description, taken.callback, _wants_info(taken)
             )
-        return self._readers[taken]
+        self._readers[taken] = reader
+        return True
+
+
+class _Watch:
+    """A thread that waits for rclpy's entities, and triggers ``ready`` when one of them is.
+
+    It waits only between ``go_on`` and ``park``, so that nothing is destroyed under it.
+
+    Args:
+        wait_set: of the entities.
+        interrupt: a guard condition among them.
+        ready: guard condition of the thread that serves.
+    """
+
+    def __init__(self, wait_set: Any, interrupt: GuardCondition, ready: GuardCondition) -> None:
+        self.wait_set = wait_set
+        self._interrupt, self._ready = interrupt, ready
+        self._error: Exception | None = None
+        self._go = threading.Semaphore(0)
+        self._parked = threading.Event()
+        self._parked.set()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="rcl_watch", daemon=True)
+        self._thread.start()
+
+    def go_on(self) -> None:
+        """Wait from now on, if it does not yet."""
+        if self._error is not None:
+            raise self._error
+        if self._parked.is_set():
+            self._parked.clear()
+            self._go.release()
+
+    def park(self) -> None:
+        """Return once it waits no more."""
+        if not self._parked.is_set():
+            self._interrupt.trigger()
+            self._parked.wait()
+
+    def end(self) -> None:
+        """End the thread."""
+        self.park()
+        self._ending = True
+        self._go.release()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._go.acquire()
+            if self._ending:
+                return
+            try:
+                while not self.wait_set.wait(-1):
+                    pass
+            except Exception as error:  # noqa: BLE001  the thread that serves shall raise it
+                self._error = error
+            self._parked.set()
+            self._ready.trigger()
 
 
 def _wants_info(taken: Any) -> bool:

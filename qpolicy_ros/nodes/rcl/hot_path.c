@@ -35,11 +35,16 @@ typedef struct {
     bool ready;
 } HotTimer;
 
-/* `WaitSet`: entities of rclpy that it only waits for, and hot ones that it serves itself. */
+/* `WaitSet`: entities that it only waits for, and hot ones that it serves itself.
+ *
+ * Two of them work side by side: one with the hot entities, in the thread that serves, and one
+ * with all others, in a thread that only watches. Together they would cost 100 us a wait.
+ */
 typedef struct {
     PyObject_HEAD
     rcl_wait_set_t set;
     bool made;
+    int hand_over; /* whether a guard condition stays triggered, for rclpy to see */
     size_t count[KINDS];
     void **entities[KINDS]; /* of rclpy; `rcl_wait` overwrites the set's own list each time */
     PyObject *readers;      /* tuple of Reader */
@@ -249,7 +254,7 @@ static void forget(WaitSet *self)
 static int waitset_init(WaitSet *self, PyObject *args, PyObject *Py_UNUSED(keywords))
 {
     unsigned long long context;
-    if (!PyArg_ParseTuple(args, "K", &context))
+    if (!PyArg_ParseTuple(args, "Kp", &context, &self->hand_over))
         return -1;
     if (self->made)
         return 0;
@@ -393,7 +398,8 @@ static bool any(const void *entities, size_t count)
     return false;
 }
 
-/* Whether rclpy has something to do. Its guard conditions are set again, as waiting resets them. */
+/* Whether one that is not hot is ready. Waiting resets guard conditions: they are set again for
+ * whoever is told. */
 static bool rest_is_ready(WaitSet *self)
 {
     const rcl_wait_set_t *set = &self->set;
@@ -403,7 +409,7 @@ static bool rest_is_ready(WaitSet *self)
     for (size_t i = 0; i < self->count[GUARD]; i++)
         if (set->guard_conditions[i]) {
             ready = true;
-            if (from.rcl_trigger_guard_condition_((void *)set->guard_conditions[i]) != RCL_RET_OK)
+            if (self->hand_over && from.rcl_trigger_guard_condition_((void *)set->guard_conditions[i]) != RCL_RET_OK)
                 from.rcutils_reset_error_();
         }
     return ready;
@@ -496,7 +502,10 @@ static PyObject *waitset_unload(WaitSet *self, PyObject *Py_UNUSED(none))
 static PyTypeObject waitset_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "qpolicy_hot_path.WaitSet",
-    .tp_doc = PyDoc_STR("WaitSet(context)\n\nWaits in a context, given by its address."),
+    .tp_doc = PyDoc_STR(
+        "WaitSet(context, hand_over)\n\n"
+        "Waits in a context, given by its address. With `hand_over` a guard condition that ended\n"
+        "the wait stays triggered, for rclpy to see."),
     .tp_basicsize = sizeof(WaitSet),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = PyType_GenericNew,
@@ -511,7 +520,7 @@ static PyTypeObject waitset_type = {
         {"unload", (PyCFunction)waitset_unload, METH_NOARGS, "Wait for nothing any more."},
         {"wait", (PyCFunction)waitset_wait, METH_O,
          "wait(timeout_ns) -> bool\n\nServe the hot ones that are ready, once; negative: no time\n"
-         "limit. Returns whether rclpy has something to do."},
+         "limit. Returns whether one of the others is ready."},
         {NULL},
     },
 };
