@@ -1,0 +1,104 @@
+"""What the policy node sends while it serves: both action topics, and the stages' durations."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.messages import Stamp, Writer, open_writer, set_stamp
+from qpolicy_ros.nodes.serving.timing import STAGES, Instants, stages
+from qpolicy_ros.policy import Contract
+
+NO_TIME: Stamp = (0, 0)  # of a safe action that answers no observation
+_LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
+
+
+class Outputs:
+    """The publishers of one configuration.
+
+    Args:
+        node: that publishes.
+        contract: gives the actions' names.
+        lockstep: nothing overtakes: a recorder shall get every action.
+        timing: whether to publish the stages' durations too.
+        deadline: s, offered to DDS; 0 = none.
+        library: the hot path's C part, None to publish through rclpy.
+
+    Attributes:
+        stamped: the last action sent.
+        stamp: its stamp.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        contract: Contract,
+        deadline: float,
+        *,
+        lockstep: bool,
+        timing: bool = True,
+        library: Any = None,
+    ) -> None:
+        self.library = library
+        self.stamp = NO_TIME
+        self._node = node
+        self._writers: list[Writer] = []
+        command = qos.profile(depth=1, deadline=deadline)
+        stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+        try:
+            self._action = self._create(Float64MultiArray, "action", command)
+            self._stamped = self._create(JointState, "action_stamped", stamped)
+            if timing:
+                self._timing = self._create(JointState, "timing", qos.FIGURES)
+                self._timing.message.name = list(STAGES)
+        except BaseException:
+            self.destroy()
+            raise
+        self.stamped = self._stamped.message
+        self.stamped.name = [channel.name for channel in contract.action]
+
+    def send(self, action: npt.NDArray[np.float32], stamp: Stamp) -> None:
+        """Send ``action`` (m,) on both topics."""
+        values = array("d", action.tolist())
+        self.stamp = stamp
+        set_stamp(self.stamped, stamp)
+        self.stamped.position = values
+        self._stamped.publish()
+        self._action.message.data = values
+        self._action.publish()
+
+    def repeat(self) -> None:
+        """Send the last stamped action again."""
+        self._stamped.publish()
+
+    def send_timing(self, stamp: Stamp, backend: str, instants: Instants) -> None:
+        """Send the stages of one answer of ``backend``."""
+        message = self._timing.message
+        set_stamp(message, stamp)
+        message.header.frame_id = backend
+        message.position = stages(instants)
+        self._timing.publish()
+
+    def flush(self) -> None:
+        """Wait until what was sent last has arrived, for a moment at most."""
+        for writer in (self._action, self._stamped):
+            writer.publisher.wait_for_all_acked(_LAST_WORD)
+
+    def destroy(self) -> None:
+        """Stop publishing."""
+        while self._writers:
+            self._writers.pop().close()
+
+    def _create(self, kind: type, topic: str, profile: QoSProfile) -> Writer:
+        writer = open_writer(self._node, kind, topic, profile, self.library)
+        self._writers.append(writer)
+        return writer
