@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -118,6 +119,8 @@ class PolicyNode(LifecycleNode):
             self._close_loop()
             return self._fail(error)
         self._state, self._failure = "active", ""
+        # A value beyond float32's range becomes infinite, and is refused as such.
+        np.seterr(over="ignore")
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()

@@ -37,8 +37,8 @@ SPECS = (
          "answer again; robots: a tick for each new stamp", read_only=True),
     Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
          read_only=True),
-    Spec("executor", "fast", "fast: observations, messages and ticks are served below rclpy, by a C "
-         "part that is compiled once; rclpy: they pass through its executor, same answers, slower",
+    Spec("executor", "fast", "fast: observations, messages and ticks are served below rclpy, with "
+         "a C part that is compiled once; rclpy: through its executor, same answers, slower",
          read_only=True),
     Spec("load.backend", "", "backend that ~/load builds; empty takes the serving one"),
     Spec("load.policy", "", "policy that ~/load takes it from: a task name or a file; empty takes "

@@ -24,6 +24,7 @@ typedef struct {
     PyObject_HEAD
     const rcl_publisher_t *publisher; /* NULL once it is closed */
     Message *message;
+    bool is_volatile; /* who subscribes later gets nothing of before */
 } Writer;
 
 enum { SUBSCRIPTION, GUARD, TIMER, CLIENT, SERVICE, EVENT, KINDS };
@@ -126,17 +127,37 @@ static PyObject *sequence_number(uint64_t number)
     return PyLong_FromUnsignedLongLong(number);
 }
 
+enum { SENT, RECEIVED, PUBLICATION, RECEPTION, GID, INFO_KEYS };
+static PyObject *info_keys[INFO_KEYS];
+
+static bool make_info_keys(void)
+{
+    static const char *const names[INFO_KEYS] = {
+        "source_timestamp", "received_timestamp", "publication_sequence_number",
+        "reception_sequence_number", "publisher_gid"};
+    for (int i = 0; i < INFO_KEYS; i++)
+        if (!(info_keys[i] = PyUnicode_InternFromString(names[i])))
+            return false;
+    return true;
+}
+
 /* The message's times and origin, as rclpy's dict. */
 static PyObject *info_of(Reader *self)
 {
     const rmw_message_info_t *info = &self->info;
-    return Py_BuildValue("{sLsLsNsNsN}", "source_timestamp", (long long)info->source_timestamp,
-                         "received_timestamp", (long long)info->received_timestamp,
-                         "publication_sequence_number",
-                         sequence_number(info->publication_sequence_number),
-                         "reception_sequence_number",
-                         sequence_number(info->reception_sequence_number), "publisher_gid",
-                         publisher_gid(self));
+    PyObject *values[INFO_KEYS] = {
+        PyLong_FromLongLong(info->source_timestamp), PyLong_FromLongLong(info->received_timestamp),
+        sequence_number(info->publication_sequence_number),
+        sequence_number(info->reception_sequence_number), publisher_gid(self)};
+    PyObject *found = PyDict_New();
+    bool made = found != NULL;
+    for (int i = 0; i < INFO_KEYS; i++) {
+        made = made && values[i] && !PyDict_SetItem(found, info_keys[i], values[i]);
+        Py_XDECREF(values[i]);
+    }
+    if (!made)
+        Py_CLEAR(found);
+    return found;
 }
 
 /* Call back with what was taken. */
@@ -181,7 +202,23 @@ static int writer_init(Writer *self, PyObject *args, PyObject *Py_UNUSED(keyword
         return -1;
     self->publisher = (const void *)(uintptr_t)publisher;
     Py_XSETREF(self->message, new_message(members_of(type_support)));
+    const rmw_qos_profile_t *qos =
+        self->publisher ? from.rcl_publisher_get_actual_qos_(self->publisher) : NULL;
+    self->is_volatile = qos && qos->durability == RMW_QOS_POLICY_DURABILITY_VOLATILE;
     return self->message ? 0 : -1;
+}
+
+/* Whether a message would reach anybody, now or later. */
+static bool is_heard(const Writer *self)
+{
+    size_t readers;
+    if (!self->is_volatile)
+        return true;
+    if (from.rcl_publisher_get_subscription_count_(self->publisher, &readers) != RCL_RET_OK) {
+        from.rcutils_reset_error_();
+        return true;
+    }
+    return readers > 0;
 }
 
 static void writer_dealloc(Writer *self)
@@ -201,7 +238,9 @@ static PyObject *writer_publish(Writer *self, PyObject *Py_UNUSED(none))
         PyErr_SetString(PyExc_RuntimeError, "publish: the publisher is closed");
         return NULL;
     }
-    if (from.rcl_publish_(self->publisher, self->message->data, NULL) != RCL_RET_OK)
+    /* Half of the node's topics are for one kind of listener each. */
+    if (is_heard(self) &&
+        from.rcl_publish_(self->publisher, self->message->data, NULL) != RCL_RET_OK)
         return fail("publish");
     Py_RETURN_NONE;
 }
@@ -556,7 +595,7 @@ PyMODINIT_FUNC PyInit_qpolicy_hot_path(void)
         return NULL;
     array_type = PyObject_GetAttrString(arrays, "array");
     Py_DECREF(arrays);
-    if (!array_type || PyType_Ready(&message_type) || PyType_Ready(&reader_type) ||
+    if (!array_type || !make_info_keys() || PyType_Ready(&message_type) || PyType_Ready(&reader_type) ||
         PyType_Ready(&writer_type) || PyType_Ready(&waitset_type))
         return NULL;
     PyObject *self = PyModule_Create(&module);

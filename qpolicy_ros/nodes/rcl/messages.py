@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -25,6 +28,9 @@ class Writer(Protocol):
     publisher: Publisher[Any]
     message: Any
 
+    def row(self, values: npt.NDArray[np.float32]) -> Any:
+        """Return ``values`` (m,) as a field of ``message`` takes them."""
+
     def publish(self) -> None:
         """Send ``message`` as it is now."""
 
@@ -36,6 +42,9 @@ class _RclpyWriter:
     def __init__(self, node: Node, publisher: Publisher[Any]) -> None:
         self._node, self.publisher = node, publisher
         self.message = publisher.msg_type()
+
+    def row(self, values: npt.NDArray[np.float32]) -> array[float]:
+        return array("d", values.tolist())
 
     def publish(self) -> None:
         self.publisher.publish(self.message)
@@ -54,6 +63,9 @@ class _HotWriter:
         self._writer = library.Writer(self._handle.pointer, layout(publisher.msg_type))
         self.message = self._writer.message
         self.publish = self._writer.publish
+
+    def row(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return values
 
     def close(self) -> None:
         self._writer.close()

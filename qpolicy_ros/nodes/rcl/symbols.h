@@ -31,6 +31,8 @@
     X(rcl_wait)                            \
     X(rcl_take)                            \
     X(rcl_publish)                         \
+    X(rcl_publisher_get_actual_qos)        \
+    X(rcl_publisher_get_subscription_count) \
     X(rcl_timer_call)                      \
     X(rcl_trigger_guard_condition)         \
     X(rcutils_get_default_allocator)       \

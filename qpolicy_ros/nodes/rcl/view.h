@@ -21,12 +21,20 @@
 typedef rosidl_typesupport_introspection_c__MessageMember Member;
 typedef rosidl_typesupport_introspection_c__MessageMembers Members;
 
+/* The last list of strings that a field gave, and its strings in a row: comparing with that row
+ * leaves hundreds of objects alone, which would have to come from far. */
+typedef struct {
+    PyObject *list;
+    char *text;
+    size_t *sizes;
+} Strings;
+
 typedef struct Message {
     PyObject_HEAD
     struct Message *owner; /* whose memory `data` is part of, NULL if it is its own */
     const Members *members;
     char *data;
-    PyObject **lists; /* of an owner: the last list of strings, a member */
+    Strings *lists; /* of an owner: one a member */
 } Message;
 
 static PyTypeObject message_type;
@@ -60,6 +68,15 @@ static Message *new_message(const Members *members)
     return self;
 }
 
+static void forget_strings(Strings *kept)
+{
+    Py_CLEAR(kept->list);
+    PyMem_RawFree(kept->text);
+    PyMem_RawFree(kept->sizes);
+    kept->text = NULL;
+    kept->sizes = NULL;
+}
+
 static void message_dealloc(Message *self)
 {
     if (self->owner) {
@@ -69,7 +86,7 @@ static void message_dealloc(Message *self)
             self->members->fini_function(self->data);
         if (self->lists)
             for (uint32_t i = 0; i < self->members->member_count_; i++)
-                Py_XDECREF(self->lists[i]);
+                forget_strings(&self->lists[i]);
         PyMem_RawFree(self->data);
         PyMem_RawFree(self->lists);
     }
@@ -101,21 +118,18 @@ static PyObject *as_array(const double *values, size_t count)
     return array;
 }
 
-/* Whether `list` holds these strings; it was made from such ones. */
-static bool same_strings(PyObject *list, const rosidl_runtime_c__String__Sequence *strings)
+typedef rosidl_runtime_c__String__Sequence StringRow;
+
+static bool same_strings(const Strings *kept, const StringRow *row)
 {
-    if (PyList_GET_SIZE(list) != (Py_ssize_t)strings->size)
+    if (!kept->list || PyList_GET_SIZE(kept->list) != (Py_ssize_t)row->size)
         return false;
-    for (size_t i = 0; i < strings->size; i++) {
-        Py_ssize_t length;
-        const char *known = PyUnicode_AsUTF8AndSize(PyList_GET_ITEM(list, (Py_ssize_t)i), &length);
-        if (!known) {
-            PyErr_Clear();
+    const char *text = kept->text;
+    for (size_t i = 0; i < row->size; i++) {
+        const size_t size = row->data[i].size;
+        if (size != kept->sizes[i] || memcmp(text, row->data[i].data, size))
             return false;
-        }
-        const rosidl_runtime_c__String *string = &strings->data[i];
-        if ((size_t)length != string->size || memcmp(known, string->data, string->size))
-            return false;
+        text += size;
     }
     return true;
 }
@@ -126,26 +140,49 @@ static PyObject *as_text(const rosidl_runtime_c__String *string)
                                 "replace");
 }
 
-/* The list of strings, the same object as long as the strings are the same. */
-static PyObject *as_list(PyObject **kept, const rosidl_runtime_c__String__Sequence *strings)
+static PyObject *new_list(const StringRow *row)
 {
-    if (!kept || !*kept || !same_strings(*kept, strings)) {
-        PyObject *list = PyList_New((Py_ssize_t)strings->size);
-        if (!list)
-            return NULL;
-        for (size_t i = 0; i < strings->size; i++) {
-            PyObject *text = as_text(&strings->data[i]);
-            if (!text) {
-                Py_DECREF(list);
-                return NULL;
-            }
+    PyObject *list = PyList_New((Py_ssize_t)row->size);
+    for (size_t i = 0; list && i < row->size; i++) {
+        PyObject *text = as_text(&row->data[i]);
+        if (text)
             PyList_SET_ITEM(list, (Py_ssize_t)i, text);
-        }
-        if (!kept)
-            return list;
-        Py_XSETREF(*kept, list);
+        else
+            Py_CLEAR(list);
     }
-    return Py_NewRef(*kept);
+    return list;
+}
+
+static int keep_strings(Strings *kept, const StringRow *row)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < row->size; i++)
+        total += row->data[i].size;
+    forget_strings(kept);
+    kept->text = PyMem_RawMalloc(total + 1);
+    kept->sizes = PyMem_RawMalloc((row->size + 1) * sizeof *kept->sizes);
+    if (!kept->text || !kept->sizes) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    char *text = kept->text;
+    for (size_t i = 0; i < row->size; i++) {
+        kept->sizes[i] = row->data[i].size;
+        memcpy(text, row->data[i].data, row->data[i].size);
+        text += row->data[i].size;
+    }
+    kept->list = new_list(row);
+    return kept->list ? 0 : -1;
+}
+
+/* The list of strings, the same object as long as the strings are the same. */
+static PyObject *as_list(Strings *kept, const StringRow *row)
+{
+    if (!kept)
+        return new_list(row);
+    if (!same_strings(kept, row) && keep_strings(kept, row))
+        return NULL;
+    return Py_NewRef(kept->list);
 }
 
 static PyObject *unsupported(const Message *self, const Member *member)
@@ -163,7 +200,7 @@ static PyObject *get_row(Message *self, const Member *member, const char *at)
         return as_array(row->data, row->size);
     }
     if (member->type_id_ == TYPE(STRING) && !member->array_size_) {
-        PyObject **kept = self->lists ? &self->lists[member - self->members->members_] : NULL;
+        Strings *kept = self->lists ? &self->lists[member - self->members->members_] : NULL;
         return as_list(kept, (const void *)at);
     }
     return unsupported(self, member);
@@ -252,7 +289,7 @@ static int set_string(rosidl_runtime_c__String *string, PyObject *value)
     return 0;
 }
 
-static int set_strings(rosidl_runtime_c__String__Sequence *strings, PyObject *value)
+static int set_strings(StringRow *strings, PyObject *value)
 {
     PyObject *items = PySequence_Fast(value, "a list of strings is wanted");
     if (!items)

@@ -73,8 +73,7 @@ class FeatureLoop(Loop):
         self._on_observation(message, None)
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
-        arrived = time.monotonic_ns()
-        age, queue = ages(info)
+        arrived, wall_clock = time.monotonic_ns(), time.time_ns()
         stamp, values = stamp_of(message), message.position
         if self.options.lockstep and self._is_repeat(stamp, values):
             self.counts.repeated += 1
@@ -97,6 +96,7 @@ class FeatureLoop(Loop):
         self.counts.late += published - arrived > self.period_ns
         self.stale = False
         self._served_ns = published
+        age, queue = ages(info, wall_clock)
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         instants = Instants(age, queue, arrived, started, inferred, published, quantise)
         self.outputs.send_timing(stamp, server.backend, instants)

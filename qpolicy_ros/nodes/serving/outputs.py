@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 import numpy as np
@@ -68,9 +67,9 @@ class Outputs:
 
     def send(self, action: npt.NDArray[np.float32], stamp: Stamp) -> None:
         """Send ``action`` (m,) on both topics."""
-        values = array("d", action.tolist())
         self.stamp = stamp
         set_stamp(self.stamped, stamp)
+        values = self._stamped.row(action)
         self.stamped.position = values
         self._stamped.publish()
         self._action.message.data = values

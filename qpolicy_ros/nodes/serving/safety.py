@@ -19,6 +19,9 @@ class ObservationReader:
 
     The order of a list of names is worked out once and remembered as long as the same list comes.
 
+    NumPy warns of a value beyond float32's range unless it is told not to, which takes as long as
+    the rest: whoever serves tells it once, ``np.seterr(over="ignore")``.
+
     Args:
         contract: gives the ordered names of the n observation values.
     """
@@ -51,8 +54,7 @@ class ObservationReader:
                 self._names = list(names)
             self._same = names
         # A float64 beyond float32's range becomes infinite, which the backend refuses.
-        with np.errstate(over="ignore"):
-            observation = np.array(values, dtype=np.float32)
+        observation = np.array(values, dtype=np.float32)
         if not names or self._order is None:
             return observation
         return observation[self._order]
@@ -116,7 +118,8 @@ class ActionGuard:
 
     def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return ``action`` (m,) within limits and not too far from the last one returned."""
-        limited = np.clip(action, self._low, self._high)
+        # The result of np.clip, at half its time.
+        limited = np.minimum(np.maximum(action, self._low), self._high)
         now = self._clock()
         if self._limits_rate:
             elapsed = min(now - self._last_ns, self._period_ns)
