@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.machine import conditions, live_conditions
-from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
 from qpolicy_ros.nodes.rcl.compile import CompileError
@@ -91,6 +91,7 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
+            self._set_up_process()
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
@@ -316,6 +317,14 @@ class PolicyNode(LifecycleNode):
 
     # Helpers
 
+    def _set_up_process(self) -> None:
+        """Apply the real-time parameters to this process."""
+        realtime.apply(
+            self._value("realtime.priority"),
+            self.get_parameter_or("realtime.cpus").value or (),
+            lock_memory=self._value("realtime.lock_memory"),
+        )
+
     def _hot_path(self) -> tuple[Any, str]:
         """Return its C part, and what to say about it; None where rclpy does everything."""
         if self._value("executor") == "rclpy":
@@ -364,7 +373,7 @@ class PolicyNode(LifecycleNode):
         return kind(self, self._server, self._outputs, self._counts, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
-        kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (InputError, BackendError)) else f"{type(error).__name__}: "
         self._failure = " ".join(f"{kind}{error}".split())
         self.get_logger().error(self._failure)
         self._report()

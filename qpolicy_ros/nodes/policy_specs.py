@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qpolicy_ros.nodes import realtime
 from qpolicy_ros.nodes.parameters import Spec
 
 SUMMARY = (
@@ -40,6 +41,7 @@ SPECS = (
     Spec("executor", "fast", "fast: observations, messages and ticks are served below rclpy, with "
          "a C part that is compiled once; rclpy: through its executor, same answers, slower",
          read_only=True),
+    *realtime.SPECS,
     Spec("load.backend", "", "backend that ~/load builds; empty takes the serving one"),
     Spec("load.policy", "", "policy that ~/load takes it from: a task name or a file; empty takes "
          "the serving one"),

@@ -26,6 +26,7 @@ from rclpy.executors import (
 from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from qpolicy_ros.nodes.rcl.compile import CompileError
 from qpolicy_ros.nodes.rcl.library import layout
@@ -69,6 +70,7 @@ class HotExecutor(SingleThreadedExecutor):
         with handle:
             self._hot = library.WaitSet(handle.pointer, False)
             rest = library.WaitSet(handle.pointer, True)
+        assert self._guard is not None
         self._watch = _Watch(rest, self._guard, self._rest_ready)
         self._outdated = True
         self._pending = False  # whether rclpy has something to do
@@ -140,38 +142,42 @@ class HotExecutor(SingleThreadedExecutor):
     def _gather(self) -> None:
         """List the entities of all nodes anew."""
         self._release()
-        readers, self._readers = self._readers, {}
+        known, self._readers = self._readers, {}
         timers: list[tuple[int, Any]] = []
         rest: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
         waitables: list[Any] = []
         events: list[Any] = []  # of hot subscriptions
         for node in self.get_nodes():
             for kind, name in zip(_KINDS, _LISTS, strict=True):
-                for entity in getattr(node, name):
-                    if not self._hold(entity.handle):
-                        continue
-                    if kind == "timer" and isinstance(entity.callback_group, HotGroup):
-                        timers.append((entity.handle.pointer, entity.callback))
-                    elif kind == "subscription" and self._add_reader(entity, readers):
-                        pass
-                    else:
+                for entity in filter(self._hold, getattr(node, name)):
+                    if not self._serve(entity, known, timers):
                         rest[kind].append(entity.handle)
-                        continue
-                    entity.callback_group.served.add(entity)
-                    self._groups.add(entity.callback_group)
-            for waitable in node.waitables:
-                if self._hold(waitable):
-                    # An event shares a condition with its subscription: each message would wake
-                    # the thread that watches.
-                    is_hot = isinstance(waitable.callback_group, HotGroup)
-                    (events if is_hot else waitables).append(waitable)
-        for guard in (self._guard, self._sigint_gc):
-            if guard and self._hold(guard.handle):
-                rest["guard_condition"].append(guard.handle)
+            for waitable in filter(self._enter, node.waitables):
+                # An event shares a condition with its subscription: each message would wake
+                # the thread that watches.
+                is_hot = isinstance(waitable.callback_group, HotGroup)
+                (events if is_hot else waitables).append(waitable)
+        own = [guard for guard in (self._guard, self._sigint_gc) if guard and self._hold(guard)]
+        rest["guard_condition"] += [guard.handle for guard in own]
         self._load(self._watch.wait_set, rest, waitables)
         waker = {"guard_condition": [self._rest_ready.handle]}
         self._load(self._hot, waker, events, tuple(self._readers.values()), tuple(timers))
         self._outdated = False
+
+    def _serve(
+        self, entity: Any, known: dict[Subscription[Any], Any], timers: list[tuple[int, Any]]
+    ) -> bool:
+        """List ``entity`` among the hot ones; False where rclpy shall serve it."""
+        group = entity.callback_group
+        if not isinstance(group, HotGroup):
+            return False
+        if isinstance(entity, Timer):
+            timers.append((entity.handle.pointer, entity.callback))
+        elif not isinstance(entity, Subscription) or entity.raw or not self._read(entity, known):
+            return False
+        group.served.add(entity)
+        self._groups.add(group)
+        return True
 
     def _load(
         self,
@@ -189,7 +195,7 @@ class HotExecutor(SingleThreadedExecutor):
                 counts[kind] += getattr(more, f"num_{kind}s")
         handle: Any = self._context.handle
         with handle:
-            known = _rclpy.WaitSet(*counts.values(), handle)
+            known: Any = _rclpy.WaitSet(*[*counts.values(), handle])  # type: ignore[call-arg, arg-type]
             known.clear_entities()
             for kind, handles in entities.items():
                 for entity in handles:
@@ -198,23 +204,24 @@ class HotExecutor(SingleThreadedExecutor):
                 waitable.add_to_wait_set(known)
             wait_set.load(known.pointer, readers, timers)
 
-    def _hold(self, handle: Any) -> bool:
+    def _hold(self, entity: Any) -> bool:
         """Keep an entity from being destroyed while it is listed; False if it is destroyed."""
+        return self._enter(entity.handle)
+
+    def _enter(self, handle: Any) -> bool:
         try:
             self._held.enter_context(handle)
         except InvalidHandle:
             return False
         return True
 
-    def _add_reader(self, taken: Any, known: dict[Subscription[Any], Any]) -> bool:
-        """Read the messages of ``taken`` in C if it is hot; return whether it is."""
-        if not isinstance(taken.callback_group, HotGroup) or taken.raw:
-            return False
+    def _read(self, taken: Any, known: dict[Subscription[Any], Any]) -> bool:
+        """Have the messages of ``taken`` read in C; False where C cannot."""
         reader = known.get(taken)
         if reader is None:
             try:
                 description = layout(taken.msg_type)
-            except CompileError:  # rclpy converts what C cannot
+            except CompileError:
                 return False
             reader = self._library.Reader(
                 taken.handle.pointer, description, taken.callback, _wants_info(taken)

@@ -60,7 +60,8 @@ class _HotWriter:
         self._node, self.publisher = node, publisher
         self._handle: Any = publisher.handle
         self._handle.__enter__()
-        self._writer = library.Writer(self._handle.pointer, layout(publisher.msg_type))
+        kind: Any = publisher.msg_type
+        self._writer = library.Writer(self._handle.pointer, layout(kind))
         self.message = self._writer.message
         self.publish = self._writer.publish
 
@@ -83,7 +84,7 @@ def open_writer(node: Node, kind: type, topic: str, profile: QoSProfile, library
         profile: quality of service.
         library: of :func:`qpolicy_ros.nodes.rcl.library.load`; None for rclpy's way.
     """
-    publisher = node.create_publisher(kind, topic, profile)
+    publisher: Publisher[Any] = node.create_publisher(kind, topic, profile)
     if library is None:
         return _RclpyWriter(node, publisher)
     return _HotWriter(node, publisher, library)
