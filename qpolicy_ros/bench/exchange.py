@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from sensor_msgs.msg import JointState
 
 from qpolicy_ros.bench.cases import Case
 from qpolicy_ros.bench.peer import Peer
-from qpolicy_ros.harness.processes import Child, NodeError
+from qpolicy_ros.harness.processes import Child, NodeError, Value
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
 
@@ -39,12 +39,16 @@ class Exchange:
         names: of the observation's values.
         observations: float32 (k, n), sent in turn.
         child: the process of the other node.
+
+    Attributes:
+        asked: observations sent so far.
+        namespace: as given.
     """
 
     def __init__(
         self, node: Any, namespace: str, names: list[str], observations: np.ndarray, child: Child
     ) -> None:
-        self._child = child
+        self._child, self.namespace = child, namespace
         self.asked = 0
         self._rows = np.ascontiguousarray(observations, np.float64)
         # The simulator's profiles.
@@ -113,12 +117,15 @@ class Exchange:
 
 
 @contextlib.contextmanager
-def exchanges(case: Case, subjects: Sequence[str]) -> Iterator[dict[str, Exchange]]:
+def exchanges(
+    case: Case, subjects: Sequence[str], parameters: Mapping[str, Value] | None = None
+) -> Iterator[dict[str, Exchange]]:
     """Start the echo nodes and policy nodes; yield how to talk to each, by name.
 
     Args:
         case: the policy.
         subjects: names of backends; ``NAME, rclpy`` is one served through rclpy's executor.
+        parameters: further ones of the policy nodes.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         policy = Path(folder) / "policy.safetensors"
@@ -146,6 +153,7 @@ def exchanges(case: Case, subjects: Sequence[str]) -> Iterator[dict[str, Exchang
                     "lockstep": True,
                     "autostart": True,
                     "timeout": 0.0,
+                    **(parameters or {}),
                 },
                 Path(folder) / f"{index}.log",
                 namespace=f"/bench_{index}",

@@ -23,6 +23,7 @@ typedef struct {
     const rosidl_typesupport_introspection_c__MessageMembers *layout;
     rcl_wait_set_t set;
     JointState out, in;
+    rmw_message_info_t info; /* of `in` */
 } Peer;
 
 static int64_t now_ns(void)
@@ -58,8 +59,10 @@ Peer *new_peer(void *context, const void *subscription, const void *publisher,
     for (size_t i = 0; made && i < count; i++)
         made = from.rosidl_runtime_c__String__assignn_(&peer->out.name.data[i], names[i],
                                                        strlen(names[i]));
-    if (made)
+    if (made) {
+        memset(peer->out.position.data, 0, count * sizeof *peer->out.position.data);
         return peer;
+    }
     free(peer);
     return NULL;
 }
@@ -86,7 +89,7 @@ static int take(Peer *peer, const rcl_guard_condition_t *guard, int64_t timeout_
     if (status == RCL_RET_TIMEOUT || (status == RCL_RET_OK && guard && peer->set.guard_conditions[0]))
         return NO_ANSWER;
     if (status == RCL_RET_OK)
-        status = from.rcl_take_(peer->subscription, &peer->in, NULL, NULL);
+        status = from.rcl_take_(peer->subscription, &peer->in, &peer->info, NULL);
     if (status == RCL_RET_SUBSCRIPTION_TAKE_FAILED)
         return NO_ANSWER;
     return status == RCL_RET_OK ? ANSWERED : FAILED;
@@ -153,6 +156,30 @@ int ask_block(Peer *peer, const double *rows, long row_count, long calls, int32_
             ;
     }
     return ANSWERED;
+}
+
+/* Publish `calls` messages, one a period, each with a stamp of its own, and note when the answers
+ * that come meanwhile were published, ns of the wall clock. Returns how many came, -1 if it failed.
+ */
+long follow(Peer *peer, long calls, int32_t number, int64_t period_ns, int64_t *published_ns,
+            long room)
+{
+    long count = 0;
+    int64_t due = now_ns();
+    for (long i = 0; i < calls; i++) {
+        peer->out.header.stamp.sec = number + (int32_t)i;
+        if (from.rcl_publish_(peer->publisher, &peer->out, NULL) != RCL_RET_OK)
+            return -1;
+        due += period_ns;
+        for (int64_t left; (left = due - now_ns()) > 0;) {
+            const int got = take(peer, NULL, left);
+            if (got == FAILED)
+                return -1;
+            if (got == ANSWERED && count < room)
+                published_ns[count++] = peer->info.source_timestamp;
+        }
+    }
+    return count;
 }
 
 /* Wake up `calls` times once a period, and note how late, ns: what `cyclictest` does. */

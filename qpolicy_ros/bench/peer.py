@@ -34,6 +34,7 @@ def library() -> ctypes.CDLL:
         raise NodeError(f"the C end of the loop's bench: {missing.decode()} is not there")
     found.new_peer.restype = ctypes.c_void_p
     found.answer.restype = ctypes.c_size_t
+    found.follow.restype = ctypes.c_long
     return found
 
 
@@ -127,6 +128,27 @@ class Peer:
             _pointer(took),
         )
         return took if _came(end) else None
+
+    def follow(self, calls: int, number: int, period_ns: int) -> npt.NDArray[np.int64]:
+        """Publish once a period; return when the messages that came meanwhile were published, ns.
+
+        Args:
+            calls: messages to publish, all values 0.
+            number: stamp of the first one, s.
+            period_ns: from one to the next.
+        """
+        published = np.empty(4 * calls, np.int64)
+        count = self._library.follow(
+            self._peer,
+            ctypes.c_long(calls),
+            ctypes.c_int32(number),
+            ctypes.c_int64(period_ns),
+            _pointer(published),
+            ctypes.c_long(published.size),
+        )
+        if count < 0:
+            raise NodeError("the C end of the loop's bench has failed")
+        return published[:count]
 
 
 def wake_ups(calls: int, period_ns: int) -> npt.NDArray[np.int64]:
