@@ -237,8 +237,8 @@ _HOW = (
     "that little but the node is timed. `C echo` answers with a constant, in C on `rcl`: the price "
     "of DDS alone. `rclpy echo` does the same in Python: the price of rclpy. The policy node "
     "publishes the stamped action first, then the bare action and its timing where anybody "
-    "listens. All nodes run side by side and are asked in turn, block by block in shuffled order; before "
-    "that their actions are compared with the golden ones. Spread: quartiles of the rounds' "
+    "listens. All nodes run side by side and are asked in turn, block by block in shuffled order; "
+    "before that their actions are compared with the golden ones. Spread: quartiles of the rounds' "
     "medians. CPU: of the node's process, an answer."
 )
 _MISSED = "In blocks of one second in turn, so that a busy moment of the machine hits them all."

@@ -11,6 +11,7 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -82,7 +83,7 @@ class _Swapper:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         name = f"{namespace}/policy_node/set_parameters"
-        self._client = self._node.create_client(SetParameters, name)
+        self._client: Client[Any, Any] = self._node.create_client(SetParameters, name)
         self._count = 0
         self._trouble = ""
 

@@ -38,6 +38,7 @@ from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
 _UNTIL_CLEANUP = frozenset({"policy", "task"})
+_EXECUTORS = ("fast", "rclpy")
 _NOT_SERVING = "not active: configure and activate first"
 
 
@@ -327,7 +328,11 @@ class PolicyNode(LifecycleNode):
 
     def _hot_path(self) -> tuple[Any, str]:
         """Return its C part, and what to say about it; None where rclpy does everything."""
-        if self._value("executor") == "rclpy":
+        wanted = self._value("executor")
+        if wanted not in _EXECUTORS:
+            wrong, remedy = f"{wanted!r} is unknown", f"choose one of {', '.join(_EXECUTORS)}"
+            raise PolicyError.at("", "executor", wrong, remedy)
+        if wanted == "rclpy":
             return None, "off: executor is rclpy"
         try:
             return load(), "rcl"

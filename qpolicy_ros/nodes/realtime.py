@@ -87,7 +87,7 @@ def _schedule(priority: int) -> None:
 
 
 def _has_capability(number: int) -> bool:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> number & 1)
     return False

@@ -195,7 +195,7 @@ class HotExecutor(SingleThreadedExecutor):
                 counts[kind] += getattr(more, f"num_{kind}s")
         handle: Any = self._context.handle
         with handle:
-            known: Any = _rclpy.WaitSet(*[*counts.values(), handle])  # type: ignore[call-arg, arg-type]
+            known: Any = _rclpy.WaitSet(*[*counts.values(), handle])
             known.clear_entities()
             for kind, handles in entities.items():
                 for entity in handles:
