@@ -25,7 +25,7 @@ from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
 from qpolicy_ros.nodes.rcl.compile import CompileError
-from qpolicy_ros.nodes.rcl.executor import HotExecutor
+from qpolicy_ros.nodes.rcl.executor import HotExecutor, HotGroup
 from qpolicy_ros.nodes.rcl.library import load
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
@@ -64,7 +64,9 @@ class PolicyNode(LifecycleNode):
         self._conditions = {**conditions(), "hot_path": why}
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._report, clock=steady, callback_group=HotGroup())
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)

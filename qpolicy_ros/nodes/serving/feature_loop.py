@@ -27,7 +27,9 @@ class FeatureLoop(Loop):
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
         self._served_ns = 0  # monotonic time of the last good answer
-        self._watchdog = self.node.create_timer(1.0, self._on_timeout, clock=self.steady)
+        self._watchdog = self.node.create_timer(
+            1.0, self._on_timeout, clock=self.steady, callback_group=self.hot
+        )
         self._watchdog.cancel()
 
     def open(self) -> None:

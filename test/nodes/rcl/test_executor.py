@@ -61,7 +61,8 @@ def test_a_message_is_read_in_c_and_its_times_are_rclpys(make_node, executor, li
     hot, cold = seen[library.Message], seen[JointState]
     say_until(executor, publisher, lambda: hot.keys() & cold.keys())
     number = min(hot.keys() & cold.keys())
-    assert hot[number] == cold[number]
+    # What Jazzy's rclpy leaves out does no harm.
+    assert {key: hot[number][key] for key in cold[number]} == cold[number]
     assert hot[number]["source_timestamp"] > 0
 
 

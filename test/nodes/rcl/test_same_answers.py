@@ -20,7 +20,7 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import load_policy, save_policy
 
 EXECUTORS = {"fast": "HotExecutor", "rclpy": "SingleThreadedExecutor"}
-COUNTS = ("answered", "repeated", "late", "no_action.", "refused", "last_reason", "mode", "stale")
+COUNTS = ("answered", "repeated", "no_action.", "refused", "last_reason", "mode", "stale")
 
 
 def observations(contract) -> list[tuple[list[float], list[str]]]:
