@@ -72,7 +72,8 @@ class HotExecutor(SingleThreadedExecutor):
             rest = library.WaitSet(handle.pointer, True)
         assert self._guard is not None
         self._watch = _Watch(rest, self._guard, self._rest_ready)
-        self._outdated = True
+        self._listed: list[Any] | None = None  # what both wait sets hold
+        self._look = True  # whether that may have changed
         self._pending = False  # whether rclpy has something to do
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
@@ -85,12 +86,12 @@ class HotExecutor(SingleThreadedExecutor):
 
     def add_node(self, node: Any) -> bool:
         """See ``Executor.add_node``."""
-        self._outdated = True
+        self._look = True
         return super().add_node(node)
 
     def remove_node(self, node: Any) -> None:
         """See ``Executor.remove_node``."""
-        self._outdated = True
+        self._look = True
         super().remove_node(node)
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
@@ -105,15 +106,16 @@ class HotExecutor(SingleThreadedExecutor):
         if isinstance(timeout_sec, TimeoutObject):
             timeout_sec = timeout_sec.timeout
         wait_ns = -1 if timeout_sec is None or timeout_sec < 0 else round(timeout_sec * 1e9)
-        if self._outdated:
+        if self._look and self._entities() != self._listed:
             self._gather()
+        self._look = False
         if not self._pending:
             self._watch.go_on()
         if self._hot.wait(0 if self._pending else wait_ns):
             self._pending = True
         if self._pending:
             self._watch.park()
-            self._outdated = True  # a callback of rclpy may create and destroy entities
+            self._look = True  # a callback of rclpy may create and destroy entities
             self._pending = self._spin_rest(wait_condition)
 
     def _spin_rest(self, wait_condition: Any) -> bool:
@@ -137,7 +139,12 @@ class HotExecutor(SingleThreadedExecutor):
             group.served.clear()
         self._groups.clear()
         self._held.close()
-        self._outdated = True
+        self._listed = None
+
+    def _entities(self) -> list[Any]:
+        """Return all entities of all nodes."""
+        lists = (*_LISTS, "waitables")
+        return [e for node in self.get_nodes() for name in lists for e in getattr(node, name)]
 
     def _gather(self) -> None:
         """List the entities of all nodes anew."""
@@ -162,7 +169,7 @@ class HotExecutor(SingleThreadedExecutor):
         self._load(self._watch.wait_set, rest, waitables)
         waker = {"guard_condition": [self._rest_ready.handle]}
         self._load(self._hot, waker, events, tuple(self._readers.values()), tuple(timers))
-        self._outdated = False
+        self._listed = self._entities()
 
     def _serve(
         self, entity: Any, known: dict[Subscription[Any], Any], timers: list[tuple[int, Any]]

@@ -182,13 +182,30 @@ def test_another_thread_can_end_the_wait(make_node, executor):
     assert done.done()
 
 
-def test_a_wait_ends_in_time(make_node, executor):
-    executor.add_node(make_node("one"))
+@pytest.mark.parametrize("nodes", [0, 1])
+def test_a_wait_ends_in_time(make_node, executor, nodes):
+    for index in range(nodes):
+        executor.add_node(make_node(f"node_{index}"))
     for _ in range(10):
         executor.spin_once(timeout_sec=0.0)
     start = time.monotonic()
     executor.spin_once(timeout_sec=0.2)
     assert time.monotonic() - start < PATIENCE
+
+
+def test_a_node_that_was_removed_is_served_no_more(make_node, executor):
+    node, other, ticks, others = make_node("one"), make_node("other"), [], []
+    node.create_timer(0.001, lambda: ticks.append(1), clock=STEADY, callback_group=HotGroup())
+    other.create_timer(0.01, lambda: others.append(1), clock=STEADY)
+    executor.add_node(node)
+    executor.add_node(other)
+    spin_until(executor, lambda: ticks)
+    executor.remove_node(node)
+    executor.spin_once(timeout_sec=0.0)
+    count = len(ticks)
+    others.clear()
+    spin_until(executor, lambda: len(others) == 3)
+    assert len(ticks) == count
 
 
 def test_two_executors_in_one_process_serve_a_node_each(make_node, library, context):
