@@ -12,7 +12,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -24,9 +23,8 @@ from qpolicy_ros.common.machine import conditions, live_conditions
 from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
-from qpolicy_ros.nodes.rcl.compile import CompileError
-from qpolicy_ros.nodes.rcl.executor import HotExecutor, HotGroup
-from qpolicy_ros.nodes.rcl.library import load
+from qpolicy_ros.nodes.rcl.choice import HotPath
+from qpolicy_ros.nodes.rcl.group import HotGroup
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
@@ -38,7 +36,6 @@ from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
 _UNTIL_CLEANUP = frozenset({"policy", "task"})
-_EXECUTORS = ("fast", "rclpy")
 _NOT_SERVING = "not active: configure and activate first"
 
 
@@ -60,8 +57,9 @@ class PolicyNode(LifecycleNode):
         self._loop: Loop | None = None
         self._loading: Loading | None = None
         self._counts = Counts()
-        self._library, why = self._hot_path()
-        self._conditions = {**conditions(), "hot_path": why}
+        self._hot_path = HotPath(self._value("executor"), self.get_logger().warning)
+        self.make_executor = self._hot_path.make_executor
+        self._conditions = conditions()
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
@@ -76,12 +74,6 @@ class PolicyNode(LifecycleNode):
         self.create_service(Trigger, "~/load", self._on_load, callback_group=group)
         self._wake = self.create_guard_condition(lambda: None)
 
-    def make_executor(self) -> SingleThreadedExecutor:
-        """Return the executor for this node: one with a hot path where that is wanted and there."""
-        if self._library is None:
-            return SingleThreadedExecutor()
-        return HotExecutor(self._library)
-
     # Lifecycle
 
     def start(self) -> None:
@@ -94,13 +86,12 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
-            self._set_up_process()
+            realtime.apply_to(self)
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            self._outputs = Outputs(
-                self, contract, deadline, lockstep=lockstep, library=self._library
-            )
+            library = self._hot_path.library
+            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep, library=library)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
@@ -257,6 +248,7 @@ class PolicyNode(LifecycleNode):
             "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
             **self._conditions,
+            "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
         }
         if loop is not None:
@@ -319,28 +311,6 @@ class PolicyNode(LifecycleNode):
             self._loop.set_timeout(parameter.value)
 
     # Helpers
-
-    def _set_up_process(self) -> None:
-        """Apply the real-time parameters to this process."""
-        realtime.apply(
-            self._value("realtime.priority"),
-            self.get_parameter_or("realtime.cpus").value or (),
-            lock_memory=self._value("realtime.lock_memory"),
-        )
-
-    def _hot_path(self) -> tuple[Any, str]:
-        """Return its C part, and what to say about it; None where rclpy does everything."""
-        wanted = self._value("executor")
-        if wanted not in _EXECUTORS:
-            wrong, remedy = f"{wanted!r} is unknown", f"choose one of {', '.join(_EXECUTORS)}"
-            raise PolicyError.at("", "executor", wrong, remedy)
-        if wanted == "rclpy":
-            return None, "off: executor is rclpy"
-        try:
-            return load(), "rcl"
-        except CompileError as error:
-            self.get_logger().warning(f"executor: rclpy serves, as fast is not to be had: {error}")
-            return None, f"off: {error}"
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value

@@ -8,6 +8,8 @@ import resource
 from collections.abc import Sequence
 from pathlib import Path
 
+from rclpy.node import Node
+
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.parameters import Spec
 
@@ -22,6 +24,16 @@ SPECS = (
 
 _CURRENT_AND_FUTURE = 1 | 2  # mlockall's MCL_CURRENT, MCL_FUTURE
 _IPC_LOCK = 14  # number of the capability that ignores RLIMIT_MEMLOCK
+
+
+def apply_to(node: Node) -> None:
+    """Set up this process as ``node``'s parameters say; InputError as in ``apply``."""
+    apply(
+        node.get_parameter("realtime.priority").value,
+        # ROS 2 leaves a parameter unset that is given as the empty list.
+        node.get_parameter_or("realtime.cpus").value or (),
+        lock_memory=node.get_parameter("realtime.lock_memory").value,
+    )
 
 
 def apply(priority: int, cpus: Sequence[int], *, lock_memory: bool) -> None:

@@ -13,7 +13,6 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import (
@@ -29,26 +28,11 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from qpolicy_ros.nodes.rcl.compile import CompileError
+from qpolicy_ros.nodes.rcl.group import HotGroup
 from qpolicy_ros.nodes.rcl.library import layout
 
 _KINDS = ("subscription", "guard_condition", "timer", "client", "service")  # as rclpy's WaitSet
 _LISTS = ("subscriptions", "guards", "timers", "clients", "services")  # of a node
-
-
-class HotGroup(ReentrantCallbackGroup):
-    """Subscriptions and timers that :class:`HotExecutor` serves; any other executor does too.
-
-    Their callbacks neither create nor destroy entities of a node, and keep no message: the next
-    one is taken into the same memory.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.served: set[object] = set()
-
-    def can_execute(self, entity: Any) -> Any:
-        """Whether rclpy's executor shall serve ``entity``."""
-        return entity not in self.served
 
 
 class HotExecutor(SingleThreadedExecutor):

@@ -8,6 +8,8 @@ import importlib
 import importlib.util
 from typing import Any
 
+from rclpy.executors import SingleThreadedExecutor
+
 from qpolicy_ros.nodes.rcl.compile import HERE, CompileError, compiled, loaded_library
 
 _NAME = "qpolicy_hot_path"
@@ -21,9 +23,7 @@ def load() -> Any:
     Raises:
         CompileError: it cannot be compiled, or does not fit the rclpy that is loaded.
     """
-    importlib.import_module("rclpy")
-    headers = [HERE / "view.h", HERE / "symbols.h"]
-    path = compiled(HERE / "hot_path.c", headers)
+    path = compiled(HERE / "hot_path.c", sorted(HERE.glob("*.h")))
     try:
         spec = importlib.util.spec_from_file_location(_NAME, path)
         assert spec is not None
@@ -34,6 +34,21 @@ def load() -> Any:
     except (ImportError, OSError) as error:
         raise CompileError(f"{path}: {' '.join(str(error).split())}") from error
     return module
+
+
+def make_executor(library: Any) -> SingleThreadedExecutor:
+    """Return an executor that serves below rclpy.
+
+    Raises:
+        CompileError: rclpy is not one that this was written for; it leans on parts of its executor
+            that are not documented.
+    """
+    try:
+        module = importlib.import_module("qpolicy_ros.nodes.rcl.executor")
+        made: SingleThreadedExecutor = module.HotExecutor(library)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise CompileError(f"another rclpy: {' '.join(str(error).split())}") from error
+    return made
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
-from qpolicy_ros.nodes.rcl.executor import HotGroup
+from qpolicy_ros.nodes.rcl.group import HotGroup
 from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
 from qpolicy_ros.nodes.serving.server import PolicyServer

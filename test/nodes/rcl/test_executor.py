@@ -15,7 +15,8 @@ from std_srvs.srv import Trigger
 
 from qpolicy_ros.nodes.rcl import executor as executor_module
 from qpolicy_ros.nodes.rcl.compile import CompileError
-from qpolicy_ros.nodes.rcl.executor import HotExecutor, HotGroup
+from qpolicy_ros.nodes.rcl.executor import HotExecutor
+from qpolicy_ros.nodes.rcl.group import HotGroup
 
 pytestmark = pytest.mark.timeout(60)
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from qpolicy_ros.nodes.rcl.compile import CompileError
+from qpolicy_ros.nodes.rcl.library import make_executor
 from qpolicy_ros.policy import load_policy
 
 
@@ -37,3 +41,9 @@ def test_an_executor_that_is_unknown_is_refused(serve):
     node = serve(executor="fastest")
     assert node.wait() == 2
     assert "executor: 'fastest' is unknown; choose one of fast, rclpy" in node.output
+
+
+def test_another_rclpy_serves_itself(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, "qpolicy_ros.nodes.rcl.executor", None)
+    with pytest.raises(CompileError, match="another rclpy: "):
+        make_executor(library)

@@ -14,7 +14,8 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
-from qpolicy_ros.nodes.rcl.executor import HotExecutor, HotGroup
+from qpolicy_ros.nodes.rcl.executor import HotExecutor
+from qpolicy_ros.nodes.rcl.group import HotGroup
 from qpolicy_ros.nodes.rcl.library import layout
 from qpolicy_ros.nodes.rcl.messages import open_writer, set_stamp, stamp_of
 
