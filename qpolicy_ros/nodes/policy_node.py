@@ -24,7 +24,7 @@ from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
 from qpolicy_ros.nodes.rcl.choice import HotPath
-from qpolicy_ros.nodes.rcl.group import HotGroup
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
@@ -64,7 +64,7 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._report, clock=steady, callback_group=HotGroup())
+        hot(self.create_timer(1.0, self._report, clock=steady))
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)

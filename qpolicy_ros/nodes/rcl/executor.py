@@ -1,10 +1,11 @@
 """An executor that serves chosen callbacks without rclpy's way through Python.
 
 rclpy's executor builds its wait set anew for each wake-up, in Python, over every entity of the
-node, and converts each message. :class:`HotExecutor` waits, in C, for the entities of a
-:class:`HotGroup` alone and calls them back. For everything else it is rclpy's executor: a second
-thread waits for the rest, and wakes the first one, which lets rclpy serve it. So one thread runs
-every callback, and a service or a parameter gets its turn between two observations.
+node, and converts each message. :class:`HotExecutor` waits, in C, for the hot ones alone
+(:func:`~qpolicy_ros.nodes.rcl.hot.hot`) and calls them back. For everything else it is rclpy's
+executor: a second thread waits for the rest, and wakes the first one, which lets rclpy serve it.
+So one thread runs every callback, and a service or a parameter gets its turn between two
+observations.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from qpolicy_ros.nodes.rcl.compile import CompileError
-from qpolicy_ros.nodes.rcl.group import HotGroup
+from qpolicy_ros.nodes.rcl.hot import is_hot
 from qpolicy_ros.nodes.rcl.library import layout
 
 _KINDS = ("subscription", "guard_condition", "timer", "client", "service")  # as rclpy's WaitSet
@@ -36,7 +37,7 @@ _LISTS = ("subscriptions", "guards", "timers", "clients", "services")  # of a no
 
 
 class HotExecutor(SingleThreadedExecutor):
-    """A single-threaded executor with a short way for the callbacks of a :class:`HotGroup`.
+    """A single-threaded executor with a short way for hot subscriptions and timers.
 
     Args:
         library: of :func:`qpolicy_ros.nodes.rcl.library.load`.
@@ -47,7 +48,7 @@ class HotExecutor(SingleThreadedExecutor):
         super().__init__(context=context)
         self._library = library
         self._readers: dict[Subscription[Any], Any] = {}
-        self._groups: set[HotGroup] = set()
+        self._served: set[Any] = set()  # what rclpy's way leaves out
         self._held = ExitStack()  # keeps every entity that is waited for from being destroyed
         self._rest_ready = GuardCondition(None, None, context=self._context)
         handle: Any = self._context.handle
@@ -77,6 +78,10 @@ class HotExecutor(SingleThreadedExecutor):
         """See ``Executor.remove_node``."""
         self._look = True
         super().remove_node(node)
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether rclpy's way shall serve ``entity``."""
+        return entity not in self._served and super().can_execute(entity)
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait for and serve what is ready: the hot callbacks, then at most one of rclpy's."""
@@ -119,9 +124,7 @@ class HotExecutor(SingleThreadedExecutor):
         self._watch.park()
         self._hot.unload()
         self._watch.wait_set.unload()
-        for group in self._groups:
-            group.served.clear()
-        self._groups.clear()
+        self._served.clear()
         self._held.close()
         self._listed = None
 
@@ -143,11 +146,11 @@ class HotExecutor(SingleThreadedExecutor):
                 for entity in filter(self._hold, getattr(node, name)):
                     if not self._serve(entity, known, timers):
                         rest[kind].append(entity.handle)
+            beside = {event for taken in self._readers for event in taken.event_handlers}
             for waitable in filter(self._enter, node.waitables):
                 # An event shares a condition with its subscription: each message would wake
                 # the thread that watches.
-                is_hot = isinstance(waitable.callback_group, HotGroup)
-                (events if is_hot else waitables).append(waitable)
+                (events if waitable in beside else waitables).append(waitable)
         own = [guard for guard in (self._guard, self._sigint_gc) if guard and self._hold(guard)]
         rest["guard_condition"] += [guard.handle for guard in own]
         self._load(self._watch.wait_set, rest, waitables)
@@ -159,15 +162,13 @@ class HotExecutor(SingleThreadedExecutor):
         self, entity: Any, known: dict[Subscription[Any], Any], timers: list[tuple[int, Any]]
     ) -> bool:
         """List ``entity`` among the hot ones; False where rclpy shall serve it."""
-        group = entity.callback_group
-        if not isinstance(group, HotGroup):
+        if not is_hot(entity):
             return False
         if isinstance(entity, Timer):
             timers.append((entity.handle.pointer, entity.callback))
         elif not isinstance(entity, Subscription) or entity.raw or not self._read(entity, known):
             return False
-        group.served.add(entity)
-        self._groups.add(group)
+        self._served.add(entity)
         return True
 
     def _load(

@@ -11,6 +11,7 @@ from sensor_msgs.msg import JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.messages import Stamp, stamp_of
 from qpolicy_ros.nodes.runtime import gives_message_info
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
@@ -27,9 +28,7 @@ class FeatureLoop(Loop):
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
         self._served_ns = 0  # monotonic time of the last good answer
-        self._watchdog = self.node.create_timer(
-            1.0, self._on_timeout, clock=self.steady, callback_group=self.hot
-        )
+        self._watchdog = hot(self.node.create_timer(1.0, self._on_timeout, clock=self.steady))
         self._watchdog.cancel()
 
     def open(self) -> None:
@@ -41,11 +40,11 @@ class FeatureLoop(Loop):
             "observation",
             callback,
             qos.profile(reliable=self.options.lockstep, depth=1, deadline=deadline),
-            callback_group=self.hot,
             event_callbacks=qos.SubscriptionEventCallbacks(
                 deadline=self._on_deadline_missed if deadline > 0 else None
             ),
         )
+        hot(self._subscription)
         self.set_timeout(self.options.timeout)
         if self.options.engage:
             self.start()

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
-from qpolicy_ros.nodes.rcl.group import HotGroup
 from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
 from qpolicy_ros.nodes.serving.server import PolicyServer
@@ -62,7 +61,6 @@ class Loop(abc.ABC):
 
     Attributes:
         modes: the state machine.
-        hot: group of the callbacks that every observation, message or tick takes.
         stale: whether nothing usable comes at the moment.
     """
 
@@ -77,7 +75,6 @@ class Loop(abc.ABC):
         self.node, self.server, self.outputs, self.counts = node, server, outputs, counts
         self.options = options
         self.stale = False
-        self.hot = HotGroup()
         contract = server.artifact.contract
         self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
         self.period_ns = round(contract.period * SECOND_NS)

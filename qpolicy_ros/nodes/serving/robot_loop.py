@@ -19,6 +19,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.messages import Stamp, open_writer, set_stamp, stamp_of
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
@@ -63,22 +64,15 @@ class RobotLoop(Loop):
         for name in self.inputs.topics:
             profile = qos.profile(reliable=lockstep and name != CMD_VEL, depth=depth)
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(
-                MESSAGES[name], name, callback, profile, callback_group=self.hot
-            )
-            self._made.append((node.destroy_subscription, taken))
+            taken = node.create_subscription(MESSAGES[name], name, callback, profile)
+            self._made.append((node.destroy_subscription, hot(taken)))
         heard = node.create_subscription(
-            JointState, "action_stamped", self._on_command, qos.COMMAND, callback_group=self.hot
+            JointState, "action_stamped", self._on_command, qos.COMMAND
         )
-        self._made.append((node.destroy_subscription, heard))
+        self._made.append((node.destroy_subscription, hot(heard)))
         if not lockstep:
-            timer = node.create_timer(
-                self.period_ns / SECOND_NS,
-                self._tick,
-                clock=self.steady,
-                callback_group=self.hot,
-            )
-            self._made.append((node.destroy_timer, timer))
+            timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
+            self._made.append((node.destroy_timer, hot(timer)))
         self._last_tick_ns = time.monotonic_ns()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 from qpolicy_ros.nodes.rcl import executor as executor_module
 from qpolicy_ros.nodes.rcl.compile import CompileError
 from qpolicy_ros.nodes.rcl.executor import HotExecutor
-from qpolicy_ros.nodes.rcl.group import HotGroup
+from qpolicy_ros.nodes.rcl.hot import hot
 
 pytestmark = pytest.mark.timeout(60)
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
@@ -55,21 +55,21 @@ def test_a_message_is_read_in_c_and_its_times_are_rclpys(make_node, executor, li
         info["received_timestamp"] = 0  # each its own
         seen[type(message)][info["publication_sequence_number"]] = info
 
-    node.create_subscription(JointState, "x", keep, 10, callback_group=HotGroup())
+    hot(node.create_subscription(JointState, "x", keep, 10))
     node.create_subscription(JointState, "x", keep, 10)
     executor.add_node(node)
     publisher = node.create_publisher(JointState, "x", 10)
-    hot, cold = seen[library.Message], seen[JointState]
-    say_until(executor, publisher, lambda: hot.keys() & cold.keys())
-    number = min(hot.keys() & cold.keys())
+    ours, theirs = seen[library.Message], seen[JointState]
+    say_until(executor, publisher, lambda: ours.keys() & theirs.keys())
+    number = min(ours.keys() & theirs.keys())
     # What Jazzy's rclpy leaves out does no harm.
-    assert {key: hot[number][key] for key in cold[number]} == cold[number]
-    assert hot[number]["source_timestamp"] > 0
+    assert {key: ours[number][key] for key in theirs[number]} == theirs[number]
+    assert ours[number]["source_timestamp"] > 0
 
 
 def test_timers_services_guards_and_tasks_are_served_beside(make_node, executor):
     node, asker, seen = make_node("one"), make_node("asker"), set()
-    node.create_timer(0.01, lambda: seen.add("hot timer"), clock=STEADY, callback_group=HotGroup())
+    hot(node.create_timer(0.01, lambda: seen.add("hot timer"), clock=STEADY))
     node.create_timer(0.01, lambda: seen.add("timer"), clock=STEADY)
 
     def answer(_, response):
@@ -92,7 +92,7 @@ def test_timers_services_guards_and_tasks_are_served_beside(make_node, executor)
 
 def test_a_hot_timer_keeps_its_rate(make_node, executor):
     node, ticks = make_node("one"), []
-    node.create_timer(0.005, lambda: ticks.append(1), clock=STEADY, callback_group=HotGroup())
+    hot(node.create_timer(0.005, lambda: ticks.append(1), clock=STEADY))
     executor.add_node(node)
     start = time.monotonic()
     spin_until(executor, lambda: len(ticks) == 100)
@@ -101,9 +101,7 @@ def test_a_hot_timer_keeps_its_rate(make_node, executor):
 
 def test_a_cancelled_hot_timer_is_not_called(make_node, executor):
     node, ticks, others = make_node("one"), [], []
-    timer = node.create_timer(
-        0.001, lambda: ticks.append(1), clock=STEADY, callback_group=HotGroup()
-    )
+    timer = hot(node.create_timer(0.001, lambda: ticks.append(1), clock=STEADY))
     node.create_timer(0.01, lambda: others.append(1), clock=STEADY)
     timer.cancel()
     executor.add_node(node)
@@ -112,11 +110,9 @@ def test_a_cancelled_hot_timer_is_not_called(make_node, executor):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_any_other_executor_serves_the_group_too(make_node, executor, context, first):
+def test_any_other_executor_serves_them_too(make_node, executor, context, first):
     node, seen = make_node("one"), []
-    node.create_subscription(
-        JointState, "x", lambda m: seen.append(type(m)), 10, callback_group=HotGroup()
-    )
+    hot(node.create_subscription(JointState, "x", lambda m: seen.append(type(m)), 10))
     publisher = node.create_publisher(JointState, "x", 10)
     if first:  # before and after the node was with a hot executor
         executor.add_node(node)
@@ -132,7 +128,7 @@ def test_any_other_executor_serves_the_group_too(make_node, executor, context, f
 
 def test_a_subscription_that_was_destroyed_is_served_no_more(make_node, executor):
     node, seen = make_node("one"), []
-    hot = node.create_subscription(JointState, "x", seen.append, 10, callback_group=HotGroup())
+    taken = hot(node.create_subscription(JointState, "x", seen.append, 10))
     publisher = node.create_publisher(JointState, "x", 10)
     executor.add_node(node)
     say_until(executor, publisher, lambda: seen)
@@ -141,7 +137,7 @@ def test_a_subscription_that_was_destroyed_is_served_no_more(make_node, executor
     def destroy():
         for _ in range(5):
             publisher.publish(JointState())
-        node.destroy_subscription(hot)
+        node.destroy_subscription(taken)
         gone.append(len(seen))
 
     guard = node.create_guard_condition(destroy)
@@ -158,18 +154,18 @@ def test_a_subscription_that_is_made_later_is_served(make_node, executor):
     publisher = node.create_publisher(JointState, "x", 10)
     executor.add_node(node)
     executor.spin_once(timeout_sec=0.0)
-    node.create_subscription(JointState, "x", seen.append, 10, callback_group=HotGroup())
+    hot(node.create_subscription(JointState, "x", seen.append, 10))
     say_until(executor, publisher, lambda: seen)
 
 
-@pytest.mark.parametrize("group", [HotGroup(), None], ids=["hot", "rclpy's"])
-def test_what_a_callback_raises_comes_out(make_node, executor, group):
+@pytest.mark.parametrize("mark", [hot, lambda timer: timer], ids=["hot", "rclpy's"])
+def test_what_a_callback_raises_comes_out(make_node, executor, mark):
     node = make_node("one")
 
     def wrong():
         raise OSError("the bus is gone")
 
-    node.create_timer(0.001, wrong, clock=STEADY, callback_group=group)
+    mark(node.create_timer(0.001, wrong, clock=STEADY))
     executor.add_node(node)
     with pytest.raises(OSError, match="the bus is gone"):
         spin_until(executor, lambda: False)
@@ -196,7 +192,7 @@ def test_a_wait_ends_in_time(make_node, executor, nodes):
 
 def test_a_node_that_was_removed_is_served_no_more(make_node, executor):
     node, other, ticks, others = make_node("one"), make_node("other"), [], []
-    node.create_timer(0.001, lambda: ticks.append(1), clock=STEADY, callback_group=HotGroup())
+    hot(node.create_timer(0.001, lambda: ticks.append(1), clock=STEADY))
     other.create_timer(0.01, lambda: others.append(1), clock=STEADY)
     executor.add_node(node)
     executor.add_node(other)
@@ -213,7 +209,7 @@ def test_two_executors_in_one_process_serve_a_node_each(make_node, library, cont
     seen, executors = {"a": [], "b": []}, []
     for name, found in seen.items():
         node = make_node(name)
-        node.create_subscription(JointState, "x", found.append, 10, callback_group=HotGroup())
+        hot(node.create_subscription(JointState, "x", found.append, 10))
         executors.append(HotExecutor(library, context=context))
         executors[-1].add_node(node)
     publisher = make_node("c").create_publisher(JointState, "x", 10)
@@ -227,7 +223,7 @@ def test_two_nodes_in_one_executor_are_both_served(make_node, executor):
     seen = {"a": [], "b": []}
     for name, found in seen.items():
         node = make_node(name)
-        node.create_subscription(JointState, "x", found.append, 10, callback_group=HotGroup())
+        hot(node.create_subscription(JointState, "x", found.append, 10))
         executor.add_node(node)
     publisher = make_node("c").create_publisher(JointState, "x", 10)
     say_until(executor, publisher, lambda: all(seen.values()))
@@ -239,9 +235,7 @@ def test_a_type_without_a_layout_is_left_to_rclpy(make_node, executor, monkeypat
 
     monkeypatch.setattr(executor_module, "layout", none)
     node, seen = make_node("one"), []
-    node.create_subscription(
-        JointState, "x", lambda m: seen.append(type(m)), 10, callback_group=HotGroup()
-    )
+    hot(node.create_subscription(JointState, "x", lambda m: seen.append(type(m)), 10))
     publisher = node.create_publisher(JointState, "x", 10)
     executor.add_node(node)
     say_until(executor, publisher, lambda: seen)
@@ -250,7 +244,7 @@ def test_a_type_without_a_layout_is_left_to_rclpy(make_node, executor, monkeypat
 
 def test_a_callback_cannot_change_the_set_that_calls_it(make_node, executor):
     node = make_node("one")
-    node.create_timer(0.001, executor.shutdown, clock=STEADY, callback_group=HotGroup())
+    hot(node.create_timer(0.001, executor.shutdown, clock=STEADY))
     executor.add_node(node)
     with pytest.raises(RuntimeError, match="not from a callback of it"):
         spin_until(executor, lambda: False)
@@ -268,10 +262,11 @@ def test_its_thread_ends_with_it(make_node, library, context):
 
 def test_messages_leave_no_memory_behind(make_node, executor):
     node, seen = make_node("one"), []
-    node.create_subscription(
-        JointState, "x", lambda m, i: seen.append(len(m.name) + len(m.position) + len(i)), 10,
-        callback_group=HotGroup(),
-    )  # fmt: skip
+    hot(
+        node.create_subscription(
+            JointState, "x", lambda m, i: seen.append(len(m.name) + len(m.position) + len(i)), 10
+        )
+    )
     publisher = node.create_publisher(JointState, "x", 10)
     message = JointState(name=[f"joint_{i}" for i in range(50)], position=[0.5] * 50)
     executor.add_node(node)

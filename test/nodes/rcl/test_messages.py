@@ -15,7 +15,7 @@ from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.executor import HotExecutor
-from qpolicy_ros.nodes.rcl.group import HotGroup
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.library import layout
 from qpolicy_ros.nodes.rcl.messages import open_writer, set_stamp, stamp_of
 
@@ -65,8 +65,8 @@ def exchange(node, publish, context, library, kind):
     def keep(message):
         seen[isinstance(message, library.Message)] = fields(message, kind)
 
-    for group in (HotGroup(), None):
-        node.create_subscription(kind, "odd", keep, 10, callback_group=group)
+    hot(node.create_subscription(kind, "odd", keep, 10))
+    node.create_subscription(kind, "odd", keep, 10)
     executor = HotExecutor(library, context=context)
     executor.add_node(node)
     while len(seen) < 2:
