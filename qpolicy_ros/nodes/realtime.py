@@ -11,16 +11,6 @@ from pathlib import Path
 from rclpy.node import Node
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.nodes.parameters import Spec
-
-SPECS = (
-    Spec("realtime.priority", 0, "SCHED_FIFO priority of the node's process; 0 = as it was "
-         "started", (0, 99), read_only=True),
-    Spec("realtime.cpus", [], "CPUs that the node's process keeps to, for example [2, 3]; [] = "
-         "those it was started on", read_only=True),
-    Spec("realtime.lock_memory", False, "true: keep the process's memory from being paged out",
-         read_only=True),
-)  # fmt: skip
 
 _CURRENT_AND_FUTURE = 1 | 2  # mlockall's MCL_CURRENT, MCL_FUTURE
 _IPC_LOCK = 14  # number of the capability that ignores RLIMIT_MEMLOCK
