@@ -20,7 +20,6 @@ names the backend that answered.
 from __future__ import annotations
 
 import math
-import time
 from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -52,13 +51,13 @@ class Instants(NamedTuple):
     elapsed_ns: int
 
 
-def ages(info: Mapping[str, Any] | None) -> tuple[int, int]:
+def ages(info: Mapping[str, Any] | None, now: int) -> tuple[int, int]:
     """Return how long ago a message was sent and arrived, ns; negative where unknown.
 
     Args:
         info: the middleware's times of the message, None where rclpy does not hand them out.
+        now: wall clock, ns.
     """
-    now = time.time_ns()
     sent, received = (info["source_timestamp"], info["received_timestamp"]) if info else (0, 0)
     return now - sent if sent else -1, now - received if received else -1
 
