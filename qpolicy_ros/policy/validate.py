@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.activations import CLIP, LAYER_NORM, LINEAR, STEPS, bound
 from qpolicy_ros.policy.bounds import network_bounds
-from qpolicy_ros.policy.errors import PolicyError
 from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 
