@@ -44,7 +44,7 @@ class Equality:
 def draw(baseline: Baseline, count: int, seed: int = 0) -> Float32:
     """Observations as the policy may meet them: around its means, near and far, ``(count, n)``."""
     rng = np.random.default_rng(seed)
-    spread = rng.choice([0.1, 0.5, 1.0, 3.0], (count, 1))
+    spread = rng.choice([0.1, 0.5, 1.0, 2.0], (count, 1))
     wide = baseline.mean + baseline.std.astype(np.float64) * spread * rng.normal(
         size=(count, baseline.mean.size)
     )
