@@ -44,6 +44,8 @@ class Call:
 
     def node(self, op: str, *tensors: Any, **attributes: Any) -> Node:
         """The neutral operator; numbers among ``tensors`` become constants."""
+        while tensors and tensors[-1] is None:
+            tensors = tensors[:-1]
         names = tuple("" if value is None else self._fixed(value) for value in tensors)
         return Node(op, names, self.outputs, attributes, f"aten::{self.op}")
 
