@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.interchange.incoming.checkpoints import read_checkpoint
+from qpolicy_ros.interchange.incoming.exported import read_exported
 from qpolicy_ros.interchange.incoming.graph import MOST_BYTES
+from qpolicy_ros.interchange.incoming.npz import read_npz
 from qpolicy_ros.interchange.incoming.onnx_file import read_onnx
+from qpolicy_ros.interchange.incoming.stable_baselines import read_stable_baselines
+from qpolicy_ros.interchange.incoming.torchscript import read_torchscript
+from qpolicy_ros.interchange.incoming.zip_files import Zip
 
 if TYPE_CHECKING:
     from qpolicy_ros.interchange.incoming.graph import Incoming
@@ -56,9 +62,42 @@ def read_source(path: Path, options: Options | None = None) -> Incoming:
         raise InputError.at(path, "file", wrong, "give a policy's network")
     with path.open("rb") as stream:
         head = stream.read(16)
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[4:8] == bytes(4)):
         remedy = "a policy file is served as it is; `qpolicy info` shows it"
         raise InputError.at(path, "file", "is no policy of another tool", remedy)
     if path.suffix.lower() == ".onnx":
         return read_onnx(path, options.output, opaque=options.opaque)
+    if head[:2] == b"PK":
+        return _read_zip(path, options)
+    if head[:1] == b"\x80":  # torch.save of old
+        return read_checkpoint(path, options.activation)
+    if _is_onnx(path):
+        return read_onnx(path, options.output, opaque=options.opaque)
     raise InputError.at(path, "file", "is of no known format", f"give {FORMATS}")
+
+
+def _read_zip(path: Path, options: Options) -> Incoming:
+    """Most formats are zip files, told apart by what is in them."""
+    archive = Zip(path)
+    names = archive.names
+    if "data" in names and "policy.pth" in names:
+        return read_stable_baselines(path, archive, options.activation, options.normalisation)
+    if archive.ending("constants.pkl") and any("/code/" in name for name in names):
+        return read_torchscript(path, archive, opaque=options.opaque)
+    if archive.ending("archive_format"):
+        return read_exported(path, archive)
+    if names and all(name.endswith(".npy") for name in names):
+        return read_npz(path, options.activation)
+    if archive.ending("data.pkl"):
+        return read_checkpoint(path, options.activation)
+    shown = ", ".join(names[:4])
+    wrong = f"is a zip file of no known format ({shown})"
+    raise InputError.at(path, "file", wrong, f"give {FORMATS}")
+
+
+def _is_onnx(path: Path) -> bool:
+    """Whether a file without ``.onnx`` at its end is one all the same."""
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    # Field 1, the version of the format, is the first of nearly every file.
+    return head[:1] == b"\x08" and any(word in head for word in (b"pytorch", b"onnx", b"tf2onnx"))
