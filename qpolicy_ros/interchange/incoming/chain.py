@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -217,20 +220,25 @@ def load_tensors(path: Path, content: bytes, what: str = "file") -> Any:
     Raises:
         InputError: it is damaged, or holds more than tensors.
     """
-    import io  # noqa: PLC0415
-
     from qpolicy_ros.interchange.incoming.zip_files import check_zip  # noqa: PLC0415
 
     torch = import_torch(path)
     check_zip(path, content)
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # its errors have no common base
         reason = " ".join(str(error).split())
-        named = reason.partition("GLOBAL ")[2].split(" ")[0]
-        code = f"holds code ({named}), which is not run" if named else f"cannot be read: {reason}"
+        named = re.search(r"GLOBAL ([\w.]+)", reason)
+        if named:
+            wrong = f"holds code ({named[1]}), which is not run"
+        elif "weights_only" in reason or "Weights only" in reason:
+            wrong = "holds more than tensors, which is not read"
+        else:
+            wrong = f"cannot be read: {reason}"
         remedy = "save the state_dict alone, or export it as ONNX"
-        raise InputError.at(path, what, code, remedy) from error
+        raise InputError.at(path, what, wrong, remedy) from error
 
 
 def numpy_tensors(state: Any) -> dict[str, Array]:
