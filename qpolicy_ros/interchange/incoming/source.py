@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.checkpoints import read_checkpoint
+from qpolicy_ros.interchange.incoming.contracts import leapp
+from qpolicy_ros.interchange.incoming.contracts.context import Reader
+from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
 from qpolicy_ros.interchange.incoming.exported import read_exported
 from qpolicy_ros.interchange.incoming.graph import MOST_BYTES
 from qpolicy_ros.interchange.incoming.npz import read_npz
@@ -20,8 +24,8 @@ if TYPE_CHECKING:
     from qpolicy_ros.interchange.incoming.graph import Incoming
 
 FORMATS = (
-    "an ONNX file, TorchScript, torch.export, a Stable-Baselines3 zip, an rsl_rl or CleanRL "
-    "checkpoint, or weights in .npz"
+    "an ONNX file, TorchScript, torch.export, a LEAPP bundle, a Stable-Baselines3 zip, an "
+    "rsl_rl or CleanRL checkpoint, or weights in .npz"
 )
 
 
@@ -50,8 +54,8 @@ def read_source(path: Path, options: Options | None = None) -> Incoming:
             hold; the text says which layer.
     """
     options = options or Options()
-    if path.is_dir():
-        raise InputError.at(path, "file", "is a folder", f"give {FORMATS}")
+    if path.is_dir() or path.suffix in {".yaml", ".yml"}:
+        return _read_bundle(path, options)
     if not path.is_file():
         raise InputError.at(path, "file", "does not exist", f"give {FORMATS}")
     size = path.stat().st_size
@@ -74,6 +78,30 @@ def read_source(path: Path, options: Options | None = None) -> Incoming:
     if _is_onnx(path):
         return read_onnx(path, options.output, opaque=options.opaque)
     raise InputError.at(path, "file", "is of no known format", f"give {FORMATS}")
+
+
+def _read_bundle(path: Path, options: Options) -> Incoming:
+    """A LEAPP bundle: its folder, or the YAML in it."""
+    files = [path] if path.is_file() else sorted(path.glob("*.yaml")) if path.is_dir() else []
+    if len(files) != 1:
+        wrong = "does not exist" if not path.exists() else f"is a folder with {len(files)} YAML files"
+        raise InputError.at(path, "file", wrong, f"give {FORMATS}")
+    content = read_yaml(files[0])
+    if not isinstance(content, Mapping) or not content.keys() >= leapp.KEYS:
+        wrong = "is a contract or a configuration, not a policy's network"
+        raise InputError.at(files[0], "file", wrong, f"give {FORMATS}")
+    bundle = leapp.read_bundle(content, files[0])
+    output = options.output or bundle.raw or bundle.target
+    incoming = read_onnx(bundle.model, output, parts=bundle.inputs)
+    incoming.kind = "LEAPP bundle"
+    if bundle.raw and bundle.raw != bundle.target:
+        target = read_onnx(bundle.model, bundle.target, parts=bundle.inputs)
+        assert incoming.network is not None
+        assert target.network is not None
+        scale, offset = leapp.relation(target.network, incoming.network, Reader(files[0]))
+        bundle = replace(bundle, scale=tuple(scale.tolist()), offset=tuple(offset.tolist()))
+    incoming.facts["bundle"] = bundle
+    return incoming
 
 
 def _read_zip(path: Path, options: Options) -> Incoming:
