@@ -259,13 +259,9 @@ def _version(contract: Contract, fields: Mapping[str, Any]) -> int:
 
 
 def _gait_of(gait: Gait) -> list[Any]:
-    rest: dict[str, Any] = {}
-    if gait.offset:
-        rest["offset"] = float(gait.offset)
-    if gait.stand_below:
-        rest["stand_below"] = float(gait.stand_below)
-    if gait.stand_phase is not None:
-        rest["stand_phase"] = float(gait.stand_phase)
+    values = {field.name: getattr(gait, field.name) for field in dataclasses.fields(gait)[2:]}
+    defaults = {field.name: field.default for field in dataclasses.fields(gait)[2:]}
+    rest = {k: float(v) for k, v in values.items() if v is not None and v != defaults[k]}
     return [gait.name, float(gait.frequency), rest]
 
 
@@ -323,7 +319,8 @@ def _gaits(check: validate.Checker, rows: object) -> tuple[Gait, ...]:
         where = f"contract.gaits[{index}]"
         good = isinstance(row, list) and len(row) == 3
         check.require(good, where, f"{row!r:.60} is not [name, frequency, object]")
-        _check_keys(check, row[2], (), where, ("offset", "stand_below", "stand_phase"))
+        allowed = tuple(field.name for field in dataclasses.fields(Gait)[2:])
+        _check_keys(check, row[2], (), where, allowed)
         gaits.append(Gait(row[0], row[1], **row[2]))
     return tuple(gaits)
 

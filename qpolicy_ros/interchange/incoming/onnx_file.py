@@ -62,7 +62,9 @@ def read_onnx(
     sizes = [_width(path, value) for value in inputs]
     chosen, left = _output(path, model, output)
     model.graph.ClearField("quantization_annotation")
-    notes = [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
+    notes = (
+        [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
+    )
     graph = _graph(path, model, inputs, sizes, chosen)
     width = graph.width
     network = None if opaque else Reducer(graph, path).network(chosen)
@@ -176,7 +178,9 @@ def _in_order(path: Path, inputs: list[Any], names: Sequence[str]) -> list[Any]:
     """The inputs in the order of ``names``."""
     known = {value.name: value for value in inputs}
     if set(known) != set(names):
-        wrong = f"inputs {', '.join(map(repr, known))}, where {', '.join(map(repr, names))} are said"
+        wrong = (
+            f"inputs {', '.join(map(repr, known))}, where {', '.join(map(repr, names))} are said"
+        )
         raise InputError.at(path, "graph", wrong, _EXPORT)
     return [known[name] for name in names]
 

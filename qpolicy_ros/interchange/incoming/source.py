@@ -84,7 +84,9 @@ def _read_bundle(path: Path, options: Options) -> Incoming:
     """A LEAPP bundle: its folder, or the YAML in it."""
     files = [path] if path.is_file() else sorted(path.glob("*.yaml")) if path.is_dir() else []
     if len(files) != 1:
-        wrong = "does not exist" if not path.exists() else f"is a folder with {len(files)} YAML files"
+        wrong = (
+            "does not exist" if not path.exists() else f"is a folder with {len(files)} YAML files"
+        )
         raise InputError.at(path, "file", wrong, f"give {FORMATS}")
     content = read_yaml(files[0])
     if not isinstance(content, Mapping) or not content.keys() >= leapp.KEYS:
