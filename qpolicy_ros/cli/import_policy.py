@@ -181,14 +181,14 @@ def _text(args: Args, incoming: Incoming, contract: Contract, equality: Equality
     assert incoming.network is not None
     widths = [len(contract.observation), *(w.shape[0] for w in incoming.network.weights)]
     kinds = dict.fromkeys(str(step[0]) for step in incoming.network.steps if step[0] != "linear")
-    what = "written" if equality.holds else "not written"
+    shape, what = "-".join(map(str, widths)), "written" if equality.holds else "not written"
+    bound = f"{equality.observations} observations, allowed {equality.bound:.1e}"
+    period = f"every {contract.period * 1e3:g} ms"
     lines = [
         f"{args.out}: {what}",
-        f"  source    {incoming.kind}, {'-'.join(map(str, widths))}, {', '.join(kinds) or 'linear'}",
-        f"  equality  {equality.worst:.1e} at most from {incoming.runtime} on "
-        f"{equality.observations} observations, allowed {equality.bound:.1e}",
-        f"  task      {contract.task}, {len(contract.action)} actions every "
-        f"{contract.period * 1e3:g} ms",
+        f"  source    {incoming.kind}, {shape}, {', '.join(kinds) or 'linear'}",
+        f"  equality  {equality.worst:.1e} at most from {incoming.runtime} on {bound}",
+        f"  task      {contract.task}, {len(contract.action)} actions {period}",
         *(f"  note      {note}" for note in incoming.notes),
     ]
     if equality.holds:

@@ -80,12 +80,12 @@ class Assembler:
             *(f"{GAIT}.{field}:{gait.name}" for gait in contract.gaits for field in GAIT_FIELDS),
         ]
         constants = [c.source for c, s in zip(channels, parsed, strict=True) if s.topic == CONSTANT]
-        for source in dict.fromkeys([*inner, *constants]):
-            place[source] = len(place)
+        for text in dict.fromkeys([*inner, *constants]):
+            place[text] = len(place)
         names = {channel.name: index for index, channel in enumerate(channels)}
         self._raw = np.zeros(len(place) + 1)
-        for source in constants:
-            self._raw[place[source]] = float(parse_source(source).key)
+        for text in constants:
+            self._raw[place[text]] = float(parse_source(text).key)
         self._take = np.full(len(channels), len(place))
         self._past: list[tuple[int, int, int]] = []  # channel, its other channel, ticks
         for index, (channel, source) in enumerate(zip(channels, parsed, strict=True)):

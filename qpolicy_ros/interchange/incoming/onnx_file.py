@@ -103,7 +103,9 @@ def _loaded(path: Path) -> Any:
         raise InputError.at(path, "graph", f"{nodes} operators, at most {MOST_NODES}", _EXPORT)
     if model.functions:
         try:
-            model = onnx.inliner.inline_local_functions(model)
+            from onnx import inliner  # noqa: PLC0415
+
+            model = inliner.inline_local_functions(model)
         except Exception as error:  # onnx raises its own C++ errors
             wrong = f"its functions cannot be put in place: {error}"
             raise InputError.at(path, "graph", wrong, _EXPORT) from error
@@ -304,7 +306,7 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
-    inputs, axis = list(node.input), int(attributes.get("axis", 0 if op != "split" else 0))
+    inputs, axis = list(node.input), int(attributes.get("axis", 0))
 
     def fixed(place: int, key: str) -> Any:
         """An attribute of old opsets that is an input of new ones."""
@@ -326,9 +328,7 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
     elif op == "gather":
         attributes["index"] = constants.get(inputs[1])
         inputs = inputs[:1]
-    elif op in {"squeeze", "unsqueeze", "expand", "flatten"}:
-        inputs = inputs[:1]
-    elif op == "reduce_mean":
+    elif op in {"squeeze", "unsqueeze", "expand", "flatten", "reduce_mean"}:
         inputs = inputs[:1]
     # Axis 0 of one vector counts as its batch; only a vector without one is split along it.
     attributes["feature_axis"] = axis != 0

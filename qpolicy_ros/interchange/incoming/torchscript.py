@@ -29,6 +29,7 @@ _EXPORT = "export the policy again"
 INSTALL = "pip install 'qpolicy_ros[train]'"
 # They touch files, or bring code that is none of a graph's.
 _FORBIDDEN = {"save", "load", "from_file", "_load_for_lite_interpreter", "import_ir_module"}
+_SCALARS = {"NumToTensor", "Int", "ScalarImplicit", "IntImplicit", "device", "dtype", "dim"}
 _CODE = re.compile(r"__setstate__|torch\.classes|ops\.(?!aten\.|prim\.|inductor\.)\w+")
 
 
@@ -53,7 +54,7 @@ def read_torchscript(path: Path, archive: Zip, *, opaque: bool = False) -> Incom
     module = _load(torch, path)
     graph = _inlined(module, path)
     _check(path, graph)
-    inputs = [value for value in graph.inputs()][1:]
+    inputs = list(graph.inputs())[1:]
     if len(inputs) != 1:
         names = ", ".join(value.debugName().split(".")[0] for value in inputs)
         wrong = f"{len(inputs)} inputs ({names}); a policy has one observation"
@@ -186,28 +187,31 @@ class _Translator:
 
     def _take(self, node: Any) -> None:
         kind, names = node.kind(), [value.debugName() for value in node.outputs()]
-        if kind == "prim::Constant":
-            self._values[names[0]] = self._constant(node, names[0])
-            return
-        arguments = [self._values.get(value.debugName()) for value in node.inputs()]
-        if kind in {"prim::ListConstruct", "prim::TupleConstruct"}:
-            self._values[names[0]] = arguments
-            return
-        if kind in {"prim::ListUnpack", "prim::TupleUnpack"} and isinstance(arguments[0], list):
-            self._values.update(zip(names, arguments[0], strict=False))
-            return
         op = kind.partition("::")[2]
-        if op == "Print":
-            return
-        if kind in {"prim::ListUnpack", "prim::TupleUnpack"}:
+        arguments = [self._values.get(value.debugName()) for value in node.inputs()]
+        if op in {"ListUnpack", "TupleUnpack"} and not isinstance(arguments[0], list):
             self._unpack(node, names)
-            return
-        if op in {"NumToTensor", "Int", "ScalarImplicit", "IntImplicit", "device", "dtype", "dim"}:
+        elif kind.startswith("prim::") or op in _SCALARS:
+            self._structure(node, op, arguments, names)
+        else:
+            self._operator(kind, op, arguments, names)
+
+    def _structure(self, node: Any, op: str, arguments: list[Any], names: list[str]) -> None:
+        """What makes no tensor: constants, lists, numbers of shapes."""
+        if op == "Constant":
+            self._values[names[0]] = self._constant(node, names[0])
+        elif op in {"ListConstruct", "TupleConstruct"}:
+            self._values[names[0]] = arguments
+        elif op in {"ListUnpack", "TupleUnpack"}:
+            self._values.update(zip(names, arguments[0], strict=False))
+        elif op in _SCALARS:
             self._values[names[0]] = arguments[0] if op != "dim" else 2
-            return
-        if op.lower() in HELD_BY_NONE:
-            wrong = f"is {HELD_BY_NONE[op.lower()]}, which a policy file cannot hold"
-            raise refused(self._path, kind, wrong)
+        elif op != "Print":
+            held = HELD_BY_NONE.get(op.lower())
+            wrong = f"is {held}, which a policy file cannot hold" if held else "is not known here"
+            raise refused(self._path, node.kind(), wrong)
+
+    def _operator(self, kind: str, op: str, arguments: list[Any], names: list[str]) -> None:
         make = OPERATORS.get(op)
         if make is None:
             raise refused(self._path, kind, "is an operator that is not known here")

@@ -1,4 +1,4 @@
-"""Isaac Lab's IO descriptors: terms with joint names, offsets and scales, in the managers' order."""
+"""Isaac Lab's IO descriptors: terms with joint names, offsets and scales, in order."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class _Descriptors:
             where = f"actions[{index}]"
             action = reader.mapping(entry, where)
             path = f"{action.get('full_path', '')} {action.get('name', '')}".lower()
-            kind = next((k for word, k in _KINDS.items() if f"joint{word}" in path.replace("_", "")),
-                        None)  # fmt: skip
+            words = path.replace("_", "")
+            kind = next((k for word, k in _KINDS.items() if f"joint{word}" in words), None)
             if kind is None:
                 wrong = f"{action.get('name')!r:.60} is no action on joints that is known here"
                 raise reader.fail(where, wrong)

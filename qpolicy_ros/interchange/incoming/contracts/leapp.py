@@ -91,7 +91,7 @@ def read_bundle(content: Mapping[str, Any], file: Path) -> Bundle:
         wrong = f"{len(targets)} outputs command joints ({', '.join(targets)}); one does"
         raise reader.fail(f"{where}.outputs", wrong)
     fed = _fed_back(reader, content, name)
-    raw = {source for source in fed.values()}
+    raw = set(fed.values())
     if len(raw) > 1:
         wrong = f"{len(raw)} outputs are fed back: a state, which a policy file cannot hold"
         raise reader.fail("pipeline.feedback_flow", wrong, "import it with `--teacher-only`")

@@ -1,4 +1,4 @@
-"""The contract of an imported policy, from whatever says it: a file, the source, a task, nothing."""
+"""The contract of an imported policy, from whatever says it: a file, the source or a task."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def make_contract(
         robot,
         name,
         period,
-        *([None, None] if ends is None else [end.tolist() for end in ends]),
+        None if ends is None else ends[0].tolist(),
+        None if ends is None else ends[1].tolist(),
         metadata=incoming.metadata,
     )
     if task is not None:

@@ -115,8 +115,8 @@ def _of(values: list[float] | None, places: Sequence[int]) -> list[float] | None
 
 
 def _history(reader: Reader, metadata: Mapping[str, str]) -> int:
-    lengths = {part for part in _list(metadata.get("history_length", "1"))}
-    lengths |= {part for part in _list(metadata.get("observation_history_lengths", ""))}
+    lengths = set(_list(metadata.get("history_length", "1")))
+    lengths |= set(_list(metadata.get("observation_history_lengths", "")))
     whole = {part.split(".")[0] for part in lengths} - {"0"} or {"1"}
     if len(whole) > 1:
         whole -= {"1"}

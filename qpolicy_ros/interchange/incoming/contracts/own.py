@@ -64,7 +64,11 @@ class _Own:
         patterns = self._reader.sequence(self._content.get("zeroed") or [], "zeroed")
         self._zeroed = {joint for pattern in patterns for joint in self._matching(pattern)}
         history = self._content.get("history") or 1
-        self._history = {"order": terms.TERM, "first": terms.OLDEST, "length": 1}
+        self._history: dict[str, Any] = {
+            "order": terms.TERM,
+            "first": terms.OLDEST,
+            "length": 1,
+        }
         self._history |= self._read_history(history, "history", ("order", "first", "length"))
 
     def contract(self) -> Contract:
@@ -181,15 +185,15 @@ class _Own:
         count = len(channels)
         rate, safe = action.get("rate"), action.get("safe")
         rates = [math.inf] * count if rate is None else self._numbers(rate, "action.rate")
-        safes = [None] * count if safe is None else self._numbers(safe, "action.safe")
+        safes = [c.safe for c in channels] if safe is None else self._numbers(safe, "action.safe")
         unit = action.get("unit")
         unit = "" if unit is None else self._reader.text(unit, "action.unit")
         return [
             replace(
                 channel,
                 rate=rates[index],
-                safe=channel.safe if safes[index] is None else safes[index],
-                default=None if safes[index] is None else channel.safe,
+                safe=safes[index],
+                default=None if safes[index] == channel.safe else channel.safe,
                 unit=unit,
             )
             for index, channel in enumerate(channels)
@@ -237,7 +241,7 @@ class _Own:
 
     def _commands(self) -> tuple[tuple[str, float, float], ...]:
         reader = self._reader
-        found = []
+        found: list[tuple[str, float, float]] = []
         for name, value in reader.mapping(self._content.get("commands") or {}, "commands").items():
             low, high = reader.pair(value, f"commands.{name}")
             if name in _COMMANDS:
@@ -249,9 +253,7 @@ class _Own:
 
     # Observation
 
-    def _read_history(
-        self, value: object, where: str, fields: Sequence[str]
-    ) -> dict[str, str | int]:
+    def _read_history(self, value: object, where: str, fields: Sequence[str]) -> dict[str, Any]:
         reader = self._reader
         if not isinstance(value, Mapping):
             return {"length": reader.whole(value, where, 1, 101)}

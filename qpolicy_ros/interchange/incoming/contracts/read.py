@@ -52,7 +52,7 @@ def find_contract(name: str | os.PathLike[str]) -> Path:
         return _in_folder(path)
     if path.exists():
         return path
-    known = {}
+    known: dict[str, Path] = {}
     for folder in reversed(policy_folders()):
         known |= {file.stem: file for file in (folder.parent / CONTRACTS).glob("*.yaml")}
     if str(name) in known:

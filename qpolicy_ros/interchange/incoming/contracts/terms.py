@@ -69,8 +69,8 @@ def body_term(name: str, kind: str) -> tuple[Channel, ...] | None:
     }
     kind = _SAME_AS.get(kind, kind)
     if kind == "velocity_commands":
-        keys = ("linear:x", "linear:y", "angular:z")
-        return tuple(Channel(f"{name}:{key}", f"{CMD_VEL}.{key}") for key in keys)
+        parts = ("linear:x", "linear:y", "angular:z")
+        return tuple(Channel(f"{name}:{part}", f"{CMD_VEL}.{part}") for part in parts)
     if kind not in known:
         return None
     head, keys = known[kind]
@@ -78,8 +78,9 @@ def body_term(name: str, kind: str) -> tuple[Channel, ...] | None:
 
 
 _SAME_AS = {
-    "lin_vel": "base_lin_vel", "root_lin_vel_b": "base_lin_vel", "base_linear_velocity": "base_lin_vel",
-    "builtin_sensor": "", "local_linvel": "base_lin_vel", "imu_lin_vel": "base_lin_vel",
+    "lin_vel": "base_lin_vel", "root_lin_vel_b": "base_lin_vel",
+    "base_linear_velocity": "base_lin_vel", "local_linvel": "base_lin_vel",
+    "imu_lin_vel": "base_lin_vel",
     "ang_vel": "base_ang_vel", "ang_vel_body": "base_ang_vel", "root_ang_vel_b": "base_ang_vel",
     "base_angular_velocity": "base_ang_vel", "gyro": "base_ang_vel", "imu_ang_vel": "base_ang_vel",
     "gravity_vec": "projected_gravity", "gravity": "projected_gravity",
@@ -102,7 +103,6 @@ LAST_ACTION = {
     "previous_actions",
     "prev_actions",
 }
-ABSOLUTE_NAMES = {"qpos", "joint_positions"}
 
 
 def joint_term(
@@ -133,8 +133,6 @@ def scaled(
     result = []
     for channel, factor in zip(channels, scale, strict=True):
         limits = (low, high) if first else tuple(sorted((low * factor, high * factor)))
-        if channel.source.startswith("constant:") and factor == 0:
-            factor = 1.0
         result.append(replace(channel, scale=factor, low=limits[0], high=limits[1]))
     return tuple(result)
 
@@ -202,11 +200,14 @@ def actions(
         reader: for errors.
         context: limits of the network's outputs, and how many they are.
         joints: in the order of the outputs.
-        scale, offset: of each output.
+        scale: of each output.
+        offset: of each output.
         default: pose that the policy starts from, a joint each; the offset where there is none.
         limits: of the actions, joint units; infinite where there is none.
         kinds: what is commanded; positions where left out.
-        kp, kd, effort: gains and limit of each joint's drive.
+        kp: gain of each joint's drive, N m/rad.
+        kd: gain of each joint's drive, N m s/rad.
+        effort: limit of each joint's drive, N m.
 
     Raises:
         InputError: the joints are not as many as the outputs.
