@@ -104,7 +104,9 @@ def test_every_opset_is_read(opset, gemm, tmp_path):
 
 
 def test_limits_are_attributes_before_opset_11(tmp_path):
-    path = onnx_policy(tmp_path / "a.onnx", lambda b, x: b.op("Clip", x, min=-1.0, max=1.0), opset=9)
+    path = onnx_policy(
+        tmp_path / "a.onnx", lambda b, x: b.op("Clip", x, min=-1.0, max=1.0), opset=9
+    )
     assert read_onnx(path).network.steps[1] == ("clip", -1.0, 1.0)
 
 

@@ -135,7 +135,10 @@ WIDTHS = [INPUTS, 8, 8, OUTPUTS]
 
 def rsl_rl_new():
     actor = layers("mlp", (0, 2, 4), WIDTHS)
-    actor |= {"obs_normalizer._mean": torch.ones(1, INPUTS), "distribution.std_param": torch.ones(2)}
+    actor |= {
+        "obs_normalizer._mean": torch.ones(1, INPUTS),
+        "distribution.std_param": torch.ones(2),
+    }
     actor["obs_normalizer._std"] = torch.full((1, INPUTS), 2.0)
     return {"actor_state_dict": actor, "critic_state_dict": {}, "iter": 7, "infos": None}
 
@@ -187,7 +190,9 @@ def test_the_activation_of_the_run_s_own_configuration_is_taken(tmp_path):
     (tmp_path / "params" / "agent.yaml").write_text(text)
     incoming = read_source(tmp_path / "model.pt")
     assert incoming.network.steps[1] == ("selu",)
-    assert read_source(tmp_path / "model.pt", Options(activation="relu")).network.steps[1] == ("relu",)
+    assert read_source(tmp_path / "model.pt", Options(activation="relu")).network.steps[1] == (
+        "relu",
+    )
 
 
 class Runs:
@@ -405,7 +410,11 @@ def test_weights_that_do_not_fit_are_refused(changes, text, tmp_path):
         ("a.pt", b"PK\x03\x04junk", "is a damaged zip file"),
         ("a.bin", b"hello, this is no policy", "is of no known format"),
         ("a.pt", b"", "is empty"),
-        ("a.safetensors", b"x" * 20, "is no policy of another tool; a policy file is served as it is"),
+        (
+            "a.safetensors",
+            b"x" * 20,
+            "is no policy of another tool; a policy file is served as it is",
+        ),
     ],
 )
 def test_what_is_none_of_these_is_refused(name, content, text, tmp_path):

@@ -123,7 +123,7 @@ class Reader:
         return numbers
 
     def per_joint(self, value: object, where: str, joints: Sequence[str]) -> list[float]:
-        """One number, a list in the joints' order, or numbers by patterns of names."""
+        """One number, a list in the joints' order, or numbers by patterns of names, the first match counts."""
         if not isinstance(value, Mapping):
             return self.spread(value, where, len(joints), "joints")
         found: dict[str, float] = {}
@@ -135,7 +135,8 @@ class Reader:
                 raise self.fail(part, f"is no pattern: {error}", SEE) from error
             if not matching:
                 raise self.fail(part, "matches no joint", nearest(pattern, joints))
-            found.update(dict.fromkeys(matching, self.number(number, part)))
+            # The first pattern that matches counts, so that `.*` at the end means all others.
+            found = {**dict.fromkeys(matching, self.number(number, part)), **found}
         missing = [joint for joint in joints if joint not in found]
         if missing:
             raise self.fail(

@@ -315,6 +315,7 @@ class _Own:
             axes = TOPICS.get(topic.partition("/")[0], {}).get(field, ())
             keys = kinds.get(topic, axes)
         if not keys:
+            self._parsed(source, f"{where}.source")  # says it better
             wrong = f"{source!r}: the * stands for nothing"
             raise self._reader.fail(f"{where}.source", wrong)
         return [f"{head}:{each}" for each in keys]
