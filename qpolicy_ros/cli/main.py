@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "import": Command(
         "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
     ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"

@@ -186,11 +186,8 @@ def test_it_needs_the_robot_s_joints(tmp_path):
 
 
 def descriptors():
-    term = {
-        "mdp_type": "Observation",
-        "overloads": {"clip": None, "history_length": 0, "scale": None},
-    }
-    lab = "isaaclab.envs.mdp"
+    term = {"overloads": {"clip": None, "history_length": 0, "scale": None}}
+    lab, seen = "isaaclab.envs.mdp", "isaaclab.envs.mdp.observations"
     return {
         "actions": [
             {
@@ -207,13 +204,13 @@ def descriptors():
         },
         "observations": {
             "policy": [
-                {**term, "name": "base_lin_vel", "full_path": f"{lab}.observations.base_lin_vel", "shape": [3]},
+                {**term, "name": "v", "full_path": f"{seen}.base_lin_vel", "shape": [3]},
                 {
-                    **term, "name": "legs", "full_path": f"{lab}.observations.joint_pos_rel",
+                    **term, "name": "legs", "full_path": f"{seen}.joint_pos_rel",
                     "joint_names": ["knee", "hip"], "joint_pos_offsets": [0.3, 0.2], "shape": [2],
                     "overloads": {"scale": 2.0, "clip": [-1.0, 1.0], "history_length": 2},
                 },
-                {**term, "name": "actions", "full_path": f"{lab}.observations.last_action", "shape": [3]},
+                {**term, "name": "a", "full_path": f"{seen}.last_action", "shape": [3]},
             ]
         },
         "scene": {"decimation": 4, "dt": 0.02, "physics_dt": 0.005},
@@ -290,13 +287,14 @@ def test_its_history_has_the_order_that_it_says(priority, history, first, tmp_pa
 
 
 METADATA = {
-    "joint_names": "ankle,hip,knee", "joint_stiffness": "1.0,2.0,3.0", "joint_damping": "0.1,0.2,0.3",
+    "joint_names": "ankle,hip,knee", "joint_stiffness": "1.0,2.0,3.0",
+    "joint_damping": "0.1,0.2,0.3",
     "default_joint_pos": "0.100,0.200,0.300", "command_names": "twist", "action_scale": "0.250",
     "observation_names": "base_ang_vel,projected_gravity,command,joint_pos,joint_vel,actions",
 }  # fmt: skip
 
 
-def test_mjlab_s_metadata_is_a_contract(tmp_path):
+def test_mjlab_s_metadata_is_a_contract():
     contract = read_metadata(METADATA, "a.onnx", Context(18, 3))
     check_contract(contract)
     assert [(a.name, a.kp, a.scale, a.offset) for a in contract.action] == [
@@ -338,7 +336,10 @@ action:
 gaits:
   left: {frequency: 1.5, offset: pi/2, standing: {below: 0.01, phase: pi}}
 observation:
-  - {source: "imu.angular_velocity:*", scale: 0.25, clip: [-1, 1], history: {length: 2, first: newest}}
+  - source: "imu.angular_velocity:*"
+    scale: 0.25
+    clip: [-1, 1]
+    history: {length: 2, first: newest}
   - {source: "joint_states.position:*", offset: default, missed: default, default: 0.5}
   - {source: "joint_states.velocity:*", keys: [knee], unit: rad/s}
   - {source: "previous_output:*"}
@@ -414,6 +415,6 @@ def test_the_shipped_contracts_are_found_by_name():
     robot = RobotFacts("r.xml", ("a", "b"), poses={"home": {"a": 0.1, "b": 0.2}})
     contract = read("playground_go1", 3 * 4 + 3 * 2, 2, robot=robot, low=[-1, -1], high=[1, 1])
     assert contract.low == pytest.approx([-0.4, -0.3])
-    with pytest.raises(InputError, match="known: .*playground_go1"):
+    with pytest.raises(InputError, match=r"known: .*playground_go1"):
         read("playground_go9", 9)
     assert np.isfinite(contract.high).all()

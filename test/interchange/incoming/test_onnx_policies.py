@@ -1,4 +1,4 @@
-"""Networks in ONNX: found in the graph however it spells them, equal to what ONNX Runtime answers."""
+"""Networks in ONNX: found however a graph spells them, equal to what ONNX Runtime answers."""
 
 from __future__ import annotations
 

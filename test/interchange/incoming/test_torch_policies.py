@@ -372,8 +372,8 @@ def npz(path, **changes):
     arrays = {
         "weight.0": rng.normal(size=(8, INPUTS)), "bias.0": rng.normal(size=8),
         "weight.1": rng.normal(size=(OUTPUTS, 8)), "bias.1": rng.normal(size=OUTPUTS),
-        "activation": "silu", "output": "tanh", "mean": np.ones(INPUTS), "std": np.full(INPUTS, 2.0),
-        "scale": np.array([2.0, 3.0]),
+        "activation": "silu", "output": "tanh",
+        "mean": np.ones(INPUTS), "std": np.full(INPUTS, 2.0), "scale": np.array([2.0, 3.0]),
     }  # fmt: skip
     arrays |= changes
     np.savez(path, **{key: value for key, value in arrays.items() if value is not None})

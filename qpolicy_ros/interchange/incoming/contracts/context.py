@@ -123,7 +123,10 @@ class Reader:
         return numbers
 
     def per_joint(self, value: object, where: str, joints: Sequence[str]) -> list[float]:
-        """One number, a list in the joints' order, or numbers by patterns of names, the first match counts."""
+        """One number, a list in the joints' order, or numbers by patterns of names.
+
+        The first pattern that matches a joint counts.
+        """
         if not isinstance(value, Mapping):
             return self.spread(value, where, len(joints), "joints")
         found: dict[str, float] = {}
