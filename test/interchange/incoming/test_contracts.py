@@ -199,7 +199,8 @@ def descriptors():
         "articulations": {
             "robot": {
                 "joint_names": JOINTS, "default_joint_pos": [0.1, 0.2, 0.3],
-                "default_joint_stiffness": [5.0, 6.0, 7.0], "default_joint_damping": [0.0, 0.0, 0.0],
+                "default_joint_stiffness": [5.0, 6.0, 7.0],
+                "default_joint_damping": [0.0, 0.0, 0.0],
             }
         },
         "observations": {
