@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,6 +150,8 @@ def checkpoint_seeds() -> list[bytes]:
 
 class _NoRun:
     """As much of a run as a resumed distillation asks for."""
+
+    log = types.SimpleNamespace(seconds=0.0, earlier_cpu=0.0, saved_cpu=0.0)
 
     def rewind(self, curve: object, candidates: object) -> None:
         from qpolicy_training.runs.folder import Run  # noqa: PLC0415
