@@ -42,6 +42,10 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
+    "import": Command(
+        "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
+    ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
@@ -86,6 +90,8 @@ EXTRAS: dict[str, str] = {
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "onnx": "import",
+    "onnxruntime": "import",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",

@@ -45,6 +45,7 @@ class PolicyServer:
         reason: the same in one word.
         started_ns, inferred_ns: monotonic times around the last backend call, ns.
         quantise_ns: part of it spent on the input, ns.
+        computed: the last action before limits cut it, float32 (m,).
 
     Raises:
         PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
@@ -64,6 +65,7 @@ class PolicyServer:
         self.refused: Counter[str] = Counter()
         self.last_reason = self.reason = ""
         self._deadline_ns = 0
+        self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.guard = ActionGuard(artifact.contract, rate_limit)
         self._reader = ObservationReader(artifact.contract)
@@ -170,6 +172,7 @@ class PolicyServer:
             self._refuse("deadline", text)
             raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
+        self.computed = action
         return self.guard.limit(action)
 
     def close(self) -> None:
