@@ -52,6 +52,9 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
     ),
+    "prove": Command(
+        "qpolicy_ros.cli.prove:main", "prove or refute what a policy can never do, for a whole box"
+    ),
     "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
@@ -69,12 +72,15 @@ COMMANDS: dict[str, Command] = {
 EXTRAS: dict[str, str] = {
     "PIL": "demo",
     "brevitas": "train",
+    "cryptography": "sign",
     "gymnasium": "sim",
+    "highspy": "prove",
     "imageio": "demo",
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "ortools": "prove",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",
