@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.backends.base import take_options
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.engines import make_engine
-from qpolicy_ros.policy.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,10 @@ class IntegerBackend:
     def act(self, observation: npt.ArrayLike) -> Float32:
         """See ``Backend.act``."""
         return self._engine.act(observation)
+
+    def act_batch(self, observations: npt.ArrayLike) -> Float32:
+        """Actions for many observations, ``(k, n)`` to ``(k, m)``; the same bits as ``act``'s."""
+        return self._engine.act_batch(observations)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 
 if TYPE_CHECKING:

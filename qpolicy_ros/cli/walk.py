@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import mujoco
+import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.rollout import Policy
@@ -29,7 +31,7 @@ PASSING = 0.9
 class Args:
     """Arguments of `qpolicy walk`."""
 
-    policy: str
+    policy: Annotated[str, tyro.conf.Positional]
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga; zero never leaves the default pose."""

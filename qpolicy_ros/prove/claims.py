@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 from qpolicy_ros.prove.codes import CodeBox
 from qpolicy_ros.prove.question import Pair, Question, double, single
@@ -96,13 +96,13 @@ class Claims:
         """The action's table.
 
         Raises:
-            PolicyError: it falls somewhere, so that counts do not say which action is larger.
+            InputError: it falls somewhere, so that counts do not say which action is larger.
         """
         table = self._table[action]
         if bool((np.diff(table) < 0).any()):
             wrong = f"the table of {self.names[action]!r} falls somewhere"
             remedy = "claim low and high of it instead"
-            raise PolicyError.at(self.artifact.path, "integer.table", wrong, remedy)
+            raise InputError.at(self.artifact.path, "integer.table", wrong, remedy)
         return np.asarray(table)
 
     def apart(
@@ -223,7 +223,7 @@ def recorded(around: Any, count: int, artifact: PolicyArtifact, file: str) -> Fl
         file: of the property, for its folder and for errors.
 
     Raises:
-        PolicyError: no such file, not ``(k, n)`` finite numbers, or fewer than ``count``.
+        InputError: no such file, not ``(k, n)`` finite numbers, or fewer than ``count``.
     """
     inputs = len(artifact.contract.observation)
     remedy = f"give 'golden', a .npy file of (k, {inputs}) floats, or a list of observations"
@@ -236,19 +236,19 @@ def recorded(around: Any, count: int, artifact: PolicyArtifact, file: str) -> Fl
         except (OSError, ValueError, EOFError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             wrong = f"{path}: cannot be read: {reason}"
-            raise PolicyError.at(file, "claim.around", wrong, remedy) from error
+            raise InputError.at(file, "claim.around", wrong, remedy) from error
     else:
         values = around
     try:
         rows = np.array(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise PolicyError.at(file, "claim.around", "holds no numbers", remedy) from error
+        raise InputError.at(file, "claim.around", "holds no numbers", remedy) from error
     rows = rows[None] if rows.ndim == 1 and len(rows) == inputs else rows
     good = rows.ndim == 2 and rows.shape[1] == inputs and bool(np.isfinite(rows).all())
     if not good:
         wrong = f"shape {rows.shape}, or a value that is not finite"
-        raise PolicyError.at(file, "claim.around", wrong, remedy)
+        raise InputError.at(file, "claim.around", wrong, remedy)
     if len(rows) < count:
         wrong = f"{count}, and there are {len(rows)} observations"
-        raise PolicyError.at(file, "claim.count", wrong, f"give at most {len(rows)}")
+        raise InputError.at(file, "claim.count", wrong, f"give at most {len(rows)}")
     return rows[:count]

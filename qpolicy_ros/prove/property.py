@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.json_files import is_count, is_number, is_text, read_text, shown
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_text, shown
 from qpolicy_ros.prove.codes import LARGEST, whole_box
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_property(path: Path, artifact: PolicyArtifact) -> Property:
     """Read a property file for a policy.
 
     Raises:
-        PolicyError: no such file, no YAML, a name that the policy has not, an empty box, a claim
+        InputError: no such file, no YAML, a name that the policy has not, an empty box, a claim
             that cannot be.
     """
     import yaml  # noqa: PLC0415  an extra
@@ -71,7 +71,7 @@ def read_property(path: Path, artifact: PolicyArtifact) -> Property:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise PolicyError.at(path, "property", f"is no YAML: {reason}", _REMEDY) from error
+        raise InputError.at(path, "property", f"is no YAML: {reason}", _REMEDY) from error
     return parse_property(content, artifact, str(path), path.stem)
 
 
@@ -83,7 +83,7 @@ def parse_property(
     reader.fields(content, "property", ("claim",), ("name", "box", "condition", "about"))
     network = artifact.network
     if network is None:
-        raise PolicyError.at(
+        raise InputError.at(
             artifact.path, "integer", "holds an FP32 baseline alone",
             "give a policy with an integer network",
         )
@@ -110,7 +110,7 @@ class _Reader:
 
     def require(self, condition: bool, field: str, wrong: str, remedy: str = _REMEDY) -> None:
         if not condition:
-            raise PolicyError.at(self._file, field, wrong, remedy)
+            raise InputError.at(self._file, field, wrong, remedy)
 
     def fields(
         self, value: Any, where: str, needed: Sequence[str], optional: Sequence[str]

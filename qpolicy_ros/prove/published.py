@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_engine
-from qpolicy_ros.policy.files import make_folder, write_atomically
+from qpolicy_ros.policy import find_policy, load_policy, make_engine
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.prove.growth import measure_growth
 from qpolicy_ros.prove.property import read_property
 from qpolicy_ros.prove.run import Prover
@@ -173,7 +174,7 @@ def decide(folder: Path) -> list[dict[str, Any]]:
     rows = {row["property"]: row for row in _kept(folder / ROWS)}
     paths = sorted(folder.glob("*.yaml"))
     if not paths:
-        raise PolicyError.at(folder, "properties", "there are none", "write them with `make`")
+        raise InputError.at(folder, "properties", "there are none", "write them with `make`")
     for index, path in enumerate(paths, start=1):
         task, variant, kind = path.stem.split("-")
         artifact = load_policy(find_policy(f"{task}/{variant}"))
@@ -268,7 +269,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         ways[arguments[0]](Path(arguments[1]))
-    except PolicyError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

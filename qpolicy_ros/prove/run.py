@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError, make_engine
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import make_engine
 from qpolicy_ros.prove.branch import NO, YES
 from qpolicy_ros.prove.claims import Claims, recorded
 from qpolicy_ros.prove.codes import code_box
@@ -81,7 +82,7 @@ class Prover:
         """Decide.
 
         Raises:
-            PolicyError: the claim cannot be asked of this policy.
+            InputError: the claim cannot be asked of this policy.
         """
         kind = self._wanted.kind
         if kind == "range":
@@ -131,7 +132,7 @@ class Prover:
         if bool((pair.least > pair.most).all(axis=1).any()):
             wrong = "no observation of the box has its mirror image in it"
             remedy = "widen the box to both sides"
-            raise PolicyError.at(self._wanted.file, "claim.in", wrong, remedy)
+            raise InputError.at(self._wanted.file, "claim.in", wrong, remedy)
         other = action if claim["as"] is None else claim["as"]
         text = f"{names[other]} of the mirrored observation is {names[action]}"
         text += f", {claim['symmetric']}, within {claim['within']:g}"
@@ -263,7 +264,7 @@ class Prover:
         inside = (rows >= self._wanted.low) & (rows <= self._wanted.high)
         if not inside.all():
             wrong = f"observation {int(np.argmin(inside.all(axis=1)))} is outside the box"
-            raise PolicyError.at(self._wanted.file, "claim.around", wrong, "leave out the box")
+            raise InputError.at(self._wanted.file, "claim.around", wrong, "leave out the box")
         largest = claim["radius"] == LARGEST_OF
         radii = []
         for index, observation in enumerate(rows):

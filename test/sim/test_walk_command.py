@@ -9,9 +9,9 @@ import pytest
 from policy_builders import random_artifact
 from robot_files import require_go2
 
-from qpolicy_ros.cli import UsageError
 from qpolicy_ros.cli.main import main as command
 from qpolicy_ros.cli.walk import Args, main
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, save_policy
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.walk import ENV_ID
@@ -53,7 +53,7 @@ def test_a_policy_for_another_description_is_refused(file, tmp_path):
 
 
 def test_a_policy_of_no_robot_is_refused_before_any_bar(capsys):
-    assert command(["walk", "--policy", "hopper"]) == 2
+    assert command(["walk", "hopper"]) == 2
     assert capsys.readouterr().err == (
         "qpolicy walk: error: task: hopper is no robot, it takes no commanded speed; "
         "give a robot's policy, for example go2\n"

@@ -13,13 +13,14 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_fpga import generate
-from qpolicy_fpga import lint as lint_samples
-from qpolicy_fpga.emit_tail import at_least
+from qpolicy_fpga.emit.tail import at_least
+from qpolicy_fpga.emit.verilog import cofactor, complement, depends, simplify
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.report import _golden_codes
-from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_fpga.verilog import cofactor, complement, depends, simplify
+from qpolicy_fpga.report import lint as lint_samples
+from qpolicy_fpga.report.report import _golden_codes
+from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 
 
@@ -119,7 +120,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(PolicyError, match=r"manifest: not found"):
+    with pytest.raises(InputError, match=r"manifest: not found"):
         read_manifest(tmp_path)
 
 

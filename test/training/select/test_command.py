@@ -15,20 +15,21 @@ import pytest
 import tyro
 from sweeps import TEACHER, Inline, MadeUp
 
-from qpolicy_ros.cli.costs import hardware_figures
+from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy
-from qpolicy_training import distill as distill_module
-from qpolicy_training.cli_select import Args, AxesOptions, _config, run_sweep
-from qpolicy_training.distill import DistillConfig
-from qpolicy_training.qat_file import load_qat
-from qpolicy_training.run import Run
+from qpolicy_training.cli.select import Args, AxesOptions, _config, run_sweep
+from qpolicy_training.quant.qat_file import load_qat
+from qpolicy_training.recipes import distill as distill_module
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import StudentConfig
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.select.config import Axes, Shape
 from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
-from qpolicy_training.student import StudentConfig
 
 CRITIC = TEACHER.parents[3] / "training" / "checkpoints" / "hopper-fp32.safetensors"
 SHORT_SAC = [
@@ -47,7 +48,7 @@ SHORT = [
 
 def _short(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("QPOLICY_RUNS", str(folder / "runs"))
-    patch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    patch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -247,7 +248,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "add", add_to_a_full_disk)
-        with pytest.raises(PolicyError, match="No space left on device; free some space"):
+        with pytest.raises(InputError, match="No space left on device; free some space"):
             _select()
     assert [row["stage"] for row in _ledger(tmp_path)] == ["sweep", "rung0"]
     trained = {path.name for path in tmp_path.glob("runs/*/rows/*")}
@@ -301,7 +302,7 @@ def test_a_damaged_file_is_named(name: str, expected: str) -> None:
     teacher = load_policy(TEACHER)
     with closing(Run("hopper-select", _config(args, teacher))) as run:
         (run.folder / name).write_text('{"stage": ')
-    with pytest.raises(PolicyError, match=rf"{name}: .*{expected}"):
+    with pytest.raises(InputError, match=rf"{name}: .*{expected}"):
         run_sweep(args, teacher, Inline())
 
 

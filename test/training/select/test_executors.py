@@ -18,13 +18,13 @@ import tyro
 from sweeps import TEACHER, Inline
 
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.cli_select import Args, run_sweep
-from qpolicy_training.distill import DistillConfig
+from qpolicy_training.cli.select import Args, run_sweep
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import StudentConfig
+from qpolicy_training.runs.state import load_state
 from qpolicy_training.select import executors
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor, report_death
 from qpolicy_training.select.worker import Job, work
-from qpolicy_training.state import load_state
-from qpolicy_training.student import StudentConfig
 
 SWEEP = [
     *("--task", "hopper", "--cost", "bytes", "--axes.hidden", "8", "--axes.b-core", "3", "4"),
@@ -147,5 +147,5 @@ def test_workers_that_die_again_and_again_end_the_sweep(tmp_path: Path) -> None:
     jobs = _jobs(tmp_path)
     for deaths in range(1, executors.MAX_DEATHS + 1):
         report_death(deaths, jobs)
-    with pytest.raises(executors.PolicyError, match=r"died 4 times in a row .* fewer --jobs"):
+    with pytest.raises(executors.InputError, match=r"died 4 times in a row .* fewer --jobs"):
         report_death(executors.MAX_DEATHS + 1, jobs)
