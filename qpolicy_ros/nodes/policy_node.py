@@ -24,7 +24,7 @@ from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
@@ -191,7 +191,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        trusted = self._value("trusted_keys")
+        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -315,7 +316,7 @@ class PolicyNode(LifecycleNode):
         if not policy:
             raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
         check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy))
+        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
         if task:
             require_task(artifact, task)
         server = PolicyServer(

@@ -12,6 +12,8 @@ SPECS = (
     Spec("policy", "", "task name such as hopper or hopper/fp32, or a .safetensors file; "
          "empty takes `task`"),
     Spec("task", "", "the task that the policy must be for; empty accepts any"),
+    Spec("trusted_keys", [""], "files of Ed25519 public keys; a policy that none of them signed "
+         "(`qpolicy sign`) is refused; [''] takes any", read_only=True),
     Spec("backend", "integer", "what computes the action; can be swapped while serving, among "
          "`preload`"),
     Spec("preload", ["integer", "fp32"], "backends built and checked at configure, ready to be "

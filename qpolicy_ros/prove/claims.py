@@ -116,6 +116,9 @@ class Claims:
             limit: that is claimed to hold.
             signs: 1 or -1 each.
             text: what is asked.
+
+        Returns:
+            None where it cannot be, whatever the network.
         """
         tables = [s * self.rising(a) for s, a in zip(signs, actions, strict=True)]
         cases = []
@@ -136,8 +139,8 @@ class Claims:
                 second_term(actions[1], int(second[at]))[1],
             )
             cases.append(bounds)
-        if not cases:
-            return None
+        if not cases or bool((pair.least > pair.most).all(axis=1).any()):
+            return None  # no entries of the tables are that far apart, or there is no pair at all
         rows = (first_term(actions[0], 0)[0], second_term(actions[1], 0)[0])
 
         def bad(first: Float32, other: Float32) -> Any:

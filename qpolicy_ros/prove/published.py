@@ -72,7 +72,10 @@ def _questions(
     usual = _box(artifact, *quarter)
     nearby = [[float(f"{value:.9g}") for value in row] for row in seen[middle::97][:3]]
     least, most = (float(end) for end in (contract.low[0], contract.high[0]))
-    key = "position:rooty" if "position:rooty" in whole else [*whole][1]
+    # A lean: the trunk's angle, or the first value that takes both signs.
+    both = [name for name, (low, high) in whole.items() if low < 0 < high]
+    key = "position:rooty" if "position:rooty" in whole else both[0]
+    side = max(map(abs, whole[key]))
     margin = 0.9 * max(abs(least), abs(most))
     yield (
         "limit",
@@ -143,7 +146,7 @@ def _questions(
         {
             "about": f"Wherever an episode goes, the sign of {key} changes {first} by at most "
             "a tenth of its range.",
-            "box": whole,
+            "box": {**whole, key: [-side, side]},
             "claim": {
                 "action": first,
                 "symmetric": "even",
