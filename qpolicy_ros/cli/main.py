@@ -58,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "prove": Command(
         "qpolicy_ros.cli.prove:main", "prove or refute what a policy can never do, for a whole box"
     ),
+    "seen": Command("qpolicy_ros.cli.seen:main", "record which input codes a policy sees"),
     "sign": Command("qpolicy_ros.cli.sign:main", "sign a policy file, or check its signature"),
     "report": Command("qpolicy_training.cli.report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),

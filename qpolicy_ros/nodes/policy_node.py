@@ -226,6 +226,7 @@ class PolicyNode(LifecycleNode):
             values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
+            values |= server.supervisor.facts() if server.supervisor is not None else {}
         no_action = counts.no_action
         refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
         values |= {f"no_action.{name}": count for name, count in no_action.items()}
@@ -328,6 +329,7 @@ class PolicyNode(LifecycleNode):
             self._value("rate_limit"),
         )
         server.set_deadline(self._value("inference_deadline"))
+        server.supervise(self._value("unseen"), self._value("seen_codes"))
         return server
 
     def _make_loop(self) -> Loop:

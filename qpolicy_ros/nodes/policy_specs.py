@@ -27,6 +27,10 @@ SPECS = (
          "offers it; 0 = off", (0.0, 3600.0), read_only=True),
     Spec("inference_deadline", 0.0, "s that a backend may take; a later action is not sent; 0 = "
          "off", (0.0, 3600.0)),
+    Spec("unseen", "count", "input codes that the policy never saw in its episodes (`qpolicy "
+         "seen`): off, count (in /diagnostics, value by value) or refuse", read_only=True),
+    Spec("seen_codes", "", "file of the codes seen; empty takes the .seen.json beside the policy, "
+         "if there is one", read_only=True),
     Spec("engage", True, "true: serve as soon as everything is there; false: wait for ~/start",
          read_only=True),
     Spec("ramp_time", 2.0, "robots: s from the measured pose to the default pose before the "

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.seen import OFF, Supervisor, make_supervisor, seen_path
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -38,6 +40,7 @@ class PolicyServer:
 
     Attributes:
         artifact: the policy.
+        supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
         refused: how many observations were refused, by reason.
@@ -67,6 +70,8 @@ class PolicyServer:
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.guard = ActionGuard(artifact.contract, rate_limit)
         self._reader = ObservationReader(artifact.contract)
+        self.supervisor: Supervisor | None = None
+        self._supervise = (OFF, "")
         options = options or {}
         check_known(backend)
         for name in preload:
@@ -105,6 +110,11 @@ class PolicyServer:
         """Refuse an action that takes a backend longer than this, 0 = take any."""
         self._deadline_ns = round(seconds * 1e9)
 
+    def supervise(self, mode: str, file: str = "") -> None:
+        """Count or refuse codes that were never seen; PolicyError as in ``make_supervisor``."""
+        self.supervisor = make_supervisor(self.artifact, mode, file)
+        self._supervise = (mode, file)
+
     def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
 
@@ -115,6 +125,11 @@ class PolicyServer:
         if artifact.function_hash != self.artifact.function_hash:
             self.ready.clear()
             self.failed.clear()
+            # Other codes: those beside the new policy, or none.
+            self._supervise = (self._supervise[0], "")
+            there = seen_path(Path(artifact.path)).is_file()
+            mode = self._supervise[0] if there else OFF
+            self.supervisor = make_supervisor(artifact, mode)
         self.artifact = artifact
         for new, backend in built.items():
             self.ready[new] = backend
@@ -152,6 +167,8 @@ class PolicyServer:
         """
         self.started_ns = time.monotonic_ns()
         try:
+            if self.supervisor is not None:
+                self.supervisor.look(observation)
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
             self._check_finite(action)
