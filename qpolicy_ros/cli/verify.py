@@ -34,6 +34,9 @@ class Args:
     """Folder that `qpolicy fpga generate` wrote; by default it is generated for the xc7a15t."""
     core_frames: int = 1_000_000
     """Observations through the simulated core; a certificate says if they were fewer."""
+    properties: tuple[Path, ...] = ()
+    """Property files, or folders of them, that the certificate shall hold as proven; at most 60 s
+    of processor time each."""
     out: Path | None = None
     """Folder for the certificates, instead of beside the policies; needed where --rtl or
     --core-frames would replace a certificate of the whole."""
@@ -52,6 +55,8 @@ def main(args: Args) -> int:
     policies = args.policies or tuple(shipped())
     if args.rtl is not None and len(policies) != 1:
         raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
+    if args.properties and len(policies) != 1:
+        raise UsageError("--properties: they are of one policy; name that policy")
     if args.out is not None:
         make_folder(args.out)
     elif not args.quick:
@@ -61,7 +66,7 @@ def main(args: Args) -> int:
 
     results = []
     for policy in policies:
-        result, file = verify(Request(policy, args.quick, args.rtl, args.core_frames))
+        result, file = verify(Request(policy, args.quick, args.rtl, args.core_frames, args.properties))
         results.append(result)
         if not args.quick:
             certificate.save(result, certificate.certificate_path(file, args.out))

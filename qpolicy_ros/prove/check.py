@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qpolicy_ros.prove.branch import Tree
     from qpolicy_ros.prove.question import Question
 
-MOST_INPUTS = 1 << 22  # that are looked at one by one
+MOST_INPUTS = 1 << 20  # that are looked at one by one
 _CHUNK = 1 << 15
 _SHIFT = 14  # slopes are multiples of 2^-14
 _SAFE = 1 << 61

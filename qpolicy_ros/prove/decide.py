@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy.model import Int64
     from qpolicy_ros.prove.question import Question
 
+SEARCH, BRANCH, SAT = "search", "branch and bound", "CP-SAT"
+_AT_ONCE, _QUICK, _SOON = 0.05, 0.2, 2.0  # s of the short tries
 # Shares of the time that is left when a way begins.
 _SEARCH, _BRANCH, _CP_SAT = 0.04, 0.35, 0.6
 _CHECK_SAT, _CHECK_MILP = 0.3, 0.4
@@ -67,14 +69,24 @@ def decide(
         used = time.process_time() - begin
         return Decision(answer, by, checked, work, witness, most, used)
 
-    ways: list[tuple[str, float, Callable[[float], Outcome]]] = [
-        ("search", _SEARCH, lambda s: search(question, s, starts=starts)),
-        ("branch and bound", _BRANCH, lambda s: branch(question, s)),
-        ("CP-SAT", _CP_SAT, lambda s: cp_sat(question, s)),
+    def searched(seconds: float) -> Outcome:
+        return search(question, seconds, starts=starts)
+
+    def branched(seconds: float) -> Outcome:
+        return branch(question, seconds)
+
+    # Most questions are easy one way or the other: short tries first, then the long ones.
+    ways: list[tuple[str, Callable[[], float], Callable[[float], Outcome]]] = [
+        (BRANCH, lambda: min(_AT_ONCE, left()), branched),
+        (SEARCH, lambda: min(_QUICK, _SEARCH * left()), searched),
+        (BRANCH, lambda: min(_SOON, _SEARCH * left()), branched),
+        (SEARCH, lambda: _SEARCH * left(), searched),
+        (BRANCH, lambda: _BRANCH * left(), branched),
+        (SAT, lambda: _CP_SAT * left(), lambda seconds: cp_sat(question, seconds)),
     ]
-    done = []
-    for name, share, way in ways:
-        outcome = way(share * left())
+    done: dict[str, str] = {}
+    for name, seconds_of, way in ways:
+        outcome = way(seconds_of())
         most = outcome.most or most
         if outcome.answer == YES:
             return made(YES, name, outcome.work, witness=outcome.witness)
@@ -86,8 +98,8 @@ def decide(
             if checked == YES:  # two ways disagree: a fault of ours, never a proof
                 return made(OPEN, name, f"{work}; the second way found a yes")
             return made(NO, name, work, checked)
-        done.append(f"{name}: {outcome.work}")
-    return made(OPEN, "", "; ".join(done))
+        done[name] = f"{name}: {outcome.work}"
+    return made(OPEN, "", "; ".join(done.values()))
 
 
 def _second(
@@ -98,11 +110,11 @@ def _second(
         ("every input", lambda: exhaustive(question, left()))
     ]
     tree = proof.tree
-    if by != "CP-SAT":
-        ways.append(("CP-SAT", lambda: cp_sat(question, min(_CHECK_SAT * left(), 15.0))))
+    if by != SAT:
+        ways.append((SAT, lambda: cp_sat(question, min(_CHECK_SAT * left(), 15.0))))
     else:
         ways.append(("HiGHS", lambda: milp(question, _CHECK_MILP * left())))
-        ways.append(("branch and bound", lambda: branch(question, left())))
+        ways.append((BRANCH, lambda: branch(question, left())))
     if tree is not None:
         ways.append(("tree checker", lambda: check_tree(question, tree, left())))
     for name, way in ways:

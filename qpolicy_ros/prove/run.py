@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PROVED, REFUTED, OPEN = "proved", "refuted", "open"
 _WARM_UP = 0.05  # share of a measure's time for its first search
-_SOON = 0.3  # s, of a search before any proof
+_SOON = 0.1  # s, of a search before any proof
 Say = Callable[[str], None]
 
 

@@ -16,7 +16,7 @@ from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, source_hashes
+from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, properties, source_hashes
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 
@@ -39,12 +39,14 @@ class Request:
         quick: parts 1 and 2 and a sample of 4, compared with the certificate that there is.
         rtl: generated folder; None generates one.
         core_frames: observations through the simulated core.
+        properties: files of claims to be proved too, or folders of them.
     """
 
     policy: str
     quick: bool
     rtl: Path | None
     core_frames: int
+    properties: tuple[Path, ...] = ()
 
 
 def verify(request: Request) -> tuple[dict[str, Any], Path]:
@@ -60,6 +62,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         remedy = "give a policy with an integer network"
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
+    claimed = properties.read_properties(request.properties, artifact)
     label = f"{file.resolve().parent.name}/{file.stem}"
     source_hashes.check_kernel()
     rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
@@ -78,6 +81,8 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         state = canonical_json([rooms, tools, rtl, manifest["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
         parts = _parts(request, artifact, module, folder, manifest, journal)
+        if claimed:
+            parts.append(properties.check_properties(artifact, claimed, journal))
         content: dict[str, Any] = {
             "format": certificate.FORMAT,
             "policy": label,
