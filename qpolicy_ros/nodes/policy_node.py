@@ -204,7 +204,11 @@ class PolicyNode(LifecycleNode):
         if loading.built is None:
             return False, loading.error
         artifact, backends = loading.built
-        self._server.install(artifact, backends)
+        try:
+            self._server.install(artifact, backends)
+        except InputError as error:
+            loading.discard()
+            return False, str(error)
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
     # Reports

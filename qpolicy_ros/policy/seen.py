@@ -166,7 +166,7 @@ def make_supervisor(artifact: PolicyArtifact, mode: str, file: str = "") -> Supe
     """
     if mode not in {OFF, COUNT, REFUSE}:
         raise PolicyError.at("", "unseen", f"{mode!r} is unknown", "choose off, count or refuse")
-    path = Path(file) if file else seen_path(Path(artifact.path))
+    path = Path(file) if file else seen_path(Path(artifact.path or "unnamed"))
     there = artifact.network is not None and (bool(file) or path.is_file())
     if mode == OFF or (mode == COUNT and not there):
         return None

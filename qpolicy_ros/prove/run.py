@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PROVED, REFUTED, OPEN = "proved", "refuted", "open"
 _WARM_UP = 0.05  # share of a measure's time for its first search
 _SOON = 0.1  # s, of a search before any proof
+_LONGEST = 0.5  # s, of the first search of a range
 Say = Callable[[str], None]
 
 
@@ -230,7 +231,7 @@ class Prover:
         starts = self._starts
         # What nothing reaches: a first search that climbs as far as it gets.
         asked = claims.outside(action, np.arange(levels + 1) == last, "")[0]
-        found = search(asked.question, _WARM_UP * seconds, starts=starts).witness
+        found = search(asked.question, min(_WARM_UP * seconds, _LONGEST), starts=starts).witness
         while found is not None:
             given = self._counts(found[None], action)[0]
             if (given - best) * side <= 0 or not self._reachable(found):

@@ -14,7 +14,7 @@ from qpolicy_ros.prove.run import Prover
 
 pytest.importorskip("ortools")
 pytest.importorskip("highspy")
-SECONDS = 20.0
+SECONDS = 6.0
 INPUTS = 3
 
 

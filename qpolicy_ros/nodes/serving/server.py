@@ -119,17 +119,18 @@ class PolicyServer:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
 
         Backends of another policy go; of the same one, those of the same names are replaced.
+
+        Raises:
+            PolicyError: unseen codes are to be refused, and nothing says which were seen.
         """
         name = self.backend
         old = dict(self.ready)
         if artifact.function_hash != self.artifact.function_hash:
+            # Other codes: those beside the new policy.
+            self.supervisor = make_supervisor(artifact, self._supervise[0])
+        if artifact.function_hash != self.artifact.function_hash:
             self.ready.clear()
             self.failed.clear()
-            # Other codes: those beside the new policy, or none.
-            self._supervise = (self._supervise[0], "")
-            there = seen_path(Path(artifact.path)).is_file()
-            mode = self._supervise[0] if there else OFF
-            self.supervisor = make_supervisor(artifact, mode)
         self.artifact = artifact
         for new, backend in built.items():
             self.ready[new] = backend
