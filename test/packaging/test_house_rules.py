@@ -103,11 +103,18 @@ ROOMS = [
         {COMMON, POLICY},
         late="onnx onnxruntime google qonnx torch yaml",
     ),
+    # Simulator, generator and solvers are imported late: a proof of a small policy needs none.
+    room(
+        "qpolicy_ros/prove",
+        {"numpy"},
+        {COMMON, POLICY, SIM, "qpolicy_fpga"},
+        late="ortools highspy yaml matplotlib",
+    ),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",
         {"numpy"},
-        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange"}
+        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange", "qpolicy_ros.prove"}
         | {"qpolicy_fpga", "qpolicy_training"},
         late="pyosys",
     ),
