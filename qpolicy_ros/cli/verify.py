@@ -66,7 +66,9 @@ def main(args: Args) -> int:
 
     results = []
     for policy in policies:
-        result, file = verify(Request(policy, args.quick, args.rtl, args.core_frames, args.properties))
+        result, file = verify(
+            Request(policy, args.quick, args.rtl, args.core_frames, args.properties)
+        )
         results.append(result)
         if not args.quick:
             certificate.save(result, certificate.certificate_path(file, args.out))

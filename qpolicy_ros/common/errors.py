@@ -7,7 +7,14 @@ from typing import Literal, TypeVar
 _MOST_CHARACTERS = 300  # of a value that a hostile file puts into the text
 
 Reason = Literal[
-    "non_finite", "wrong_length", "missing", "extra", "misnamed", "implausible", "waiting", "stale",
+    "non_finite",
+    "wrong_length",
+    "missing",
+    "extra",
+    "misnamed",
+    "implausible",
+    "waiting",
+    "stale",
     "unseen",
 ]
 

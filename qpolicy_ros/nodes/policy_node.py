@@ -345,7 +345,7 @@ class PolicyNode(LifecycleNode):
         return kind(self, self._server, self._outputs, self._counts, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
-        kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (InputError, BackendError)) else f"{type(error).__name__}: "
         self._failure = " ".join(f"{kind}{error}".split())
         self.get_logger().error(self._failure)
         self._report()

@@ -103,9 +103,7 @@ def save_policy(artifact: PolicyArtifact, path: str | os.PathLike[str]) -> None:
     write_atomically(target, safetensors.numpy.save(tensors_of(artifact), metadata))
 
 
-def load_policy(
-    path: str | os.PathLike[str], trusted: TrustedKeys | None = None
-) -> PolicyArtifact:
+def load_policy(path: str | os.PathLike[str], trusted: TrustedKeys | None = None) -> PolicyArtifact:
     """Read a policy file and check everything in it, golden vectors included.
 
     Args:

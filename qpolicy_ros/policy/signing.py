@@ -118,9 +118,7 @@ def _private(path: Path) -> Ed25519PrivateKey:
     given = os.environ.get(PASSWORD)
     password = given.encode() if given else None
     ssh = b"OPENSSH PRIVATE KEY" in text
-    load: Any = (
-        serialization.load_ssh_private_key if ssh else serialization.load_pem_private_key
-    )
+    load: Any = serialization.load_ssh_private_key if ssh else serialization.load_pem_private_key
     key = _loaded(lambda: _with_password(load, text, password), path, _NEW)
     if not isinstance(key, Private):
         raise InputError.at(path, "key", "is no Ed25519 private key", _NEW)
@@ -165,5 +163,3 @@ def _loaded(load: Callable[[], Any], path: Path, remedy: str) -> Any:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         reason = str(error).split("\n")[0].split(". ")[0][:120] or type(error).__name__
         raise InputError.at(path, "key", f"is no key: {reason}", remedy) from error
-
-

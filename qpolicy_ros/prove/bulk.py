@@ -96,8 +96,8 @@ def _engine(artifact: PolicyArtifact, box: CodeBox) -> Callable[[Int64], Float32
 def _core(artifact: PolicyArtifact, folder: Path) -> Callable[[Int64], Float32]:
     """The generated core in lanes, from input codes to actions."""
     from qpolicy_fpga import generate  # noqa: PLC0415  the generator, only where it is asked for
-    from qpolicy_fpga.simulate.lanes import LaneSimulation  # noqa: PLC0415
     from qpolicy_fpga.manifest import read_manifest  # noqa: PLC0415
+    from qpolicy_fpga.simulate.lanes import LaneSimulation  # noqa: PLC0415
 
     network = artifact.network
     assert network is not None

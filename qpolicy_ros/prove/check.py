@@ -115,9 +115,7 @@ def _empty(question: Question, low: Int64, high: Int64) -> bool:
     return not question.possible(most[None, :-1], most[-1:])[0]
 
 
-def _upper(
-    question: Question, rows: Int64, lines: list[Any], low: Int64, high: Int64
-) -> Int64:
+def _upper(question: Question, rows: Int64, lines: list[Any], low: Int64, high: Int64) -> Int64:
     """Upper bounds of ``rows @ codes``: the smaller of the interval's and the lines'."""
     least, most = (lines[-1][3], lines[-1][4]) if lines else (low, high)
     positive, negative = np.maximum(rows, 0), np.minimum(rows, 0)

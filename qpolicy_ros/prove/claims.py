@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int64, IntegerNetwork
+    from qpolicy_ros.policy.model import Float32, Int64
 
 _TRIVIAL = np.int64(1) << 40
 _MOST_OBSERVATIONS = 10_000

@@ -49,9 +49,7 @@ class Decision:
     seconds: float
 
 
-def decide(
-    question: Question, seconds: float, starts: npt.NDArray[Any] | None = None
-) -> Decision:
+def decide(question: Question, seconds: float, starts: npt.NDArray[Any] | None = None) -> Decision:
     """Decide within about ``seconds`` of processor time.
 
     Args:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.policy.bounds import accumulator_bounds
 from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.policy.bounds import accumulator_bounds
 from qpolicy_ros.policy.model import IntegerNetwork
 from qpolicy_ros.prove.branch import OPEN
 from qpolicy_ros.prove.codes import code_box, whole_box

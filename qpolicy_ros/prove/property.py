@@ -84,7 +84,9 @@ def parse_property(
     network = artifact.network
     if network is None:
         raise InputError.at(
-            artifact.path, "integer", "holds an FP32 baseline alone",
+            artifact.path,
+            "integer",
+            "holds an FP32 baseline alone",
             "give a policy with an integer network",
         )
     low, high = whole_box(network)
@@ -198,7 +200,9 @@ class _Reader:
         elif kind == "never":
             result["never"] = self._one_of(claim, "never", ("negative", "positive"))
         elif kind == "range":
-            self.require(claim["range"] is True, "claim.range", f"{shown(claim['range'])}, not true")
+            self.require(
+                claim["range"] is True, "claim.range", f"{shown(claim['range'])}, not true"
+            )
         elif kind == "robust":
             result["robust"] = self._size(claim, "robust")
             result["radius"] = self._size(claim, "radius", whole=True, largest=True)
@@ -224,7 +228,10 @@ class _Reader:
     def _one_of(self, claim: dict[str, Any], key: str, words: tuple[str, ...]) -> str:
         value = claim[key]
         self.require(
-            value in words, f"claim.{key}", f"{shown(value)} is unknown", f"give {' or '.join(words)}"
+            value in words,
+            f"claim.{key}",
+            f"{shown(value)} is unknown",
+            f"give {' or '.join(words)}",
         )
         return str(value)
 

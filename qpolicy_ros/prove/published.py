@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy import find_policy, load_policy, make_engine
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.policy import find_policy, load_policy, make_engine
 from qpolicy_ros.prove.growth import measure_growth
 from qpolicy_ros.prove.property import read_property
 from qpolicy_ros.prove.run import Prover

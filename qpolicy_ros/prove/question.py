@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FAR = np.int64(1) << 40  # beyond every code
 
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """How the second observation's codes hang on the first's: ``q2[i] = sign[i] q[source[i]] + d``.
@@ -152,9 +153,7 @@ class Question:
             high[:, count + i] = np.minimum(
                 high[:, count + i], np.where(inside, pair.most[i], -_FAR).max(axis=1)
             )
-            low[:, source] = np.maximum(
-                low[:, source], np.where(inside, codes, _FAR).min(axis=1)
-            )
+            low[:, source] = np.maximum(low[:, source], np.where(inside, codes, _FAR).min(axis=1))
             high[:, source] = np.minimum(
                 high[:, source], np.where(inside, codes, -_FAR).max(axis=1)
             )

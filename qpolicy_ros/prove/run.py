@@ -114,9 +114,7 @@ class Prover:
             elif wanted.kind == "change":
                 pair = claims.near(claim["within"])
                 text = f"{name} changes by at most {claim['change']:g}"
-                asked.append(
-                    claims.apart((action, action), pair, claim["change"], (-1, 1), text)
-                )
+                asked.append(claims.apart((action, action), pair, claim["change"], (-1, 1), text))
             elif wanted.kind == "monotone":
                 pair = claims.one_up(claim["in"])
                 signs = (1, -1) if claim["monotone"] == "rising" else (-1, 1)
@@ -318,8 +316,7 @@ class Prover:
             text = f"observation {index}: {claims.names[action]} moves by at most {moved:g}"
             text += f" within {radius} codes"
             asked += [
-                replace(each, first=observation)
-                for each in claims.outside(action, bad, text)
+                replace(each, first=observation) for each in claims.outside(action, bad, text)
             ]
         return asked
 

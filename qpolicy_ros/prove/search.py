@@ -67,9 +67,7 @@ def search(
             crowd, margins = crowd[order], margins[order]
 
 
-def _crowd(
-    question: Question, rng: np.random.Generator, starts: npt.NDArray[Any] | None
-) -> Int64:
+def _crowd(question: Question, rng: np.random.Generator, starts: npt.NDArray[Any] | None) -> Int64:
     """Random inputs, half of them at ends of the box, and what one begins from."""
     low, high = question.low, question.high
     crowd = rng.integers(low, high + 1, (_CROWD, len(low)))

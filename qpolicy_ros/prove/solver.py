@@ -151,7 +151,9 @@ def milp(question: Question, seconds: float) -> Outcome:
     if sums is None:
         return Outcome(NO, work="an empty box")
     program = _Program()
-    inputs = [program.variable(low, high) for low, high in zip(question.low, question.high, strict=True)]
+    inputs = [
+        program.variable(low, high) for low, high in zip(question.low, question.high, strict=True)
+    ]
     if question.pair is not None:
         _pair_bands(question, program, inputs)
     codes: list[tuple[list[int], list[float], float]] = [([i], [1.0], 0.0) for i in inputs]
@@ -179,8 +181,10 @@ def milp(question: Question, seconds: float) -> Outcome:
     program.row(choices, [1.0] * len(choices), low=1)
     for index, direction in enumerate(question.directions):
         columns, values, constant = _sum(codes, direction)
-        lowest = constant + sum(min(0.0, v) * program.high[c] + max(0.0, v) * program.low[c]
-                                for c, v in zip(columns, values, strict=True))
+        lowest = constant + sum(
+            min(0.0, v) * program.high[c] + max(0.0, v) * program.low[c]
+            for c, v in zip(columns, values, strict=True)
+        )
         for choice, case in zip(choices, question.bounds, strict=True):
             gap = float(case[index]) - lowest
             if gap > 0:
@@ -248,22 +252,26 @@ class _Program:
         self.high.append(float(high))
         return len(self.low) - 1
 
-    def row(
-        self, columns: list[int], values: Any, low: Any = -np.inf, high: Any = np.inf
-    ) -> None:
+    def row(self, columns: list[int], values: Any, low: Any = -np.inf, high: Any = np.inf) -> None:
         self._rows.append((columns, values, float(low), float(high)))
 
     def solve(self, highspy: Any, seconds: float) -> tuple[str, Any]:
         """``no``, or ``yes`` or ``open`` with values where there are any."""
         solver = highspy.Highs()
-        for name, value in (("output_flag", False), ("threads", 1), ("time_limit", seconds),
-                            ("random_seed", 1), ("mip_max_improving_sols", 1)):
+        for name, value in (
+            ("output_flag", False),
+            ("threads", 1),
+            ("time_limit", seconds),
+            ("random_seed", 1),
+            ("mip_max_improving_sols", 1),
+        ):
             solver.setOptionValue(name, value)
         infinity = highspy.kHighsInf
         count = len(self.low)
         solver.addVars(count, np.array(self.low), np.array(self.high))
         solver.changeColsIntegrality(
-            count, np.arange(count, dtype=np.int32),
+            count,
+            np.arange(count, dtype=np.int32),
             np.full(count, highspy.HighsVarType.kInteger),
         )
         starts = np.cumsum([0] + [len(row[0]) for row in self._rows[:-1]]).astype(np.int32)

@@ -16,7 +16,16 @@ from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, properties, source_hashes
+from qpolicy_ros.verify import (
+    bounds,
+    certificate,
+    chain,
+    formal,
+    loops,
+    neurons,
+    properties,
+    source_hashes,
+)
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 

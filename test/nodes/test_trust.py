@@ -10,7 +10,7 @@ import rclpy
 from policy_builders import random_artifact
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from qpolicy_ros.common.errors import ObservationError, PolicyError
+from qpolicy_ros.common.errors import InputError, ObservationError, PolicyError
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.nodes.serving.loading import Loading
@@ -20,7 +20,7 @@ from qpolicy_ros.policy.seen import save_seen, seen_codes, seen_path
 from qpolicy_ros.policy.signing import sign_file
 
 pytest.importorskip("cryptography")
-from signing_keys import write_keys  # noqa: E402  needs cryptography
+from signing_keys import write_keys
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def configure(place):
         nodes.append(PolicyNode(Stop()))
         if nodes[-1].trigger_configure() == TransitionCallbackReturn.SUCCESS:
             return ""
-        return nodes[-1]._failure  # noqa: SLF001  as in /diagnostics
+        return nodes[-1]._failure
 
     yield configure
     for node in nodes:
@@ -112,7 +112,7 @@ def test_another_policy_brings_its_own_codes(policy, policies):
     server = PolicyServer(artifact, "integer")
     server.supervise("refuse")
     other = random_artifact(9, hidden=(16, 16), contract=artifact.contract)
-    with pytest.raises(PolicyError, match="make it with `qpolicy seen`"):
+    with pytest.raises(InputError, match="make it with `qpolicy seen`"):
         server.install(other, {"integer": server.ready["integer"]})
     assert server.artifact is artifact
     server.supervise("count")

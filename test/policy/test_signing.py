@@ -11,7 +11,7 @@ from qpolicy_ros.policy import load_policy, save_policy
 from qpolicy_ros.policy.signing import PASSWORD, TrustedKeys, sign_file, signature_path
 
 pytest.importorskip("cryptography")
-from signing_keys import write_keys  # noqa: E402  needs cryptography
+from signing_keys import write_keys
 
 
 @pytest.fixture

@@ -124,9 +124,7 @@ def test_a_mirrored_observation_is_the_same_values_with_another_sign(way):
     claim = {"action": 0, "symmetric": way, "in": "value_2", "within": 0.001}
     result = prover(artifact, claim=claim).run()
     assert result.verdict == "refuted"
-    first, second = (
-        result.counterexample[key] for key in ("observation", "second_observation")
-    )
+    first, second = (result.counterexample[key] for key in ("observation", "second_observation"))
     assert second == [first[0], first[1], -first[2]]
     sign = 1 if way == "even" else -1
     actions = [result.counterexample[key][0] for key in ("action", "second_action")]

@@ -6,7 +6,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.policy.seen import OFF, Supervisor, make_supervisor, seen_path
+from qpolicy_ros.policy.seen import OFF, Supervisor, make_supervisor
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -111,7 +110,7 @@ class PolicyServer:
         self._deadline_ns = round(seconds * 1e9)
 
     def supervise(self, mode: str, file: str = "") -> None:
-        """Count or refuse codes that were never seen; PolicyError as in ``make_supervisor``."""
+        """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
         self.supervisor = make_supervisor(self.artifact, mode, file)
         self._supervise = (mode, file)
 
@@ -121,7 +120,7 @@ class PolicyServer:
         Backends of another policy go; of the same one, those of the same names are replaced.
 
         Raises:
-            PolicyError: unseen codes are to be refused, and nothing says which were seen.
+            InputError: unseen codes are to be refused, and nothing says which were seen.
         """
         name = self.backend
         old = dict(self.ready)
