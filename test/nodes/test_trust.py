@@ -107,7 +107,7 @@ def test_unseen_codes_are_counted_or_refused(policy):
     assert server.last_reason.startswith("unseen: ")
 
 
-def test_another_policy_brings_its_own_codes(policy, policies):
+def test_another_policy_brings_its_own_codes(policy):
     artifact = saw(policy)
     server = PolicyServer(artifact, "integer")
     server.supervise("refuse")
