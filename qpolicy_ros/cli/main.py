@@ -13,6 +13,8 @@ import difflib
 import importlib
 import io
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +66,11 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
+
+# The policy is every command's first argument. An option that said it is another spelling of it, or
+# was given up: then one line says the new one.
+FIRST_ARGUMENT: dict[str, str] = {"quantize": "--teacher"}
+GIVEN_UP: dict[str, str] = {"evaluate": "--policy", "walk": "--policy"}
 
 # Which extra of this package brings a module that a subcommand may find missing.
 EXTRAS: dict[str, str] = {
@@ -154,8 +161,27 @@ def _run(name: str, arguments: list[str]) -> int:
     """Import the subcommand, parse its arguments and run it."""
     module_name, _, function = COMMANDS[name].target.partition(":")
     module = importlib.import_module(module_name)
-    args = _parse(module.Args, name, module.__doc__ or "", arguments)
+    args = _parse(module.Args, name, module.__doc__ or "", _spelt_anew(name, arguments))
     return int(getattr(module, function)(args))
+
+
+def _spelt_anew(name: str, arguments: list[str]) -> list[str]:
+    """Return `arguments` with the policy first; a given-up spelling raises UsageError."""
+    for old, refused in ((FIRST_ARGUMENT.get(name), False), (GIVEN_UP.get(name), True)):
+        found = [i for i, word in enumerate(arguments) if old and word.partition("=")[0] == old]
+        if not found:
+            continue
+        at = found[0]
+        word, equals, value = arguments[at].partition("=")
+        rest = arguments[at + 1 :]
+        if not equals:
+            value, rest = (rest[0], rest[1:]) if rest else ("POLICY", [])
+        anew = [value, *arguments[:at], *rest]
+        if refused:
+            new = shlex.join(["qpolicy", name, *anew])
+            raise UsageError(f"{word}: the policy is the first argument; write `{new}`")
+        return anew
+    return arguments
 
 
 def _parse(args_class: type, name: str, description: str, arguments: list[str]) -> Any:
@@ -175,7 +201,29 @@ def _parse(args_class: type, name: str, description: str, arguments: list[str]) 
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UsageError(f"{_unbox(errors.getvalue())}; see `qpolicy {name} --help`") from None
+        wrong = _unbox(errors.getvalue()) + _nearest_option(args_class, arguments)
+        raise UsageError(f"{wrong}; see `qpolicy {name} --help`") from None
+
+
+def _nearest_option(args_class: type, arguments: list[str]) -> str:
+    """Return a hint for the first option that does not exist; empty if all do, or none is near."""
+    import tyro  # noqa: PLC0415  as above
+
+    text = io.StringIO()
+    chosen = [word for word in arguments[:1] if not word.startswith("-")]  # a subcommand has more
+    with (
+        contextlib.redirect_stdout(text),
+        contextlib.redirect_stderr(text),
+        contextlib.suppress(SystemExit),
+    ):
+        tyro.cli(args_class, args=[*chosen, "--help"])
+    known = set(re.findall(r"--[a-z][\w.-]*", text.getvalue()))
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option.replace("_", "-") not in known:
+            near = difflib.get_close_matches(option, sorted(known), n=1)
+            return f"; did you mean {near[0]}?" if near else ""
+    return ""
 
 
 def _unbox(text: str) -> str:

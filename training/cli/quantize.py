@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options
@@ -27,8 +29,8 @@ from qpolicy_training.runs.provenance import file_digest
 class Args:
     """Arguments of `qpolicy quantize`."""
 
-    teacher: str
-    """FP32 policy: a name such as hopper/fp32, or a file."""
+    teacher: Annotated[str, tyro.conf.Positional]
+    """FP32 policy: a name such as hopper/fp32, or a file; --teacher says the same."""
     method: Literal["ptq", "distill", "qat"] = "distill"
     """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
     hidden: tuple[int, ...] = (256, 256)
