@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from qpolicy_ros.policy import PolicyError
 
-Value = bool | int | float | str | list[str]
+Value = bool | int | float | str | list[str] | list[float]
 
 
 class Spec(NamedTuple):
