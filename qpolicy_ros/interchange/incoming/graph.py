@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,9 +174,9 @@ class Incoming:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def refused(file: object, field: str, wrong: str, remedy: str = TEACHER_ONLY) -> PolicyError:
+def refused(file: object, field: str, wrong: str, remedy: str = TEACHER_ONLY) -> InputError:
     """The error of a source whose network a baseline cannot hold."""
-    return PolicyError.at(file, field, wrong, remedy)
+    return InputError.at(file, field, wrong, remedy)
 
 
 def _float32(values: npt.NDArray[Any]) -> Float32:
