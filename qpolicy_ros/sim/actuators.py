@@ -51,20 +51,22 @@ def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
     return int(model.actuator(action.name).id), 1.0
 
 
-def _drive(
-    spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription
-) -> None:
+def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription) -> None:
     gains = description.position_control
     kp = float(gains["kp"]) if gains else action.kp
     kd = float(gains["kv"]) if gains else action.kd
-    if actuator is not None and _kind(actuator) == action.kind and kp is None and kd is None:
-        return
+    if actuator is not None and _kind(actuator) == action.kind:
+        damping = float(spec.joint(action.name).damping[0])
+        if (kp is None and kd is None) or (not gains and _has_gains(actuator, kp, kd, damping)):
+            return
     if action.kind == POSITION and kp is None or action.kind == VELOCITY and kd is None:
         where = description.file or description.name
         lacks = "has no actuator" if actuator is None else f"is driven by a {_kind(actuator)}"
         gain = "kp" if action.kind == POSITION else "kd"
-        wrong = f"{action.name!r} {lacks} actuator" if actuator is not None else (
-            f"{action.name!r} {lacks}"
+        wrong = (
+            f"{action.name!r} {lacks} actuator"
+            if actuator is not None
+            else (f"{action.name!r} {lacks}")
         )
         remedy = f"give the gain {gain} in the contract, or position_control in a description"
         raise PolicyError.at(where, "joint", f"{wrong}, and no gains are known", remedy)
@@ -89,6 +91,14 @@ def _drive(
     else:
         actuator.set_to_motor()
         actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+
+
+def _has_gains(actuator: Any, kp: float | None, kd: float | None, damping: float) -> bool:
+    """Whether an actuator has these gains; a model may have the damping in its joint."""
+    own_kp, own_kd = float(actuator.gainprm[0]), -float(actuator.biasprm[2])
+    same_kp = kp is None or np.isclose(kp, own_kp, rtol=1e-3)
+    damped = (own_kd, damping, own_kd + damping)
+    return bool(same_kp and (kd is None or any(np.isclose(kd, d, rtol=1e-3) for d in damped)))
 
 
 def _kind(actuator: Any) -> str:

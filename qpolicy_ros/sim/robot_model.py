@@ -42,9 +42,7 @@ class BuiltRobot:
     keyframes: dict[str, np.ndarray]
 
 
-def build_model(
-    description: RobotDescription, contract: Contract, *, visual: bool
-) -> BuiltRobot:
+def build_model(description: RobotDescription, contract: Contract, *, visual: bool) -> BuiltRobot:
     """Compile the described model with actuators for the contract's actions.
 
     Without ``visual`` the geoms that collide with nothing are left out of bodies that give their
@@ -93,9 +91,7 @@ def _model_file(description: RobotDescription) -> str:
     return str(Path(description.file).parent / model["file"])
 
 
-def _apply(
-    spec: Any, description: RobotDescription, contract: Contract
-) -> tuple[str, str, str]:
+def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tuple[str, str, str]:
     """Change the model as the description and the contract say; return base, imu and odom."""
     for key in list(spec.keys):  # their controls are for the model's own actuators
         spec.delete(key)

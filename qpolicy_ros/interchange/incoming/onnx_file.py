@@ -55,7 +55,9 @@ def read_onnx(path: Path, output: str = "", *, opaque: bool = False) -> Incoming
     width, rank = _width(path, inputs[0])
     chosen, left = _output(path, model, output)
     model.graph.ClearField("quantization_annotation")
-    notes = [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
+    notes = (
+        [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
+    )
     graph = _graph(path, model, inputs[0].name, width, rank, chosen)
     network = None if opaque else Reducer(graph, path).network(chosen)
     run, runtime, outputs = _session(path, model, inputs[0], chosen, rank, width)
@@ -341,5 +343,3 @@ def _session(
         wrong = f"ONNX Runtime cannot run it: {text}"
         raise InputError.at(path, "graph", wrong, _EXPORT) from error
     return run, f"onnxruntime {onnxruntime.__version__}", outputs
-
-
