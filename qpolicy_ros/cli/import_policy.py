@@ -147,9 +147,13 @@ def _artifact(
 
 
 def _digest(path: Path) -> str:
+    """SHA-256 of the source; of a folder, of its files in the order of their names."""
     import hashlib  # noqa: PLC0415
 
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _report(

@@ -75,6 +75,8 @@ class Graph:
         width: how many values it has.
         rank: how many axes it has; the last one is the values'.
         outputs: names of what is answered.
+        parts: where the inputs of a graph with several lie in the observation, by name: first
+            value and count; empty where there is one.
     """
 
     nodes: list[Node]
@@ -83,6 +85,7 @@ class Graph:
     width: int
     rank: int
     outputs: list[str]
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass

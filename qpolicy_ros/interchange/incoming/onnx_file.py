@@ -21,6 +21,8 @@ from qpolicy_ros.interchange.incoming.graph import (
 from qpolicy_ros.interchange.incoming.reduce import Reducer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qpolicy_ros.policy.model import Float32
 
 FIRST_OPSET = 7
@@ -31,13 +33,16 @@ _MEANS = ("action", "mean", "mu", "loc", "deterministic")
 _SPREADS = ("std", "sigma", "var", "scale", "value", "critic", "state", "hidden")
 
 
-def read_onnx(path: Path, output: str = "", *, opaque: bool = False) -> Incoming:
+def read_onnx(
+    path: Path, output: str = "", *, opaque: bool = False, parts: Sequence[str] = ()
+) -> Incoming:
     """Read an ONNX file with what lies beside it.
 
     Args:
         path: of the file.
         output: which output is the action; empty where its name says it.
         opaque: the network is not looked into: it is run as it is.
+        parts: inputs that make the observation, side by side in this order; empty: there is one.
 
     Raises:
         InputError: no ONNX file, too large, several inputs, a width that is not fixed, an operator
@@ -46,21 +51,22 @@ def read_onnx(path: Path, output: str = "", *, opaque: bool = False) -> Incoming
     model = _loaded(path)
     _check_operators(path, model)
     inputs = _inputs(path, model)
-    if len(inputs) != 1:
+    if parts:
+        inputs = _in_order(path, inputs, parts)
+    elif len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs)
         recurrent = next((n.op_type for n in model.graph.node if _held(n.op_type)), "")
         also = f" and a {recurrent}" if recurrent else ""
         wrong = f"{len(inputs)} inputs ({names}){also}; a policy has one observation"
         raise refused(path, "graph", wrong, "export it with one vector in")
-    width, rank = _width(path, inputs[0])
+    sizes = [_width(path, value) for value in inputs]
     chosen, left = _output(path, model, output)
     model.graph.ClearField("quantization_annotation")
-    notes = (
-        [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
-    )
-    graph = _graph(path, model, inputs[0].name, width, rank, chosen)
+    notes = [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
+    graph = _graph(path, model, inputs, sizes, chosen)
+    width = graph.width
     network = None if opaque else Reducer(graph, path).network(chosen)
-    run, runtime, outputs = _session(path, model, inputs[0], chosen, rank, width)
+    run, runtime, outputs = _session(path, model, inputs, sizes, chosen)
     return Incoming(
         kind="ONNX",
         network=network,
@@ -166,6 +172,15 @@ def _inputs(path: Path, model: Any) -> list[Any]:
     return inputs
 
 
+def _in_order(path: Path, inputs: list[Any], names: Sequence[str]) -> list[Any]:
+    """The inputs in the order of ``names``."""
+    known = {value.name: value for value in inputs}
+    if set(known) != set(names):
+        wrong = f"inputs {', '.join(map(repr, known))}, where {', '.join(map(repr, names))} are said"
+        raise InputError.at(path, "graph", wrong, _EXPORT)
+    return [known[name] for name in names]
+
+
 def _width(path: Path, value: Any) -> tuple[int, int]:
     """How many values the observation has, and how many axes."""
     kind = value.type.tensor_type
@@ -218,7 +233,9 @@ def _check_operators(path: Path, model: Any) -> None:
             raise refused(path, repr(node.name or node.op_type), wrong, _EXPORT)
 
 
-def _graph(path: Path, model: Any, source: str, width: int, rank: int, output: str) -> Graph:
+def _graph(
+    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
+) -> Graph:
     from onnx import numpy_helper  # noqa: PLC0415
 
     constants: dict[str, Any] = {}
@@ -233,7 +250,14 @@ def _graph(path: Path, model: Any, source: str, width: int, rank: int, output: s
             nodes.append(_node(index, node, constants))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError.at(path, "graph", f"is damaged: {error}", _EXPORT) from error
-    return Graph(nodes, constants, source, width, rank, [output])
+    width, rank = sum(size for size, _ in sizes), sizes[0][1]
+    if len(inputs) == 1:
+        return Graph(nodes, constants, inputs[0].name, width, rank, [output])
+    parts, start = {}, 0
+    for value, (size, _) in zip(inputs, sizes, strict=True):
+        parts[value.name] = (start, size)
+        start += size
+    return Graph(nodes, constants, "", width, rank, [output], parts)
 
 
 def _constant(node: Any) -> Any:
@@ -309,7 +333,7 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
 
 
 def _session(
-    path: Path, model: Any, source: Any, output: str, rank: int, width: int
+    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
 ) -> tuple[Any, str, int]:
     try:
         import onnxruntime  # noqa: PLC0415  for this format only
@@ -318,27 +342,28 @@ def _session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    kinds = {1: np.float32, 10: np.float16, 11: np.float64}
+    feeds = [
+        (value.name, size, (1,) * (rank - 1) + (size,), kinds[value.type.tensor_type.elem_type])
+        for value, (size, rank) in zip(inputs, sizes, strict=True)
+    ]
+
+    def run(observations: Float32) -> Float32:
+        answers = []
+        for row in observations:
+            given, start = {}, 0
+            for name, size, shape, kind in feeds:
+                given[name] = row[start : start + size].reshape(shape).astype(kind)
+                start += size
+            answers.append(np.ravel(session.run([output], given)[0]))
+        return np.array(answers, np.float32)
+
     try:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
+        outputs = run(np.zeros((1, sum(size for size, _ in sizes)), np.float32)).shape[1]
     except Exception as error:  # its errors have no common base
-        text = str(error).splitlines()[0]
-        wrong = f"ONNX Runtime cannot run it: {text}"
-        raise InputError.at(path, "graph", wrong, _EXPORT) from error
-    kind = {1: np.float32, 10: np.float16, 11: np.float64}[source.type.tensor_type.elem_type]
-    shape = (1,) * (rank - 1) + (width,)
-
-    def run(observations: Float32) -> Float32:
-        answers = [
-            session.run([output], {source.name: row.reshape(shape).astype(kind)})[0]
-            for row in observations
-        ]
-        return np.array([np.ravel(answer) for answer in answers], np.float32)
-
-    try:
-        outputs = run(np.zeros((1, width), np.float32)).shape[1]
-    except Exception as error:
         text = str(error).splitlines()[0]
         wrong = f"ONNX Runtime cannot run it: {text}"
         raise InputError.at(path, "graph", wrong, _EXPORT) from error

@@ -93,7 +93,10 @@ class Reducer:
             name: value.astype(np.float64) if value.dtype.kind in "fiub" else value
             for name, value in graph.constants.items()
         }
-        self._values[graph.input] = Flow(Base(graph.width))
+        source = Flow(Base(graph.width))
+        self._values[graph.input] = source
+        for name, (start, count) in graph.parts.items():
+            self._values[name] = picked(source, np.arange(start, start + count))
 
     def network(self, output: str) -> Network:
         """Return what the tensor ``output`` is computed by.

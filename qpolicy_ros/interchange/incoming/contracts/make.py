@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.interchange.incoming.contracts import mjlab
+from qpolicy_ros.interchange.incoming.contracts import leapp, mjlab
 from qpolicy_ros.interchange.incoming.contracts.context import Context
 from qpolicy_ros.interchange.incoming.contracts.read import read_contract
 from qpolicy_ros.interchange.incoming.contracts.terms import UNKNOWN_LIMIT
+from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
 from qpolicy_ros.policy import ActionChannel, Channel, Contract
 from qpolicy_ros.policy.activations import CLIP
 
@@ -62,6 +63,10 @@ def make_contract(
     )
     if task is not None:
         return _of_task(task, context, source), incoming
+    if not contract and "bundle" in incoming.facts:
+        bundle = incoming.facts["bundle"]
+        content = read_yaml(bundle.file)
+        return leapp.read_leapp(content, bundle.file, context, bundle), incoming
     if not contract and not mjlab.describes(incoming.metadata):
         return _nameless(incoming, source, context), incoming
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.interchange.incoming.contracts import own, unitree
+from qpolicy_ros.interchange.incoming.contracts import isaac_lab, leapp, own, rl_sar, unitree
 from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
 from qpolicy_ros.policy import Contract, policy_folders
 
@@ -48,6 +48,8 @@ def find_contract(name: str | os.PathLike[str]) -> Path:
         InputError: it is neither a file nor one of ours.
     """
     path = Path(name)
+    if path.is_dir():
+        return _in_folder(path)
     if path.exists():
         return path
     known = {}
@@ -59,11 +61,29 @@ def find_contract(name: str | os.PathLike[str]) -> Path:
     raise InputError.at("", "--contract", wrong, f"known: {', '.join(sorted(known)) or 'none'}")
 
 
+def _in_folder(folder: Path) -> Path:
+    """The contract in a folder: rl_sar's or Isaac Lab's, or the one YAML file."""
+    for name in ("deploy.yaml", "params/deploy.yaml", "config.yaml"):
+        if (folder / name).is_file():
+            return folder / name
+    files = sorted(folder.glob("*.yaml"))
+    if len(files) == 1:
+        return files[0]
+    wrong = f"has {len(files)} YAML files" if files else "has no YAML file"
+    raise InputError.at(folder, "--contract", wrong, "name the contract's file")
+
+
 def _read(content: Mapping[str, Any], path: Path, context: Context) -> Contract:
     keys = set(content)
     if keys >= unitree.KEYS:
         return unitree.read_deploy(content, path, context)
+    if keys >= isaac_lab.KEYS:
+        return isaac_lab.read_descriptors(content, path, context)
+    if keys >= leapp.KEYS:
+        return leapp.read_leapp(content, path, context)
     if keys >= own.KEYS:
         return own.read_own(content, path, context)
+    if rl_sar.describes(content):
+        return rl_sar.read_rl_sar(content, path, context)
     wrong = f"has the fields {', '.join(map(str, list(content)[:8]))}, which no known form has"
     raise InputError.at(path, "contract", wrong, f"give {_FORMS}")
