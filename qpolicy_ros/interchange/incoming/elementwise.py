@@ -102,9 +102,7 @@ def merged(elements: Sequence[Element]) -> list[Element]:
             result[-1] = Affine(last.scale * element.scale, shift)
         else:
             result.append(element)
-    return [
-        e for e in result if not (isinstance(e, Affine) and _is(e.scale, 1) and _is(e.shift, 0))
-    ]
+    return [e for e in result if not (isinstance(e, Affine) and _is(e.scale, 1) and _is(e.shift, 0))]
 
 
 @dataclass

@@ -178,9 +178,7 @@ class _Program:
         flat = np.frombuffer(self._archive.read(place), _DTYPES[meta["dtype"]])
         start = int(meta["storage_offset"]["as_int"])
         last = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-        if math.prod(shape) and not (
-            0 <= start <= last < flat.size and min(strides, default=1) >= 0
-        ):
+        if math.prod(shape) and not (0 <= start <= last < flat.size and min(strides, default=1) >= 0):
             raise ValueError(f"{key} reaches beyond its {flat.size} values")
         steps = [stride * flat.itemsize for stride in strides]
         values = np.lib.stride_tricks.as_strided(flat[start:], shape, steps).copy()

@@ -265,14 +265,10 @@ class Reducer:
                 return Spread(first.of, float(second.flat[0]), 1.0)
             return None
         if isinstance(first, Spread):
-            if op == "sqrt" or (
-                op == "pow" and isinstance(second, np.ndarray) and _is(second, 0.5)
-            ):
+            if op == "sqrt" or (op == "pow" and isinstance(second, np.ndarray) and _is(second, 0.5)):
                 return Spread(first.of, first.eps, first.power * 0.5)
             if op in {"reciprocal", "rsqrt"}:
-                return Spread(
-                    first.of, first.eps, -first.power * (1 if op == "reciprocal" else 0.5)
-                )
+                return Spread(first.of, first.eps, -first.power * (1 if op == "reciprocal" else 0.5))
         if op == "div" and isinstance(second, Spread) and isinstance(first, np.ndarray):
             return Spread(second.of, second.eps, -second.power) if _is(first, 1) else None
         return None

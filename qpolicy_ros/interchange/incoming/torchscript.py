@@ -225,9 +225,7 @@ class _Translator:
         self._nodes[-1] = last._replace(outputs=tuple(names))
         if "sizes" in last.attributes and len(last.attributes["sizes"]) == 1:
             sizes = last.attributes["sizes"] * len(names)
-            self._nodes[-1] = self._nodes[-1]._replace(
-                attributes={**last.attributes, "sizes": sizes}
-            )
+            self._nodes[-1] = self._nodes[-1]._replace(attributes={**last.attributes, "sizes": sizes})
         self._values.update(zip(names, names, strict=True))
 
     def _constant(self, node: Any, name: str) -> Any:

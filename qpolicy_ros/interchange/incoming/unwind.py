@@ -187,3 +187,5 @@ class _Builder:
         said = ", ".join(names) or "limits of each value's own"
         wrong = f"the function {where} ({said}) is none that a policy file can hold"
         return refused(self._file, "graph", wrong)
+
+

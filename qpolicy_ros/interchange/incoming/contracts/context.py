@@ -138,9 +138,7 @@ class Reader:
             found.update(dict.fromkeys(matching, self.number(number, part)))
         missing = [joint for joint in joints if joint not in found]
         if missing:
-            raise self.fail(
-                where, f"says nothing of {missing[0]!r}", "give a number for each joint"
-            )
+            raise self.fail(where, f"says nothing of {missing[0]!r}", "give a number for each joint")
         return [found[joint] for joint in joints]
 
     def pair(self, value: object, where: str) -> tuple[float, float]:

@@ -120,7 +120,9 @@ def _of_task(task: Contract, context: Context, source: Path) -> Contract:
         if expected != found:
             wrong = f"{task.env_id or task.task} has {expected} values, the network {found}"
             raise InputError.at(source, field, wrong, "give the task that the policy is of")
-    return replace(task, task=context.task or task.task, period=context.period or task.period)
+    return replace(
+        task, task=context.task or task.task, period=context.period or task.period
+    )
 
 
 def _nameless(incoming: Incoming, source: Path, context: Context) -> Contract:

@@ -89,9 +89,7 @@ def read_metadata(metadata: Mapping[str, str], file: object, context: Context) -
 
 
 def _list(text: str) -> list[str]:
-    return [
-        part.strip() for part in text.strip("[]() ").replace("'", "").split(",") if part.strip()
-    ]
+    return [part.strip() for part in text.strip("[]() ").replace("'", "").split(",") if part.strip()]
 
 
 def _numbers(
@@ -122,9 +120,7 @@ def _history(reader: Reader, metadata: Mapping[str, str]) -> int:
         whole -= {"1"}
     text = whole.pop()
     if whole or not text.isdecimal():
-        raise reader.fail(
-            "metadata.history_length", f"{text!r} is no length", "give --contract FILE"
-        )
+        raise reader.fail("metadata.history_length", f"{text!r} is no length", "give --contract FILE")
     return reader.whole(int(text), "metadata.history_length", 1, 101)
 
 

@@ -77,15 +77,13 @@ class _Own:
         observation = terms.observation(reader, found, context.inputs, str(order))
         limits = reader.mapping(content.get("time_limits") or {}, "time_limits")
         return Contract(
-            task=context.task
-            or reader.text(content.get("task") or task_name(context, reader.file), "task"),
+            task=context.task or reader.text(content.get("task") or task_name(context, reader.file), "task"),
             env_id=str(content.get("env_id") or ""),
             observation=observation,
             action=action,
             period=context.period or reader.number(content["period"], "period"),
             time_limits=tuple(
-                (name, reader.number(value, f"time_limits.{name}"))
-                for name, value in limits.items()
+                (name, reader.number(value, f"time_limits.{name}")) for name, value in limits.items()
             ),
             gaits=self._gaits,
             commands=self._commands(),
@@ -270,9 +268,7 @@ class _Own:
         texts = [
             text
             for source in reader.sequence(sources, f"{where}.sources")
-            for text in self._expanded(
-                reader.text(source, f"{where}.source"), fields, where, action
-            )
+            for text in self._expanded(reader.text(source, f"{where}.source"), fields, where, action)
         ]
         name = fields.get("name")
         channels = tuple(self._channel(text, fields, where) for text in texts)
@@ -282,9 +278,7 @@ class _Own:
         channels = self._scaled(channels, fields, where)
         history = {**self._history}
         if "history" in fields:
-            history |= self._read_history(
-                fields["history"], f"{where}.history", ("first", "length")
-            )
+            history |= self._read_history(fields["history"], f"{where}.history", ("first", "length"))
         ticks = terms.ticks_of(int(history["length"]), str(history["first"]))
         return Term(str(name or sources[0]), channels, ticks)
 
@@ -317,9 +311,7 @@ class _Own:
         try:
             return parse_source(text)
         except ValueError as error:
-            raise self._reader.fail(
-                where, str(error), "see docs/artifact.md for the sources"
-            ) from error
+            raise self._reader.fail(where, str(error), "see docs/artifact.md for the sources") from error
 
     def _channel(self, text: str, fields: Mapping[str, Any], where: str) -> Channel:
         source = self._parsed(text, f"{where}.source")
@@ -358,9 +350,7 @@ class _Own:
         if fields.get("clip") is not None:
             low, high = reader.pair(fields["clip"], f"{where}.clip")
         low = low if fields.get("low") is None else reader.number(fields["low"], f"{where}.low")
-        high = (
-            high if fields.get("high") is None else reader.number(fields["high"], f"{where}.high")
-        )
+        high = high if fields.get("high") is None else reader.number(fields["high"], f"{where}.high")
         still = [c.source.startswith("constant:0") for c in channels]
         moved = [
             channel if fixed else replace(channel, offset=shift)

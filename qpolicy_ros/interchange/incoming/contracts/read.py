@@ -36,9 +36,7 @@ def read_contract(name: str | os.PathLike[str], context: Context) -> Contract:
     try:
         return _read(content, path, context)
     except (RecursionError, OverflowError) as error:
-        raise InputError.at(
-            path, "contract", f"cannot be read: {error}", f"give {_FORMS}"
-        ) from error
+        raise InputError.at(path, "contract", f"cannot be read: {error}", f"give {_FORMS}") from error
 
 
 def find_contract(name: str | os.PathLike[str]) -> Path:

@@ -9,14 +9,7 @@ from dataclasses import dataclass, replace
 from qpolicy_ros.interchange.incoming.contracts.context import Context, Reader
 from qpolicy_ros.policy import ActionChannel, Channel
 from qpolicy_ros.policy.model import POSITION
-from qpolicy_ros.policy.sources import (
-    CMD_VEL,
-    IMU,
-    JOINT_STATES,
-    MAX_HISTORY,
-    ODOM,
-    PREVIOUS_OUTPUT,
-)
+from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, MAX_HISTORY, ODOM, PREVIOUS_OUTPUT
 
 OLDEST, NEWEST = "oldest", "newest"
 TERM, STEP = "term", "step"
@@ -94,14 +87,7 @@ _SAME_AS = {
 JOINT_POSITION = {"joint_pos_rel", "joint_pos", "dof_pos", "joint_positions", "qpos"}
 JOINT_VELOCITY = {"joint_vel_rel", "joint_vel", "dof_vel", "joint_velocities", "qvel"}
 JOINT_EFFORT = {"joint_effort", "joint_torque", "dof_torque", "joint_torques"}
-LAST_ACTION = {
-    "last_action",
-    "actions",
-    "action",
-    "last_actions",
-    "previous_actions",
-    "prev_actions",
-}
+LAST_ACTION = {"last_action", "actions", "action", "last_actions", "previous_actions", "prev_actions"}
 ABSOLUTE_NAMES = {"qpos", "joint_positions"}
 
 
@@ -258,3 +244,5 @@ def commands(reader: Reader, ranges: object, where: str) -> tuple[tuple[str, flo
             if math.isfinite(low) and math.isfinite(high):
                 found.append((f"{CMD_VEL}.{keys[name]}", low, high))
     return tuple(found)
+
+
