@@ -62,9 +62,9 @@ class Fit:
         """Equal for two that connect a network alike."""
         # Names are what a channel is called, its source what it is.
         seen = [(c.source, c.scale, c.offset) for c in _resolved(self.contract)]
-        done = [(a.name, round(float(s), 6), round(float(b), 6)) for a, s, b in zip(
+        done = [(a.name, float(f"{s:.5g}"), round(float(b), 5)) for a, s, b in zip(
             self.contract.action, self.scale, self.bias, strict=True)]  # fmt: skip
-        rounded = [(s, round(k, 9), round(o, 9)) for s, k, o in seen]
+        rounded = [(s, float(f"{k:.5g}"), round(o, 5)) for s, k, o in seen]
         return (tuple(rounded), tuple(done))
 
 
@@ -101,6 +101,10 @@ def _all(fit: Fit, model: Any) -> Iterator[Change]:
     names = [action.name for action in contract.action]
     driven = {model.joint(i).name for i in range(model.njnt)}
     orders = joint_orders(names, model) if set(names) <= driven else {}
+    listed = _listed(contract, names)
+    if sorted(listed) == sorted(names) and listed != names:
+        yield _order("of the actions", names, seen=True, done=False)
+        yield _order("of the observation", listed, seen=False, done=True)
     for called, order in orders.items():
         yield _order(called, order, seen=True, done=True)
         yield _order(called, order, seen=True, done=False)
@@ -268,6 +272,14 @@ def _joint_runs(contract: Contract, names: Sequence[str]) -> list[list[int]]:
         if source.key in names and source.topic in (JOINT_STATES, PREVIOUS_ACTION, PREVIOUS_OUTPUT):
             runs.setdefault((source.topic, source.field, ticks), []).append(place)
     return list(runs.values())
+
+
+def _listed(contract: Contract, names: Sequence[str]) -> list[str]:
+    """Return the joints in the order of the observation's first term that has them all."""
+    for places in _joint_runs(contract, names):
+        if len(places) == len(names):
+            return [_joint(contract, contract.observation[place]) for place in places]
+    return []
 
 
 def _joint(contract: Contract, channel: Channel) -> str:

@@ -123,7 +123,7 @@ def _search(
 
 
 def _commands(artifact: PolicyArtifact) -> list[Command]:
-    """The commands to play, within what the policy was trained for."""
+    """Return the commands to play, within what the policy was trained for."""
     limits = {source: (low, high) for source, low, high in artifact.contract.commands}
     sources = ("cmd_vel.linear:x", "cmd_vel.linear:y", "cmd_vel.angular:z")
     heard = any(c.source.startswith(("cmd_vel.", "twist.")) for c in artifact.contract.observation)

@@ -26,6 +26,8 @@ USUAL_COMMANDS = {
     "cmd_vel.linear:y": (-0.5, 0.5),
     "cmd_vel.angular:z": (-1.0, 1.0),
 }
+# The largest command of each axis at which students are judged, `robot_student.COMMANDS`.
+JUDGED = {"cmd_vel.linear:x": 0.5, "cmd_vel.linear:y": 0.2, "cmd_vel.angular:z": 0.5}
 _AXES = tuple(USUAL_COMMANDS)
 _STANDING, _SINGLE = 0.15, 0.4  # shares of commands: none at all, one axis alone
 _HOLD = (1.0, 5.0)  # s that a command lasts
@@ -159,9 +161,13 @@ class Fleet:
 def command_ranges(contract: Contract, description: RobotDescription) -> NDArray[np.float64]:
     """Lowest and highest forward, left and turning command ``(3, 2)``.
 
-    The description's, else the contract's, else what is usual; 0 for what no channel reads.
+    The description's; else the contract's, widened by what students are judged at; else what is
+    usual. 0 for what no channel reads.
     """
-    known = {source: (low, high) for source, low, high in contract.commands}
+    known = {}
+    for source, low, high in contract.commands:
+        judged = JUDGED.get(source, 0.0)
+        known[source] = (min(low, -judged), max(high, judged))
     known |= dict(description.commands)
     read = {channel.source for channel in contract.observation}
     read |= {f"cmd_vel{s.removeprefix('twist')}" for s in read if s.startswith("twist.")}
