@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -88,32 +89,51 @@ def main(args: Args) -> int:
 
 def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
     contract = artifact.contract
-    if args.ros:
-        from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
+    seeds = range(args.seed, args.seed + args.seeds)
+    with tqdm(total=args.seeds, unit="walk", leave=False) as bar:
+        up = 0
 
-        walks = walks_over_ros(
-            artifact, args.robot, name, args.command, range(args.seed, args.seed + args.seeds),
-            args.seconds,
-        )  # fmt: skip
-    else:
-        simulation = open_commanded(args.robot, contract, args.seconds)
-        backend = None if name == "zero" else create_backend(name, artifact)
-        act: Policy = (lambda _: contract.default) if backend is None else backend.act
-        walks = []
-        with tqdm(total=args.seeds, unit="walk", leave=False) as bar:
-            for seed in range(args.seed, args.seed + args.seeds):
-                walks.append(walk_at(act, simulation, seed, args.command))
-                bar.set_postfix(up=f"{sum(w.up for w in walks)}/{len(walks)}", refresh=False)
-                bar.update()
-        simulation.close()
-        if backend is not None:
-            backend.close()
+        def progress(walked: Walked) -> None:
+            nonlocal up
+            up += walked.up
+            bar.set_postfix(up=f"{up}/{bar.n + 1}", refresh=False)
+            bar.update()
+
+        if args.ros:
+            from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
+
+            walks = walks_over_ros(
+                artifact, args.robot, name, args.command, seeds, args.seconds, progress
+            )
+        else:
+            walks = _offline(args, artifact, name, seeds, progress)
     result = Walks(args.command, tuple(walks))
     if args.json:
         print(json.dumps(_report(args, artifact, name, result)))
     else:
         _print_walks(args, artifact, name, result)
     return int(result.up < args.seeds)
+
+
+def _offline(
+    args: Args,
+    artifact: PolicyArtifact,
+    name: str,
+    seeds: range,
+    progress: Callable[[Walked], object],
+) -> list[Walked]:
+    contract = artifact.contract
+    simulation = open_commanded(args.robot, contract, args.seconds)
+    backend = None if name == "zero" else create_backend(name, artifact)
+    act: Policy = (lambda _: contract.default) if backend is None else backend.act
+    walks = []
+    for seed in seeds:
+        walks.append(walk_at(act, simulation, seed, args.command))
+        progress(walks[-1])
+    simulation.close()
+    if backend is not None:
+        backend.close()
+    return walks
 
 
 def _report(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> dict[str, object]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
+from qpolicy_ros.harness.observer import Episode
 from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
@@ -23,6 +23,7 @@ def walks_over_ros(
     command: Command,
     seeds: range,
     seconds: float,
+    progress: Callable[[Walked], object] = lambda _: None,
 ) -> list[Walked]:
     """Play one walk a seed, as :func:`qpolicy_ros.sim.commanded.walk_at` does offline.
 
@@ -33,6 +34,7 @@ def walks_over_ros(
         command: forward and left (m/s), turning (rad/s).
         seeds: one after another.
         seconds: of each walk.
+        progress: called with each walk that is over.
 
     Raises:
         NodeError: a node failed.
@@ -48,21 +50,15 @@ def walks_over_ros(
             "fallen_below": FALLEN_BELOW,
         }
         policy = {"ramp_time": 0.0}
-        with (
-            pair_of_nodes(
-                job,
-                [backend],
-                len(seeds),
-                policy_options=policy,
-                simulator_options=simulator,
-            ) as pair,
-            tqdm(total=len(seeds), unit="walk", leave=False) as bar,
-        ):
-            observer = pair.observer
+        with pair_of_nodes(
+            job, [backend], len(seeds), policy_options=policy, simulator_options=simulator
+        ) as pair:
+            observer, told = pair.observer, 0
             while pair.simulator.code is None and len(observer.episodes) < len(seeds):
                 pair.spin(policy_only=True)
-                if len(observer.episodes) > bar.n:
-                    bar.update(len(observer.episodes) - bar.n)
+                for episode in observer.episodes[told:]:
+                    told += 1
+                    progress(_walked(episode, period))
             end = time.monotonic() + _LAST_MESSAGES
             while len(observer.episodes) < len(seeds) and time.monotonic() < end:
                 observer.spin(0.05)
@@ -71,7 +67,10 @@ def walks_over_ros(
             episodes = sorted(observer.episodes)
     if len(episodes) < len(seeds):
         raise NodeError("messages of the nodes were lost; is this machine overloaded?")
-    return [
-        Walked(each.seed, not each.terminated, each.velocity, each.length * period)
-        for each in episodes
-    ]
+    return [_walked(episode, period) for episode in episodes]
+
+
+def _walked(episode: Episode, period: float) -> Walked:
+    return Walked(
+        episode.seed, not episode.terminated, episode.velocity, episode.length * period
+    )

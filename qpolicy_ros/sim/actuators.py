@@ -21,8 +21,8 @@ from qpolicy_ros.sim.names import nearest
 _JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 
 
-def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> None:
-    """Give every action of ``contract`` an actuator of its kind.
+def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> bool:
+    """Give every action of ``contract`` an actuator of its kind; return whether one is new.
 
     Raises:
         PolicyError: an action names neither a joint nor an actuator, or no gains are known.
@@ -30,13 +30,15 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     where = description.file or description.name
     joints = [joint.name for joint in spec.joints]
     driving = {a.target: a for a in spec.actuators if a.trntype in _JOINT_KINDS}
+    new = False
     for action in contract.action:
         if action.name in joints:
-            _drive(spec, driving.get(action.name), action, description)
+            new |= _drive(spec, driving.get(action.name), action, description)
         elif spec.actuator(action.name) is None:
             known = [*joints, *(a.name for a in spec.actuators)]
             wrong = f"{action.name!r} is no joint and no actuator of the model"
             raise PolicyError.at(where, "joint", wrong, nearest(action.name, known))
+    return new
 
 
 def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
@@ -51,14 +53,15 @@ def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
     return int(model.actuator(action.name).id), 1.0
 
 
-def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription) -> None:
+def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription) -> bool:
+    """Give one joint an actuator; return whether it is another than the model's."""
     gains = description.position_control
     kp = float(gains["kp"]) if gains else action.kp
     kd = float(gains["kv"]) if gains else action.kd
     if actuator is not None and _kind(actuator) == action.kind:
         damping = float(spec.joint(action.name).damping[0])
         if (kp is None and kd is None) or (not gains and _has_gains(actuator, kp, kd, damping)):
-            return
+            return False
     if action.kind == POSITION and kp is None or action.kind == VELOCITY and kd is None:
         where = description.file or description.name
         lacks = "has no actuator" if actuator is None else f"is driven by a {_kind(actuator)}"
@@ -91,6 +94,7 @@ def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDe
     else:
         actuator.set_to_motor()
         actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+    return True
 
 
 def _has_gains(actuator: Any, kp: float | None, kd: float | None, damping: float) -> bool:

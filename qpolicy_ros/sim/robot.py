@@ -11,6 +11,7 @@ import numpy as np
 
 from qpolicy_ros.policy import Assembler, Contract
 from qpolicy_ros.policy.model import POSITION
+from qpolicy_ros.policy.sources import projected_gravity
 from qpolicy_ros.sim.actuators import actuator_of
 from qpolicy_ros.sim.description import RobotDescription, find_robot
 from qpolicy_ros.sim.mjcf import substeps
@@ -58,6 +59,8 @@ class RobotSimulation:
         fallen_below: float = 0.0,
         built: BuiltRobot | None = None,
     ) -> None:
+        # A robot that blows up has fallen; MuJoCo would write a log of it into the working folder.
+        mujoco.set_mju_user_warning(lambda _: None)
         if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
             os.environ.setdefault("MUJOCO_GL", "egl")
         description = find_robot(robot) if isinstance(robot, str) else robot
@@ -84,6 +87,7 @@ class RobotSimulation:
         self._joints = self._driven()
         self._start = start_pose(self.model, description, self._pose(), built)
         self._fallen_below = fallen_below * float(self._start[self._height]) if built.base else 0.0
+        self._upright = _gravity_at(self._start, self._height)
         self._velocity = np.zeros(3)
         self._assembler = Assembler(self.contract)
         self._gather = self.sensors.gather(self._assembler.sources)
@@ -102,8 +106,17 @@ class RobotSimulation:
 
     @property
     def fallen(self) -> bool:
-        """Whether the base is below the height at which it counts as fallen."""
-        return bool(self._fallen_below) and self.data.qpos[self._height] < self._fallen_below
+        """Whether the base is too low, has tipped over, or the simulation has blown up.
+
+        Never without ``fallen_below``.
+        """
+        if not self._fallen_below:
+            return False
+        # The physics begins anew from zero after these: the numbers tell.
+        if any(self.data.warning[kind].number for kind in _BLOWN_UP):
+            return True
+        upright = float(np.dot(self.sensors.gravity(), self._upright))
+        return upright < _TIPPED or bool(self.data.qpos[self._height] < self._fallen_below)
 
     @property
     def mean_velocity(self) -> np.ndarray:
@@ -226,4 +239,15 @@ class RobotSimulation:
         }
 
 
+def _gravity_at(start: np.ndarray, height: int) -> np.ndarray:
+    """Gravity's unit vector in the frame of a base that stands as at the start."""
+    if not height:
+        return np.array([0.0, 0.0, -1.0])
+    w, x, y, z = start[height + 1 : height + 5]
+    return np.array(projected_gravity(x, y, z, w))
+
+
 _JOINT = mujoco.mjtObj.mjOBJ_JOINT
+_TIPPED = 0.3  # cosine of the angle between up now and up at the start
+_WARNINGS = mujoco.mjtWarning
+_BLOWN_UP = (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)

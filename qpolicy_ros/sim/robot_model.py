@@ -102,9 +102,10 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
     if floor or (floor is None and base and not _has_floor(spec)):
         _add_floor(spec)
     plain = not list(spec.actuators)
-    if plain:
-        # As exported by a CAD tool: stiff gains on light joints need an implicit integrator.
+    if drive_joints(spec, description, contract):
+        # Stiff gains on light joints need an implicit integrator.
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    if plain:  # as exported by a CAD tool
         if spec.option.timestep == _DEFAULT_STEP and _divides(_PLAIN_STEP, contract.period):
             spec.option.timestep = _PLAIN_STEP
         for joint in spec.joints:
@@ -131,7 +132,6 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
         objtype=mujoco.mjtObj.mjOBJ_SITE,
         objname=site,
     )
-    drive_joints(spec, description, contract)
     return base, imu, odom
 
 
