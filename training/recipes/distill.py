@@ -56,6 +56,8 @@ class DistillConfig(DaggerConfig):
     """On a robot: how many of the last rounds are played and compete."""
     finalists: int = field(default=3, metadata=ADDED_LATER)
     """On a robot: how many students compete on fresh seeds at the end."""
+    walks: int = field(default=20, metadata=ADDED_LATER)
+    """On a robot: walks at each command by which those are judged."""
 
 
 def stages(b_core: int) -> list[int]:

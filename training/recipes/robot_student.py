@@ -19,8 +19,6 @@ from qpolicy_training.quant.fast_quant import fast_forward
 from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from qpolicy_ros.policy import PolicyArtifact
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 ROBOTS = 32
 COMMANDS = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.3, 0.2, 0.0), (0.0, 0.0, 0.5))
-HELD_OUT_SEEDS, FINAL_SEEDS = range(1_000_000, 1_000_004), range(2_000_000, 2_000_020)
+HELD_OUT_SEED, HELD_OUT_WALKS, FINAL_SEED = 1_000_000, 4, 2_000_000
 SECONDS = 10.0
 _NOISE = (0.0, 0.05, 0.15)  # on the teacher's own actions, of the range that it uses
 _LED = 4  # one robot in so many is driven by the teacher, with noise, in every round
@@ -122,7 +120,9 @@ class RobotCourse(ForeignCourse):
 
     def likeness(self, student: QuantActor, scaling: Scaling, *, final: bool) -> Likeness:
         """Return how a student walks beside its teacher, on the last seeds or on earlier ones."""
-        seeds: Sequence[int] = FINAL_SEEDS if final else HELD_OUT_SEEDS
+        first = FINAL_SEED if final else HELD_OUT_SEED
+        walks = self.config.distill.walks
+        seeds = range(first, first + (walks if final else min(walks, HELD_OUT_WALKS)))
         act = make_engine(self.network(student, scaling)).act_batch
         walked = self.fleet.walk(act, self.commands, seeds, SECONDS)
         if final not in self._taught:
