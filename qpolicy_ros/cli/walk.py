@@ -88,7 +88,6 @@ def main(args: Args) -> int:
 
 
 def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
-    contract = artifact.contract
     seeds = range(args.seed, args.seed + args.seeds)
     with tqdm(total=args.seeds, unit="walk", leave=False) as bar:
         up = 0
@@ -166,7 +165,7 @@ def _print_walks(args: Args, artifact: PolicyArtifact, name: str, result: Walks)
         mark = "" if walked.up else "  fell"
         print(f"{walked.seed:>6} {x:>13.3f} {y:>10.3f} {turn:>12.3f} {walked.seconds:>6.1f}{mark}")
     pairs = zip(result.velocity, result.velocity_std, strict=True)
-    shown = " / ".join("–" if m is None else f"{m:.3f} ± {s:.3f}" for m, s in pairs)
+    shown = " / ".join("none" if m is None else f"{m:.3f} ± {s:.3f}" for m, s in pairs)
     told = " / ".join(f"{value:g}" for value in args.command)
     print(
         f"{artifact.contract.task}, {name}{' over ROS 2' if args.ros else ''}: {result.up} of "

@@ -1,1 +1,1 @@
-"""Does a policy's contract fit? It is played in simulation; where it fails, one change is sought."""
+"""Does a policy's contract fit? It is played; where it fails, the change that mends is sought."""

@@ -184,7 +184,7 @@ def _offsets(fit: Fit) -> Iterator[Change]:
     default = {a.name: float(d) for a, d in zip(
         fit.contract.action, fit.contract.default, strict=True)}  # fmt: skip
 
-    def positions(wanted: bool) -> Callable[[Fit], Fit]:  # noqa: FBT001 which of two
+    def positions(wanted: bool) -> Callable[[Fit], Fit]:
         def apply(fit: Fit) -> Fit:
             channels = list(fit.contract.observation)
             for index in _places(fit.contract, "joint positions"):
@@ -195,7 +195,7 @@ def _offsets(fit: Fit) -> Iterator[Change]:
 
         return apply
 
-    def actions(wanted: bool) -> Callable[[Fit], Fit]:  # noqa: FBT001 as above
+    def actions(wanted: bool) -> Callable[[Fit], Fit]:
         def apply(fit: Fit) -> Fit:
             moved, bias = [], np.array(fit.bias, np.float32)
             for index, action in enumerate(fit.contract.action):
@@ -213,10 +213,30 @@ def _offsets(fit: Fit) -> Iterator[Change]:
         return apply
 
     pose = "the default pose"
-    yield Change(f"joint positions are not taken from {pose}", f"offset the joint positions by {pose}", "offset", positions(wanted=True))  # noqa: E501
-    yield Change(f"joint positions are taken from {pose}, the policy takes them as they are", "leave the joint positions' offset out", "offset", positions(wanted=False))  # noqa: E501
-    yield Change(f"actions are not added to {pose}", f"offset the actions by {pose}", "offset", actions(wanted=True))  # noqa: E501
-    yield Change(f"actions are added to {pose}, the policy gives them as they are", "leave the actions' offset out", "offset", actions(wanted=False))  # noqa: E501
+    yield Change(
+        f"joint positions are not taken from {pose}",
+        f"offset the joint positions by {pose}",
+        "offset",
+        positions(wanted=True),
+    )
+    yield Change(
+        f"joint positions are taken from {pose}, the policy takes them as they are",
+        "leave the joint positions' offset out",
+        "offset",
+        positions(wanted=False),
+    )
+    yield Change(
+        f"actions are not added to {pose}",
+        f"offset the actions by {pose}",
+        "offset",
+        actions(wanted=True),
+    )
+    yield Change(
+        f"actions are added to {pose}, the policy gives them as they are",
+        "leave the actions' offset out",
+        "offset",
+        actions(wanted=False),
+    )
 
 
 # Orders ------------------------------------------------------------------------------------
@@ -237,22 +257,36 @@ def _order(
                 present = [name for name in order if name in by_joint]
                 for place, was, name in zip(places, old, present, strict=True):
                     other = by_joint[name]
-                    channels[place] = (
-                        replace(was, source=other.source) if numbers else other
-                    )
+                    if not numbers:
+                        channels[place] = other
+                    elif not was.source.startswith(f"{HISTORY}."):  # which is of its own entry
+                        channels[place] = replace(was, source=other.source)
         actions, scale, bias = list(fit.contract.action), fit.scale, fit.bias
         if done:
             take = [names.index(name) for name in order]
             moved = [actions[index] for index in take]
             if numbers:
                 pairs = zip(actions, moved, strict=True)
-                actions = [replace(other, scale=was.scale, offset=was.offset, low=min(other.low, was.low), high=max(other.high, was.high)) for was, other in pairs]  # noqa: E501
+                actions = [
+                    replace(
+                        other,
+                        scale=was.scale,
+                        offset=was.offset,
+                        low=min(other.low, was.low),
+                        high=max(other.high, was.high),
+                    )
+                    for was, other in pairs
+                ]
             else:
                 actions, scale, bias = moved, scale[take], bias[take]
         contract = replace(fit.contract, observation=tuple(channels), action=tuple(actions))
         return Fit(contract, scale, bias)
 
-    where = {(True, True): "", (True, False): " of the observation", (False, True): " of the actions"}
+    where = {
+        (True, True): "",
+        (True, False): " of the observation",
+        (False, True): " of the actions",
+    }
     scope = where[seen, done]
     stay = ", each entry's numbers stay" if numbers else ""
     return Change(
@@ -344,7 +378,12 @@ def _histories(contract: Contract) -> Iterator[Change]:
     for by_term in (True, False):
         for oldest in (True, False):
             way = f"{'term by term' if by_term else 'tick by tick'}, the {'oldest' if oldest else 'newest'} first"  # noqa: E501
-            yield Change("order of the history", f"order the history {way}", "history", arranged(by_term=by_term, oldest=oldest))  # noqa: E501
+            yield Change(
+                "order of the history",
+                f"order the history {way}",
+                "history",
+                arranged(by_term=by_term, oldest=oldest),
+            )
 
 
 # Sources that are one term together.
@@ -353,27 +392,28 @@ _TERM = {"cmd_vel.angular": "cmd_vel.linear"}
 
 def _quaternions(contract: Contract) -> Iterator[Change]:
     for topic in ("imu", "odom", "pose"):
-        at = {
-            channel.source[-1]: place
-            for place, channel in enumerate(contract.observation)
-            if channel.source.startswith(f"{topic}.orientation:")
-        }
-        if set(at) != set("xyzw"):
+        runs: dict[int, dict[str, int]] = {}
+        for place, channel in enumerate(contract.observation):
+            base, ticks = _base(contract, channel)
+            if base.source.startswith(f"{topic}.orientation:"):
+                runs.setdefault(ticks, {})[base.source[-1]] = place
+        if not runs or any(set(run) != set("xyzw") for run in runs.values()):
             continue
-        places = sorted(at.values())
-        listed = "".join(sorted(at, key=at.__getitem__))
-        for wanted in ("xyzw", "wxyz"):
-            if wanted == listed:
-                continue
+        listed = "".join(sorted(runs[0], key=runs[0].__getitem__))
+        for wanted in {"xyzw", "wxyz"} - {listed}:
+            yield _quaternion(topic, wanted, list(runs.values()))
 
-            def apply(fit: Fit, wanted: str = wanted) -> Fit:
-                channels = list(fit.contract.observation)
-                for place, key in zip(places, wanted, strict=True):
-                    channels[place] = fit.contract.observation[at[key]]
-                return replace(fit, contract=replace(fit.contract, observation=tuple(channels)))
 
-            mend = f"give the quaternion of {topic} as {', '.join(wanted)}"
-            yield Change(f"order of the quaternion of {topic}", mend, "quaternion", apply)
+def _quaternion(topic: str, wanted: str, runs: list[dict[str, int]]) -> Change:
+    def apply(fit: Fit) -> Fit:
+        channels = list(fit.contract.observation)
+        for run in runs:
+            for place, key in zip(sorted(run.values()), wanted, strict=True):
+                channels[place] = fit.contract.observation[run[key]]
+        return replace(fit, contract=replace(fit.contract, observation=tuple(channels)))
+
+    mend = f"give the quaternion of {topic} as {', '.join(wanted)}"
+    return Change(f"order of the quaternion of {topic}", mend, "quaternion", apply)
 
 
 def _places(contract: Contract, group: str) -> list[int]:
@@ -383,4 +423,3 @@ def _places(contract: Contract, group: str) -> list[int]:
         for place, channel in enumerate(contract.observation)
         if channel.source.partition(":")[0] in heads
     ]
-

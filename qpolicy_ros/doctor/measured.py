@@ -32,7 +32,9 @@ def plant(artifact: PolicyArtifact, fit: Fit) -> PolicyArtifact:
     return replace(artifact, contract=fit.contract, baseline=baseline)
 
 
-def measure(out: Path, pairs: list[tuple[str, str]], faults: int, seed: int) -> list[dict[str, Any]]:
+def measure(
+    out: Path, pairs: list[tuple[str, str]], faults: int, seed: int
+) -> list[dict[str, Any]]:
     """Plant ``faults`` in turn over the policies; return all rows, those of earlier calls too.
 
     First each policy is examined as it is. A fault with which the policy walks on as if it were
@@ -71,7 +73,7 @@ def measure(out: Path, pairs: list[tuple[str, str]], faults: int, seed: int) -> 
                 rows.append(row)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
-                print(json.dumps(row), file=sys.stderr, flush=True)
+                sys.stderr.write(json.dumps(row) + "\n")
     return rows
 
 
@@ -88,7 +90,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         planted = [row for row in mine if row["kind"] != _SOUND]
         seen = [row for row in planted if row["seen"]]
         named = sum(row["named"] for row in seen)
-        share = f"{named} ({named / len(seen):.0%})" if seen else "–"
+        share = f"{named} ({named / len(seen):.0%})" if seen else "none"
         alarms = f"{sum(row['seen'] for row in sound)} of {len(sound)}"
         label = name or "**all**"
         lines.append(
@@ -100,14 +102,16 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run the measurement and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("pairs", nargs="+", metavar="POLICY ROBOT")
     parser.add_argument("--faults", type=int, default=100, help="for each policy (default: 100)")
     parser.add_argument("--seed", type=int, default=1, help="of their order (default: 1)")
     args = parser.parse_args()
     pairs = list(zip(args.pairs[::2], args.pairs[1::2], strict=True))
-    print(table(measure(args.out, pairs, args.faults, args.seed)))
+    sys.stdout.write(table(measure(args.out, pairs, args.faults, args.seed)) + "\n")
 
 
 if __name__ == "__main__":

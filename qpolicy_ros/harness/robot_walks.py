@@ -71,6 +71,4 @@ def walks_over_ros(
 
 
 def _walked(episode: Episode, period: float) -> Walked:
-    return Walked(
-        episode.seed, not episode.terminated, episode.velocity, episode.length * period
-    )
+    return Walked(episode.seed, not episode.terminated, episode.velocity, episode.length * period)

@@ -62,7 +62,7 @@ def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDe
         damping = float(spec.joint(action.name).damping[0])
         if (kp is None and kd is None) or (not gains and _has_gains(actuator, kp, kd, damping)):
             return False
-    if action.kind == POSITION and kp is None or action.kind == VELOCITY and kd is None:
+    if (action.kind == POSITION and kp is None) or (action.kind == VELOCITY and kd is None):
         where = description.file or description.name
         lacks = "has no actuator" if actuator is None else f"is driven by a {_kind(actuator)}"
         gain = "kp" if action.kind == POSITION else "kd"
@@ -106,7 +106,7 @@ def _has_gains(actuator: Any, kp: float | None, kd: float | None, damping: float
 
 
 def _kind(actuator: Any) -> str:
-    """Return what an actuator's control is: a position, a velocity, an effort, or something else."""
+    """Return what an actuator's control is: position, velocity, effort, or ``general``."""
     gain, bias = actuator.gainprm[0], actuator.biasprm
     still = actuator.dyntype == mujoco.mjtDyn.mjDYN_NONE
     if actuator.gaintype != mujoco.mjtGain.mjGAIN_FIXED or not still:

@@ -98,21 +98,7 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
     base = description.base or next(
         (joint.parent.name for joint in spec.joints if joint.type == _FREE), ""
     )
-    floor = description.floor
-    if floor or (floor is None and base and not _has_floor(spec)):
-        _add_floor(spec)
-    plain = not list(spec.actuators)
-    if drive_joints(spec, description, contract):
-        # Stiff gains on light joints need an implicit integrator.
-        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    if plain:  # as exported by a CAD tool
-        if spec.option.timestep == _DEFAULT_STEP and _divides(_PLAIN_STEP, contract.period):
-            spec.option.timestep = _PLAIN_STEP
-        for joint in spec.joints:
-            if joint.type != _FREE and joint.armature == 0:
-                joint.armature = description.armature
-    for name, value in description.option.items():
-        setattr(spec.option, name, _CODES.get(name, {}).get(value, value))
+    _prepare(spec, description, contract, base)
     for name in (name for group in description.feet.get("groups", ()) for name in group):
         if "condim" in description.feet:
             _named(spec.geom(name), "geom", name).condim = int(description.feet["condim"])
@@ -133,6 +119,25 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
         objname=site,
     )
     return base, imu, odom
+
+
+def _prepare(spec: Any, description: RobotDescription, contract: Contract, base: str) -> None:
+    """Add floor and actuators, and set what the physics goes by."""
+    floor = description.floor
+    if floor or (floor is None and base and not _has_floor(spec)):
+        _add_floor(spec)
+    plain = not list(spec.actuators)
+    if drive_joints(spec, description, contract):
+        # Stiff gains on light joints need an implicit integrator.
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    if plain:  # as exported by a CAD tool
+        if spec.option.timestep == _DEFAULT_STEP and _divides(_PLAIN_STEP, contract.period):
+            spec.option.timestep = _PLAIN_STEP
+        for joint in spec.joints:
+            if joint.type != _FREE and joint.armature == 0:
+                joint.armature = description.armature
+    for name, value in description.option.items():
+        setattr(spec.option, name, _CODES.get(name, {}).get(value, value))
 
 
 def _divides(step: float, period: float) -> bool:
@@ -196,7 +201,7 @@ def _leave_out_missing_files(spec: Any, path: str) -> None:
             colliding += bool(geom.contype or geom.conaffinity)
             spec.delete(geom)
     if colliding:
-        print(f"{path}: {colliding} colliding geoms left out: no mesh files", file=sys.stderr)
+        sys.stderr.write(f"{path}: {colliding} colliding geoms left out: no mesh files\n")
     for texture in list(spec.textures):
         files = [name for name in (texture.file, *texture.cubefiles) if name]
         if all(_found(folder, spec.texturedir, name) for name in files):

@@ -84,9 +84,7 @@ def _messages(
         header, quaternion(x, y, z, w), np.zeros(9), vector(*read("imu.angular_velocity")),
         np.zeros(9), vector(*read("imu.linear_acceleration")), np.zeros(9),
     )  # fmt: skip
-    pose = kinds["geometry_msgs/msg/Pose"](
-        point(*read("odom.position")), quaternion(x, y, z, w)
-    )
+    pose = kinds["geometry_msgs/msg/Pose"](point(*read("odom.position")), quaternion(x, y, z, w))
     moves = twist(vector(*read("odom.linear_velocity")), vector(*read("odom.angular_velocity")))
     odom = kinds[TOPICS["odom"]](
         header, "base",

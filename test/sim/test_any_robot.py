@@ -13,6 +13,8 @@ from balancer import MJCF, balancer, contract, write_balancer
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.policy.model import EFFORT, VELOCITY
+from qpolicy_ros.sim import open_simulation
+from qpolicy_ros.sim.mjcf import MjcfSimulation
 from qpolicy_ros.sim.robot import RobotSimulation
 
 LEG = """
@@ -94,7 +96,9 @@ def test_velocities_and_efforts_are_commanded_in_si_units(tmp_path, kind, value,
 
 
 def test_an_action_may_name_an_actuator_such_as_a_thrust(tmp_path):
-    thrust = '<actuator><general name="lift" site="s" gear="0 0 1 0 0 0" ctrlrange="0 50"/></actuator>'
+    thrust = (
+        '<actuator><general name="lift" site="s" gear="0 0 1 0 0 0" ctrlrange="0 50"/></actuator>'
+    )
     path = leg(tmp_path, trunk='<site name="s"/>', rest=thrust)
     lift = replace(hip(), action=(ActionChannel("lift", 0.0, 50.0, 0.0),))
     robot = RobotSimulation(path, contract=lift)
@@ -113,7 +117,7 @@ def test_a_joint_without_actuator_and_gains_is_refused_in_one_line(tmp_path):
 
 def test_a_joint_that_the_robot_lacks_is_refused_with_the_known_ones(tmp_path):
     other = replace(hip(), action=(ActionChannel("hips", -1.0, 1.0, 0.0),))
-    with pytest.raises(PolicyError, match="'hips' is no joint and no actuator .*; known: .*hip"):
+    with pytest.raises(PolicyError, match=r"'hips' is no joint and no actuator .*; known: .*hip"):
         RobotSimulation(leg(tmp_path), contract=other)
 
 
@@ -232,9 +236,6 @@ def test_a_robot_that_tips_over_has_fallen_however_high_its_base(tmp_path):
 
 
 def test_a_bare_file_still_opens_without_a_policy(tmp_path):
-    from qpolicy_ros.sim import open_simulation
-    from qpolicy_ros.sim.mjcf import MjcfSimulation
-
     assert "<motor" in MJCF
     assert isinstance(open_simulation(write_balancer(tmp_path)), MjcfSimulation)
     described = open_simulation(write_balancer(tmp_path), contract=contract())

@@ -16,6 +16,8 @@ from qpolicy_ros.policy import load_policy, save_policy
 
 QUICK = ["--hidden", "24", "24", "--b-core", "4", "--distill.round-updates", "100"]
 
+ONE_STUDENT = ["--distill.finalists", "1", "--distill.evaluate-last", "1", "--distill.walks", "2"]
+
 
 @pytest.fixture
 def teacher(tmp_path, monkeypatch):
@@ -30,8 +32,7 @@ def quantize(*arguments):
 
 def test_a_student_on_a_robot_walks_as_its_teacher_does(tmp_path, teacher, capsys):
     robot, out = write_balancer(tmp_path), tmp_path / "student.safetensors"
-    options = [*QUICK, "--distill.rounds", "3", "--distill.round-steps", "1200",
-               "--distill.finalists", "1", "--distill.evaluate-last", "1", "--distill.walks", "2"]  # fmt: skip
+    options = [*QUICK, *ONE_STUDENT, "--distill.rounds", "3", "--distill.round-steps", "1200"]
     assert quantize(teacher, "--robot", robot, "--out", out, *options, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report["likeness"]) >= {"up", "velocity", "teacher_velocity"}

@@ -112,8 +112,10 @@ def _text(args: Args, out: Path, artifact: PolicyArtifact, trained: Trained) -> 
         for index, command in enumerate(like["commands"]):
             told = " / ".join(f"{value:g}" for value in command)
             ours, theirs = (like[k][index] for k in ("velocity", "teacher_velocity"))
-            moved = " / ".join("–" if ours is None else f"{v:.2f}" for v in ours or (0, 0, 0))
-            taught = " / ".join("–" if theirs is None else f"{v:.2f}" for v in theirs or (0, 0, 0))
+            moved = " / ".join("none" if ours is None else f"{v:.2f}" for v in ours or (0, 0, 0))
+            taught = " / ".join(
+                "none" if theirs is None else f"{v:.2f}" for v in theirs or (0, 0, 0)
+            )
             up, teacher_up = like["up"][index], like["teacher_up"][index]
             lines.append(f"{told:>18} {up:>6.0%} {teacher_up:>8.0%}  {moved} ({taught})")
         return lines
@@ -137,7 +139,7 @@ def _coverage_text(seen: dict[str, Any]) -> list[str]:
     for command in seen["commands"]:
         (low, high), (least, most) = command["seen"], command["trained"]
         lines.append(
-            f"  {command['source']}: {low:.2f} to {high:.2f} seen, {least:g} to {most:g} trained for"
+            f"  {command['source']}: {low:.2f} to {high:.2f} seen, trained for {least:g} to {most:g}"
         )
     if seen["constant"]:
         few = ", ".join(seen["constant"][:6])

@@ -126,9 +126,7 @@ class _Messages:
             raise PolicyError.at(bag, "bag", f"cannot be read: {reason}", remedy) from error
         # What has no stamp of its own is placed among what has one: clocks may differ.
         pairs = sorted((log, at) for each in read.values() for at, log, _ in each if at > 0)
-        logs, stamps = (np.array(column, np.float64) for column in zip(*pairs)) if pairs else (
-            np.empty(0), np.empty(0)
-        )  # fmt: skip
+        logs, stamps = np.array(pairs, np.float64).reshape(-1, 2).T
         for topic, entries in read.items():
             placed = [
                 (at or float(np.interp(log, logs, stamps) if pairs else log * _SECOND), message)
@@ -169,8 +167,8 @@ def _assembled(
         there = ", ".join(sorted(messages.topics)) or "none that this package knows"
         wrong = f"has no messages on {', '.join(missing)}, which the policy needs"
         raise PolicyError.at(messages.bag, "topics", wrong, f"it has {there}")
-    for topic in sorted(needed - messages.topics.keys()):
-        notes.append(f"{messages.bag}: nothing on {topic}: taken as 0")
+    silent = sorted(needed - messages.topics.keys())
+    notes.extend(f"{messages.bag}: nothing on {topic}: taken as 0" for topic in silent)
     clock = next(t for t in (JOINT_STATES, IMU, ODOM, *sorted(needed)) if t in messages.topics)
     ticks = _ticks(np.array([at for at, _ in messages.topics[clock]]), contract.period)
     feeds = [_Feed(messages, topic, sources) for topic in sorted(needed)]

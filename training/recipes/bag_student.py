@@ -65,7 +65,7 @@ class BagCourse(ForeignCourse):
 
     def further(self, student: QuantActor, scaling: Scaling, rng: np.random.Generator) -> Float32:
         """Recorded observations with noise: states beside the path."""
-        del student
+        del student, scaling
         steps = self.config.distill.round_steps
         rows = self._train[rng.integers(0, len(self._train), steps)]
         moving = self._train.std(axis=0)
