@@ -139,7 +139,7 @@ def _coverage_text(seen: dict[str, Any]) -> list[str]:
     for command in seen["commands"]:
         (low, high), (least, most) = command["seen"], command["trained"]
         lines.append(
-            f"  {command['source']}: {low:.2f} to {high:.2f} seen, trained for {least:g} to {most:g}"
+            f"  {command['source']}: {low:.2f} to {high:.2f} seen, trained {least:g} to {most:g}"
         )
     if seen["constant"]:
         few = ", ".join(seen["constant"][:6])
