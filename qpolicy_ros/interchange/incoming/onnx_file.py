@@ -29,6 +29,8 @@ FIRST_OPSET = 7
 _INSTALL = "pip install 'qpolicy_ros[import]'"
 _EXPORT = "export the policy again"
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+# What protobuf's fields raise where a file has other types in them than the format says.
+_DAMAGED = (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError)
 _MEANS = ("action", "mean", "mu", "loc", "deterministic")
 _SPREADS = ("std", "sigma", "var", "scale", "value", "critic", "state", "hidden")
 
@@ -48,6 +50,16 @@ def read_onnx(
         InputError: no ONNX file, too large, several inputs, a width that is not fixed, an operator
             that a policy file cannot hold.
     """
+    try:
+        return _read(path, output, opaque, parts)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        wrong = f"is damaged: {type(error).__name__}: {error}"
+        raise InputError.at(path, "graph", wrong, _EXPORT) from error
+
+
+def _read(path: Path, output: str, opaque: bool, parts: Sequence[str]) -> Incoming:
     model = _loaded(path)
     _check_operators(path, model)
     inputs = _inputs(path, model)
@@ -246,16 +258,13 @@ def _graph(
 
     constants: dict[str, Any] = {}
     nodes: list[Node] = []
-    try:
-        for tensor in model.graph.initializer:
-            constants[tensor.name] = numpy_helper.to_array(tensor)
-        for index, node in enumerate(model.graph.node):
-            if node.op_type == "Constant":
-                constants[node.output[0]] = _constant(node)
-                continue
-            nodes.append(_node(index, node, constants))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise InputError.at(path, "graph", f"is damaged: {error}", _EXPORT) from error
+    for tensor in model.graph.initializer:
+        constants[tensor.name] = numpy_helper.to_array(tensor)
+    for index, node in enumerate(model.graph.node):
+        if node.op_type == "Constant":
+            constants[node.output[0]] = _constant(node)
+            continue
+        nodes.append(_node(index, node, constants))
     width, rank = sum(size for size, _ in sizes), sizes[0][1]
     if len(inputs) == 1:
         return Graph(nodes, constants, inputs[0].name, width, rank, [output])
