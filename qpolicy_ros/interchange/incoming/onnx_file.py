@@ -35,15 +35,12 @@ _MEANS = ("action", "mean", "mu", "loc", "deterministic")
 _SPREADS = ("std", "sigma", "var", "scale", "value", "critic", "state", "hidden")
 
 
-def read_onnx(
-    path: Path, output: str = "", *, opaque: bool = False, parts: Sequence[str] = ()
-) -> Incoming:
+def read_onnx(path: Path, output: str = "", *, parts: Sequence[str] = ()) -> Incoming:
     """Read an ONNX file with what lies beside it.
 
     Args:
         path: of the file.
         output: which output is the action; empty where its name says it.
-        opaque: the network is not looked into: it is run as it is.
         parts: inputs that make the observation, side by side in this order; empty: there is one.
 
     Raises:
@@ -51,7 +48,7 @@ def read_onnx(
             that a policy file cannot hold.
     """
     try:
-        return _read(path, output, opaque, parts)
+        return _read(path, output, parts)
     except InputError:
         raise
     except _DAMAGED as error:
@@ -59,7 +56,7 @@ def read_onnx(
         raise InputError.at(path, "graph", wrong, _EXPORT) from error
 
 
-def _read(path: Path, output: str, opaque: bool, parts: Sequence[str]) -> Incoming:
+def _read(path: Path, output: str, parts: Sequence[str]) -> Incoming:
     model = _loaded(path)
     _check_operators(path, model)
     inputs = _inputs(path, model)
@@ -77,17 +74,17 @@ def _read(path: Path, output: str, opaque: bool, parts: Sequence[str]) -> Incomi
     notes = (
         [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
     )
-    graph = _graph(path, model, inputs, sizes, chosen)
+    graph = _graph(model, inputs, sizes, chosen)
     width = graph.width
-    network = None if opaque else Reducer(graph, path).network(chosen)
-    run, runtime, outputs = _session(path, model, inputs, sizes, chosen)
+    network = Reducer(graph, path).network(chosen)
+    run, runtime = _session(path, model, inputs, sizes, chosen)
     return Incoming(
         kind="ONNX",
         network=network,
         run=run,
         runtime=runtime,
         width=width,
-        outputs=network.outputs if network else outputs,
+        outputs=network.outputs,
         notes=notes,
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
@@ -251,9 +248,7 @@ def _check_operators(path: Path, model: Any) -> None:
             raise refused(path, repr(node.name or node.op_type), wrong, _EXPORT)
 
 
-def _graph(
-    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
-) -> Graph:
+def _graph(model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str) -> Graph:
     from onnx import numpy_helper  # noqa: PLC0415
 
     constants: dict[str, Any] = {}
@@ -345,16 +340,44 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
     return Node(op, tuple(inputs), tuple(node.output), attributes, f"{node.op_type} {name}")
 
 
-def _session(
-    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
-) -> tuple[Any, str, int]:
+def open_session(path: Path, model: Any = None) -> tuple[Any, str]:
+    """Return ONNX Runtime's session of a file, whose operators it knows, and its version.
+
+    Args:
+        path: of the file.
+        model: it, loaded; None loads it.
+
+    Raises:
+        InputError: no ONNX file, or ONNX Runtime cannot run it.
+    """
     try:
         import onnxruntime  # noqa: PLC0415  for this format only
     except ImportError as error:
         raise InputError.at(path, "onnx", "onnxruntime is not installed", _INSTALL) from error
+    if model is None:
+        model = _loaded(path)
+        _check_operators(path, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no common base
+        raise _cannot_run(path, error) from error
+    return session, f"onnxruntime {onnxruntime.__version__}"
+
+
+def _cannot_run(path: Path, error: Exception) -> InputError:
+    wrong = f"ONNX Runtime cannot run it: {str(error).splitlines()[0]}"
+    return InputError.at(path, "graph", wrong, _EXPORT)
+
+
+def _session(
+    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
+) -> tuple[Any, str]:
+    session, runtime = open_session(path, model)
     kinds = {1: np.float32, 10: np.float16, 11: np.float64}
     feeds = [
         (value.name, size, (1,) * (rank - 1) + (size,), kinds[value.type.tensor_type.elem_type])
@@ -372,12 +395,7 @@ def _session(
         return np.array(answers, np.float32)
 
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        outputs = run(np.zeros((1, sum(size for size, _ in sizes)), np.float32)).shape[1]
-    except Exception as error:  # its errors have no common base
-        text = str(error).splitlines()[0]
-        wrong = f"ONNX Runtime cannot run it: {text}"
-        raise InputError.at(path, "graph", wrong, _EXPORT) from error
-    return run, f"onnxruntime {onnxruntime.__version__}", outputs
+        run(np.zeros((1, sum(size for size, _ in sizes)), np.float32))
+    except Exception as error:
+        raise _cannot_run(path, error) from error
+    return run, runtime
