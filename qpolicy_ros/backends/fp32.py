@@ -58,6 +58,19 @@ class Fp32Backend:
         actions += baseline.bias
         return actions
 
+    def act_batch(self, observations: npt.ArrayLike) -> Float32:
+        """Actions for many observations, ``(k, n)`` to ``(k, m)``, the same bits as ``act``'s.
+
+        Raises:
+            ObservationError: wrong shape or a value that is not finite.
+        """
+        values = as_observations(observations, self._input.size)
+        refuse_non_finite(values)
+        actions = np.empty((len(values), self._baseline.scale.size), np.float32)
+        for row, value in enumerate(values):
+            actions[row] = self.act(value)
+        return actions
+
     def _compiled(self) -> list[Callable[[Float32], Float32]]:
         """The baseline's steps as functions of the vector before them, which may be overwritten."""
         baseline = self._baseline
@@ -74,19 +87,6 @@ class Fp32Backend:
             else:
                 steps.append(partial(activate, step))
         return steps
-
-    def act_batch(self, observations: npt.ArrayLike) -> Float32:
-        """Actions for many observations, ``(k, n)`` to ``(k, m)``, the same bits as ``act``'s.
-
-        Raises:
-            ObservationError: wrong shape or a value that is not finite.
-        """
-        values = as_observations(observations, self._input.size)
-        refuse_non_finite(values)
-        actions = np.empty((len(values), self._baseline.scale.size), np.float32)
-        for row, value in enumerate(values):
-            actions[row] = self.act(value)
-        return actions
 
     def close(self) -> None:
         """Nothing to release."""

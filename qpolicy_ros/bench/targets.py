@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
-from qpolicy_ros.bench.readme import Row, Rows, write_readme
+from qpolicy_ros.bench.results_page import Row, Rows, write_results
 from qpolicy_ros.bench.returns import Return, shipped_returns
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder, write_atomically
@@ -49,17 +49,17 @@ class Target:
 def write_targets(folder: Path) -> list[Target]:
     """Write ``targets.md`` from ``folder``'s JSON rows and what is shipped; return the targets.
 
-    The tables of the README two folders up, where there is one with their markers, are made from
+    The tables of results.md one folder up, where there is one with their markers, are made from
     the same rows.
 
     Raises:
-        InputError: a file of rows cannot be read, or a marker of the README is missing.
+        InputError: a file of rows cannot be read, or a marker of results.md is missing.
     """
     make_folder(folder)
     rows = load_rows(folder)
     targets = assess(rows, shipped_returns(policy_folders()[-1]))
     write_atomically(folder / f"{NAME}.md", page(targets).encode())
-    write_readme(folder.resolve().parent.parent / "README.md", rows)
+    write_results(folder.resolve().parent / "results.md", rows)
     return targets
 
 

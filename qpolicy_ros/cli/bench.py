@@ -45,8 +45,8 @@ class Args:
     distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
     soak: a node's memory over many ticks.
-    targets: every target beside the rows that are in OUT, and the README's tables from them where
-    OUT is its docs/benchmarks; measures nothing, and is part of every run."""
+    targets: every target beside the rows that are in OUT, and the tables of docs/results.md from
+    them where OUT is docs/benchmarks; measures nothing, and is part of every run."""
     quick: bool = False
     """Few cases and rounds: a look, not a record. Without it `fpga` synthesises for minutes."""
     out: Path = Path("docs/benchmarks")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import inspect
 import io
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "import": Command(
         "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
     ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
@@ -88,6 +90,8 @@ EXTRAS: dict[str, str] = {
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "onnx": "import",
+    "onnxruntime": "import",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",
@@ -142,6 +146,30 @@ def _dispatch(arguments: list[str]) -> int:
         if status is None:
             raise
         return status
+
+
+def run_script(function: Callable[..., object]) -> None:
+    """Run a script's `function` with the words of its command line, and exit.
+
+    As with subcommands, what a user can repair is one line and exit status 2 (1 for a failed
+    check); a wrong number of words prints the script's description.
+    """
+    words = sys.argv[1:]
+    program = Path(sys.argv[0]).name
+    try:
+        inspect.signature(function).bind(*words)
+    except TypeError:
+        sys.exit(sys.modules[function.__module__].__doc__)
+    try:
+        status = function(*words)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        code = _status_of(error)
+        if code is None:
+            raise
+        sys.exit(_fail(program, _one_line(error), code))
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _interrupted(error: BaseException | None) -> bool:

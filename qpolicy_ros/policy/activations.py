@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy.model import Step
 
-    Array = npt.NDArray[Any]
+    Array = Any  # float32, in the graph reader float64; any shape
 
 LINEAR, LAYER_NORM, CLIP = "linear", "layer_norm", "clip"
 SELU_ALPHA = 1.6732632423543772
@@ -147,7 +147,7 @@ def bound(step: Step, largest: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     kind, *numbers = step
     first = abs(float(numbers[0])) if numbers else 0.0
     last = abs(float(numbers[-1])) if numbers else 0.0
-    bounds = {
+    bounds: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
         "tanh": lambda: np.minimum(largest, 1.0),
         "sigmoid": lambda: np.ones_like(largest),
         CLIP: lambda: np.full_like(largest, max(first, last)),

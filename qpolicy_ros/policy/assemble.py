@@ -60,8 +60,8 @@ class Assembler:
                 wrong = f"{channel.name!r} comes from a feature vector, not from a robot"
                 raise PolicyError.at("", "contract.observation", wrong, remedy)
         outer = [c.source for c, s in zip(channels, parsed, strict=True) if s.external]
-        standing = [gait for gait in contract.gaits if gait.stand_below > 0]
-        outer += COMMAND if standing else ()
+        listens = any(gait.listens for gait in contract.gaits)
+        outer += COMMAND if listens else ()
         self.sources: tuple[str, ...] = tuple(dict.fromkeys(outer))
         self._channels = channels
         self._default = contract.default.astype(np.float64)
@@ -71,7 +71,7 @@ class Assembler:
         # Places of the raw values: the sources, the actions, the outputs, the gaits' fields, the
         # constants, and one unused place for histories.
         place = {source: index for index, source in enumerate(self.sources)}
-        self._command = [place[source] for source in COMMAND] if standing else []
+        self._command = [place[source] for source in COMMAND] if listens else []
         self._actions = slice(len(place), len(place) + len(contract.action))
         self._outputs = slice(self._actions.stop, self._actions.stop + len(contract.action))
         inner = [
@@ -80,12 +80,12 @@ class Assembler:
             *(f"{GAIT}.{field}:{gait.name}" for gait in contract.gaits for field in GAIT_FIELDS),
         ]
         constants = [c.source for c, s in zip(channels, parsed, strict=True) if s.topic == CONSTANT]
-        for source in dict.fromkeys([*inner, *constants]):
-            place[source] = len(place)
+        for text in dict.fromkeys([*inner, *constants]):
+            place[text] = len(place)
         names = {channel.name: index for index, channel in enumerate(channels)}
         self._raw = np.zeros(len(place) + 1)
-        for source in constants:
-            self._raw[place[source]] = float(parse_source(source).key)
+        for text in constants:
+            self._raw[place[text]] = float(parse_source(text).key)
         self._take = np.full(len(channels), len(place))
         self._past: list[tuple[int, int, int]] = []  # channel, its other channel, ticks
         for index, (channel, source) in enumerate(zip(channels, parsed, strict=True)):
@@ -107,6 +107,7 @@ class Assembler:
         """Forget everything: no history, no output, the default pose as the previous action."""
         self._tick = 0
         self._fresh = True
+        self._phases = [gait.offset for gait in self._gaits]
         self._raw[self._actions] = self._default
         self._raw[self._outputs] = 0.0
 
@@ -145,12 +146,15 @@ class Assembler:
         self._raw[self._outputs] = (own - self._output_offset) / self._output_scale
 
     def _turn_gaits(self) -> None:
-        """Write sine, cosine and fraction of every gait at this tick."""
+        """Write sine, cosine and fraction of every gait at this tick, and turn it to the next."""
         values, at = self._raw, self._outputs.stop
         speed = math.sqrt(sum(values[place] ** 2 for place in self._command))
-        for gait in self._gaits:
-            values[at : at + 3] = gait_values(gait, self._tick * self._period, speed)
+        for index, gait in enumerate(self._gaits):
+            phase = self._phases[index]
+            values[at : at + 3] = gait_values(gait, phase, speed)
             at += 3
+            turned = phase + 2 * math.pi * gait_frequency(gait, speed) * self._period
+            self._phases[index] = math.fmod(turned, 2 * math.pi)
 
     def _fill(self, raw: Mapping[str, float] | Sequence[float]) -> None:
         count = len(self.sources)
@@ -192,15 +196,22 @@ class Assembler:
         self._ring[self._tick % depth] = result
 
 
-def gait_values(gait: Gait, seconds: float, speed: float) -> tuple[float, float, float]:
+def gait_frequency(gait: Gait, speed: float) -> float:
+    """Return the cycles a second at a commanded speed (norm of vx, vy and wz)."""
+    if not gait.top_speed:
+        return gait.frequency
+    share = min(speed / gait.top_speed, 1.0)
+    return gait.frequency + (gait.top_frequency - gait.frequency) * share
+
+
+def gait_values(gait: Gait, phase: float, speed: float) -> tuple[float, float, float]:
     """Return cosine, sine and fraction of a cycle of ``gait``.
 
     Args:
         gait: the clock.
-        seconds: since the first tick.
+        phase: its own, rad.
         speed: norm of the commanded speed (vx in m/s, vy, wz in rad/s).
     """
-    phase = gait.offset + 2 * math.pi * gait.frequency * seconds
     if speed < gait.stand_below:
         if gait.stand_phase is None:
             return 0.0, 0.0, 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def baseline_actions(baseline: Baseline, observations: npt.ArrayLike) -> Float32
     matrix = as_observations(observations, baseline.mean.size)
     refuse_non_finite(matrix)
     with np.errstate(over="ignore"):
-        hidden = (matrix - baseline.mean) / baseline.std
+        hidden: Any = (matrix - baseline.mean) / baseline.std
     clip = np.float32(baseline.clip)
     hidden = np.clip(hidden, -clip, clip)
     layers = iter(zip(baseline.weights, baseline.biases, strict=True))

@@ -54,7 +54,7 @@ def check_contract(contract: Contract, file: object = "") -> None:
     _check_references(check, contract, sources)
     _check_commands(check, contract)
     heard = {source.topic for source in sources if source.external}
-    heard |= {CMD_VEL for gait in contract.gaits if gait.stand_below > 0}
+    heard |= {CMD_VEL for gait in contract.gaits if gait.listens}
     for topic, limit in contract.time_limits:
         field = f"time_limits.{topic}"
         check.require(topic in heard, field, "no value comes from it")
@@ -162,12 +162,13 @@ def _check_gaits(check: Checker, gaits: Sequence[Gait]) -> None:
         check.is_text(gait.name, f"{field}.name")
         check.require(gait.name not in seen, f"{field}.name", f"{gait.name!r} appears twice")
         seen.add(gait.name)
-        for part in ("frequency", "offset", "stand_below"):
+        for part in ("frequency", "offset", "stand_below", "top_speed", "top_frequency"):
             check.is_number(getattr(gait, part), f"{field}.{part}")
         wrong = f"{gait.frequency} Hz is not above 0"
         check.require(gait.frequency > 0, f"{field}.frequency", wrong)
-        wrong = f"{gait.stand_below} is below 0"
-        check.require(gait.stand_below >= 0, f"{field}.stand_below", wrong)
+        for part in ("stand_below", "top_speed", "top_frequency"):
+            value = getattr(gait, part)
+            check.require(value >= 0, f"{field}.{part}", f"{value} is below 0")
         if gait.stand_phase is not None:
             check.is_number(gait.stand_phase, f"{field}.stand_phase")
 

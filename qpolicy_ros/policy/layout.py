@@ -222,6 +222,23 @@ def parse_tensors(
     return contract, baseline, network, golden
 
 
+def contract_fields(contract: Contract) -> dict[str, Any]:
+    """A contract as the metadata object holds it."""
+    return _contract_of(contract)[0]
+
+
+def parse_contract(fields: Any, file: object) -> Contract:
+    """Read what ``contract_fields`` made; its values are not checked here.
+
+    Raises:
+        PolicyError: a part is missing, unknown or malformed.
+    """
+    check = validate.Checker(file)
+    later = ("time_limits", "gaits", "commands")
+    _check_keys(check, fields, _CONTRACT_FIELDS, "contract", later)
+    return _contract(check, fields)
+
+
 def _contract_of(contract: Contract) -> tuple[dict[str, Any], int]:
     """Return the contract's object and the lowest format version that can hold it.
 
@@ -259,13 +276,9 @@ def _version(contract: Contract, fields: Mapping[str, Any]) -> int:
 
 
 def _gait_of(gait: Gait) -> list[Any]:
-    rest: dict[str, Any] = {}
-    if gait.offset:
-        rest["offset"] = float(gait.offset)
-    if gait.stand_below:
-        rest["stand_below"] = float(gait.stand_below)
-    if gait.stand_phase is not None:
-        rest["stand_phase"] = float(gait.stand_phase)
+    values = {field.name: getattr(gait, field.name) for field in dataclasses.fields(gait)[2:]}
+    defaults = {field.name: field.default for field in dataclasses.fields(gait)[2:]}
+    rest = {k: float(v) for k, v in values.items() if v is not None and v != defaults[k]}
     return [gait.name, float(gait.frequency), rest]
 
 
@@ -323,7 +336,8 @@ def _gaits(check: validate.Checker, rows: object) -> tuple[Gait, ...]:
         where = f"contract.gaits[{index}]"
         good = isinstance(row, list) and len(row) == 3
         check.require(good, where, f"{row!r:.60} is not [name, frequency, object]")
-        _check_keys(check, row[2], (), where, ("offset", "stand_below", "stand_phase"))
+        allowed = tuple(field.name for field in dataclasses.fields(Gait)[2:])
+        _check_keys(check, row[2], (), where, allowed)
         gaits.append(Gait(row[0], row[1], **row[2]))
     return tuple(gaits)
 

@@ -102,7 +102,7 @@ class ActionChannel:
 
 @dataclass(frozen=True)
 class Gait:
-    """A clock that the policy walks to: ``phase = offset + 2 pi frequency t``, rad.
+    """A clock that the policy walks to: its phase begins at ``offset`` and turns with time.
 
     Attributes:
         name: unique among the gaits; a source ``gait.cos:<name>`` reads it.
@@ -112,6 +112,8 @@ class Gait:
             stands; 0 = it never does. The phase runs on.
         stand_phase: the phase that the policy sees while it stands, rad; None: sine, cosine and
             fraction all read 0.
+        top_speed, top_frequency: the clock turns faster with the commanded speed: linearly, from
+            ``frequency`` at 0 to ``top_frequency`` at ``top_speed`` and above; 0 = it does not.
     """
 
     name: str
@@ -119,6 +121,13 @@ class Gait:
     offset: float = 0.0
     stand_below: float = 0.0
     stand_phase: float | None = None
+    top_speed: float = 0.0
+    top_frequency: float = 0.0
+
+    @property
+    def listens(self) -> bool:
+        """Whether it depends on the commanded speed."""
+        return self.stand_below > 0 or self.top_speed > 0
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,9 @@ def _check_steps(check: Checker, baseline: Baseline) -> None:
         if step[0] in {LAYER_NORM, "softplus"}:
             check.require(float(step[1]) > 0, where, f"{step[1]} of {step[0]} is not above 0")
         if step[0] == CLIP:
-            check.require(step[1] < step[2], where, f"{step[1]} to {step[2]} is not ascending")
+            check.require(
+                float(step[1]) < float(step[2]), where, f"{step[1]} to {step[2]} is not ascending"
+            )
     layers = sum(step[0] == LINEAR for step in steps)
     wrong = f"{layers} layers, but {len(baseline.weights)} of baseline.weight"
     check.require(layers == len(baseline.weights), field, wrong)

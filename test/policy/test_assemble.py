@@ -204,6 +204,18 @@ def test_a_gait_stands_below_its_speed_and_its_phase_runs_on():
     assert slow[:4] == pytest.approx([math.cos(phase), math.sin(phase), 0, 0], abs=1e-6)
 
 
+def test_a_gait_may_turn_faster_with_the_command():
+    contract = walker_contract()
+    gait = Gait("left", 1.0, top_speed=2.0, top_frequency=2.0)
+    assembler = Assembler(dataclasses.replace(contract, gaits=(gait, *contract.gaits[1:])))
+    phase = 0.0
+    for speed, frequency in ((0.0, 1.0), (1.0, 1.5), (2.0, 2.0), (9.0, 2.0), (1.0, 1.5)):
+        assert walk(assembler, (speed, 0, 0))[:2] == pytest.approx(
+            [math.cos(phase), math.sin(phase)], abs=1e-6
+        )
+        phase += 2 * math.pi * frequency * 0.02
+
+
 def test_a_reset_starts_the_gaits_again():
     assembler = Assembler(walker_contract())
     first = walk(assembler).tolist()

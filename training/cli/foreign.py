@@ -41,7 +41,7 @@ def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:
         "config_hash": course.run.hash,
         **teacher_facts(teacher),
         "resumes": course.run.resumes,
-        "cpu_seconds": round(course.run.earlier_cpu + time.process_time() - started),
+        "cpu_seconds": round(course.run.log.earlier_cpu + time.process_time() - started),
         "returns": {},
         **facts,
     }

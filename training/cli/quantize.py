@@ -10,7 +10,7 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +22,7 @@ from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.provenance import file_digest, teacher_facts
+from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 
 if TYPE_CHECKING:
     from qpolicy_training.recipes.student import Start, StudentConfig
@@ -41,8 +41,8 @@ class Args:
     (.xml)."""
     bag: tuple[Path, ...] = ()
     """distill: recordings to train on, rosbag2 folders or files: no simulator takes part."""
-    hidden: tuple[int, ...] = (256, 256)
-    """Units of the hidden layers."""
+    hidden: tuple[int, ...] = ()
+    """Units of the hidden layers (default: 256 256; for ptq the teacher's)."""
     b_in: int = 8
     """Bits of the input codes, 2 to 8."""
     b_core: int = 3
@@ -83,8 +83,10 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     teacher = load_policy(find_policy(args.teacher))
+    usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
+    args = replace(args, hidden=args.hidden or usual)
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     if args.robot or args.bag:
         from qpolicy_training.cli.foreign import quantize_foreign  # noqa: PLC0415 a path of its own
 
@@ -118,11 +120,8 @@ def main(args: Args) -> int:
     if args.json:
         print(json.dumps({"policy": str(out), "run": str(run.folder), **artifact.provenance}))
     else:
-        share = returns["integer"]["mean"] / returns["fp32"]["mean"]
-        print(
-            f"{out}: return {returns['integer']['mean']:.0f}, {share:.1%} of the teacher's "
-            f"{returns['fp32']['mean']:.0f} over {args.episodes} episodes"
-        )
+        beside = beside_teacher(returns["integer"]["mean"], returns["fp32"]["mean"])
+        print(f"{out}: return {beside} over {args.episodes} episodes")
     return 0
 
 

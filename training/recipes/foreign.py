@@ -226,7 +226,7 @@ class ForeignCourse(ABC):
             "curve": self.run.curve,
             "resumes": self.run.resumes,
             "seconds": self.run.curve[-1][2] if self.run.curve else 0.0,
-            "cpu_seconds": self.run.count_cpu(),
+            "cpu_seconds": self.run.log.count_cpu(),
         }
         save_state(self.run.folder / "distill.safetensors", tensors, meta)
 
@@ -244,8 +244,8 @@ class ForeignCourse(ABC):
             optimiser = torch.optim.Adam(student.parameters(), fused=True)
             restore_adam("adam", optimiser, tensors)
             run.rewind(meta["curve"], meta["candidates"])
-            run.seconds = float(meta["seconds"])
-            run.earlier_cpu = run.saved_cpu = float(meta["cpu_seconds"])
+            run.log.seconds = float(meta["seconds"])
+            run.log.earlier_cpu = run.log.saved_cpu = float(meta["cpu_seconds"])
             run.resumes = meta["resumes"]
             done = int(meta["done"])
             if done < len(rounds):

@@ -107,7 +107,9 @@ class Chain:
             with torch.inference_mode():
                 values = torch.from_numpy(observations)
                 if self.mean is not None and self.std is not None:
-                    mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.mean, self.std))
+                    mean, std = (
+                        torch.tensor(v, dtype=torch.float32) for v in (self.mean, self.std)
+                    )
                     values = ((values - mean) / std).clamp(-self.clip, self.clip)
                 values = module(values)
                 if self.scale is not None and self.bias is not None:
@@ -132,7 +134,9 @@ class Chain:
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
             state = {"weight": weight, "bias": bias}
-            layer.load_state_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()})
+            layer.load_state_dict(
+                {k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()}
+            )
             modules.append(layer)
             if index in self.norms:
                 scale, shift, eps = self.norms[index]
@@ -196,7 +200,11 @@ def layers_in_row(
     for prefix in prefixes:
         weight, bias = tensors[f"{prefix}.weight"], tensors.get(f"{prefix}.bias")
         if weight.ndim == 1 and weights:
-            norms[len(weights) - 1] = (weight, np.zeros_like(weight) if bias is None else bias, 1e-5)
+            norms[len(weights) - 1] = (
+                weight,
+                np.zeros_like(weight) if bias is None else bias,
+                1e-5,
+            )
             continue
         if weight.ndim != 2:
             what = "a convolution" if weight.ndim in {3, 4, 5} else f"of shape {weight.shape}"

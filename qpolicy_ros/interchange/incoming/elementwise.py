@@ -93,16 +93,20 @@ def composed(elements: Sequence[Element], x: Array) -> Array:
 
 
 def merged(elements: Sequence[Element]) -> list[Element]:
-    """The same chain with neighbouring affine steps as one, and without those that do nothing."""
+    """The same chain, neighbours of one kind as one, and without those that do nothing."""
     result: list[Element] = []
     for element in elements:
         last = result[-1] if result else None
         if isinstance(element, Affine) and isinstance(last, Affine):
             shift = last.shift * element.scale + element.shift
             result[-1] = Affine(last.scale * element.scale, shift)
+        elif isinstance(element, Cut) and isinstance(last, Cut):
+            result[-1] = Cut(element.apply(last.low), element.apply(last.high))
         else:
             result.append(element)
-    return [e for e in result if not (isinstance(e, Affine) and _is(e.scale, 1) and _is(e.shift, 0))]
+    return [
+        e for e in result if not (isinstance(e, Affine) and _is(e.scale, 1) and _is(e.shift, 0))
+    ]
 
 
 @dataclass

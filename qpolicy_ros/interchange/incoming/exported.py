@@ -134,7 +134,7 @@ class _Program:
     def _answer(self, op: str, arguments: list[Any]) -> Any:
         """Run one of torch's operators; its last arguments may go by name only."""
         packet = getattr(self._torch.ops.aten, op)
-        schema = getattr(packet, packet.overloads()[0])._schema.arguments
+        schema = getattr(packet, packet.overloads()[0])._schema.arguments  # noqa: SLF001  torch has no other way to it
         named = {
             argument.name: value
             for argument, value in zip(schema, arguments, strict=False)
@@ -178,7 +178,9 @@ class _Program:
         flat = np.frombuffer(self._archive.read(place), _DTYPES[meta["dtype"]])
         start = int(meta["storage_offset"]["as_int"])
         last = start + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-        if math.prod(shape) and not (0 <= start <= last < flat.size and min(strides, default=1) >= 0):
+        if math.prod(shape) and not (
+            0 <= start <= last < flat.size and min(strides, default=1) >= 0
+        ):
             raise ValueError(f"{key} reaches beyond its {flat.size} values")
         steps = [stride * flat.itemsize for stride in strides]
         values = np.lib.stride_tricks.as_strided(flat[start:], shape, steps).copy()
@@ -193,14 +195,14 @@ class _Program:
         op = parts[3]
         given = {entry["name"]: _argument(entry["arg"]) for entry in node["inputs"]}
         overload = getattr(getattr(self._torch.ops.aten, op), parts[4] if parts[4:] else "default")
-        names = [argument.name for argument in overload._schema.arguments]
+        names = [argument.name for argument in overload._schema.arguments]  # noqa: SLF001
         unknown = set(given) - set(names)
         if unknown:
             raise ValueError(f"{target} has no argument {sorted(unknown)}")
         arguments = [given.get(name) for name in names]
         while arguments and arguments[-1] is None:
             arguments.pop()
-        defaults = {a.name: a.default_value for a in overload._schema.arguments}
+        defaults = {a.name: a.default_value for a in overload._schema.arguments}  # noqa: SLF001
         arguments = [
             defaults.get(name) if value is None else value
             for name, value in zip(names, arguments, strict=False)

@@ -51,26 +51,30 @@ def fold(node: Node, inputs: list[Any]) -> Any:
     if node.op in _FUNCTIONS:
         with np.errstate(all="ignore"):
             return _bounded(_FUNCTIONS[node.op](*given))
-    if node.op == "transpose":
-        return np.transpose(given[0], attributes.get("perm"))
-    if node.op in {"reshape", "flatten", "squeeze", "unsqueeze"}:
+    makers: dict[str, Callable[[], Any]] = {
+        "transpose": lambda: np.transpose(given[0], attributes.get("perm")),
+        "reshape": lambda: _reshaped(given, attributes),
         # What matters is the order of the values; a matrix stays one.
-        shape = given[1].astype(int).ravel() if node.op == "reshape" and len(given) > 1 else None
-        shape = attributes.get("shape", shape)
-        return given[0] if shape is None else given[0].reshape(shape)
-    if node.op == "expand":
-        return given[0]
-    if node.op == "concat":
-        return np.concatenate(given, axis=int(attributes.get("axis", 0)))
-    if node.op == "clip":
-        low = inputs[1] if len(inputs) > 1 else attributes.get("min")
-        high = inputs[2] if len(inputs) > 2 else attributes.get("max")
-        return np.clip(given[0], low, high)
-    if node.op == "matmul":
-        return _bounded(given[0] @ given[1])
-    if node.op == "gather":
-        return given[0][np.asarray(attributes["index"]).astype(int)]
-    raise ValueError(f"{node.op} of constants is not known here")
+        **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "expand"), lambda: given[0]),
+        "concat": lambda: np.concatenate(given, axis=int(attributes.get("axis", 0))),
+        "clip": lambda: _clipped(inputs, attributes),
+        "matmul": lambda: given[0] @ given[1],
+        "gather": lambda: given[0][np.asarray(attributes["index"]).astype(int)],
+    }
+    if node.op not in makers:
+        raise ValueError(f"{node.op} of constants is not known here")
+    return _bounded(makers[node.op]())
+
+
+def _reshaped(given: list[Any], attributes: dict[str, Any]) -> Any:
+    shape = given[1].astype(int).ravel() if len(given) > 1 else attributes.get("shape")
+    return given[0] if shape is None else given[0].reshape(shape)
+
+
+def _clipped(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    low = inputs[1] if len(inputs) > 1 else attributes.get("min")
+    high = inputs[2] if len(inputs) > 2 else attributes.get("max")
+    return np.clip(inputs[0], low, high)
 
 
 def _bounded(values: Any) -> Any:

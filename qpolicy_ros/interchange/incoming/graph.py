@@ -132,7 +132,7 @@ class Network:
         from qpolicy_ros.policy import Baseline  # noqa: PLC0415  a name of this function's result
         from qpolicy_ros.policy.model import plain_steps  # noqa: PLC0415
 
-        factor = np.broadcast_to(np.asarray(scale, np.float64), self.scale.shape)
+        factor, shift = (np.asarray(values, np.float64) for values in (scale, offset))
         steps = tuple(self.steps)
         return Baseline(
             mean=_float32(self.mean),
@@ -141,7 +141,7 @@ class Network:
             weights=tuple(map(_float32, self.weights)),
             biases=tuple(map(_float32, self.biases)),
             scale=_float32(self.scale * factor),
-            bias=_float32(self.bias * factor + offset),
+            bias=_float32(self.bias * factor + shift),
             steps=() if steps == plain_steps(len(self.weights)) else steps,
             norm_scales=tuple(map(_float32, self.norm_scales)),
             norm_shifts=tuple(map(_float32, self.norm_shifts)),

@@ -59,7 +59,9 @@ def read_npz(path: Path, activation: str) -> Incoming:
         raise InputError.at(path, "activation", wrong, "give --activation, such as elu")
     output = _text(arrays, "output") or "linear"
     if output not in _OUTPUTS:
-        raise InputError.at(path, "output", f"{output!r} is not known", f"known: {', '.join(_OUTPUTS)}")
+        raise InputError.at(
+            path, "output", f"{output!r} is not known", f"known: {', '.join(_OUTPUTS)}"
+        )
     chain = Chain(weights, biases, activation_step(name or "identity", path), _OUTPUTS[output])
     chain.norms = norms
     if "mean" in arrays:

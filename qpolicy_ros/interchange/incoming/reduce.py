@@ -6,19 +6,13 @@ sigmoid(x)`` is SiLU whether a source says Sigmoid and Mul or Swish.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.interchange.incoming.elementwise import (
-    Affine,
-    Cut,
-    Element,
-    Known,
-    Other,
-    composed,
-)
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.interchange.incoming import functions, statistics
+from qpolicy_ros.interchange.incoming.elementwise import Affine
 from qpolicy_ros.interchange.incoming.folding import fold
 from qpolicy_ros.interchange.incoming.graph import HELD_BY_NONE, Graph, Network, Node, refused
 from qpolicy_ros.interchange.incoming.unwind import unwind
@@ -30,47 +24,13 @@ from qpolicy_ros.interchange.incoming.values import (
     Shapes,
     Spread,
     Value,
-    common_prefix,
     joined,
     picked,
-    uniform_tail,
 )
-from qpolicy_ros.policy.activations import erf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KNOWN = {"relu", "tanh", "sigmoid", "selu", "silu"}
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "erf": erf,
-    "exp": np.exp,
-    "log": np.log,
-    "log1p": np.log1p,
-    "expm1": np.expm1,
-    "sqrt": np.sqrt,
-    "reciprocal": lambda x: 1 / x,
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-    "abs": np.abs,
-    "sign": np.sign,
-    "square": np.square,
-    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
-    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
-    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
-    "softsign": lambda x: x / (1 + np.abs(x)),
-}
-_BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "max": np.maximum,
-    "min": np.minimum,
-    "pow": np.power,
-    "greater": np.greater,
-    "less": np.less,
-    "greater_or_equal": np.greater_equal,
-    "less_or_equal": np.less_equal,
-}
 # They leave the values where they are: batch axes come and go.
 _SAME = {
     "identity", "cast", "dropout", "reshape", "flatten", "squeeze", "unsqueeze", "expand",
@@ -92,6 +52,12 @@ class Reducer:
         self._values: dict[str, Value] = {
             name: value.astype(np.float64) if value.dtype.kind in "fiub" else value
             for name, value in graph.constants.items()
+        }
+        self._layers: dict[str, Callable[[Node, list[Any]], Value | list[Value]]] = {
+            **dict.fromkeys(("linear", "matmul", "gemm"), self._linear),
+            **dict.fromkeys(("split", "slice", "gather"), self._parts),
+            **dict.fromkeys(("layer_norm", "batch_norm"), self._norm),
+            "concat": self._concat,
         }
         source = Flow(Base(graph.width))
         self._values[graph.input] = source
@@ -151,33 +117,62 @@ class Reducer:
             wrong = f"cannot be computed beforehand: {error}"
             raise self._refused(node.name, wrong) from error
 
-    def _flowing(self, node: Node, inputs: list[Any]) -> Value | list[Value]:
+    def _flowing(self, node: Node, inputs: list[Any]) -> Any:
         op, first = node.op, inputs[0] if inputs else None
         if op in _SAME:
-            return first  # type: ignore[no-any-return]
-        if op in {"linear", "matmul", "gemm"}:
-            return self._linear(node, inputs)
-        if op in {"split", "slice", "gather"}:
-            return self._parts(node, inputs)
-        if op == "concat":
-            return self._concat(node, inputs)
-        if op in {"layer_norm", "batch_norm"}:
-            return self._norm(node, inputs)
-        if op == "reduce_mean" and isinstance(first, (Flow, Centred)):
-            squared = isinstance(first, Centred) and first.squared
-            if isinstance(first, Flow) or squared:
-                return Mean(first if isinstance(first, Flow) else first.of, squares=squared)
-        if op in {"sqrt", "reciprocal", "rsqrt", "pow", "square", "add", "sub", "div", "mul"}:
-            special = self._statistic(node, inputs)
-            if special is not None:
-                return special
-        if isinstance(first, Flow) and op in _UNARY:
-            return first.then(self._function(node, inputs))
-        if op in _BINARY and len(inputs) == 2:
-            return self._binary(node, inputs)
-        if op == "where" and len(inputs) == 3:
-            return self._where(node, inputs)
+            if first is None:
+                raise self._unknown(node)
+            return first
+        make = self._layers.get(op)
+        if make is not None:
+            return make(node, inputs)
+        if op == "reduce_mean":
+            return self._mean(node, first)
+        value = statistics.statistic(op, inputs) if op in statistics.OPERATORS else None
+        return self._function(node, inputs) if value is None else value
+
+    def _mean(self, node: Node, first: Any) -> Mean:
+        if isinstance(first, Flow):
+            return Mean(first)
+        if isinstance(first, Centred) and first.squared:
+            return Mean(first.of, squares=True)
         raise self._unknown(node)
+
+    def _function(self, node: Node, inputs: list[Any]) -> Flow:
+        """A function of one value, of one tensor or of two."""
+        op, first = node.op, inputs[0]
+        result: Flow | None = None
+        try:
+            if op in functions.UNARY and isinstance(first, Flow):
+                result = first.then(functions.function(node, inputs))
+            elif op in functions.BINARY and len(inputs) == 2:
+                result = self._binary(node, inputs)
+            elif op == "where" and len(inputs) == 3:
+                result = functions.where(inputs, node.name)
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise self._refused(node.name, str(error)) from error
+        if result is None:
+            raise self._unknown(node)
+        return result
+
+    def _binary(self, node: Node, inputs: list[Any]) -> Flow:
+        first, second = inputs
+        if isinstance(first, Flow) and isinstance(second, Flow):
+            both = functions.of_both(node.op, first, second, node.name)
+            if both is None:
+                raise self._refused(node.name, f"{node.op} joins two branches of the network")
+            return both
+        flow, constant = (first, second) if isinstance(first, Flow) else (second, first)
+        if not isinstance(flow, Flow) or not isinstance(constant, np.ndarray):
+            raise self._unknown(node)
+        values = np.ravel(constant)
+        if values.size not in {1, flow.width}:
+            wrong = f"{node.op} of {flow.width} values with {values.size}"
+            raise self._refused(node.name, wrong, "export the policy again")
+        swapped = first is constant
+        return flow.then(functions.with_constant(node.op, values, node.name, swapped=swapped))
 
     # Layers
 
@@ -240,148 +235,6 @@ class Reducer:
             raise self._refused(node.name, "puts the answers of several branches side by side")
         return result
 
-    # Layer normalisation written out
-
-    def _statistic(self, node: Node, inputs: list[Any]) -> Value | None:
-        """What operators on means and centred values give; None where they are none."""
-        op, first = node.op, inputs[0]
-        second = inputs[1] if len(inputs) > 1 else None
-        if op == "sub" and isinstance(second, Mean) and first is second.of and not second.squares:
-            return Centred(second.of)
-        if isinstance(first, Centred) and not first.squared:
-            square = op == "square" or (op == "mul" and second is first)
-            if square or (op == "pow" and isinstance(second, np.ndarray) and _is(second, 2)):
-                return Centred(first.of, squared=True)
-            if isinstance(second, Spread) and second.of is first.of:
-                good = (op, second.power) in {("div", 0.5), ("mul", -0.5)}
-                if good:
-                    width = first.of.width
-                    base = Base(width, first.of, eps=second.eps)
-                    return Flow(base)
-        if isinstance(first, np.ndarray) and isinstance(second, Mean) and op == "add":
-            first, second = second, first
-        if isinstance(first, Mean) and first.squares:
-            if op == "add" and isinstance(second, np.ndarray) and second.size == 1:
-                return Spread(first.of, float(second.flat[0]), 1.0)
-            return None
-        if isinstance(first, Spread):
-            if op == "sqrt" or (op == "pow" and isinstance(second, np.ndarray) and _is(second, 0.5)):
-                return Spread(first.of, first.eps, first.power * 0.5)
-            if op in {"reciprocal", "rsqrt"}:
-                return Spread(first.of, first.eps, -first.power * (1 if op == "reciprocal" else 0.5))
-        if op == "div" and isinstance(second, Spread) and isinstance(first, np.ndarray):
-            return Spread(second.of, second.eps, -second.power) if _is(first, 1) else None
-        return None
-
-    # Functions of one value
-
-    def _function(self, node: Node, inputs: list[Any]) -> Element:
-        op, attributes = node.op, node.attributes
-        if op == "neg":
-            return Affine(np.array(-1.0), np.array(0.0))
-        if op in _KNOWN:
-            return Known((op,))
-        if op in {"leaky_relu", "elu"}:
-            return Known((op, float(attributes["alpha"])))
-        if op == "gelu":
-            return Known(("gelu_tanh",) if attributes.get("approximate") == "tanh" else ("gelu",))
-        if op == "softplus":
-            return Known((op, float(attributes.get("beta", 1.0))))
-        if op == "clip":
-            low, high = self._limits(node, inputs)
-            return Cut(low, high)
-        if op in _FUNCTIONS:
-            return Other(_FUNCTIONS[op], node.name)
-        raise self._unknown(node)
-
-    def _limits(self, node: Node, inputs: list[Any]) -> tuple[Any, Any]:
-        limits = []
-        for place, key, otherwise in ((1, "min", -math.inf), (2, "max", math.inf)):
-            value = inputs[place] if len(inputs) > place else None
-            if value is None:
-                value = node.attributes.get(key)
-            if value is None:
-                value = otherwise
-            if not isinstance(value, (np.ndarray, float, int)):
-                raise self._refused(node.name, f"its {key} is not fixed")
-            limits.append(np.ravel(np.asarray(value, np.float64)))
-        return limits[0], limits[1]
-
-    def _binary(self, node: Node, inputs: list[Any]) -> Flow:
-        first, second = inputs
-        if isinstance(first, Flow) and isinstance(second, Flow):
-            return self._of_both(node, first, second)
-        flow, constant = (first, second) if isinstance(first, Flow) else (second, first)
-        if not isinstance(flow, Flow) or not isinstance(constant, np.ndarray):
-            raise self._unknown(node)
-        values = np.ravel(constant)
-        if values.size not in {1, flow.width}:
-            wrong = f"{node.op} of {flow.width} values with {values.size}"
-            raise self._refused(node.name, wrong, "export the policy again")
-        return flow.then(self._with_constant(node, values, swapped=first is constant))
-
-    def _with_constant(self, node: Node, values: Any, *, swapped: bool) -> Element:
-        """``x op values``, or ``values op x`` where ``swapped``."""
-        one, zero = np.array(1.0), np.array(0.0)
-        with np.errstate(all="ignore"):
-            if node.op == "add":
-                return Affine(one, values)
-            if node.op == "sub":
-                return Affine(-one, values) if swapped else Affine(one, -values)
-            if node.op == "mul":
-                return Affine(values, zero)
-            if node.op == "div" and not swapped:
-                return Affine(1 / values, zero)
-            if node.op == "max":
-                return Cut(values, np.array(math.inf))
-            if node.op == "min":
-                return Cut(np.array(-math.inf), values)
-        function = _BINARY[node.op]
-        uniform = bool((values == values[0]).all())
-        if uniform:
-            values = values[:1]
-        if swapped:
-            return Other(lambda x: function(values, x), node.name, uniform)
-        return Other(lambda x: function(x, values), node.name, uniform)
-
-    def _of_both(self, node: Node, first: Flow, second: Flow) -> Flow:
-        """``f(x) op g(x)``, where both are functions of the same values."""
-        count = common_prefix(first, second)
-        if count < 0:
-            wrong = f"{node.op} joins two branches of the network"
-            raise self._refused(node.name, wrong)
-        one, other = first.steps[count:], second.steps[count:]
-        function = _BINARY[node.op]
-        uniform = uniform_tail(one) and uniform_tail(other)
-        if not one and not other and node.op in {"add", "mul"}:
-            element: Element = Other(lambda x: function(x, x), node.name)
-            if node.op == "add":
-                element = Affine(np.array(2.0), np.array(0.0))
-            return first.then(element)
-
-        def both(x: Any) -> Any:
-            return function(composed(one, x), composed(other, x))
-
-        return Flow(first.base, (*first.steps[:count], Other(both, node.name, uniform)))
-
-    def _where(self, node: Node, inputs: list[Any]) -> Flow:
-        """Pick between two functions of the same values by a third."""
-        flows = [value for value in inputs if isinstance(value, Flow)]
-        fixed = [v for v in inputs if isinstance(v, np.ndarray) and v.size != 1]
-        count = min(common_prefix(flows[0], flow) for flow in flows) if flows else -1
-        if count < 0 or fixed or len(flows) < 2:
-            raise self._unknown(node)
-
-        def part(value: Any, x: Any) -> Any:
-            return composed(value.steps[count:], x) if isinstance(value, Flow) else value
-
-        def choose(x: Any) -> Any:
-            condition, yes, no = (part(value, x) for value in inputs)
-            return np.where(np.asarray(condition, bool), yes, no)
-
-        uniform = all(uniform_tail(flow.steps[count:]) for flow in flows)
-        return Flow(flows[0].base, (*flows[0].steps[:count], Other(choose, node.name, uniform)))
-
     # Errors
 
     def _unknown(self, node: Node) -> Exception:
@@ -389,12 +242,3 @@ class Reducer:
 
     def _refused(self, name: str, wrong: str, remedy: str = "") -> Exception:
         return refused(self._file, repr(name), wrong, *([remedy] if remedy else []))
-
-
-_UNARY = {
-    *_KNOWN, *_FUNCTIONS, "neg", "clip", "leaky_relu", "elu", "gelu", "softplus",
-}  # fmt: skip
-
-
-def _is(values: Any, number: float) -> bool:
-    return bool(values.size == 1 and math.isclose(float(values.flat[0]), number, rel_tol=1e-6))

@@ -40,7 +40,9 @@ _BESIDE = ("vecnormalize.pkl", "vec_normalize.pkl", "{stem}/vecnormalize.pkl",
 _CLIP_MEAN = 2.0  # of SAC with gSDE, Stable-Baselines3's default
 
 
-def read_stable_baselines(path: Path, archive: Zip, activation: str, normalisation: str) -> Incoming:
+def read_stable_baselines(
+    path: Path, archive: Zip, activation: str, normalisation: str
+) -> Incoming:
     """Read a model that Stable-Baselines3 saved.
 
     Args:
@@ -123,7 +125,9 @@ def _activation(path: Path, kwargs: Any, on_policy: bool) -> tuple[Any, ...]:
     if match:
         return activation_step(match[1], path)
     if text:
-        raise InputError.at(path, "activation_fn", f"{text!r:.80} is not known", "give --activation")
+        raise InputError.at(
+            path, "activation_fn", f"{text!r:.80} is not known", "give --activation"
+        )
     return ("tanh",) if on_policy else ("relu",)
 
 

@@ -29,39 +29,29 @@ _EXPORT = "export the policy again"
 INSTALL = "pip install 'qpolicy_ros[train]'"
 # They touch files, or bring code that is none of a graph's.
 _FORBIDDEN = {"save", "load", "from_file", "_load_for_lite_interpreter", "import_ir_module"}
+_SCALARS = {"NumToTensor", "Int", "ScalarImplicit", "IntImplicit", "device", "dtype", "dim"}
 _CODE = re.compile(r"__setstate__|torch\.classes|ops\.(?!aten\.|prim\.|inductor\.)\w+")
 
 
-def read_torchscript(path: Path, archive: Zip, *, opaque: bool = False) -> Incoming:
+def read_torchscript(path: Path, archive: Zip) -> Incoming:
     """Read a TorchScript file.
 
     Args:
         path: of the file.
         archive: the same, opened.
-        opaque: the network is not looked into: it is run as it is.
 
     Raises:
         InputError: its code does more than compute, or an operator cannot be held.
     """
-    for name in archive.ending(".py"):
-        text = archive.read(name).decode(errors="replace")
-        match = _CODE.search(text)
-        if match:
-            wrong = f"its code uses {match[0]!r}, which is not run here"
-            raise InputError.at(path, name, wrong, "export it as ONNX")
     torch = import_torch(path)
-    module = _load(torch, path)
-    graph = _inlined(module, path)
-    _check(path, graph)
-    inputs = [value for value in graph.inputs()][1:]
+    module = load_checked(torch, path, archive)
+    inputs = list(module.inlined_graph.inputs())[1:]
     if len(inputs) != 1:
         names = ", ".join(value.debugName().split(".")[0] for value in inputs)
         wrong = f"{len(inputs)} inputs ({names}); a policy has one observation"
         raise refused(path, "forward", wrong, "export it with one vector in")
-    network = None
-    if not opaque:
-        neutral = _Translator(torch, module, path).graph()
-        network = Reducer(neutral, path).network(neutral.outputs[0])
+    neutral = _Translator(torch, module, path).graph()
+    network = Reducer(neutral, path).network(neutral.outputs[0])
 
     def run(observations: Float32) -> Float32:
         with torch.inference_mode():
@@ -74,9 +64,26 @@ def read_torchscript(path: Path, archive: Zip, *, opaque: bool = False) -> Incom
         network=network,
         run=run,
         runtime=f"torch {torch.__version__}",
-        width=network.mean.size if network else 0,  # an opaque one's is the contract's
-        outputs=network.outputs if network else 0,
+        width=network.mean.size,
+        outputs=network.outputs,
     )
+
+
+def load_checked(torch: Any, path: Path, archive: Zip) -> Any:
+    """Return the module of a TorchScript file whose operators do no more than compute.
+
+    Raises:
+        InputError: one of them, or its code, does more.
+    """
+    for name in archive.ending(".py"):
+        text = archive.read(name).decode(errors="replace")
+        match = _CODE.search(text)
+        if match:
+            wrong = f"its code uses {match[0]!r}, which is not run here"
+            raise InputError.at(path, name, wrong, "export it as ONNX")
+    module = _load(torch, path)
+    _check(path, _inlined(module, path))
+    return module
 
 
 def import_torch(path: Path) -> Any:
@@ -186,26 +193,31 @@ class _Translator:
 
     def _take(self, node: Any) -> None:
         kind, names = node.kind(), [value.debugName() for value in node.outputs()]
-        if kind == "prim::Constant":
-            self._values[names[0]] = self._constant(node, names[0])
-            return
-        arguments = [self._values.get(value.debugName()) for value in node.inputs()]
-        if kind in {"prim::ListConstruct", "prim::TupleConstruct"}:
-            self._values[names[0]] = arguments
-            return
-        if kind in {"prim::ListUnpack", "prim::TupleUnpack"} and isinstance(arguments[0], list):
-            self._values.update(zip(names, arguments[0], strict=False))
-            return
         op = kind.partition("::")[2]
-        if kind in {"prim::ListUnpack", "prim::TupleUnpack"}:
+        arguments = [self._values.get(value.debugName()) for value in node.inputs()]
+        if op in {"ListUnpack", "TupleUnpack"} and not isinstance(arguments[0], list):
             self._unpack(node, names)
-            return
-        if op in {"NumToTensor", "Int", "ScalarImplicit", "IntImplicit", "device", "dtype", "dim"}:
+        elif kind.startswith("prim::") or op in _SCALARS:
+            self._structure(node, op, arguments, names)
+        else:
+            self._operator(kind, op, arguments, names)
+
+    def _structure(self, node: Any, op: str, arguments: list[Any], names: list[str]) -> None:
+        """What makes no tensor: constants, lists, numbers of shapes."""
+        if op == "Constant":
+            self._values[names[0]] = self._constant(node, names[0])
+        elif op in {"ListConstruct", "TupleConstruct"}:
+            self._values[names[0]] = arguments
+        elif op in {"ListUnpack", "TupleUnpack"}:
+            self._values.update(zip(names, arguments[0], strict=False))
+        elif op in _SCALARS:
             self._values[names[0]] = arguments[0] if op != "dim" else 2
-            return
-        if op.lower() in HELD_BY_NONE:
-            wrong = f"is {HELD_BY_NONE[op.lower()]}, which a policy file cannot hold"
-            raise refused(self._path, kind, wrong)
+        elif op != "Print":
+            held = HELD_BY_NONE.get(op.lower())
+            wrong = f"is {held}, which a policy file cannot hold" if held else "is not known here"
+            raise refused(self._path, node.kind(), wrong)
+
+    def _operator(self, kind: str, op: str, arguments: list[Any], names: list[str]) -> None:
         make = OPERATORS.get(op)
         if make is None:
             raise refused(self._path, kind, "is an operator that is not known here")
@@ -225,7 +237,9 @@ class _Translator:
         self._nodes[-1] = last._replace(outputs=tuple(names))
         if "sizes" in last.attributes and len(last.attributes["sizes"]) == 1:
             sizes = last.attributes["sizes"] * len(names)
-            self._nodes[-1] = self._nodes[-1]._replace(attributes={**last.attributes, "sizes": sizes})
+            self._nodes[-1] = self._nodes[-1]._replace(
+                attributes={**last.attributes, "sizes": sizes}
+            )
         self._values.update(zip(names, names, strict=True))
 
     def _constant(self, node: Any, name: str) -> Any:

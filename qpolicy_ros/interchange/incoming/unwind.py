@@ -187,5 +187,3 @@ class _Builder:
         said = ", ".join(names) or "limits of each value's own"
         wrong = f"the function {where} ({said}) is none that a policy file can hold"
         return refused(self._file, "graph", wrong)
-
-

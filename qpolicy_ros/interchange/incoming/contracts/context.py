@@ -23,7 +23,8 @@ class Context:
     """What is known beside the contract's file.
 
     Attributes:
-        inputs, outputs: how many values the network takes and answers.
+        inputs, outputs: how many values the network takes and answers; 0: not known, then the
+            contract is not compared with them.
         robot: of ``--robot``; None where it was not given.
         task: name of the policy; empty takes the contract's, else the file's.
         period: of ``--period``, s; 0 where it was not given.
@@ -123,7 +124,10 @@ class Reader:
         return numbers
 
     def per_joint(self, value: object, where: str, joints: Sequence[str]) -> list[float]:
-        """One number, a list in the joints' order, or numbers by patterns of names."""
+        """One number, a list in the joints' order, or numbers by patterns of names.
+
+        The first pattern that matches a joint counts.
+        """
         if not isinstance(value, Mapping):
             return self.spread(value, where, len(joints), "joints")
         found: dict[str, float] = {}
@@ -135,10 +139,13 @@ class Reader:
                 raise self.fail(part, f"is no pattern: {error}", SEE) from error
             if not matching:
                 raise self.fail(part, "matches no joint", nearest(pattern, joints))
-            found.update(dict.fromkeys(matching, self.number(number, part)))
+            # The first pattern that matches counts, so that `.*` at the end means all others.
+            found = {**dict.fromkeys(matching, self.number(number, part)), **found}
         missing = [joint for joint in joints if joint not in found]
         if missing:
-            raise self.fail(where, f"says nothing of {missing[0]!r}", "give a number for each joint")
+            raise self.fail(
+                where, f"says nothing of {missing[0]!r}", "give a number for each joint"
+            )
         return [found[joint] for joint in joints]
 
     def pair(self, value: object, where: str) -> tuple[float, float]:

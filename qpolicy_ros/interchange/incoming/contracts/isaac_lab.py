@@ -1,4 +1,4 @@
-"""Isaac Lab's IO descriptors: terms with joint names, offsets and scales, in the managers' order."""
+"""Isaac Lab's IO descriptors: terms with joint names, offsets and scales, in order."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class _Descriptors:
             where = f"actions[{index}]"
             action = reader.mapping(entry, where)
             path = f"{action.get('full_path', '')} {action.get('name', '')}".lower()
-            kind = next((k for word, k in _KINDS.items() if f"joint{word}" in path.replace("_", "")),
-                        None)  # fmt: skip
+            words = path.replace("_", "")
+            kind = next((k for word, k in _KINDS.items() if f"joint{word}" in words), None)
             if kind is None:
                 wrong = f"{action.get('name')!r:.60} is no action on joints that is known here"
                 raise reader.fail(where, wrong)
@@ -106,8 +106,12 @@ class _Descriptors:
                 raise reader.fail(f"{where}.joint_names", wrong)
             count = len(names)
             factor, shift = action.get("scale"), action.get("offset")
-            scale += reader.spread(1.0 if factor is None else factor, f"{where}.scale", count, "joints")
-            offset += reader.spread(0.0 if shift is None else shift, f"{where}.offset", count, "joints")
+            scale += reader.spread(
+                1.0 if factor is None else factor, f"{where}.scale", count, "joints"
+            )
+            offset += reader.spread(
+                0.0 if shift is None else shift, f"{where}.offset", count, "joints"
+            )
             clip = action.get("clip")
             if clip is None:
                 limits += [(-math.inf, math.inf)] * count
@@ -140,7 +144,9 @@ class _Descriptors:
                 wrong = f"{name!r} has the shape {shape}, but {len(channels)} values are known"
                 raise reader.fail(f"{where}.shape", wrong)
         scale = overloads.get("scale")
-        factors = reader.spread(1.0 if scale is None else scale, f"{where}.scale", len(channels), "values")
+        factors = reader.spread(
+            1.0 if scale is None else scale, f"{where}.scale", len(channels), "values"
+        )
         clip = overloads.get("clip")
         low, high = (-math.inf, math.inf) if clip is None else reader.pair(clip, f"{where}.clip")
         channels = terms.scaled(channels, factors, low, high, first=False)

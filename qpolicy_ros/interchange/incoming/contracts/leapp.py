@@ -91,7 +91,7 @@ def read_bundle(content: Mapping[str, Any], file: Path) -> Bundle:
         wrong = f"{len(targets)} outputs command joints ({', '.join(targets)}); one does"
         raise reader.fail(f"{where}.outputs", wrong)
     fed = _fed_back(reader, content, name)
-    raw = {source for source in fed.values()}
+    raw = set(fed.values())
     if len(raw) > 1:
         wrong = f"{len(raw)} outputs are fed back: a state, which a policy file cannot hold"
         raise reader.fail("pipeline.feedback_flow", wrong, "import it with `--teacher-only`")
@@ -165,9 +165,7 @@ def _node(reader: Reader, content: Mapping[str, Any]) -> tuple[str, dict[str, An
     return name, reader.mapping(models[name], f"models.{name}")
 
 
-def _ports(
-    reader: Reader, node: Mapping[str, Any], where: str, side: str
-) -> list[dict[str, Any]]:
+def _ports(reader: Reader, node: Mapping[str, Any], where: str, side: str) -> list[dict[str, Any]]:
     ports = []
     for index, value in enumerate(reader.sequence(node.get(side), f"{where}.{side}")):
         port = reader.mapping(value, f"{where}.{side}[{index}]")
@@ -217,7 +215,9 @@ def _channels(
     if body is None and "gravity" in name:
         body = terms.body_term(name, "projected_gravity")
     if body is None or (size and len(body) != size):
-        wrong = f"{name!r} of kind {kind!r:.60} and shape {shape} is no observation that is known here"
+        wrong = (
+            f"{name!r} of kind {kind!r:.60} and shape {shape} is no observation that is known here"
+        )
         remedy = "write a contract of ours with its sources: see docs/own-policy.md"
         raise reader.fail(part, wrong, remedy)
     return body

@@ -1,4 +1,4 @@
-"""The contract of an imported policy, from whatever says it: a file, the source, a task, nothing."""
+"""The contract of an imported policy, from whatever says it: a file, the source or a task."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def make_contract(
         robot,
         name,
         period,
-        *([None, None] if ends is None else [end.tolist() for end in ends]),
+        None if ends is None else ends[0].tolist(),
+        None if ends is None else ends[1].tolist(),
         metadata=incoming.metadata,
     )
     if task is not None:
@@ -120,9 +121,7 @@ def _of_task(task: Contract, context: Context, source: Path) -> Contract:
         if expected != found:
             wrong = f"{task.env_id or task.task} has {expected} values, the network {found}"
             raise InputError.at(source, field, wrong, "give the task that the policy is of")
-    return replace(
-        task, task=context.task or task.task, period=context.period or task.period
-    )
+    return replace(task, task=context.task or task.task, period=context.period or task.period)
 
 
 def _nameless(incoming: Incoming, source: Path, context: Context) -> Contract:

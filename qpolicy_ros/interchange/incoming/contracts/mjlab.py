@@ -53,7 +53,7 @@ def read_metadata(metadata: Mapping[str, str], file: object, context: Context) -
     if "action_joint_names" in metadata:
         where = "metadata.action_joint_names"
         driven = reader.names(_list(metadata["action_joint_names"]), where)
-    if len(driven) != context.outputs:
+    if context.outputs and len(driven) != context.outputs:
         wrong = f"{len(driven)} joints where the network answers {context.outputs} values"
         raise reader.fail("metadata.joint_names", wrong, "give --contract FILE")
     pose = dict(zip(joints, default or [], strict=True))
@@ -89,7 +89,9 @@ def read_metadata(metadata: Mapping[str, str], file: object, context: Context) -
 
 
 def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.strip("[]() ").replace("'", "").split(",") if part.strip()]
+    return [
+        part.strip() for part in text.strip("[]() ").replace("'", "").split(",") if part.strip()
+    ]
 
 
 def _numbers(
@@ -113,14 +115,16 @@ def _of(values: list[float] | None, places: Sequence[int]) -> list[float] | None
 
 
 def _history(reader: Reader, metadata: Mapping[str, str]) -> int:
-    lengths = {part for part in _list(metadata.get("history_length", "1"))}
-    lengths |= {part for part in _list(metadata.get("observation_history_lengths", ""))}
+    lengths = set(_list(metadata.get("history_length", "1")))
+    lengths |= set(_list(metadata.get("observation_history_lengths", "")))
     whole = {part.split(".")[0] for part in lengths} - {"0"} or {"1"}
     if len(whole) > 1:
         whole -= {"1"}
     text = whole.pop()
     if whole or not text.isdecimal():
-        raise reader.fail("metadata.history_length", f"{text!r} is no length", "give --contract FILE")
+        raise reader.fail(
+            "metadata.history_length", f"{text!r} is no length", "give --contract FILE"
+        )
     return reader.whole(int(text), "metadata.history_length", 1, 101)
 
 

@@ -64,7 +64,11 @@ class _Own:
         patterns = self._reader.sequence(self._content.get("zeroed") or [], "zeroed")
         self._zeroed = {joint for pattern in patterns for joint in self._matching(pattern)}
         history = self._content.get("history") or 1
-        self._history = {"order": terms.TERM, "first": terms.OLDEST, "length": 1}
+        self._history: dict[str, Any] = {
+            "order": terms.TERM,
+            "first": terms.OLDEST,
+            "length": 1,
+        }
         self._history |= self._read_history(history, "history", ("order", "first", "length"))
 
     def contract(self) -> Contract:
@@ -77,13 +81,15 @@ class _Own:
         observation = terms.observation(reader, found, context.inputs, str(order))
         limits = reader.mapping(content.get("time_limits") or {}, "time_limits")
         return Contract(
-            task=context.task or reader.text(content.get("task") or task_name(context, reader.file), "task"),
+            task=context.task
+            or reader.text(content.get("task") or task_name(context, reader.file), "task"),
             env_id=str(content.get("env_id") or ""),
             observation=observation,
             action=action,
             period=context.period or reader.number(content["period"], "period"),
             time_limits=tuple(
-                (name, reader.number(value, f"time_limits.{name}")) for name, value in limits.items()
+                (name, reader.number(value, f"time_limits.{name}"))
+                for name, value in limits.items()
             ),
             gaits=self._gaits,
             commands=self._commands(),
@@ -148,7 +154,7 @@ class _Own:
         context = self._context
         if action.get("clip") is not None:
             low, high = reader.pair(action["clip"], "action.clip")
-            count = context.outputs
+            count = len(joints)
             context = replace(context, low=[low] * count, high=[high] * count)
         lows, highs = (
             [infinite] * len(joints)
@@ -179,15 +185,15 @@ class _Own:
         count = len(channels)
         rate, safe = action.get("rate"), action.get("safe")
         rates = [math.inf] * count if rate is None else self._numbers(rate, "action.rate")
-        safes = [None] * count if safe is None else self._numbers(safe, "action.safe")
+        safes = [c.safe for c in channels] if safe is None else self._numbers(safe, "action.safe")
         unit = action.get("unit")
         unit = "" if unit is None else self._reader.text(unit, "action.unit")
         return [
             replace(
                 channel,
                 rate=rates[index],
-                safe=channel.safe if safes[index] is None else safes[index],
-                default=None if safes[index] is None else channel.safe,
+                safe=safes[index],
+                default=None if safes[index] == channel.safe else channel.safe,
                 unit=unit,
             )
             for index, channel in enumerate(channels)
@@ -214,7 +220,9 @@ class _Own:
         for name, value in reader.mapping(self._content.get("gaits") or {}, "gaits").items():
             where = f"gaits.{name}"
             gait = reader.mapping(value, where)
-            reader.known(gait, where, ("frequency", "offset", "standing"))
+            reader.known(gait, where, ("frequency", "offset", "standing", "top"))
+            top = reader.mapping(gait.get("top") or {}, f"{where}.top")
+            reader.known(top, f"{where}.top", ("speed", "frequency"))
             standing = reader.mapping(gait.get("standing") or {}, f"{where}.standing")
             reader.known(standing, f"{where}.standing", ("below", "phase"))
             phase = standing.get("phase")
@@ -225,13 +233,15 @@ class _Own:
                     reader.number(gait.get("offset", 0.0), f"{where}.offset"),
                     reader.number(standing.get("below", 0.0), f"{where}.standing.below"),
                     None if phase is None else reader.number(phase, f"{where}.standing.phase"),
+                    reader.number(top.get("speed", 0.0), f"{where}.top.speed"),
+                    reader.number(top.get("frequency", 0.0), f"{where}.top.frequency"),
                 )
             )
         return tuple(gaits)
 
     def _commands(self) -> tuple[tuple[str, float, float], ...]:
         reader = self._reader
-        found = []
+        found: list[tuple[str, float, float]] = []
         for name, value in reader.mapping(self._content.get("commands") or {}, "commands").items():
             low, high = reader.pair(value, f"commands.{name}")
             if name in _COMMANDS:
@@ -243,9 +253,7 @@ class _Own:
 
     # Observation
 
-    def _read_history(
-        self, value: object, where: str, fields: Sequence[str]
-    ) -> dict[str, str | int]:
+    def _read_history(self, value: object, where: str, fields: Sequence[str]) -> dict[str, Any]:
         reader = self._reader
         if not isinstance(value, Mapping):
             return {"length": reader.whole(value, where, 1, 101)}
@@ -268,7 +276,9 @@ class _Own:
         texts = [
             text
             for source in reader.sequence(sources, f"{where}.sources")
-            for text in self._expanded(reader.text(source, f"{where}.source"), fields, where, action)
+            for text in self._expanded(
+                reader.text(source, f"{where}.source"), fields, where, action
+            )
         ]
         name = fields.get("name")
         channels = tuple(self._channel(text, fields, where) for text in texts)
@@ -278,7 +288,9 @@ class _Own:
         channels = self._scaled(channels, fields, where)
         history = {**self._history}
         if "history" in fields:
-            history |= self._read_history(fields["history"], f"{where}.history", ("first", "length"))
+            history |= self._read_history(
+                fields["history"], f"{where}.history", ("first", "length")
+            )
         ticks = terms.ticks_of(int(history["length"]), str(history["first"]))
         return Term(str(name or sources[0]), channels, ticks)
 
@@ -303,6 +315,7 @@ class _Own:
             axes = TOPICS.get(topic.partition("/")[0], {}).get(field, ())
             keys = kinds.get(topic, axes)
         if not keys:
+            self._parsed(source, f"{where}.source")  # says it better
             wrong = f"{source!r}: the * stands for nothing"
             raise self._reader.fail(f"{where}.source", wrong)
         return [f"{head}:{each}" for each in keys]
@@ -311,7 +324,9 @@ class _Own:
         try:
             return parse_source(text)
         except ValueError as error:
-            raise self._reader.fail(where, str(error), "see docs/artifact.md for the sources") from error
+            raise self._reader.fail(
+                where, str(error), "see docs/artifact.md for the sources"
+            ) from error
 
     def _channel(self, text: str, fields: Mapping[str, Any], where: str) -> Channel:
         source = self._parsed(text, f"{where}.source")
@@ -350,7 +365,9 @@ class _Own:
         if fields.get("clip") is not None:
             low, high = reader.pair(fields["clip"], f"{where}.clip")
         low = low if fields.get("low") is None else reader.number(fields["low"], f"{where}.low")
-        high = high if fields.get("high") is None else reader.number(fields["high"], f"{where}.high")
+        high = (
+            high if fields.get("high") is None else reader.number(fields["high"], f"{where}.high")
+        )
         still = [c.source.startswith("constant:0") for c in channels]
         moved = [
             channel if fixed else replace(channel, offset=shift)

@@ -36,7 +36,9 @@ def read_contract(name: str | os.PathLike[str], context: Context) -> Contract:
     try:
         return _read(content, path, context)
     except (RecursionError, OverflowError) as error:
-        raise InputError.at(path, "contract", f"cannot be read: {error}", f"give {_FORMS}") from error
+        raise InputError.at(
+            path, "contract", f"cannot be read: {error}", f"give {_FORMS}"
+        ) from error
 
 
 def find_contract(name: str | os.PathLike[str]) -> Path:
@@ -50,7 +52,7 @@ def find_contract(name: str | os.PathLike[str]) -> Path:
         return _in_folder(path)
     if path.exists():
         return path
-    known = {}
+    known: dict[str, Path] = {}
     for folder in reversed(policy_folders()):
         known |= {file.stem: file for file in (folder.parent / CONTRACTS).glob("*.yaml")}
     if str(name) in known:

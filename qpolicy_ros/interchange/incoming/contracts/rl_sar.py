@@ -48,7 +48,8 @@ def read_rl_sar(content: Mapping[str, Any], path: Path, context: Context) -> Con
     if missing:
         wrong = "is missing: this is the robot's base.yaml" if "dt" in config else "is missing"
         raise reader.fail(missing[0], wrong, "give the policy's config.yaml")
-    base = next((p for p in (path.parent, path.parent.parent) if (p / "base.yaml").is_file()), None)
+    above = list(path.resolve().parents)[:4]
+    base = next((folder for folder in above if (folder / "base.yaml").is_file()), None)
     robot: dict[str, Any] = {}
     if base is not None:
         read = read_yaml(base / "base.yaml")
@@ -68,12 +69,18 @@ class _Config:
     def __init__(
         self, reader: Reader, config: Mapping[str, Any], context: Context, name: object
     ) -> None:
-        self._reader, self._config, self._context = reader, reader.mapping(config, "config"), context
+        self._reader, self._config, self._context = (
+            reader,
+            reader.mapping(config, "config"),
+            context,
+        )
         self._name = str(name).replace("/", "_")
         names = self._config.get("joint_names")
         if names is None and context.robot is None:
             wrong = "is missing, and so is base.yaml"
-            raise reader.fail("joint_names", wrong, "put base.yaml beside, or give --robot MODEL.xml")
+            raise reader.fail(
+                "joint_names", wrong, "put base.yaml beside, or give --robot MODEL.xml"
+            )
         robot = context.robot.joints if names is None and context.robot else ()
         robot = robot or reader.names(names, "joint_names")
         if context.robot is not None:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from qpolicy_ros.interchange.incoming.contracts.context import Context, Reader
 from qpolicy_ros.policy import ActionChannel, Channel
 from qpolicy_ros.policy.model import POSITION
-from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, MAX_HISTORY, ODOM, PREVIOUS_OUTPUT
+from qpolicy_ros.policy.sources import (
+    CMD_VEL,
+    IMU,
+    JOINT_STATES,
+    MAX_HISTORY,
+    ODOM,
+    PREVIOUS_OUTPUT,
+)
 
 OLDEST, NEWEST = "oldest", "newest"
 TERM, STEP = "term", "step"
@@ -62,8 +69,8 @@ def body_term(name: str, kind: str) -> tuple[Channel, ...] | None:
     }
     kind = _SAME_AS.get(kind, kind)
     if kind == "velocity_commands":
-        keys = ("linear:x", "linear:y", "angular:z")
-        return tuple(Channel(f"{name}:{key}", f"{CMD_VEL}.{key}") for key in keys)
+        parts = ("linear:x", "linear:y", "angular:z")
+        return tuple(Channel(f"{name}:{part}", f"{CMD_VEL}.{part}") for part in parts)
     if kind not in known:
         return None
     head, keys = known[kind]
@@ -71,8 +78,9 @@ def body_term(name: str, kind: str) -> tuple[Channel, ...] | None:
 
 
 _SAME_AS = {
-    "lin_vel": "base_lin_vel", "root_lin_vel_b": "base_lin_vel", "base_linear_velocity": "base_lin_vel",
-    "builtin_sensor": "", "local_linvel": "base_lin_vel", "imu_lin_vel": "base_lin_vel",
+    "lin_vel": "base_lin_vel", "root_lin_vel_b": "base_lin_vel",
+    "base_linear_velocity": "base_lin_vel", "local_linvel": "base_lin_vel",
+    "imu_lin_vel": "base_lin_vel",
     "ang_vel": "base_ang_vel", "ang_vel_body": "base_ang_vel", "root_ang_vel_b": "base_ang_vel",
     "base_angular_velocity": "base_ang_vel", "gyro": "base_ang_vel", "imu_ang_vel": "base_ang_vel",
     "gravity_vec": "projected_gravity", "gravity": "projected_gravity",
@@ -87,8 +95,14 @@ _SAME_AS = {
 JOINT_POSITION = {"joint_pos_rel", "joint_pos", "dof_pos", "joint_positions", "qpos"}
 JOINT_VELOCITY = {"joint_vel_rel", "joint_vel", "dof_vel", "joint_velocities", "qvel"}
 JOINT_EFFORT = {"joint_effort", "joint_torque", "dof_torque", "joint_torques"}
-LAST_ACTION = {"last_action", "actions", "action", "last_actions", "previous_actions", "prev_actions"}
-ABSOLUTE_NAMES = {"qpos", "joint_positions"}
+LAST_ACTION = {
+    "last_action",
+    "actions",
+    "action",
+    "last_actions",
+    "previous_actions",
+    "prev_actions",
+}
 
 
 def joint_term(
@@ -119,8 +133,6 @@ def scaled(
     result = []
     for channel, factor in zip(channels, scale, strict=True):
         limits = (low, high) if first else tuple(sorted((low * factor, high * factor)))
-        if channel.source.startswith("constant:") and factor == 0:
-            factor = 1.0
         result.append(replace(channel, scale=factor, low=limits[0], high=limits[1]))
     return tuple(result)
 
@@ -134,7 +146,7 @@ def observation(
         InputError: the values are not as many as the network's; which term has how many.
     """
     total = sum(term.size for term in terms)
-    if total != inputs:
+    if inputs and total != inputs:
         sizes = ", ".join(f"{t.name} {_size(t)}" for t in terms)
         wrong = f"{total} values ({sizes}) where the network takes {inputs}"
         raise reader.fail("observation", wrong, "correct the term that is wrong")
@@ -188,16 +200,19 @@ def actions(
         reader: for errors.
         context: limits of the network's outputs, and how many they are.
         joints: in the order of the outputs.
-        scale, offset: of each output.
+        scale: of each output.
+        offset: of each output.
         default: pose that the policy starts from, a joint each; the offset where there is none.
         limits: of the actions, joint units; infinite where there is none.
         kinds: what is commanded; positions where left out.
-        kp, kd, effort: gains and limit of each joint's drive.
+        kp: gain of each joint's drive, N m/rad.
+        kd: gain of each joint's drive, N m s/rad.
+        effort: limit of each joint's drive, N m.
 
     Raises:
         InputError: the joints are not as many as the outputs.
     """
-    if len(joints) != context.outputs:
+    if context.outputs and len(joints) != context.outputs:
         wrong = f"{len(joints)} joints where the network answers {context.outputs} values"
         raise reader.fail("action", wrong, "name the joints that it commands, in its order")
     result = []
@@ -244,5 +259,3 @@ def commands(reader: Reader, ranges: object, where: str) -> tuple[tuple[str, flo
             if math.isfinite(low) and math.isfinite(high):
                 found.append((f"{CMD_VEL}.{keys[name]}", low, high))
     return tuple(found)
-
-

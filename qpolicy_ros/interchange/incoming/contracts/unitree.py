@@ -39,7 +39,9 @@ class _Deploy:
         reader = self._reader
         ids = [
             reader.whole(value, f"joint_ids_map[{index}]", 0, 1023)
-            for index, value in enumerate(reader.sequence(content["joint_ids_map"], "joint_ids_map"))
+            for index, value in enumerate(
+                reader.sequence(content["joint_ids_map"], "joint_ids_map")
+            )
         ]
         self._ids, self._joints = ids, self._names(ids)
         default = content.get("default_joint_pos", 0.0)
@@ -216,7 +218,10 @@ class _Deploy:
             if not period > 0:
                 raise self._reader.fail(f"{where}.params.period", f"{period} s is not above 0")
             self._gaits.append(Gait("gait", 1 / period))
-            return (Channel(f"{name}:sin", "gait.sin:gait"), Channel(f"{name}:cos", "gait.cos:gait"))
+            return (
+                Channel(f"{name}:sin", "gait.sin:gait"),
+                Channel(f"{name}:cos", "gait.cos:gait"),
+            )
         wrong = f"{name!r} is no observation that is known here"
         remedy = "write a contract of ours with its sources: see docs/own-policy.md"
         raise self._reader.fail(where, wrong, remedy)
@@ -228,4 +233,6 @@ def _is_group(value: object) -> bool:
         return False
     inner = [v for k, v in value.items() if k not in _SWITCHES]
     fields = {"params", "scale", "clip", "history_length"}
-    return all(isinstance(v, Mapping) and set(v) & fields for v in inner) and not set(value) & fields
+    return (
+        all(isinstance(v, Mapping) and set(v) & fields for v in inner) and not set(value) & fields
+    )

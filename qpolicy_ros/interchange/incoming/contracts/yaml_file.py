@@ -46,7 +46,7 @@ def read_yaml(path: Path) -> Any:
         raise InputError.at(path, "contract", "pyyaml is not installed", remedy) from error
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(base):  # type: ignore[misc, valid-type]
+    class Loader(base):
         """The safe loader, to which foreign tags are inert."""
 
     def construct(loader: Any, suffix: str, node: Any) -> Any:

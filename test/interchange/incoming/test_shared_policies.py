@@ -16,7 +16,7 @@ from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import Assembler, load_policy
 from qpolicy_ros.policy.sources import COMMAND, parse_source
 
-FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "policies"
+FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "policies"
 NAMES = ["go1", "t1", "g1", "g1_mjlab", "g1_lab"]
 TICKS = 30
 COMMANDS = [(0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.3, 0.2, -0.4)]
