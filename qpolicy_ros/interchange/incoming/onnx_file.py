@@ -29,25 +29,34 @@ FIRST_OPSET = 7
 _INSTALL = "pip install 'qpolicy_ros[import]'"
 _EXPORT = "export the policy again"
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+# What protobuf's fields raise where a file has other types in them than the format says.
+_DAMAGED = (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError)
 _MEANS = ("action", "mean", "mu", "loc", "deterministic")
 _SPREADS = ("std", "sigma", "var", "scale", "value", "critic", "state", "hidden")
 
 
-def read_onnx(
-    path: Path, output: str = "", *, opaque: bool = False, parts: Sequence[str] = ()
-) -> Incoming:
+def read_onnx(path: Path, output: str = "", *, parts: Sequence[str] = ()) -> Incoming:
     """Read an ONNX file with what lies beside it.
 
     Args:
         path: of the file.
         output: which output is the action; empty where its name says it.
-        opaque: the network is not looked into: it is run as it is.
         parts: inputs that make the observation, side by side in this order; empty: there is one.
 
     Raises:
         InputError: no ONNX file, too large, several inputs, a width that is not fixed, an operator
             that a policy file cannot hold.
     """
+    try:
+        return _read(path, output, parts)
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        wrong = f"is damaged: {type(error).__name__}: {error}"
+        raise InputError.at(path, "graph", wrong, _EXPORT) from error
+
+
+def _read(path: Path, output: str, parts: Sequence[str]) -> Incoming:
     model = _loaded(path)
     _check_operators(path, model)
     inputs = _inputs(path, model)
@@ -65,17 +74,17 @@ def read_onnx(
     notes = (
         [f"of its outputs {chosen!r} is taken, not {', '.join(map(repr, left))}"] if left else []
     )
-    graph = _graph(path, model, inputs, sizes, chosen)
+    graph = _graph(model, inputs, sizes, chosen)
     width = graph.width
-    network = None if opaque else Reducer(graph, path).network(chosen)
-    run, runtime, outputs = _session(path, model, inputs, sizes, chosen)
+    network = Reducer(graph, path).network(chosen)
+    run, runtime = _session(path, model, inputs, sizes, chosen)
     return Incoming(
         kind="ONNX",
         network=network,
         run=run,
         runtime=runtime,
         width=width,
-        outputs=network.outputs if network else outputs,
+        outputs=network.outputs,
         notes=notes,
         metadata={entry.key: entry.value for entry in model.metadata_props},
     )
@@ -239,23 +248,18 @@ def _check_operators(path: Path, model: Any) -> None:
             raise refused(path, repr(node.name or node.op_type), wrong, _EXPORT)
 
 
-def _graph(
-    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
-) -> Graph:
+def _graph(model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str) -> Graph:
     from onnx import numpy_helper  # noqa: PLC0415
 
     constants: dict[str, Any] = {}
     nodes: list[Node] = []
-    try:
-        for tensor in model.graph.initializer:
-            constants[tensor.name] = numpy_helper.to_array(tensor)
-        for index, node in enumerate(model.graph.node):
-            if node.op_type == "Constant":
-                constants[node.output[0]] = _constant(node)
-                continue
-            nodes.append(_node(index, node, constants))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise InputError.at(path, "graph", f"is damaged: {error}", _EXPORT) from error
+    for tensor in model.graph.initializer:
+        constants[tensor.name] = numpy_helper.to_array(tensor)
+    for index, node in enumerate(model.graph.node):
+        if node.op_type == "Constant":
+            constants[node.output[0]] = _constant(node)
+            continue
+        nodes.append(_node(index, node, constants))
     width, rank = sum(size for size, _ in sizes), sizes[0][1]
     if len(inputs) == 1:
         return Graph(nodes, constants, inputs[0].name, width, rank, [output])
@@ -336,16 +340,44 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
     return Node(op, tuple(inputs), tuple(node.output), attributes, f"{node.op_type} {name}")
 
 
-def _session(
-    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
-) -> tuple[Any, str, int]:
+def open_session(path: Path, model: Any = None) -> tuple[Any, str]:
+    """Return ONNX Runtime's session of a file, whose operators it knows, and its version.
+
+    Args:
+        path: of the file.
+        model: it, loaded; None loads it.
+
+    Raises:
+        InputError: no ONNX file, or ONNX Runtime cannot run it.
+    """
     try:
         import onnxruntime  # noqa: PLC0415  for this format only
     except ImportError as error:
         raise InputError.at(path, "onnx", "onnxruntime is not installed", _INSTALL) from error
+    if model is None:
+        model = _loaded(path)
+        _check_operators(path, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no common base
+        raise _cannot_run(path, error) from error
+    return session, f"onnxruntime {onnxruntime.__version__}"
+
+
+def _cannot_run(path: Path, error: Exception) -> InputError:
+    wrong = f"ONNX Runtime cannot run it: {str(error).splitlines()[0]}"
+    return InputError.at(path, "graph", wrong, _EXPORT)
+
+
+def _session(
+    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
+) -> tuple[Any, str]:
+    session, runtime = open_session(path, model)
     kinds = {1: np.float32, 10: np.float16, 11: np.float64}
     feeds = [
         (value.name, size, (1,) * (rank - 1) + (size,), kinds[value.type.tensor_type.elem_type])
@@ -363,12 +395,7 @@ def _session(
         return np.array(answers, np.float32)
 
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        outputs = run(np.zeros((1, sum(size for size, _ in sizes)), np.float32)).shape[1]
-    except Exception as error:  # its errors have no common base
-        text = str(error).splitlines()[0]
-        wrong = f"ONNX Runtime cannot run it: {text}"
-        raise InputError.at(path, "graph", wrong, _EXPORT) from error
-    return run, f"onnxruntime {onnxruntime.__version__}", outputs
+        run(np.zeros((1, sum(size for size, _ in sizes)), np.float32))
+    except Exception as error:
+        raise _cannot_run(path, error) from error
+    return run, runtime
