@@ -75,8 +75,10 @@ class Built:
         return int(((codes != self.expected[:frames]).any(axis=1) | late).sum())
 
 
-@pytest.fixture(scope="module", params=["ulx3s-25f", "icebreaker"])
-def built(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=["ulx3s-25f", "icebreaker", "tang-nano-20k"])
+def built(request, tmp_path_factory, full):
+    if request.param == "tang-nano-20k" and not full:
+        pytest.skip("the third family: make test-full")
     family = FAMILIES[find_part(BOARDS[request.param].part).family]
     if not toolbox.is_there(family.router, family.packer):
         pytest.skip(f"{family.router} is not installed: pip install 'qpolicy_ros[boards]'")
@@ -134,11 +136,11 @@ def test_the_bits_that_are_loaded_do_so_too(built):
 
 
 def with_fault(built, folder, plant):
-    """The routed netlist with a fault at two registers of the core's first layer."""
+    """The routed netlist with a fault at registers of the layers."""
     content = json.loads(built.netlist.read_text())
     (module,) = content["modules"].values()
     design = built.design()
-    nets = [[design.routed_net(name)] for name in design.names if name.startswith("layer0.")]
+    nets = [[design.routed_net(name)] for name in design.names if name.startswith("layer")]
     registers = [
         cell
         for cell in module["cells"].values()
@@ -172,7 +174,7 @@ def swap_two_registers(_, registers):
 def test_a_fault_in_the_routed_netlist_is_found(built, tmp_path, plant):
     design = built.design(with_fault(built, tmp_path, plant))
     proof = built.prove(design)
-    assert any(name.startswith("layer0.") for name in proof.refuted)
+    assert any(name.startswith("layer") for name in proof.refuted)
     assert built.wrong_in_core(design) > 0
 
 
