@@ -133,6 +133,7 @@ def generate(
         io = emit_io(network, design.core)
         manifest["io"], around = io.manifest(), io.files
     make_folder(out)
+    _remove_old(out)
     # The manifest goes first and comes last: a folder that has one is whole.
     (out / MANIFEST).unlink(missing_ok=True)
     for name, text in {**design.files, **bench, **around}.items():
@@ -144,6 +145,22 @@ def generate(
         (out / "vivado" / name).write_text(text, encoding="utf-8")
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
+
+
+def _remove_old(out: Path) -> None:
+    """Remove what an earlier run wrote into ``out``, so that no tool reads it along.
+
+    The old manifest names those files. A folder whose manifest cannot be read stays as it is.
+    """
+    try:
+        old = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        names = [*old["files"], *old["bench"], *old.get("io", {}).get("files", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names:
+        # Nothing outside the folder, and no folder: a manifest may be a stranger's.
+        if isinstance(name, str) and Path(name).name == name and (out / name).is_file():
+            (out / name).unlink()
 
 
 def _estimate(choice: Choice) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
+from qpolicy_ros.common.files import cache_folder
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "qpolicy_ros" / "yosys"
+CACHE = cache_folder("qpolicy_ros/yosys")
 YOSYS = "0.70"
 # Distributed RAM and shift registers are look-up tables with a memory in them.
 LUT_CELLS = {f"LUT{k}": 1 for k in range(1, 7)} | {

@@ -64,6 +64,9 @@ COMMANDS: dict[str, Command] = {
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
     ),
+    "replay": Command(
+        "qpolicy_ros.cli.replay:main", "compute a recording's commands again, bit for bit"
+    ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
