@@ -140,7 +140,9 @@ def with_fault(built, folder, plant):
     content = json.loads(built.netlist.read_text())
     (module,) = content["modules"].values()
     design = built.design()
-    nets = [[design.routed_net(name)] for name in design.names if name.startswith("layer")]
+    # Bits of vectors by their own names: data, not control.
+    data = [n for n in design.names if n.startswith("layer") and n[-1] == "]" and "_" not in n]
+    nets = [[design.routed_net(name)] for name in data]
     registers = [
         cell
         for cell in module["cells"].values()
