@@ -213,6 +213,8 @@ class RobotLoop(Loop):
         age = now - self.inputs.oldest_ns(now)
         instants = Instants(age, -1, now, started, inferred, published, quantise)
         self.outputs.send_timing(stamp, server.backend, instants)
+        if not self._observations.is_heard():
+            return
         message = self._observations.message
         set_stamp(message, stamp)
         message.position = array("d", observation.astype(np.float64).tobytes())
