@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from qpolicy_ros.nodes.rcl.choice import HotPath
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
@@ -60,11 +61,15 @@ class PolicyNode(LifecycleNode):
         self._hot_path = HotPath(self._value("executor"), self.get_logger().warning)
         self.make_executor = self._hot_path.make_executor
         self._conditions = conditions()
+        self._session = secrets.token_hex(4)  # another one after a restart
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         hot(self.create_timer(1.0, self._report, clock=steady))
+        # A recording shall say at once what the next command depends on.
+        self._report_soon = self.create_timer(0.0, self._report_once, clock=steady)
+        self._report_soon.cancel()
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -119,6 +124,7 @@ class PolicyNode(LifecycleNode):
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()
+        self._report()
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> TransitionCallbackReturn:
@@ -166,6 +172,8 @@ class PolicyNode(LifecycleNode):
     def _do(self, response: Trigger.Response, act: Callable[[Loop], str]) -> Trigger.Response:
         loop = self._loop
         wrong = act(loop) if loop is not None else _NOT_SERVING
+        if not wrong:
+            self._report_soon.reset()
         response.success = not wrong
         response.message = wrong or (loop.modes.mode.value if loop is not None else "")
         return response
@@ -202,7 +210,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        trusted = self._value("trusted_keys")
+        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -214,10 +223,19 @@ class PolicyNode(LifecycleNode):
         if loading.built is None:
             return False, loading.error
         artifact, backends = loading.built
-        self._server.install(artifact, backends)
+        try:
+            self._server.install(artifact, backends)
+        except InputError as error:
+            loading.discard()
+            return False, str(error)
+        self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
     # Reports
+
+    def _report_once(self) -> None:
+        self._report_soon.cancel()
+        self._report()
 
     def _report(self) -> None:
         """Publish the node's state, once a second."""
@@ -236,6 +254,7 @@ class PolicyNode(LifecycleNode):
             values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
+            values |= server.supervisor.facts() if server.supervisor is not None else {}
         no_action = counts.no_action
         refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
         values |= {f"no_action.{name}": count for name, count in no_action.items()}
@@ -247,6 +266,8 @@ class PolicyNode(LifecycleNode):
             "late": counts.late,
             "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
+            "session": self._session,
+            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
             **self._conditions,
             "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
@@ -268,10 +289,7 @@ class PolicyNode(LifecycleNode):
             level = diagnostics.WARN
             text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
         self._held_reported, self._slow_reported = held, slow
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)
-        )
+        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, text, values))
 
     # Parameters
 
@@ -283,6 +301,8 @@ class PolicyNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
             self._apply(parameter)
+        if self._server is not None:
+            self._report_soon.reset()  # not now: this parameter has its old value until we return
         return SetParametersResult(successful=True)
 
     def _check(self, parameter: Parameter) -> None:
@@ -327,7 +347,7 @@ class PolicyNode(LifecycleNode):
         if not policy:
             raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
         check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy))
+        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
         if task:
             require_task(artifact, task)
         server = PolicyServer(
@@ -339,6 +359,7 @@ class PolicyNode(LifecycleNode):
             self._value("rate_limit"),
         )
         server.set_deadline(self._value("inference_deadline"))
+        server.supervise(self._value("unseen"), self._value("seen_codes"))
         return server
 
     def _make_loop(self) -> Loop:
@@ -383,6 +404,15 @@ class PolicyNode(LifecycleNode):
             self._outputs = None
 
 
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+_REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)
 _INTENDED = {reason.value for reason in INTENDED}
 
 

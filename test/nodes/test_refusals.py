@@ -83,7 +83,7 @@ def test_timing_has_the_stages_in_microseconds(watcher, good):
     watcher.until(lambda: timing and timing[-1].header.stamp.sec == 5)
     message = timing[-1]
     stages = dict(zip(message.name, message.position, strict=True))
-    assert list(stages) == ["age", "queue", "quantise", "infer", "publish", "total"]
+    assert list(stages) == ["age", "queue", "quantise", "infer", "publish", "total", "elapsed"]
     assert all(0 < stages[name] < PATIENCE * 1e6 for name in ("age", "infer", "publish", "total"))
     assert stages["quantise"] >= 0
     assert stages["total"] >= stages["quantise"] + stages["infer"] + stages["publish"]

@@ -99,7 +99,8 @@ class FeatureLoop(Loop):
         self._served_ns = published
         age, queue = ages(info, wall_clock)
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        instants = Instants(age, queue, arrived, started, inferred, published, quantise)
+        elapsed = server.guard.elapsed_ns
+        instants = Instants(age, queue, arrived, started, inferred, published, quantise, elapsed)
         self.outputs.send_timing(stamp, server.backend, instants)
 
     def _answer_without_policy(self, stamp: Stamp, values: array[float]) -> None:

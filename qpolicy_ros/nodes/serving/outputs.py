@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,14 +81,25 @@ class Outputs:
         """Send the last stamped action again."""
         self._stamped.publish()
 
-    def send_timing(self, stamp: Stamp, backend: str, instants: Instants) -> None:
-        """Send the stages of one answer of ``backend``, if anybody listens."""
+    def name_inputs(self, names: Sequence[str]) -> None:
+        """Let ``timing`` have these values behind the stages."""
+        self._timing.message.name = [*STAGES, *names]
+
+    def send_timing(
+        self, stamp: Stamp, backend: str, instants: Instants, inputs: Sequence[float] = ()
+    ) -> None:
+        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs.
+
+        Not where nobody listens.
+        """
         if not self._timing.is_heard():
             return
         message = self._timing.message
         set_stamp(message, stamp)
         message.header.frame_id = backend
-        message.position = stages(instants)
+        values = stages(instants)
+        values.extend(inputs)
+        message.position = values
         self._timing.publish()
 
     def flush(self) -> None:

@@ -90,6 +90,10 @@ class ActionGuard:
         contract: gives limits, each joint's rate, safe action (m,) and control period (s).
         rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
+
+    Attributes:
+        elapsed_ns: from the action before to the last one, ns; the rate limit counts one control
+            period of it at most.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class ActionGuard:
         self._joint_rates = np.minimum(contract.rate.astype(np.float64), _NO_RATE)
         self.set_rate_limit(rate_limit)
         self._last, self._last_ns = self.safe, clock()
+        self.elapsed_ns = 0
 
     def set_rate_limit(self, rate_limit: float) -> None:
         """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
@@ -121,8 +126,9 @@ class ActionGuard:
         # The result of np.clip, at half its time.
         limited = np.minimum(np.maximum(action, self._low), self._high)
         now = self._clock()
+        self.elapsed_ns = now - self._last_ns
         if self._limits_rate:
-            elapsed = min(now - self._last_ns, self._period_ns)
+            elapsed = min(self.elapsed_ns, self._period_ns)
             step = (self._rate * (elapsed * 1e-9)).astype(np.float32)
             limited = np.clip(limited, self._last - step, self._last + step)
         # Kept without a limit too: one that is set while serving starts from here.
