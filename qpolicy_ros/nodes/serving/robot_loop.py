@@ -231,6 +231,8 @@ class RobotLoop(Loop):
         elapsed = server.guard.elapsed_ns
         instants = Instants(age, -1, now, started, inferred, published, quantise, elapsed)
         self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if not self._observations.is_heard():
+            return
         message = self._observations.message
         set_stamp(message, stamp)
         message.position = array("d", observation.astype(np.float64).tobytes())
