@@ -1,0 +1,152 @@
+"""Which runs there are and how long each phase lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qpolicy_training.batched.layout import NARROW
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What differs between tasks in the learner."""
+
+    drop: int = 2
+    """Quantiles a critic left out of the targets, the largest: pessimism (TQC)."""
+    gamma: float = 0.99
+    reward_scale: float = 0.1
+    """Rewards are multiplied by it, so that returns are of the order of ten."""
+    entropy: float = 1.0
+    """Target entropy, in units of minus the number of actions."""
+
+
+#: TQC's own choices of ``drop``.
+SETTINGS = {
+    "hopper": TaskSettings(drop=5),
+    "halfcheetah": TaskSettings(drop=0),
+}
+
+#: Observation and action lengths of the tasks that a plan may name.
+SIZES = {
+    "hopper": (11, 3),
+    "walker2d": (17, 6),
+    "halfcheetah": (17, 6),
+    "ant": (27, 8),
+    "humanoid": (376, 17),
+}
+
+#: Seconds a simulated step takes on one core, by which environments are shared out.
+STEP_COST = {"hopper": 1.4, "walker2d": 1.4, "halfcheetah": 0.5, "ant": 2.3, "humanoid": 2.8}
+
+
+@dataclass(frozen=True)
+class CriticSize:
+    """Architecture of the critics."""
+
+    count: int = 2
+    width: int = 512
+    blocks: int = 1
+    quantiles: int = 25
+
+
+@dataclass(frozen=True)
+class TeacherRun:
+    """One FP32 run from scratch."""
+
+    task: str
+    seed: int
+    width: int = 256
+
+
+@dataclass(frozen=True)
+class StudentRun:
+    """One quantised policy: distilled from a teacher, then RL with the quantised actor."""
+
+    task: str
+    label: str
+    """paper: the paper's bits and width; selected: at most 3 bits at that width; best."""
+    rank: int
+    """Of its teacher among the task's, 0 is the best."""
+    seed: int
+    width: int
+    b_in: int
+    b_core: int
+    b_out: int = 8
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Wall-clock seconds of each phase, and what they are filled with."""
+
+    teach: float = 330.0
+    distil: float = 40.0
+    reinforce: float = 250.0
+    envs: int = 16
+    """Environments a teacher."""
+    student_envs: int = 8
+    evaluation_envs: int = 8
+    student_evaluation_envs: int = 4
+    random_steps: int = 5_000
+    """Environment steps of a teacher's run before the first update."""
+    batch: int = 512
+    student_batch: int = 256
+    distil_batch: int = 256
+    updates: int = 4
+    """Critic updates in one compiled call."""
+    distil_updates: int = 16
+    most_calls: int = 4
+    """Compiled calls for one step of the environments, at most: learning waits for data."""
+    rows: int = 1 << 20
+    student_rows: int = 1 << 19
+    kept_rows: int = 200_000
+    """Rows of the teacher's replay that a student begins with."""
+    actor_rate: float = 3e-4
+    critic_rate: float = 3e-4
+    distil_rate: float = 1e-3
+    student_actor_rate: float = 1e-4
+    student_critic_rate: float = 2e-4
+    warm_up: float = 0.06
+    """Share of the students' RL in which the critics alone learn."""
+    critic: CriticSize = field(default_factory=CriticSize)
+    episode_steps: int | None = None
+    """Steps until an episode ends; None is the task's own."""
+    calibration: int = 4096
+
+
+WIDTHS = {"hopper": 16, "walker2d": 128, "halfcheetah": 256, "ant": 64, "humanoid": 16}
+PAPER_BITS = {  # input, core
+    "hopper": (6, 2), "walker2d": (3, 2), "halfcheetah": (8, 3), "ant": (3, 2), "humanoid": (4, 3),
+}  # fmt: skip
+SELECTED_BITS = {
+    "hopper": (6, 3), "walker2d": (4, 3), "halfcheetah": (8, 3), "ant": (4, 3), "humanoid": (4, 3),
+}  # fmt: skip
+
+
+def in_order(tasks: list[str]) -> list[str]:
+    """Tasks so that groups of the layout are in one piece: narrow ones first."""
+    return sorted(tasks, key=lambda task: (SIZES[task][0] > NARROW, SIZES[task][0]))
+
+
+def teachers(tasks: list[str], seeds: int) -> list[TeacherRun]:
+    """``seeds`` runs a task."""
+    return [TeacherRun(task, seed) for task in in_order(tasks) for seed in range(seeds)]
+
+
+def students(tasks: list[str], ranks: int, seeds: int) -> list[StudentRun]:
+    """A task's students: ``seeds`` of the best teacher, one of each other, paper's bits, best."""
+    runs = []
+    for task in in_order(tasks):
+        width = WIDTHS[task]
+        main = "selected" if PAPER_BITS[task] != SELECTED_BITS[task] else "paper"
+        b_in, b_core = SELECTED_BITS[task]
+        for seed in range(seeds):
+            runs.append(StudentRun(task, main, 0, seed, width, b_in, b_core))
+        for rank in range(1, ranks):
+            runs.append(StudentRun(task, main, rank, seeds + rank - 1, width, b_in, b_core))
+        if main != "paper":
+            b_in, b_core = PAPER_BITS[task]
+            count = seeds if task == "walker2d" else (seeds + 1) // 2
+            for seed in range(count):
+                runs.append(StudentRun(task, "paper", 0, seed, width, b_in, b_core))
+        runs.append(StudentRun(task, "best", 0, 0, 256, 8, 4))
+    return runs
