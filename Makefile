@@ -39,7 +39,7 @@ lint: setup-dev ## check style, formatting, types and Verilog
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@scripts/typecheck.sh
-	@$(BIN)/python -m qpolicy_fpga.lint
+	@$(BIN)/python -m qpolicy_fpga.report.lint
 
 clean: ## remove the environment and every build product
 	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -58,7 +58,7 @@ def packages() -> list[str]:
 
 def package_data() -> dict[str, list[str]]:
     """Return what lies beside the modules and belongs to them: types, Verilog, scripts."""
-    data = {PACKAGE: ["py.typed", "policy/*.pyi", "bench/*.c", "bench/*.h", "bench/*.ld"]}
+    data = {PACKAGE: ["py.typed", "policy/*.pyi", "bench/**/*.c", "bench/*.h", "bench/**/*.ld"]}
     for name, folder in RENAMED.items():
         files = sorted(path for path in Path(folder).rglob("*") if path.suffix in DATA_SUFFIXES)
         data[name] = [path.relative_to(folder).as_posix() for path in files]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from qpolicy_fpga.design import generate
-from qpolicy_fpga.parts import PARTS, Part, find_part
+from qpolicy_fpga.plan.devices import PARTS, Part, find_part
 
 __all__ = ["PARTS", "Part", "find_part", "generate"]

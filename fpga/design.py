@@ -7,27 +7,27 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.arith import make_layer, parts_of
-from qpolicy_fpga.emit_bench import emit_bench
-from qpolicy_fpga.emit_core import RESULTS_SOURCE, core_timing, emit_core
-from qpolicy_fpga.emit_io import emit_io, part_beside
-from qpolicy_fpga.emit_layer import emit_layer
-from qpolicy_fpga.explore import choose
-from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.plan import logic_budget
-from qpolicy_fpga.verilog import LUT_SOURCE
+from qpolicy_fpga.emit.core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit.io import emit_io, part_beside
+from qpolicy_fpga.emit.layer import emit_layer
+from qpolicy_fpga.emit.testbench import emit_bench
+from qpolicy_fpga.emit.verilog import LUT_SOURCE
+from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.plan.form import logic_budget
+from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
+from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import make_folder, write_atomically
-from qpolicy_ros.policy.revision import revision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qpolicy_fpga.emit_core import Core
-    from qpolicy_fpga.emit_layer import LayerHardware
-    from qpolicy_fpga.explore import Choice
-    from qpolicy_fpga.plan import Form
+    from qpolicy_fpga.emit.core import Core
+    from qpolicy_fpga.emit.layer import LayerHardware
+    from qpolicy_fpga.explore.choose import Choice
+    from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 MANIFEST = "manifest.json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.arith import BUS_BITS
 from qpolicy_fpga.design import MANIFEST
-from qpolicy_fpga.parts import PARTS
+from qpolicy_fpga.plan.devices import PARTS
+from qpolicy_fpga.plan.layer import BUS_BITS
+from qpolicy_ros.common.json_files import read_json
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.json_files import read_json
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 
 if TYPE_CHECKING:

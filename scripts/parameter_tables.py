@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.files import write_atomically
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 NODES = {

@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from qpolicy_ros.demo.observer import Observer
-from qpolicy_ros.demo.processes import Child, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.observer import Observer
+from qpolicy_ros.harness.processes import Child, children_end_with_us, use_free_domain
 
 BACKENDS = ["integer", "fp32", "fpga"]
 PATIENCE = 240.0  # s: generating and compiling the RTL takes a minute on a busy machine

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_fpga.design import generate
-from qpolicy_fpga.driver.verilate import build
-from qpolicy_fpga.explore import FitError
+from qpolicy_fpga.explore.choose import FitError
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.parts import PARTS
+from qpolicy_fpga.plan.devices import PARTS
+from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.packing import Shape
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
 
 _CLOCK_MHZ = 100.0

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from qpolicy_fpga.driver.rtlsim import SimulatedRegisters, build_sources
-from qpolicy_fpga.driver.verilate import build
+from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import Device, RegisterDevice, check_identity

@@ -12,8 +12,8 @@ from pathlib import Path
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.vivado.component import component
 from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
-from qpolicy_ros.policy.errors import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.errors import InputError, PolicyError
+from qpolicy_ros.common.files import write_atomically
 
 _HERE = Path(__file__).parent
 BOARDS = {
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         files = write_board(arguments[0], Path(arguments[1]))
-    except (PolicyError, OSError) as error:
+    except (InputError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write("".join(f"{path}\n" for path in files))

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import InputError, PolicyError
 
 # Name in our JSON: the row of report_utilization.
 _SITES = {
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         figures = read_reports(Path(arguments[0]))
-    except PolicyError as error:
+    except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write(json.dumps(figures) + "\n")

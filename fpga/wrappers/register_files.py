@@ -14,7 +14,7 @@ from qpolicy_ros.backends.fpga.registers import (
     VERSION_VALUE,
     Register,
 )
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.files import write_atomically
 
 HEADER = Path(__file__).with_name("rtl") / "qpolicy_registers.vh"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fpga" / "register-map.md"

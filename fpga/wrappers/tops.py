@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qpolicy_ros.backends.fpga.registers import check_sizes
-from qpolicy_ros.policy.errors import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.errors import PolicyError
+from qpolicy_ros.common.files import write_atomically
 
 RTL = Path(__file__).with_name("rtl")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.backends.base import take_options
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.engines import make_engine
-from qpolicy_ros.policy.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

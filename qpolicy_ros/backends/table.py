@@ -10,8 +10,8 @@ from qpolicy_ros.backends.base import Backend, BackendError
 from qpolicy_ros.backends.fp32 import Fp32Backend
 from qpolicy_ros.backends.fpga import FpgaBackend
 from qpolicy_ros.backends.integer import IntegerBackend
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.baseline import fp32_tolerance
-from qpolicy_ros.policy.errors import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

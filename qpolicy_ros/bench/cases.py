@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import (
     ActionChannel,
     Baseline,
@@ -15,7 +16,6 @@ from qpolicy_ros.policy import (
     Contract,
     IntegerNetwork,
     PolicyArtifact,
-    PolicyError,
     accumulator_bounds,
     find_policy,
     load_policy,
@@ -106,7 +106,7 @@ def random_case(name: str) -> Case:
 def _find(task: str) -> PolicyArtifact | None:
     try:
         file = find_policy(task)
-    except PolicyError:
+    except InputError:
         return None
     return load_policy(file)
 

@@ -18,7 +18,7 @@ from std_msgs.msg import Float64MultiArray
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import Spec, declare
 from qpolicy_ros.nodes.runtime import Stop, run
-from qpolicy_ros.nodes.timing import STAGES
+from qpolicy_ros.nodes.serving.timing import STAGES
 
 SUMMARY = "Answer every observation with the same action."
 

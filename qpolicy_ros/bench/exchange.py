@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 
 from qpolicy_ros.bench.cases import Case
-from qpolicy_ros.demo.processes import Child, NodeError
+from qpolicy_ros.harness.processes import Child, NodeError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.bench.measure import Latency
-from qpolicy_ros.demo.style import save_png
+from qpolicy_ros.common.plots import save_png
 
 # Okabe and Ito's palette; ours first.
 _COLOURS = (

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.bench.measure import DisagreementError, Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
-from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 
 Say = Callable[[str], None]
@@ -184,5 +185,5 @@ def _steps(
 def _shipped(name: str) -> PolicyArtifact | None:
     try:
         return load_policy(find_policy(name))
-    except PolicyError:
+    except InputError:
         return None

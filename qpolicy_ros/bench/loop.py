@@ -18,8 +18,8 @@ from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL, RATE, exchanges
 from qpolicy_ros.bench.figure import draw_ecdf
 from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
-from qpolicy_ros.demo.processes import children_end_with_us, use_free_domain
-from qpolicy_ros.demo.style import colour
+from qpolicy_ros.common.plots import colour
+from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy.baseline import fp32_tolerance
 
 Say = Callable[[str], None]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qpolicy_ros.bench.cases import SHAPES
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, list[Row]]  # by the file's name without its ending
@@ -25,7 +25,7 @@ def write_readme(file: Path, rows: Rows) -> None:
     """Put the tables of ``rows`` between their markers in ``file``, if it is there.
 
     Raises:
-        PolicyError: a table's first marker has no second one behind it.
+        InputError: a table's first marker has no second one behind it.
     """
     if not file.is_file():
         return
@@ -51,7 +51,7 @@ def fill(text: str, found: Mapping[str, str], file: str) -> str:
     """Return ``text`` with the tables ``found``; one without markers in it is left out.
 
     Raises:
-        PolicyError: the second marker is missing; ``file`` is named.
+        InputError: the second marker is missing; ``file`` is named.
     """
     for name, table in found.items():
         first, last = markers(name)
@@ -61,7 +61,7 @@ def fill(text: str, found: Mapping[str, str], file: str) -> str:
         _, ended, behind = rest.partition(last)
         if not ended:
             wrong = f"no {last!r} behind it"
-            raise PolicyError.at(file, first, wrong, "put it behind the table")
+            raise InputError.at(file, first, wrong, "put it behind the table")
         text = f"{before}{first}\n\n{table}\n\n{last}{behind}"
     return text
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from qpolicy_ros import __version__
 from qpolicy_ros.bench.measure import Latency
-from qpolicy_ros.nodes.conditions import cpu, kernel
-from qpolicy_ros.policy.files import make_folder, write_atomically
-from qpolicy_ros.policy.revision import revision
+from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.common.machine import cpu, kernel
+from qpolicy_ros.common.revision import revision
 
 _PACKAGES = ("numpy", "torch", "onnxruntime", "ros-rclpy", "ros-rmw-fastrtps-cpp")
 

@@ -35,7 +35,7 @@ def shipped_returns(policies: Path) -> list[Return]:
     """Return those of the policies under ``policies`` that a target is set for.
 
     Raises:
-        PolicyError: a policy cannot be read, says nothing of its return, or there is none.
+        InputError: a policy cannot be read, says nothing of its return, or there is none.
     """
     runs = gather(policies, None)
     return [

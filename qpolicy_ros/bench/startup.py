@@ -20,8 +20,9 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.bench.cases import random_case, shipped
 from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
-from qpolicy_ros.demo.processes import Child, NodeError, children_end_with_us, use_free_domain
-from qpolicy_ros.policy import PolicyError, save_policy
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.harness.processes import Child, NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.policy import save_policy
 
 Say = Callable[[str], None]
 
@@ -105,7 +106,7 @@ def _nodes(rounds: int, say: Say) -> dict[str, list[tuple[int, int]]]:
             create_backend("fpga", case.artifact, {"transport": "rtlsim"}).close()
             options = {"backend": "fpga", "fpga.transport": "rtlsim"}
             starts[_FPGA_NODE] = ("policy_node", "", {**base, **options})
-        except (PolicyError, RuntimeError) as error:
+        except (InputError, RuntimeError) as error:
             say(f"rtlsim left out: {error}")
         say(f"nodes: {rounds} rounds")
         for index in range(rounds):

@@ -10,8 +10,9 @@ from pathlib import Path
 from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL
 from qpolicy_ros.bench.readme import Row, Rows, write_readme
 from qpolicy_ros.bench.returns import Return, shipped_returns
-from qpolicy_ros.policy import PolicyError, policy_folders
-from qpolicy_ros.policy.files import make_folder, write_atomically
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.policy import policy_folders
 
 NAME = "targets"
 PROFILES = "profiles.md"
@@ -52,7 +53,7 @@ def write_targets(folder: Path) -> list[Target]:
     the same rows.
 
     Raises:
-        PolicyError: a file of rows cannot be read, or a marker of the README is missing.
+        InputError: a file of rows cannot be read, or a marker of the README is missing.
     """
     make_folder(folder)
     rows = load_rows(folder)
@@ -66,16 +67,16 @@ def load_rows(folder: Path) -> dict[str, list[Row]]:
     """Return the rows of every JSON file in ``folder`` by the file's name without its ending.
 
     Raises:
-        PolicyError: a file is not a list of rows.
+        InputError: a file is not a list of rows.
     """
     rows = {}
     for file in sorted(folder.glob("*.json")):
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise PolicyError.at(file, "file", str(error), "run its benchmark again") from error
+            raise InputError.at(file, "file", str(error), "run its benchmark again") from error
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            raise PolicyError.at(file, "file", "not a list of rows", "run its benchmark again")
+            raise InputError.at(file, "file", "not a list of rows", "run its benchmark again")
         rows[file.stem] = found
     return rows
 

@@ -77,14 +77,14 @@ def train_ours(task: str, steps: int, gate: Gate, *, quantised: bool, products: 
     import tempfile
 
     os.environ["QPOLICY_RUNS"] = tempfile.mkdtemp(prefix="qpolicy-bench-")
-    from qpolicy_training.learners import make_learner
-    from qpolicy_training.networks import Fp32Actor
-    from qpolicy_training.normaliser import RunningNormaliser
-    from qpolicy_training.quant_actor import ActorSpec, QuantActor
-    from qpolicy_training.run import Run
-    from qpolicy_training.sac import SacConfig, train
-    from qpolicy_training.task_env import TrainingEnv
-    from qpolicy_training.torch_setup import prepare
+    from qpolicy_training.experience.normaliser import RunningNormaliser
+    from qpolicy_training.experience.task_env import TrainingEnv
+    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+    from qpolicy_training.rl.learners import make_learner
+    from qpolicy_training.rl.networks import Fp32Actor
+    from qpolicy_training.rl.sac import SacConfig, train
+    from qpolicy_training.rl.torch_setup import prepare
+    from qpolicy_training.runs.folder import Run
 
     class Gated(TrainingEnv):
         def step(self, action: Any) -> Any:

@@ -24,7 +24,7 @@ from qpolicy_ros.bench.figure import draw_bars
 from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.bench.train_worker import WARM_UP
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 Say = Callable[[str], None]
 Subjects = dict[str, tuple[Path, str, list[str]]]
@@ -201,7 +201,7 @@ def _cleanrl(checkout: Path | None, say: Say) -> Subjects:
         return {}
     script = checkout / "cleanrl" / "sac_continuous_action.py"
     if not script.is_file():
-        raise PolicyError(f"{script}: --cleanrl: not found; give a checkout of CleanRL")
+        raise InputError(f"{script}: --cleanrl: not found; give a checkout of CleanRL")
     return {"CleanRL": (interpreter(CLEANRL, say), "cleanrl", [str(checkout.resolve())])}
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from qpolicy_ros.cli import UsageError
-from qpolicy_ros.policy.files import make_folder
+from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def main(args: Args) -> int:
     from qpolicy_ros.bench.measure import DisagreementError  # noqa: PLC0415
     from qpolicy_ros.bench.targets import NAME, write_targets  # noqa: PLC0415
     from qpolicy_ros.bench.training import TrainingError  # noqa: PLC0415
-    from qpolicy_ros.demo.processes import NodeError  # noqa: PLC0415
+    from qpolicy_ros.harness.processes import NodeError  # noqa: PLC0415
 
     rows: list[dict[str, Any]] = []
     names: list[str] = []
@@ -113,22 +113,21 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
         loop.soak(out, _say, args.ticks)
         yield loop.SOAK, []
     elif suite == "cortex":
-        from qpolicy_ros.bench import cortex_m  # noqa: PLC0415
+        from qpolicy_ros.bench.cortex_m import instructions  # noqa: PLC0415
 
-        if rows := cortex_m.run(out, _say, quick=quick):
-            yield cortex_m.NAME, rows
+        if rows := instructions.run(out, _say, quick=quick):
+            yield instructions.NAME, rows
     elif suite == "startup":
         from qpolicy_ros.bench import startup  # noqa: PLC0415
 
         yield startup.NAME, _dicts(startup.run(out, _say, quick=quick))
     elif suite == "fpga":
-        from qpolicy_fpga import results  # noqa: PLC0415
-        from qpolicy_ros.bench import generation  # noqa: PLC0415
+        from qpolicy_ros.bench import fpga_cores, generation  # noqa: PLC0415
         from qpolicy_ros.bench.report import conditions, describe  # noqa: PLC0415
 
         yield generation.NAME, generation.run(out, _say, quick=quick)
         facts = conditions(threads=1)
-        yield results.NAME, results.run(out, _say, facts, describe(facts), quick=quick)
+        yield fpga_cores.NAME, fpga_cores.run(out, _say, facts, describe(facts), quick=quick)
     elif suite != "targets":
         yield from _trained(suite, args)
 

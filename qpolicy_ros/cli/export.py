@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import tyro
 
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import find_policy, load_policy
-from qpolicy_ros.policy.files import write_atomically
 
 if TYPE_CHECKING:
     from qpolicy_ros.policy import PolicyArtifact
@@ -72,15 +72,22 @@ def main(args: Args) -> int:
         raise UsageError(f"--out: {args.out} is the source itself; give another file")
     if args.format == "policy":
         # Torch is for this format only.
-        from qpolicy_training.cli_export import export_policy  # noqa: PLC0415
+        from qpolicy_training.cli.export import export_policy  # noqa: PLC0415
 
-        return export_policy(args)
+        return export_policy(
+            args.source,
+            args.out,
+            baseline=args.baseline,
+            observations=args.observations,
+            seed=args.seed,
+            as_json=args.json,
+        )
     artifact = load_policy(find_policy(args.source))
     return _export_c(args, artifact) if args.format == "c" else _export_qonnx(args, artifact)
 
 
 def _export_c(args: Args, artifact: PolicyArtifact) -> int:
-    from qpolicy_ros.interchange import c_header, symbol_prefix  # noqa: PLC0415  as above
+    from qpolicy_ros.interchange.outgoing import c_header, symbol_prefix  # noqa: PLC0415  as above
 
     text = c_header(artifact, args.symbol)
     write_atomically(args.out, text.encode("ascii"))
@@ -101,22 +108,22 @@ def _export_c(args: Args, artifact: PolicyArtifact) -> int:
 
 
 def _export_qonnx(args: Args, artifact: PolicyArtifact) -> int:
-    from qpolicy_ros import interchange  # noqa: PLC0415  as above
-    from qpolicy_ros.verify.samples import corners, random_observations  # noqa: PLC0415
+    from qpolicy_ros.interchange import outgoing  # noqa: PLC0415  as above
+    from qpolicy_ros.verify.observations import corners, random_observations  # noqa: PLC0415
 
-    make = interchange.threshold_model if args.format == "qonnx" else interchange.quant_model
+    make = outgoing.threshold_model if args.format == "qonnx" else outgoing.quant_model
     content = make(artifact)
     network = artifact.network
     assert network is not None
     observations = np.concatenate(
         [
             artifact.golden.observations,
-            interchange.input_edges(network),
+            outgoing.input_edges(network),
             corners(network),
             random_observations(network, args.seed, args.observations),
         ]
     )
-    mismatches = interchange.compare(content, network, observations)
+    mismatches = outgoing.compare(content, network, observations)
     equal = not any(mismatches.values())
     if equal:
         write_atomically(args.out, content)

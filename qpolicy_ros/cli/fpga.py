@@ -82,7 +82,7 @@ def _generate(args: Generate) -> int:
 
 def _report(args: Report) -> int:
     from qpolicy_fpga.manifest import read_manifest  # noqa: PLC0415  as above
-    from qpolicy_fpga.report import KEYS, report, table  # noqa: PLC0415  as above
+    from qpolicy_fpga.report.report import KEYS, report, table  # noqa: PLC0415  as above
 
     read_manifest(args.folder)  # refused before a minute is promised
     print(f"qpolicy fpga: synthesising {args.folder}, a minute or two", file=sys.stderr)

@@ -13,13 +13,13 @@ from typing import Annotated
 
 import tyro
 
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.latency.bag import open_bag
 from qpolicy_ros.latency.summary import Report, summarise, to_json
 from qpolicy_ros.latency.text import render
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
-from qpolicy_ros.policy.files import make_folder, write_atomically
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from qpolicy_ros import __version__
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import InputError, ObservationError, UsageError
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -39,12 +39,12 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
-    "train": Command("qpolicy_training.cli_train:main", "train an FP32 policy by SAC or DDPG"),
+    "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
-        "qpolicy_training.cli_quantize:main", "make a low-bit policy: ptq, distill or qat"
+        "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
     ),
     "select": Command(
-        "qpolicy_training.cli_select:main", "choose width and bits of a low-bit policy by itself"
+        "qpolicy_training.cli.select:main", "choose width and bits of a low-bit policy by itself"
     ),
     "export": Command(
         "qpolicy_ros.cli.export:main", "make a policy file of a trained one, or a C header of it"
@@ -52,8 +52,8 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
     ),
-    "report": Command("qpolicy_training.cli_report:main", "show what was reached, by the paper"),
-    "noise": Command("qpolicy_training.cli_noise:main", "play policies under observation noise"),
+    "report": Command("qpolicy_training.cli.report:main", "show what was reached, by the paper"),
+    "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
@@ -237,11 +237,10 @@ def _missing_module(error: ModuleNotFoundError) -> str:
 def _status_of(error: Exception) -> int | None:
     """Return the exit status of an error that is the user's to repair, None for a bug of ours."""
     from qpolicy_ros.backends import BackendError  # noqa: PLC0415  needs numpy
-    from qpolicy_ros.policy import ObservationError, PolicyError  # noqa: PLC0415  needs numpy
 
     if isinstance(error, BackendError):
         return EXIT_CHECK_FAILED
-    if isinstance(error, (PolicyError, ObservationError, UsageError, OSError)):
+    if isinstance(error, (InputError, ObservationError, UsageError, OSError)):
         return EXIT_USAGE
     return None
 

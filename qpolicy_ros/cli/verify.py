@@ -14,9 +14,9 @@ from typing import Annotated
 
 import tyro
 
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
-from qpolicy_ros.policy.files import make_folder
 
 _MOST_FRAMES = 1_000_000_000
 

@@ -16,7 +16,7 @@ import mujoco
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.cli import UsageError
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.rollout import Policy

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.demo.runs import Micros, Run
-from qpolicy_ros.demo.style import colour, save_png
+from qpolicy_ros.common.plots import colour, save_png
+from qpolicy_ros.harness.closed_loop import Micros, Run
 
 _LAST = 0.9999  # the ECDF's axis is cut there: a single hiccup would squeeze all the rest
 

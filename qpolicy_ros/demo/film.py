@@ -18,10 +18,10 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.demo.processes import Child
-from qpolicy_ros.demo.style import colour
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.plots import colour
+from qpolicy_ros.harness.processes import Child
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.session import Session
 
@@ -74,7 +74,7 @@ def film(job: FilmJob) -> None:
     """Render ``job``: the film at the speed of reality, and three of its frames side by side.
 
     Raises:
-        PolicyError: no OpenGL, no video encoder or a full disk; the text says which.
+        InputError: no OpenGL, no video encoder or a full disk; the text says which.
     """
     simulation = Simulation(job.task, max_episode_steps=job.max_episode_steps)
     period = simulation.contract.period
@@ -100,7 +100,7 @@ def film(job: FilmJob) -> None:
         write_atomically(Path(job.still), still)
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PolicyError(f"film: {reason}") from error
+        raise InputError(f"film: {reason}") from error
     finally:
         simulation.close()
 
@@ -158,7 +158,7 @@ def main() -> int:
     fields |= {name: tuple(fields[name]) for name in ("backends", "captions")}
     try:
         film(FilmJob(**fields))
-    except PolicyError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  read by the parent
         return 1
     return 0

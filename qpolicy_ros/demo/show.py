@@ -16,12 +16,13 @@ import mujoco
 import numpy as np
 
 from qpolicy_ros.backends import BackendError, create_backend
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
-from qpolicy_ros.demo.processes import NodeError, children_end_with_us, use_free_domain
-from qpolicy_ros.demo.runs import Job, Micros, Run, Swap, offline_actions, play, swap
-from qpolicy_ros.policy import PolicyArtifact, PolicyError, engine_kinds, find_policy, load_policy
-from qpolicy_ros.policy.files import make_folder
+from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
+from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.policy import PolicyArtifact, engine_kinds, find_policy, load_policy
 from qpolicy_ros.sim import spread
 
 _TASKS = ("hopper", "halfcheetah")
@@ -64,7 +65,7 @@ def show(
 
     Raises:
         NodeError: a node failed.
-        PolicyError: a policy cannot be shown.
+        InputError: a policy cannot be shown.
     """
     started = time.monotonic()
     artifacts = [load_policy(file) for file in _files(policies)]
@@ -94,7 +95,7 @@ def _files(policies: Sequence[str]) -> list[Path]:
         return [find_policy(name) for name in policies]
     found = []
     for task in _TASKS:
-        with contextlib.suppress(PolicyError):
+        with contextlib.suppress(InputError):
             found.append(find_policy(task))
     return found or [find_policy(_TASKS[0])]  # which says what is wrong
 
@@ -120,7 +121,7 @@ def _quickly_simulated(artifact: PolicyArtifact) -> bool:
 def _can_serve(artifact: PolicyArtifact, backend: str) -> bool:
     try:
         create_backend(backend, artifact).close()
-    except (PolicyError, BackendError) as error:
+    except (InputError, BackendError) as error:
         _say(f"without backend {backend}: {error}")
         return False
     return True

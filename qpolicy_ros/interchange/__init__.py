@@ -1,18 +1,1 @@
-"""A policy in the formats of other tools: a C99 header, and QONNX."""
-
-from qpolicy_ros.interchange.c_header import c_header, symbol_prefix
-from qpolicy_ros.interchange.c_library import CompiledHeader
-from qpolicy_ros.interchange.qonnx_quant import quant_model
-from qpolicy_ros.interchange.qonnx_run import QonnxModel, compare
-from qpolicy_ros.interchange.qonnx_thresholds import input_edges, threshold_model
-
-__all__ = [
-    "CompiledHeader",
-    "QonnxModel",
-    "c_header",
-    "compare",
-    "input_edges",
-    "quant_model",
-    "symbol_prefix",
-    "threshold_model",
-]
+"""Policies in other tools' formats: what goes out and what comes in."""

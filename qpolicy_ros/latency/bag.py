@@ -12,10 +12,10 @@ from rosbags.rosbag2.errors import ReaderError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.latency import db3, mcap
 from qpolicy_ros.latency.compressed import FORMAT, MODES, unpack_file, unpack_messages
 from qpolicy_ros.latency.mcap import Batch, Wanted
-from qpolicy_ros.policy import PolicyError
 
 NEWEST = 9  # version of metadata.yaml that Kilted writes
 
@@ -23,8 +23,8 @@ _SUFFIXES = (".mcap", ".db3")
 _MOST_BYTES = 16 << 20  # of metadata.yaml
 
 
-class BagError(PolicyError):
-    """A bag, or what it holds, cannot be used; one line, as for PolicyError."""
+class BagError(InputError):
+    """A bag, or what it holds, cannot be used; one line, as for InputError."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Bag:
         kept = f"the {self.count - before} messages before that are used"
         self.notes.append(f"{path.name} {problem}; {kept}")
 
-    def _unreadable(self, path: Path, error: Exception) -> PolicyError:
+    def _unreadable(self, path: Path, error: Exception) -> InputError:
         remedy = "give a bag of rosbag2 that `ros2 bag info` can read"
         return BagError.at(path, "bag", f"cannot be read: {_reason(error)}", remedy)
 

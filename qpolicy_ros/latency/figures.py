@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from qpolicy_ros.demo.style import colour
+from qpolicy_ros.common.plots import colour
 from qpolicy_ros.latency.bootstrap import LEVEL
 from qpolicy_ros.latency.summary import Report
 from qpolicy_ros.latency.ticks import STAGES, Ticks

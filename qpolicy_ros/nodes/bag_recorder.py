@@ -25,8 +25,8 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
-from qpolicy_ros.nodes.bag_folder import BagFolder
 from qpolicy_ros.nodes.parameters import Spec, declare
+from qpolicy_ros.nodes.recording.bag_folder import BagFolder
 from qpolicy_ros.nodes.runtime import Stop, gives_message_info, run
 from qpolicy_ros.policy import PolicyError
 

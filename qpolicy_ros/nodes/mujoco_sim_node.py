@@ -26,6 +26,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.robot_topics import RobotTopics
@@ -309,7 +310,7 @@ class MujocoSimNode(Node):
             return
         try:
             self._film.add(self._simulation)
-        except PolicyError as error:
+        except InputError as error:
             self.get_logger().warning(f"no film: {error}")
             self._film.close()
             self._film = None

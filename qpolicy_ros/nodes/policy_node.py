@@ -17,18 +17,19 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from qpolicy_ros.backends import BACKENDS, BackendError
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.machine import conditions, live_conditions
 from qpolicy_ros.nodes import diagnostics, qos
-from qpolicy_ros.nodes.conditions import conditions, live_conditions
-from qpolicy_ros.nodes.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.loading import Loading
-from qpolicy_ros.nodes.loop import Counts, Loop, Options
-from qpolicy_ros.nodes.modes import INTENDED, Mode
-from qpolicy_ros.nodes.outputs import Outputs
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
-from qpolicy_ros.nodes.robot_loop import RobotLoop
 from qpolicy_ros.nodes.runtime import Stop, run
-from qpolicy_ros.nodes.server import PolicyServer, check_known
+from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
+from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
+from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
+from qpolicy_ros.nodes.serving.outputs import Outputs
+from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
+from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
 _UNTIL_CLEANUP = frozenset({"policy", "task"})
@@ -161,7 +162,7 @@ class PolicyNode(LifecycleNode):
     async def _on_load(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             loading = self._start_loading()
-        except PolicyError as error:
+        except InputError as error:
             response.success, response.message = False, str(error)
             return response
         await self._loaded
@@ -266,7 +267,7 @@ class PolicyNode(LifecycleNode):
         try:
             for parameter in parameters:
                 self._check(parameter)
-        except PolicyError as error:
+        except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
             self._apply(parameter)

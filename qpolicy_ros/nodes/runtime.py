@@ -18,6 +18,7 @@ from rclpy.subscription import Subscription
 from rclpy.utilities import remove_ros_args
 from rclpy.validate_namespace import validate_namespace
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.parameters import Spec, help_text
 from qpolicy_ros.policy import PolicyError
 
@@ -86,13 +87,13 @@ def run(
             raise PolicyError.at("", "arguments", wrong, f"{remedy}, as -p NAME:=VALUE")
         rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
     # What rclpy raises for arguments that it cannot parse, half surrogates among them.
-    except (PolicyError, RuntimeError, UnicodeError, TypeError) as error:
+    except (InputError, RuntimeError, UnicodeError, TypeError) as error:
         return _fail(name, error)
     stop = Stop()
     try:
         with _signals(stop):
             return _spin(program, stop)
-    except PolicyError as error:
+    except InputError as error:
         return _fail(name, error)
     finally:
         rclpy.try_shutdown()

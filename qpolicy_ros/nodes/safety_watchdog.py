@@ -17,9 +17,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from qpolicy_ros.nodes import diagnostics, qos
-from qpolicy_ros.nodes.outputs import NO_TIME, Outputs
 from qpolicy_ros.nodes.parameters import Spec, declare
 from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 
 SUMMARY = "Send the safe action when the policy's commands stop."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qpolicy_ros.common.errors import ObservationError, PolicyError
 from qpolicy_ros.policy.artifact import (
     load_policy,
     make_artifact,
@@ -12,7 +13,6 @@ from qpolicy_ros.policy.artifact import (
 from qpolicy_ros.policy.assemble import Assembler
 from qpolicy_ros.policy.bounds import accumulator_bounds, network_bounds
 from qpolicy_ros.policy.engines import Engine, engine_kinds, make_engine
-from qpolicy_ros.policy.errors import ObservationError, PolicyError
 from qpolicy_ros.policy.locate import find_policy, policy_folders
 from qpolicy_ros.policy.model import (
     ActionChannel,

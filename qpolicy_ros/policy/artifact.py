@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
+from qpolicy_ros.common.errors import ObservationError, PolicyError
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import validate
 from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
 from qpolicy_ros.policy.contract_rules import check_contract
-from qpolicy_ros.policy.errors import ObservationError, PolicyError
-from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.policy.hashing import canonical_json, file_hash, function_hash
 from qpolicy_ros.policy.layout import (
     FORMAT_VERSION,

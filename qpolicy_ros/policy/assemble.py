@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpolicy_ros.policy.errors import ObservationError, PolicyError
+from qpolicy_ros.common.errors import ObservationError, PolicyError
 from qpolicy_ros.policy.model import FEATURE
 from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION, parse_source
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import safetensors
 import safetensors.numpy
 
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.hashing import DTYPE_NAMES
 
 if TYPE_CHECKING:

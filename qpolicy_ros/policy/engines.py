@@ -7,7 +7,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 if TYPE_CHECKING:

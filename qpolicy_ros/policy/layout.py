@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy import validate
-from qpolicy_ros.policy.errors import PolicyError
 from qpolicy_ros.policy.model import (
     ActionChannel,
     Baseline,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 
 PACKAGE = "qpolicy_ros"
 POLICIES = Path("config") / "policies"

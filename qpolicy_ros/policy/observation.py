@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.policy.errors import ObservationError
+from qpolicy_ros.common.errors import ObservationError
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.bounds import network_bounds
-from qpolicy_ros.policy.errors import PolicyError
 from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qpolicy_ros.verify.trees import Tree
+    from qpolicy_ros.verify.layer_text import Tree
 
 Monomial = frozenset[str]
 Polynomial = dict[Monomial, int]

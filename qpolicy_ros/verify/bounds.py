@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.verify.trees import LayerText
+    from qpolicy_ros.verify.layer_text import LayerText
 
 _INT16, _INT32, _FLOAT64 = (1 << 15) - 1, (1 << 31) - 1, 1 << 53
 # Products added into an int16 before they are widened, by instruction set of the C kernel; AVX-512

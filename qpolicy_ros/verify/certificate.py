@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.policy.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:

@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_fpga.driver import wrapped
-from qpolicy_fpga.lane_sim import LANES, LaneSimulation
-from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_ros.interchange import CompiledHeader
-from qpolicy_ros.verify import samples
+from qpolicy_fpga.simulate.core import CoreSimulation
+from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
+from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.verify.neurons import engines
+from qpolicy_ros.verify.observations import (
+    CHUNK,
+    EPISODES,
+    chunks,
+    random_observations,
+    record,
+)
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
@@ -30,7 +36,7 @@ ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
 QUICK_FRAMES = 60_000
 VERILATOR_FRAMES = 2_000  # it takes milliseconds for one where the other takes microseconds
 # In what the core is simulated, observations a piece, and those offered and fetched at random.
-_LANES = ("in lanes", samples.CHUNK, 20 * LANES)
+_LANES = ("in lanes", CHUNK, 20 * LANES)
 _VERILATOR = ("under Verilator", 5000, 500)
 
 
@@ -75,7 +81,7 @@ class Chain:
             return result
 
         counts: dict[str, list[int]] = {}
-        for name, observations in samples.chunks(self._artifact, self._recorded, frames):
+        for name, observations in chunks(self._artifact, self._recorded, frames):
             done = self._journal.once(
                 f"engines, {name} of {frames}", functools.partial(compare, observations)
             )
@@ -113,14 +119,14 @@ class Chain:
             return [len(observations), int((run.codes != trace[-1]).any(axis=1).sum()), late]
 
         total = np.zeros(3, np.int64)
-        for name, observations in samples.chunks(self._artifact, self._recorded, frames):
+        for name, observations in chunks(self._artifact, self._recorded, frames):
             for start in range(0, len(observations), size):
                 part = observations[start : start + size]
                 total += self._journal.once(
                     f"core {kind}, {name}, {len(part)} from {start} of {len(observations)}",
                     functools.partial(compare, part),
                 )
-        gaps = samples.random_observations(self._network, 998, gap_frames)
+        gaps = random_observations(self._network, 998, gap_frames)
         total += self._journal.once(
             f"core {kind}, with gaps on both sides",
             functools.partial(compare, gaps, gaps=True),
@@ -135,7 +141,7 @@ class Chain:
         """Output codes of the core behind each wrapper; its identity is checked first."""
         core = [folder / name for name in manifest["files"] if name.endswith(".v")]
         first = self._recorded[: frames // 2]
-        rest = samples.random_observations(self._network, 999, frames - len(first))
+        rest = random_observations(self._network, 999, frames - len(first))
         observations = np.concatenate([first, rest])
 
         def compare(kind: str) -> list[int]:
@@ -167,8 +173,8 @@ def check_chain(
     core_frames: int,
 ) -> Part:
     """Part 4; ``quick`` takes a sample and leaves the wrappers out."""
-    episodes = 1 if quick else samples.EPISODES
-    recorded = samples.record(artifact, episodes)
+    episodes = 1 if quick else EPISODES
+    recorded = record(artifact, episodes)
     chain = Chain(artifact, recorded, journal)
     checks = chain.software(QUICK_FRAMES if quick else ENGINE_FRAMES)
     uncovered = ["timing of the physical device: no board was at hand"]

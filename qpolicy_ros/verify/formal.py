@@ -29,6 +29,7 @@ from typing import Any
 
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
+from qpolicy_ros.verify.layer_text import LayerText, Tree, read_layer
 from qpolicy_ros.verify.result import Check
 from qpolicy_ros.verify.specification import (
     LayerSpecification,
@@ -38,7 +39,6 @@ from qpolicy_ros.verify.specification import (
     step_miter,
     tail_miter,
 )
-from qpolicy_ros.verify.trees import LayerText, Tree, read_layer
 
 Progress = Callable[[int], object]
 SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.files import write_atomically
 
 _PAIR = 2  # state and result
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.interchange import CompiledHeader
+from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def check_loops(
 
 def _over_ros(artifact: PolicyArtifact, episodes: int) -> list[float]:
     """The returns with policy and simulator in processes of their own, in lock-step."""
-    from qpolicy_ros.demo.processes import (  # noqa: PLC0415  needs rclpy
+    from qpolicy_ros.harness.closed_loop import Job, play  # noqa: PLC0415  as above
+    from qpolicy_ros.harness.processes import (  # noqa: PLC0415  needs rclpy
         children_end_with_us,
         use_free_domain,
     )
-    from qpolicy_ros.demo.runs import Job, play  # noqa: PLC0415  as above
 
     use_free_domain()
     with tempfile.TemporaryDirectory(prefix="qpolicy-") as logs, children_end_with_us():

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_ros.interchange import CompiledHeader
+from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.policy import PolicyError, make_engine
 from qpolicy_ros.policy.bounds import network_bounds
 from qpolicy_ros.policy.engines import engine_kinds
-from qpolicy_ros.verify.probes import threshold_probe, weight_probe
+from qpolicy_ros.verify.probe_networks import threshold_probe, weight_probe
 from qpolicy_ros.verify.result import Check
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def check_torch(artifact: PolicyArtifact, module: Path) -> list[Check]:
     if not module.is_file():
         wrong = "the trained module is missing, and without it nothing can be compared with torch"
         raise PolicyError.at(module, "file", wrong, "put it beside the policy")
-    from qpolicy_training.equality import compare_accumulators  # noqa: PLC0415  torch, late
-    from qpolicy_training.export import action_table  # noqa: PLC0415
-    from qpolicy_training.qat_file import load_qat  # noqa: PLC0415
-    from qpolicy_training.snapped import snap  # noqa: PLC0415
+    from qpolicy_training.quant.equality import compare_accumulators  # noqa: PLC0415  torch, late
+    from qpolicy_training.quant.export import action_table  # noqa: PLC0415
+    from qpolicy_training.quant.qat_file import load_qat  # noqa: PLC0415
+    from qpolicy_training.quant.snapped import snap  # noqa: PLC0415
 
     qat = load_qat(module)
     spec = qat.actor.spec

@@ -16,7 +16,7 @@ from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, sources
+from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, source_hashes
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 
@@ -61,8 +61,8 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
     label = f"{file.resolve().parent.name}/{file.stem}"
-    sources.check_kernel()
-    rooms, tools = sources.source_hashes(), sources.tool_versions()
+    source_hashes.check_kernel()
+    rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
     with _hardware(artifact, request.rtl) as folder:
         manifest = read_manifest(folder)
         if manifest["function_hash"] != artifact.function_hash:
@@ -73,7 +73,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         _check_sizes(artifact.network, folder, manifest)
         rtl = {
             **{key: manifest[key] for key in ("part", "clock_mhz", "fit", "cycles")},
-            "sha256": sources.file_digest(folder / name for name in manifest["files"]),
+            "sha256": source_hashes.file_digest(folder / name for name in manifest["files"]),
         }
         state = canonical_json([rooms, tools, rtl, manifest["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
@@ -86,7 +86,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
             "passed": all(part.passed for part in parts),
             "function_hash": artifact.function_hash,
             "file_hash": artifact.file_hash,
-            "module_sha256": sources.file_digest([module]),
+            "module_sha256": source_hashes.file_digest([module]),
             "rtl": rtl,
             "tools": tools,
             "sources": rooms,

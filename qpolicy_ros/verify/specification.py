@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy import IntegerNetwork
     from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.verify.trees import Tree
+    from qpolicy_ros.verify.layer_text import Tree
 
 _BUS_BITS = 256
 

@@ -7,27 +7,27 @@ import shutil
 import numpy as np
 import pytest
 
-from qpolicy_ros.bench import cortex_m
 from qpolicy_ros.bench.cases import random_case
+from qpolicy_ros.bench.cortex_m import instructions
 from qpolicy_ros.bench.measure import DisagreementError
 from qpolicy_ros.cli.bench import Args, main
 from qpolicy_ros.policy import make_engine
 from qpolicy_ros.policy.baseline import baseline_actions
 
-NEEDS_TOOLS = pytest.mark.skipif(bool(cortex_m.missing()), reason=cortex_m.missing())
+NEEDS_TOOLS = pytest.mark.skipif(bool(instructions.missing()), reason=instructions.missing())
 
 
 @NEEDS_TOOLS
-@pytest.mark.parametrize("core", list(cortex_m.CORES))
+@pytest.mark.parametrize("core", list(instructions.CORES))
 def test_a_simulated_core_gives_the_engines_bits_and_the_same_counts_again(core):
     # `count` refuses codes or actions that differ, and a loop of known length counted wrong.
     case = random_case("hopper shape")
-    counts = cortex_m.count(case, core, observations=2)
+    counts = instructions.count(case, core, observations=2)
     weights = sum(weight.size for weight in case.artifact.network.weights)
     for each in counts.values():
         assert weights < each.mean <= each.largest
         assert each.flash > weights
-    assert cortex_m.count(case, core, observations=2) == counts
+    assert instructions.count(case, core, observations=2) == counts
 
 
 def answers(case):
@@ -51,11 +51,11 @@ def answers(case):
 def test_one_wrong_answer_is_refused(kind, message):
     case = random_case("hopper shape")
     values, results = answers(case)
-    cortex_m.verify("here", case, values, results)
+    instructions.verify("here", case, values, results)
     wrong = results[kind].copy()
     wrong[1, 2] ^= 1 << (20 if kind == "mlp" else 0)
     with pytest.raises(DisagreementError, match=message):
-        cortex_m.verify("here", case, values, results | {kind: wrong})
+        instructions.verify("here", case, values, results | {kind: wrong})
 
 
 def said(calibrate=200_001):
@@ -65,7 +65,7 @@ def said(calibrate=200_001):
 
 
 def test_ticks_and_words_are_read():
-    ticks, words = cortex_m.parse("here", said(), 1)
+    ticks, words = instructions.parse("here", said(), 1)
     assert ticks["act"] == [25600]
     assert words["act"].tolist() == [[1]]
 
@@ -81,7 +81,7 @@ def test_ticks_and_words_are_read():
 )
 def test_a_program_that_went_wrong_is_refused(lines, message):
     with pytest.raises(DisagreementError, match=f"^here: .*{message}"):
-        cortex_m.parse("here", lines, 1)
+        instructions.parse("here", lines, 1)
 
 
 def test_without_the_tools_one_line_says_so_and_no_page_is_written(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pytest
 from qpolicy_ros.bench.readme import fill, markers, tables
 from qpolicy_ros.bench.targets import load_rows, write_targets
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +69,7 @@ def test_only_what_is_between_the_markers_changes():
 
 def test_a_lost_marker_is_named():
     first, _ = markers("speed")
-    with pytest.raises(PolicyError, match=r"README.md: .*end of speed"):
+    with pytest.raises(InputError, match=r"README.md: .*end of speed"):
         fill(f"{first}\ntable\n", {"speed": "new"}, "README.md")
 
 

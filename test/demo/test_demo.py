@@ -14,8 +14,8 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.cli import UsageError
 from qpolicy_ros.cli.demo import Args, _text, main
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.demo import show
 from qpolicy_ros.policy import load_policy
 

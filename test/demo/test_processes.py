@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from qpolicy_ros.demo import processes
-from qpolicy_ros.demo.processes import (
+from qpolicy_ros.harness import processes
+from qpolicy_ros.harness.processes import (
     Child,
     NodeError,
     children_end_with_us,

@@ -76,7 +76,7 @@ def curve_seeds() -> list[bytes]:
 
 def read_curve(path: Path) -> None:
     """Read; what was accepted can be drawn."""
-    from qpolicy_training import curve  # noqa: PLC0415
+    from qpolicy_training.runs import curve  # noqa: PLC0415
 
     steps, returns = zip(*curve.read_curve(path), strict=True)
     assert (np.array(steps) / 1000.0 >= 0).all()

@@ -23,7 +23,8 @@ from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.frames import CRC_BYTES, HEAD_BYTES, Decoder, Frame, encode
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 from qpolicy_ros.cli import info
-from qpolicy_ros.policy import PolicyError, load_policy, make_engine, save_policy
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import load_policy, make_engine, save_policy
 
 MAX_PAYLOAD = 64
 MAX_TEXT = 2000
@@ -65,7 +66,7 @@ def from_file(
         paths[0].write_bytes(data)
         try:
             read(paths[0])
-        except PolicyError as error:
+        except InputError as error:
             text = str(error)
             assert text.startswith(str(paths[0].parent)), text
             assert text.isprintable(), text
@@ -101,8 +102,8 @@ def read_policy(path: Path) -> None:
 
 def qat_seeds() -> list[bytes]:
     """A trained module of three layers."""
-    from qpolicy_training.qat_file import QatPolicy, save_qat  # noqa: PLC0415
-    from qpolicy_training.quant_actor import ActorSpec, QuantActor  # noqa: PLC0415
+    from qpolicy_training.quant.qat_file import QatPolicy, save_qat  # noqa: PLC0415
+    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor  # noqa: PLC0415
 
     actor = QuantActor(ActorSpec(2, 2, (2,), 2, 2, 2)).eval()
     for scaling in actor.scalings():
@@ -117,7 +118,7 @@ def read_qat(path: Path) -> None:
     """Load, then run once."""
     import torch  # noqa: PLC0415
 
-    from qpolicy_training import qat_file  # noqa: PLC0415
+    from qpolicy_training.quant import qat_file  # noqa: PLC0415
 
     # Building a module takes nearly all of the time and is no part of reading.
     qat_file.QuantActor = _built  # type: ignore[misc, assignment]
@@ -130,9 +131,9 @@ def checkpoint_seeds() -> list[bytes]:
     """A checkpoint of a distillation after its first round."""
     import torch  # noqa: PLC0415
 
-    from qpolicy_training.distill import adam_state  # noqa: PLC0415
-    from qpolicy_training.quant_actor import ActorSpec, QuantActor  # noqa: PLC0415
-    from qpolicy_training.state import module_state, save_state  # noqa: PLC0415
+    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor  # noqa: PLC0415
+    from qpolicy_training.recipes.distill import adam_state  # noqa: PLC0415
+    from qpolicy_training.runs.state import module_state, save_state  # noqa: PLC0415
 
     actor = QuantActor(ActorSpec(2, 2, (2,), 2, 2, 2))
     adam = torch.optim.Adam(actor.parameters())
@@ -150,7 +151,7 @@ class _NoRun:
     """As much of a run as a resumed distillation asks for."""
 
     def rewind(self, curve: object, candidates: object) -> None:
-        from qpolicy_training.run import Run  # noqa: PLC0415
+        from qpolicy_training.runs.folder import Run  # noqa: PLC0415
 
         Run.rewind(self, curve, candidates)  # type: ignore[arg-type]
 
@@ -160,15 +161,15 @@ class _NoRun:
 
 @functools.lru_cache(64)
 def _built(spec: object) -> Any:
-    from qpolicy_training.quant_actor import QuantActor  # noqa: PLC0415
+    from qpolicy_training.quant.quant_actor import QuantActor  # noqa: PLC0415
 
     return QuantActor(spec)  # type: ignore[arg-type]
 
 
 def read_checkpoint(path: Path) -> None:
     """Resume a distillation of one round from it."""
-    from qpolicy_training import distill  # noqa: PLC0415
-    from qpolicy_training.quant_actor import ActorSpec  # noqa: PLC0415
+    from qpolicy_training.quant.quant_actor import ActorSpec  # noqa: PLC0415
+    from qpolicy_training.recipes import distill  # noqa: PLC0415
 
     run = _NoRun()
     run.folder = path.parent  # type: ignore[attr-defined]
@@ -193,8 +194,8 @@ def manifest_seeds() -> list[bytes]:
 def read_manifest(path: Path) -> None:
     """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
-    from qpolicy_fpga import report  # noqa: PLC0415
-    from qpolicy_fpga.picture import draw  # noqa: PLC0415
+    from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
+    from qpolicy_fpga.report.report import report  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from qpolicy_training.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 
 def random_actor(spec: ActorSpec, seed: int = 0) -> QuantActor:

@@ -6,8 +6,8 @@ import ctypes
 from pathlib import Path
 
 from qpolicy_fpga.driver.rtlsim import _SHIM
-from qpolicy_fpga.driver.verilate import build
 from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
 
 _TOP = "board_bus"

@@ -17,11 +17,11 @@ from layer_forms import write_toy
 from mutants import simulation_finds
 from same_layer import same_layer
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.verify import bounds, formal
 from qpolicy_ros.verify.chain import QUICK_FRAMES, VERILATOR_FRAMES, Chain
 from qpolicy_ros.verify.journal import Journal
-from qpolicy_ros.verify.trees import read_layer
+from qpolicy_ros.verify.layer_text import read_layer
 
 
 class FormMutant(NamedTuple):
@@ -291,7 +291,7 @@ def _read(network, good, mutant, manifest, index):
     entry = manifest["layers"][index]
     try:
         layer = formal.FormalLayer(network, mutant, manifest, index)
-    except PolicyError:
+    except InputError:
         return "refused", []
     texts = [read_layer(good, at, form) for at, form in enumerate(manifest["layers"])]
     texts[index] = layer.text

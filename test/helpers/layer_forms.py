@@ -7,8 +7,8 @@ from typing import NamedTuple
 from policy_builders import make_contract, random_baseline, random_network, random_observations
 
 from qpolicy_fpga.design import build, describe
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_ros.policy import make_artifact
 
 

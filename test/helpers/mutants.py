@@ -23,10 +23,12 @@ from qpolicy_fpga import generate
 from qpolicy_fpga.driver.wrapped import open_wrapped
 from qpolicy_fpga.wrappers.tops import write_wrapper
 from qpolicy_ros.backends.base import BackendError
-from qpolicy_ros.policy import PolicyError, load_policy
-from qpolicy_ros.verify import formal, neurons, samples
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import load_policy
+from qpolicy_ros.verify import formal, neurons
 from qpolicy_ros.verify.chain import QUICK_FRAMES, VERILATOR_FRAMES, Chain
 from qpolicy_ros.verify.journal import Journal
+from qpolicy_ros.verify.observations import random_observations
 
 
 class Mutant(NamedTuple):
@@ -77,7 +79,7 @@ def _forge(policy, kind, rng):
         place = _Place(layer, *drawn, int(rng.choice([-1, 1])), int(rng.integers(4, 22)))
         try:
             forge(policy, functools.partial(_change, kind, place))
-        except PolicyError:
+        except InputError:
             continue  # the loader refuses it: found before anything else; draw another
         return str(place)
 
@@ -99,9 +101,9 @@ def _change(kind, at, arrays):
 
 def tie_mutants(artifact_of, seeds):
     """An exporter that rounds half up; ``artifact_of`` gives module and FP32 policy by seed."""
-    from qpolicy_training.equality import compare_accumulators  # noqa: PLC0415
-    from qpolicy_training.export import export_snapped  # noqa: PLC0415
-    from qpolicy_training.snapped import snap  # noqa: PLC0415
+    from qpolicy_training.quant.equality import compare_accumulators  # noqa: PLC0415
+    from qpolicy_training.quant.export import export_snapped  # noqa: PLC0415
+    from qpolicy_training.quant.snapped import snap  # noqa: PLC0415
 
     for seed in seeds:
         actor, mean, std = artifact_of(seed)
@@ -256,7 +258,7 @@ def simulation_finds(chain, mutant, manifest, frames, *, lanes):
     """Whether part 4's core fails or cannot be simulated."""
     try:
         return not chain.core(mutant, manifest, frames, lanes=lanes).passed
-    except (PolicyError, BackendError):
+    except (InputError, BackendError):
         return True
 
 
@@ -284,7 +286,7 @@ def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS + BUS_FAULTS):
     artifact = load_policy(policy)
     manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "core")
     core = [folder / "core" / name for name in manifest["files"] if name.endswith(".v")]
-    observations = samples.random_observations(artifact.network, 1, 1000)
+    observations = random_observations(artifact.network, 1, 1000)
     wanted = dict(neurons.engines(artifact.network))["numpy"](observations)
     for index, (kind, file, *fault) in enumerate(faults):
         mutant = folder / f"wrapper{index}"
@@ -355,7 +357,7 @@ sys.modules[name] = module
 sys.path.insert(0, sys.argv[2])
 from policy_builders import random_network, random_observations
 from qpolicy_ros.verify.neurons import engines
-from qpolicy_ros.verify.probes import threshold_probe, weight_probe
+from qpolicy_ros.verify.probe_networks import threshold_probe, weight_probe
 def check(network, observations):
     codes = dict(engines(network))
     wanted = codes.pop("numpy")(observations)

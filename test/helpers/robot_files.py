@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.sim.menagerie import menagerie_model
 
 MJCF = """
@@ -68,5 +68,5 @@ def require_go2() -> None:
     """Skip the test where the Go2's model cannot be had."""
     try:
         menagerie_model("unitree_go2", "go2")
-    except PolicyError as error:
+    except InputError as error:
         pytest.skip(str(error))

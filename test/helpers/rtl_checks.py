@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_fpga.design import build
-from qpolicy_fpga.sim import CoreSimulation
+from qpolicy_fpga.simulate.core import CoreSimulation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qpolicy_fpga.plan import Form
+    from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from qpolicy_ros.verify import formal
+from qpolicy_ros.verify.layer_text import read_layer
 from qpolicy_ros.verify.specification import specify
-from qpolicy_ros.verify.trees import read_layer
 
 
 def same_layer(network, good, mutant, manifest, index):

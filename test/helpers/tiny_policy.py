@@ -9,9 +9,9 @@ import numpy as np
 from actor_builders import random_actor
 
 from qpolicy_ros.policy import find_policy, load_policy, save_policy
-from qpolicy_training.export import build_artifact
-from qpolicy_training.qat_file import QatPolicy, save_qat
-from qpolicy_training.quant_actor import ActorSpec
+from qpolicy_training.quant.export import build_artifact
+from qpolicy_training.quant.qat_file import QatPolicy, save_qat
+from qpolicy_training.quant.quant_actor import ActorSpec
 
 
 def write_tiny_policy(folder: Path, **bits: int) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.driver.verilate import build
+from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
 
 CLKS_PER_BIT = 4

@@ -12,7 +12,7 @@ from policy_builders import make_contract, random_artifact, random_network, rand
 from rtl_checks import corner_codes, expected_codes
 
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.interchange import CompiledHeader, c_header
+from qpolicy_ros.interchange.outgoing import CompiledHeader, c_header
 from qpolicy_ros.policy import (
     ObservationError,
     PolicyError,

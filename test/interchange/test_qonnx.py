@@ -16,14 +16,20 @@ from policy_builders import random_artifact, random_network, random_observations
 from rtl_checks import corner_codes, expected_codes
 
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.interchange import QonnxModel, compare, input_edges, quant_model, threshold_model
-from qpolicy_ros.interchange.onnx_graph import integer_type
-from qpolicy_ros.interchange.qonnx_quant import fit_lines
+from qpolicy_ros.interchange.outgoing import (
+    QonnxModel,
+    compare,
+    input_edges,
+    quant_model,
+    threshold_model,
+)
+from qpolicy_ros.interchange.outgoing.onnx_graph import integer_type
+from qpolicy_ros.interchange.outgoing.qonnx_quant import fit_lines
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_artifact, save_policy
 from qpolicy_ros.policy.bounds import network_bounds
-from qpolicy_ros.verify.samples import corners
-from qpolicy_training.export import export_network
-from qpolicy_training.quant_actor import ActorSpec, set_range
+from qpolicy_ros.verify.observations import corners
+from qpolicy_training.quant.export import export_network
+from qpolicy_training.quant.quant_actor import ActorSpec, set_range
 
 
 def observations_for(network, count):
@@ -241,7 +247,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, capsys):
 
 
 def test_a_difference_is_reported_and_nothing_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("qpolicy_ros.interchange.compare", lambda *_: {"codes_1": 3})
+    monkeypatch.setattr("qpolicy_ros.interchange.outgoing.compare", lambda *_: {"codes_1": 3})
     policy, out = tmp_path / "toy.safetensors", tmp_path / "toy.onnx"
     save_policy(random_artifact(), policy)
     assert main(["export", str(policy), "--format", "qonnx", "--out", str(out)]) == 1

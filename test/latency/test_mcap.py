@@ -15,7 +15,7 @@ from rosbags.rosbag2.errors import ReaderError
 
 from qpolicy_ros.latency import mcap
 from qpolicy_ros.latency.mcap import MAGIC, Scan, unpack
-from qpolicy_ros.nodes.mcap_writer import McapWriter
+from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -23,7 +23,7 @@ from qpolicy_ros.latency.bag import BagError, open_bag
 from qpolicy_ros.latency.summary import summarise, to_json
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
-from qpolicy_ros.nodes.mcap_writer import McapWriter
+from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 
 
 def report_of(tmp_path, *bags, warm_up=0, deadline=0.0):

@@ -22,7 +22,7 @@ from qpolicy_ros.latency import mcap
 from qpolicy_ros.latency.bag import BagError, open_bag
 from qpolicy_ros.latency.ticks import read_ticks
 from qpolicy_ros.latency.trace import read_trace
-from qpolicy_ros.nodes.mcap_writer import McapWriter
+from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 
 
 def ticks_of(tmp_path, messages, namespace=""):

@@ -12,9 +12,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from qpolicy_ros.nodes import qos
-from qpolicy_ros.nodes.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
+from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.policy import load_policy
 
 SAFE = [0.0, 0.0, 0.0]

@@ -13,8 +13,8 @@ from policy_builders import make_contract, random_artifact
 from std_srvs.srv import Trigger
 
 from qpolicy_ros.backends import BACKENDS, create_backend
-from qpolicy_ros.nodes.loading import Loading
-from qpolicy_ros.nodes.server import PolicyServer
+from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.server import PolicyServer
 from qpolicy_ros.policy import Channel, load_policy, save_policy
 
 
@@ -113,7 +113,7 @@ def test_a_child_that_crashes_is_a_reason(serving, monkeypatch):
 
 def test_the_child_names_what_is_wrong(tmp_path):
     request = {"file": str(tmp_path / "no.safetensors"), "backends": ["fp32"], "options": {}}
-    command = [sys.executable, "-m", "qpolicy_ros.nodes.loading", json.dumps(request)]
+    command = [sys.executable, "-m", "qpolicy_ros.nodes.serving.loading", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "does not exist" in done.stdout

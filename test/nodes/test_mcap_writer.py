@@ -8,7 +8,7 @@ import os
 import pytest
 from rosbags.rosbag2 import Reader
 
-from qpolicy_ros.nodes.mcap_writer import McapWriter
+from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 
 DEFINITION = "builtin_interfaces/Time clock\n"
 

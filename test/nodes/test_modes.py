@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from robot_contracts import robot_contract
 
-from qpolicy_ros.nodes.modes import Mode, Modes, Reason
+from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
 
 AT_REST = np.zeros(2, np.float32)
 

@@ -14,7 +14,7 @@ from geometry_msgs.msg import Twist
 from robot_contracts import robot_contract
 from robot_messages import imu, joint_states, odom
 
-from qpolicy_ros.nodes.robot_inputs import RobotInputs
+from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.policy import Assembler, ObservationError
 
 SECOND = 1_000_000_000

@@ -11,7 +11,7 @@ import pytest
 from policy_builders import make_contract
 from robot_contracts import robot_contract
 
-from qpolicy_ros.nodes.safety import ActionGuard, ObservationReader
+from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError
 
 NAMES = ["value_0", "value_1", "value_2"]

@@ -7,7 +7,7 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_ros.backends import BACKENDS, BackendError, create_backend
-from qpolicy_ros.nodes.server import PolicyServer
+from qpolicy_ros.nodes.serving.server import PolicyServer
 from qpolicy_ros.policy import ObservationError, PolicyError
 
 VALUES = [0.5, -0.25, 1.0, 2.0]

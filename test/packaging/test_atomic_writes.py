@@ -1,4 +1,4 @@
-"""What writes a user's file goes through qpolicy_ros/policy/files.py, read from the sources."""
+"""What writes a user's file goes through qpolicy_ros/common/files.py, read from the sources."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ WRITES = {"write_text", "write_bytes", "savefig", "copyfile", "copy", "imwrite",
 # Modules that write something else, and what.
 OTHER = {
     "fpga/design.py": "a folder, whole once its manifest is there, which goes first and comes last",
-    "fpga/driver/verilate.py": "a scratch folder",
-    "fpga/ideas.py": "a scratch folder",
-    "fpga/lane_sim.py": "a scratch folder",
-    "fpga/lint.py": "a scratch folder",
-    "fpga/netlist.py": "a scratch folder",
-    "fpga/results.py": "a scratch folder",
-    "fpga/synth.py": "a cache, by renaming",
+    "fpga/simulate/verilator.py": "a scratch folder",
+    "qpolicy_ros/bench/fpga_ideas.py": "a scratch folder",
+    "fpga/simulate/lanes.py": "a scratch folder",
+    "fpga/report/lint.py": "a scratch folder",
+    "fpga/simulate/netlist.py": "a scratch folder",
+    "qpolicy_ros/bench/fpga_cores.py": "a scratch folder",
+    "fpga/yosys.py": "a cache, by renaming",
     "fpga/vivado/board.py": "copies of sources, before component.xml",
-    "qpolicy_ros/bench/cortex_m.py": "a scratch folder",
+    "qpolicy_ros/bench/cortex_m/instructions.py": "a scratch folder",
     "qpolicy_ros/bench/peers.py": "a scratch folder",
     "qpolicy_ros/demo/film.py": "its own job",
-    "qpolicy_ros/interchange/c_library.py": "a scratch folder",
-    "qpolicy_ros/nodes/bag_folder.py": "metadata, by renaming, unsynced so that no message is lost",
-    "qpolicy_ros/policy/files.py": "this is the one",
+    "qpolicy_ros/interchange/outgoing/c_library.py": "a scratch folder",
+    "qpolicy_ros/nodes/recording/bag_folder.py": "metadata, by renaming, unsynced",
+    "qpolicy_ros/common/files.py": "this is the one",
     "qpolicy_ros/verify/formal.py": "a scratch folder",
     "qpolicy_ros/verify/yosys_worker.py": "a scratch folder",
     "scripts/test_full.py": "a log that grows line by line",
-    "training/run.py": "a run's folder, before the checkpoint that makes it one",
+    "training/runs/folder.py": "a run's folder, before the checkpoint that makes it one",
 }
 
 

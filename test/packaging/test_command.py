@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qpolicy_ros.cli import UsageError
 from qpolicy_ros.cli import main as cli
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyError
 
 QPOLICY = Path(sys.executable).with_name("qpolicy")

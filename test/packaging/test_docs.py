@@ -51,7 +51,8 @@ def test_every_parameter_is_documented(source, title):
     "source", ["policy_node", "feature_loop", "outputs", "robot_loop", "mujoco_sim_node"]
 )
 def test_every_topic_and_service_is_documented(source):
-    text = (ROOT / "qpolicy_ros" / "nodes" / f"{source}.py").read_text(encoding="utf-8")
+    found = (ROOT / "qpolicy_ros" / "nodes").rglob(f"{source}.py")
+    text = next(iter(found)).read_text(encoding="utf-8")
     names = re.findall(r'create(?:_\w+)?\(\s*[A-Z]\w+,\s*"([^"]+)"', text)
     assert names
     assert [name for name in names if f"`{name}`" not in ROS2] == []

@@ -18,6 +18,7 @@ from policy_builders import (
 from policy_files import edit_metadata, edit_tensors, read_raw
 from robot_contracts import robot_contract
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import (
     Baseline,
     IntegerNetwork,
@@ -182,7 +183,7 @@ def test_golden_observations_must_be_finite():
 def is_refused(path) -> bool:
     try:
         load_policy(path)
-    except PolicyError:
+    except InputError:
         return True
     return False
 
@@ -329,7 +330,7 @@ def test_full_disk_leaves_the_old_file(file, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PolicyError, match="No space left on device; free some space"):
+    with pytest.raises(InputError, match="No space left on device; free some space"):
         save_policy(random_artifact(seed=1), file)
 
     assert file.read_bytes() == good
@@ -337,7 +338,7 @@ def test_full_disk_leaves_the_old_file(file, monkeypatch):
 
 
 def test_saving_into_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(PolicyError, match="No such file or directory; choose a folder"):
+    with pytest.raises(InputError, match="No such file or directory; choose a folder"):
         save_policy(random_artifact(), tmp_path / "missing" / "p.safetensors")
 
 

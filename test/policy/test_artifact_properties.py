@@ -17,8 +17,8 @@ from policy_files import edit_tensors, read_raw, write_raw
 from policy_strategies import JSON, artifacts
 from robot_contracts import robot_contract
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import (
-    PolicyError,
     engine_kinds,
     hashing,
     load_policy,
@@ -68,7 +68,7 @@ def loaded(content):
         path.write_bytes(content)
         try:
             return load_policy(path)
-        except PolicyError as error:
+        except InputError as error:
             refusal = str(error)
     assert str(path) in refusal
     assert len(refusal.splitlines()) == 1

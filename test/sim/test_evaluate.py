@@ -10,8 +10,9 @@ from policy_builders import make_contract, random_artifact
 from robot_files import require_go2
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.cli import UsageError, evaluate
+from qpolicy_ros.cli import evaluate
 from qpolicy_ros.cli.evaluate import Args
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import Channel, PolicyError, save_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim import evaluate as play

@@ -9,9 +9,9 @@ import pytest
 from policy_builders import random_artifact
 from robot_files import require_go2
 
-from qpolicy_ros.cli import UsageError
 from qpolicy_ros.cli.main import main as command
 from qpolicy_ros.cli.walk import Args, main
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, save_policy
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.walk import ENV_ID

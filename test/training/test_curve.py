@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.curve import MOST_BYTES, read_curve, write_curve
+from qpolicy_training.runs.curve import MOST_BYTES, read_curve, write_curve
 
 
 def test_a_curve_is_read_as_it_was_written(tmp_path):

@@ -10,15 +10,15 @@ import torch
 
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import load_policy
-from qpolicy_training import run as run_module
-from qpolicy_training.ddpg import DdpgConfig, DdpgLearner
-from qpolicy_training.fast_quant import actor_forward
-from qpolicy_training.networks import Fp32Actor
-from qpolicy_training.quant_actor import ActorSpec, QuantActor
-from qpolicy_training.replay import Batch
-from qpolicy_training.run import Run
-from qpolicy_training.state import load_state
-from qpolicy_training.student import StudentConfig, train_student
+from qpolicy_training.experience.replay import Batch
+from qpolicy_training.quant.fast_quant import actor_forward
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.recipes.student import StudentConfig, train_student
+from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
+from qpolicy_training.rl.networks import Fp32Actor
+from qpolicy_training.runs import folder as run_module
+from qpolicy_training.runs.folder import Run
+from qpolicy_training.runs.state import load_state
 
 POLICIES = Path(__file__).parents[2] / "config" / "policies"
 SHORT = DdpgConfig(
@@ -135,7 +135,7 @@ def test_a_killed_run_resumes_exactly_within_the_statistics_phase(
 
 def test_a_teacher_by_ddpg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     out = tmp_path / "fp32.safetensors"
     command = [
         "train",

@@ -13,12 +13,12 @@ from policy_builders import make_contract, random_artifact
 
 from qpolicy_ros.cli.export import Args, main
 from qpolicy_ros.policy import PolicyError, load_policy, make_artifact, make_engine, save_policy
-from qpolicy_training import cli_export
-from qpolicy_training.equality import Comparison
-from qpolicy_training.export import build_artifact
-from qpolicy_training.qat_file import QatPolicy, load_qat, qat_path, save_qat
-from qpolicy_training.quant_actor import ActorSpec, QuantActor
-from qpolicy_training.snapped import snap
+from qpolicy_training.cli import export as cli_export
+from qpolicy_training.quant.equality import Comparison
+from qpolicy_training.quant.export import build_artifact
+from qpolicy_training.quant.qat_file import QatPolicy, load_qat, qat_path, save_qat
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.snapped import snap
 
 SPEC = ActorSpec(4, 2, (16, 7), 6, 3, 8)
 

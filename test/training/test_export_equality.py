@@ -11,15 +11,15 @@ import torch
 from actor_builders import random_actor, random_statistics
 
 from qpolicy_ros.policy import accumulator_bounds, engine_kinds, make_engine
-from qpolicy_training.equality import (
+from qpolicy_training.quant.equality import (
     brevitas_disagreement_ppm,
     compare_accumulators,
     compare_with_snapped,
     sample_observations,
 )
-from qpolicy_training.export import export_network, export_snapped
-from qpolicy_training.quant_actor import ActorSpec, QuantActor, set_range
-from qpolicy_training.snapped import snap
+from qpolicy_training.quant.export import export_network, export_snapped
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, set_range
+from qpolicy_training.quant.snapped import snap
 
 NARROW = [(1,), (7,), (16,), (7, 16), (16, 1), (1, 7, 16), (16, 16, 16), (7, 1, 7)]
 WIDE = [(256,), (256, 256), (16, 256, 7)]

@@ -8,14 +8,14 @@ from actor_builders import random_actor, random_statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpolicy_training.equality import (
+from qpolicy_training.quant.equality import (
     compare_accumulators,
     compare_with_snapped,
     sample_observations,
 )
-from qpolicy_training.export import export_snapped
-from qpolicy_training.quant_actor import ActorSpec
-from qpolicy_training.snapped import snap
+from qpolicy_training.quant.export import export_snapped
+from qpolicy_training.quant.quant_actor import ActorSpec
+from qpolicy_training.quant.snapped import snap
 
 BITS = st.integers(2, 8)
 # Training flushes subnormal numbers to zero, in the whole process.

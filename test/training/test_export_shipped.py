@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.equality import (
+from qpolicy_training.quant.equality import (
     brevitas_disagreement_ppm,
     compare_accumulators,
     compare_with_snapped,
     sample_observations,
 )
-from qpolicy_training.export import build_artifact
-from qpolicy_training.qat_file import SUFFIX, load_qat, qat_path
-from qpolicy_training.snapped import snap
+from qpolicy_training.quant.export import build_artifact
+from qpolicy_training.quant.qat_file import SUFFIX, load_qat, qat_path
+from qpolicy_training.quant.snapped import snap
 
 POLICIES = Path(__file__).parents[2] / "config" / "policies"
 MODULES = sorted(POLICIES.glob(f"*/*{SUFFIX}"))

@@ -8,9 +8,9 @@ import torch
 from actor_builders import random_actor, random_statistics
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.export import EXHAUSTIVE, export_network, find_thresholds
-from qpolicy_training.quant_actor import ActorSpec, QuantActor
-from qpolicy_training.snapped import snap
+from qpolicy_training.quant.export import EXHAUSTIVE, export_network, find_thresholds
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.snapped import snap
 
 
 def search(count, low, high, levels):

@@ -8,16 +8,16 @@ import pytest
 import torch
 from actor_builders import random_actor
 
-from qpolicy_training.fast_quant import QuantisedOnce, actor_forward, fast_forward
-from qpolicy_training.fast_sac import FastLearner
-from qpolicy_training.learners import make_learner
-from qpolicy_training.networks import Fp32Actor, TwinCritic
-from qpolicy_training.quant_actor import ActorSpec
-from qpolicy_training.replay import Batch
-from qpolicy_training.run import config_hash
-from qpolicy_training.sac import Learner, SacConfig
-from qpolicy_training.teacher import TeacherConfig
-from qpolicy_training.twin_critic import FlatTwinCritic
+from qpolicy_training.experience.replay import Batch
+from qpolicy_training.quant.fast_quant import QuantisedOnce, actor_forward, fast_forward
+from qpolicy_training.quant.quant_actor import ActorSpec
+from qpolicy_training.recipes.teacher import TeacherConfig
+from qpolicy_training.rl.fast_sac import FastLearner
+from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
+from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.rl.twin_critic import FlatTwinCritic
+from qpolicy_training.runs.folder import config_hash
 
 # With scales that are powers of two no product is rounded, so no code depends on how it is summed.
 SPEC = ActorSpec(11, 3, (24, 24), 6, 3, power_of_two=True)

@@ -11,10 +11,10 @@ from robot_files import require_go2
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
-from qpolicy_training.cli_train import Args, main
-from qpolicy_training.imitate import ImitateConfig, ImitationConfig, imitate
-from qpolicy_training.run import DivergedError, config_hash
-from qpolicy_training.task_env import TrainingEnv
+from qpolicy_training.cli.train import Args, main
+from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.runs.folder import DivergedError, config_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def test_a_network_learns_what_the_expert_does(
 ) -> None:
     require_go2()
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     teacher, run, winner = imitate(ImitationConfig("go2", 1, (64, 64), SHORT))
     run.close()
     assert [step for step, _, _ in run.curve] == [400, 800]
@@ -46,7 +46,7 @@ def test_a_network_of_another_width_learns_what_a_policy_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     artifact = load_policy(find_policy("hopper/fp32"))
     learnt = ImitationConfig("hopper", 1, (32, 32), SHORT, teacher=artifact.function_hash)
     student, run, _ = imitate(learnt, artifact)

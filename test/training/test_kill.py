@@ -14,11 +14,11 @@ import pytest
 from policy_builders import random_baseline
 
 from qpolicy_ros.sim import Simulation
-from qpolicy_training import selection
-from qpolicy_training.curve import read_curve
-from qpolicy_training.distill import DistillConfig
-from qpolicy_training.state import load_state
-from qpolicy_training.student import StudentConfig, train_student
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import StudentConfig, train_student
+from qpolicy_training.runs import snapshots
+from qpolicy_training.runs.curve import read_curve
+from qpolicy_training.runs.state import load_state
 
 ROUNDS = DistillConfig(
     rounds=6, round_steps=60, round_updates=6, batch=16, evaluate_episodes=1
@@ -36,7 +36,7 @@ def baseline():
 @pytest.fixture
 def train(baseline, monkeypatch):
     """Train a student to the end in a folder of runs; return the run's folder and winner."""
-    monkeypatch.setattr(selection, "FINAL_EPISODES", 1)
+    monkeypatch.setattr(snapshots, "FINAL_EPISODES", 1)
 
     def run_to_the_end(runs: Path):
         os.environ["QPOLICY_RUNS"] = str(runs)

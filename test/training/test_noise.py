@@ -12,7 +12,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim import Simulation, evaluate
-from qpolicy_training.noise import Noisy, interval, returns_under_noise
+from qpolicy_training.report.noise import Noisy, interval, returns_under_noise
 from qpolicy_training.report.runs import TASKS, paper_noise
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from actor_builders import finish_statistics, random_actor
 
-from qpolicy_training.quant_actor import (
+from qpolicy_training.quant.quant_actor import (
     ActorSpec,
     QuantActor,
     calibrate,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from actor_builders import random_actor
 
-from qpolicy_training.fast_quant import actor_forward, fast_forward
-from qpolicy_training.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.fast_quant import actor_forward, fast_forward
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 SPECS = [
     ActorSpec(17, 6, (64, 64), 8, 3, 8),

@@ -13,10 +13,10 @@ import torch
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import load_policy
-from qpolicy_training import distill as distill_module
-from qpolicy_training.distill import plan, stages
-from qpolicy_training.quant_actor import ActorSpec
-from qpolicy_training.state import load_state, save_state
+from qpolicy_training.quant.quant_actor import ActorSpec
+from qpolicy_training.recipes import distill as distill_module
+from qpolicy_training.recipes.distill import plan, stages
+from qpolicy_training.runs.state import load_state, save_state
 
 TRAIN = [
     "train",
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _short(patch: pytest.MonkeyPatch, runs: Path) -> None:
     patch.setenv("QPOLICY_RUNS", str(runs / "runs"))
-    patch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    patch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
 
 
 @pytest.fixture

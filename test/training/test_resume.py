@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training import run as run_module
-from qpolicy_training.curve import read_curve
-from qpolicy_training.replay import Batch
-from qpolicy_training.run import Run, config_hash
-from qpolicy_training.sac import Learner, SacConfig
-from qpolicy_training.state import load_state, save_state
-from qpolicy_training.teacher import TeacherConfig, train_teacher
+from qpolicy_training.experience.replay import Batch
+from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
+from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.runs import folder as run_module
+from qpolicy_training.runs.curve import read_curve
+from qpolicy_training.runs.folder import Run, config_hash
+from qpolicy_training.runs.state import load_state, save_state
 
 SHORT = SacConfig(
     steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
@@ -34,12 +34,12 @@ CONFIG = TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
 CHILD = textwrap.dedent(
     """
     import sys
-    from qpolicy_training import run, selection
-    from qpolicy_training.sac import SacConfig
-    from qpolicy_training.teacher import TeacherConfig, train_teacher
+    from qpolicy_training.runs import folder, snapshots
+    from qpolicy_training.rl.sac import SacConfig
+    from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
 
-    run.CHECKPOINT_SECONDS = 0.0
-    selection.FINAL_EPISODES = 1
+    folder.CHECKPOINT_SECONDS = 0.0
+    snapshots.FINAL_EPISODES = 1
     sac = SacConfig(
         steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
     )
@@ -100,7 +100,7 @@ def test_a_light_checkpoint_resumes_warm(
     tensors, meta = load_state(unbroken / "checkpoint.safetensors")
     save_state(light, tensors, {**meta, "step": 900})
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     _, run, _ = train_teacher(CONFIG, resume_from=light)
     run.close()
     assert run.resumes == [{"step": 900, "kind": "warm"}]
@@ -119,7 +119,7 @@ def test_a_run_can_be_finished_as_it_stands(
     before = [row for row in meta["curve"] if row[0] <= 900]
     save_state(folder / "checkpoint.safetensors", tensors, {**meta, "step": 900, "curve": before})
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     _, run, winner = train_teacher(CONFIG, finish=True)
     run.close()
     assert load_state(run.checkpoint_path)[1]["step"] == 900
@@ -152,7 +152,7 @@ def test_other_products_or_learning_rates_go_on_from_the_same_checkpoint(
     start = {**meta, "step": 900, "replay_rows": 900}
     save_state(before / "checkpoint.safetensors", tensors, start)
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    monkeypatch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
     config = dataclasses.replace(CONFIG, sac=dataclasses.replace(SHORT, **change))
     _, run, _ = train_teacher(config, resume_from=before / "checkpoint.safetensors")
     run.close()

@@ -14,7 +14,7 @@ from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_fol
 from qpolicy_ros.verify import certificate
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
-from qpolicy_ros.verify.sources import check_kernel, file_digest
+from qpolicy_ros.verify.source_hashes import check_kernel, file_digest
 
 SHIPPED = [
     file

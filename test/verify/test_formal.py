@@ -9,8 +9,8 @@ import pytest
 from policy_builders import random_network
 
 from qpolicy_fpga.design import build
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.verify import bounds, formal
 

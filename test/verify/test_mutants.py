@@ -10,7 +10,7 @@ from actor_builders import random_actor, random_statistics
 from tiny_policy import write_tiny_policy
 
 from qpolicy_ros.policy.engines import engine_kinds
-from qpolicy_training.quant_actor import ActorSpec
+from qpolicy_training.quant.quant_actor import ActorSpec
 
 SPEC = ActorSpec(6, 2, (8, 5), 4, 3, 6, power_of_two=True)
 

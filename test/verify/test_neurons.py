@@ -9,7 +9,7 @@ from tiny_policy import forge, write_tiny_policy
 from qpolicy_ros.policy import PolicyError, accumulator_bounds, load_policy, network_bounds
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 from qpolicy_ros.verify import neurons
-from qpolicy_ros.verify.probes import threshold_probe, weight_probe
+from qpolicy_ros.verify.probe_networks import threshold_probe, weight_probe
 
 
 @pytest.fixture

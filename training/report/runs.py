@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qpolicy_ros.policy import PolicyArtifact, PolicyError, load_policy, require_task
-from qpolicy_ros.policy.json_files import is_number, is_text, read_json, shown
-from qpolicy_training.curve import read_curve
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.json_files import is_number, is_text, read_json, shown
+from qpolicy_ros.policy import PolicyArtifact, load_policy, require_task
+from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.select.ledger import read_ledger
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
         hardware: rows of ``task``, ``policy``, ``cycles``, ``lut`` (JSON), or None.
 
     Raises:
-        PolicyError: a file does not fit, or there is no policy.
+        InputError: a file does not fit, or there is no policy.
     """
     notes: list[str] = []
     costs = _costs(hardware, notes)
@@ -186,7 +187,7 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
             made.append(_made(artifact, f"{task}/{name}", trained, steps))
     if not shipped:
         wrong = f"no <task>/<name>.safetensors of {', '.join(TASKS)}"
-        raise PolicyError.at(policies, "policies", wrong, "give a folder of policies")
+        raise InputError.at(policies, "policies", wrong, "give a folder of policies")
     return Runs(
         quantised=[_paper_run(row, int(row["size"])) for row in _rows("sac_quantized_returns")],
         fp32=[_paper_run(row, 256) for row in _rows("sac_fp32_returns")],
@@ -246,20 +247,20 @@ def read_costs(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
     """Return cycles and LUT by task and policy name, of the rows of the hardware benchmark.
 
     Raises:
-        PolicyError: the file holds something else; the text names row and field.
+        InputError: the file holds something else; the text names row and field.
     """
     rows = read_json(path, "hardware", _MOST_BYTES, _REMEDY)
     if not isinstance(rows, list) or not rows:
-        raise PolicyError.at(path, "hardware", f"{shown(rows)} is no list of rows", _REMEDY)
+        raise InputError.at(path, "hardware", f"{shown(rows)} is no list of rows", _REMEDY)
     costs = {}
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise PolicyError.at(path, f"row {number}", f"{shown(row)} is no row", _REMEDY)
+            raise InputError.at(path, f"row {number}", f"{shown(row)} is no row", _REMEDY)
         for name in ("task", "policy", "cycles", "lut"):
             value = row.get(name)
             if not (is_text(value) if name in ("task", "policy") else is_number(value, 1)):
                 wrong = f"{shown(value)} is not one of the hardware benchmark"
-                raise PolicyError.at(path, f"row {number}, {name}", wrong, _REMEDY)
+                raise InputError.at(path, f"row {number}, {name}", wrong, _REMEDY)
         # The shipped one is at the paper's shape; random weights are no policy.
         policy = "paper" if row["policy"] == "shipped" else row["policy"]
         if policy != "random":
@@ -275,7 +276,7 @@ def _point(
     facts = artifact.provenance.get("returns", {}).get(backend)
     if not isinstance(facts, dict) or not {"mean", "std", "episodes"} <= facts.keys():
         remedy = "export it again: that plays the episodes"
-        raise PolicyError.at(artifact.path, f"returns.{backend}", "is missing", remedy)
+        raise InputError.at(artifact.path, f"returns.{backend}", "is missing", remedy)
     bits = (network.input_bits, network.core_bits, network.output_bits) if network else (_FP32,) * 3
     cycles, lut = costs.get((task, name), (None, None))
     return Point(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.distill import DistillConfig
-from qpolicy_training.quant_actor import MAX_BITS, MIN_BITS
-from qpolicy_training.sac import SacConfig
+from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.rl.sac import SacConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

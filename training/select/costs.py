@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import IntegerNetwork
-from qpolicy_ros.policy.files import write_atomically
-from qpolicy_training.export import export_network
-from qpolicy_training.quant_actor import ActorSpec, QuantActor, calibrate
+from qpolicy_training.quant.export import export_network
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate
 from qpolicy_training.select.config import HARDWARE_COSTS
 from qpolicy_training.select.ledger import read_json
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qpolicy_training.select.config import SelectConfig, Shape
 
 Hardware = Callable[[IntegerNetwork, str, float, str], dict[str, float] | None]
-"""``hardware_figures`` of ``qpolicy_ros.cli.costs``, or what stands in for it."""
+"""``hardware_figures`` of ``qpolicy_fpga.explore.estimate``, or what stands in for it."""
 Figures = dict[str, float]
 CALIBRATION = 1024
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 from qpolicy_training.select.worker import Job, work
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Executor(Protocol):
     """Runs jobs somewhere."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
-        """Yield the row of every job; a job's ``PolicyError`` is raised."""
+        """Yield the row of every job; a job's ``InputError`` is raised."""
 
     def close(self) -> None:
         """Stop the workers."""
@@ -50,7 +50,7 @@ class LocalExecutor:
         self._busy = False
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
-        """Yield rows; raises ``PolicyError`` where workers die again and again."""
+        """Yield rows; raises ``InputError`` where workers die again and again."""
         waiting = list(jobs)
         deaths = 0
         while waiting:
@@ -112,11 +112,11 @@ class RayExecutor:
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             message = f"--ray-address: {address}: no Ray cluster answers ({reason})"
-            raise PolicyError(message) from None
+            raise InputError(message) from None
         self._work = ray.remote(num_cpus=1, max_retries=0)(work)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
-        """Yield rows; raises ``PolicyError`` where workers die again and again."""
+        """Yield rows; raises ``InputError`` where workers die again and again."""
         ray = self._ray
         waiting = {self._work.remote(job): job for job in jobs}
         deaths = 0
@@ -141,14 +141,14 @@ class RayExecutor:
 
 
 def report_death(deaths: int, jobs: Sequence[Job]) -> None:
-    """Say that a worker died; raise ``PolicyError`` if that happened too often in a row."""
+    """Say that a worker died; raise ``InputError`` if that happened too often in a row."""
     which = ", ".join(sorted({f"{job.hash} ({job.stage})" for job in jobs})[:3])
     if deaths > MAX_DEATHS:
         message = (
             f"worker: died {deaths} times in a row at one of {which}: killed, or out of memory; "
             "give fewer --jobs, then the same command again: it goes on"
         )
-        raise PolicyError(message)
+        raise InputError(message)
     tqdm.write(f"a worker died; going on with {which}", file=sys.stderr)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qpolicy_training.quant_actor import MAX_BITS, MIN_BITS
+from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
 from qpolicy_training.select.config import RUNG_SEED, Shape
 from qpolicy_training.select.rule import paper_rule
 from qpolicy_training.select.space import AXES

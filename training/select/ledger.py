@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_ros.policy import PolicyError, json_files
-from qpolicy_ros.policy.files import write_atomically
-from qpolicy_ros.policy.json_files import is_count, is_number, is_text, read_text, shown
+from qpolicy_ros.common import json_files
+from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_text, shown
+from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
     from pathlib import Path

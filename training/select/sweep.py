@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy.files import write_atomically
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.sim import evaluate
-from qpolicy_training.provenance import file_digest
-from qpolicy_training.run import Run
+from qpolicy_training.recipes.student import StudentConfig
+from qpolicy_training.runs.folder import Run
+from qpolicy_training.runs.provenance import file_digest
 from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
 from qpolicy_training.select.costs import CostModel
 from qpolicy_training.select.ledger import NAME, Ledger, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
 from qpolicy_training.select.worker import Job
-from qpolicy_training.student import StudentConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

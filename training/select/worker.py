@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import load_policy
-from qpolicy_ros.policy.files import write_atomically
 from qpolicy_ros.sim import evaluate, task_name
-from qpolicy_training.integer_policy import integer_policy
-from qpolicy_training.quant_actor import ActorSpec
-from qpolicy_training.run import DivergedError, config_hash
+from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.quant.integer_policy import integer_policy
+from qpolicy_training.quant.quant_actor import ActorSpec
+from qpolicy_training.recipes.student import (
+    Start,
+    Student,
+    StudentConfig,
+    load_student,
+    train_student,
+)
+from qpolicy_training.runs.folder import DivergedError, config_hash
 from qpolicy_training.select.ledger import read_json
-from qpolicy_training.student import Start, Student, StudentConfig, load_student, train_student
-from qpolicy_training.task_env import TrainingEnv
 
 if TYPE_CHECKING:
-    from qpolicy_training.run import Run
+    from qpolicy_training.runs.folder import Run
+    from qpolicy_training.runs.snapshots import Winner
     from qpolicy_training.select.ledger import Row
-    from qpolicy_training.selection import Winner
 
 
 ROWS = "rows"

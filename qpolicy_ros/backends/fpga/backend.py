@@ -14,7 +14,7 @@ from qpolicy_ros.backends.base import BackendError, take_options
 from qpolicy_ros.backends.fpga.device import Device, check_golden_codes, check_identity
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.transports import open_device
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.policy.model import Float32, PolicyArtifact
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
@@ -126,7 +126,7 @@ class FpgaBackend:
         while not self._closing.is_set():
             try:
                 device = self._open()
-            except (BackendError, PolicyError) as error:
+            except (BackendError, InputError) as error:
                 self._lost = str(error)
             except Exception as error:  # noqa: BLE001  a driver's own error must not end the search
                 self._lost = f"fpga: {type(error).__name__}: {error}"

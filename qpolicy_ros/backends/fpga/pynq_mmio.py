@@ -12,7 +12,7 @@ from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.registers import INPUT_END
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
 
 DEFAULT_IP = "qpolicy_0"  # the name in our board design

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import Device
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
 
 # Each has `open_device(artifact, device, bitstream)`.

@@ -25,7 +25,7 @@ from qpolicy_ros.backends.fpga.frames import (
     encode,
 )
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
-from qpolicy_ros.policy.errors import PolicyError
+from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import Int32, PolicyArtifact
 
 DEFAULT_BAUD = 1_000_000

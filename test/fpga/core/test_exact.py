@@ -9,8 +9,8 @@ import pytest
 from policy_builders import random_network, random_observations
 from rtl_checks import Bench, corner_codes, expected_codes
 
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_ros.policy import make_engine
 
 ROUGH, TIES = partial(random_network, 7), partial(random_network, 7, extreme=True)

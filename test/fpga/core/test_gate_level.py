@@ -15,10 +15,10 @@ from policy_builders import make_contract, random_artifact, random_network, rand
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.design import build
-from qpolicy_fpga.emit_bench import emit_bench
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced
-from qpolicy_fpga.synth import write_netlist
+from qpolicy_fpga.emit.testbench import emit_bench
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import evenly_spaced
+from qpolicy_fpga.yosys import write_netlist
 from qpolicy_ros.policy import make_artifact
 
 pytestmark = [

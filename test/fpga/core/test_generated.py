@@ -13,12 +13,12 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_fpga import generate
-from qpolicy_fpga import lint as lint_samples
-from qpolicy_fpga.emit_tail import at_least
+from qpolicy_fpga.emit.tail import at_least
+from qpolicy_fpga.emit.verilog import cofactor, complement, depends, simplify
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.report import _golden_codes
-from qpolicy_fpga.sim import CoreSimulation
-from qpolicy_fpga.verilog import cofactor, complement, depends, simplify
+from qpolicy_fpga.report import lint as lint_samples
+from qpolicy_fpga.report.report import _golden_codes
+from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 

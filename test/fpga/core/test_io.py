@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from policy_builders import make_contract, random_artifact, random_network
 
-from qpolicy_fpga import fixed_point, generate
+from qpolicy_fpga import generate
 from qpolicy_fpga.design import build
-from qpolicy_fpga.emit_io import emit_io, part_beside
-from qpolicy_fpga.explore import choose
-from qpolicy_fpga.fixed_point import HIGHEST, LOWEST, action_words, input_products
-from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.samples import SHAPES, trained_like
-from qpolicy_fpga.sim import lint
-from qpolicy_fpga.word_sim import WordSimulation, count_cycles, expected_words
+from qpolicy_fpga.emit.io import emit_io, part_beside
+from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.plan import fixed_point
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.plan.fixed_point import HIGHEST, LOWEST, action_words, input_products
+from qpolicy_fpga.plan.random_networks import SHAPES, trained_like
+from qpolicy_fpga.simulate.core import lint
+from qpolicy_fpga.simulate.words import WordSimulation, count_cycles, expected_words
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_artifact, make_engine
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 

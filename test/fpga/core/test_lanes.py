@@ -9,9 +9,9 @@ import pytest
 from policy_builders import random_network
 from rtl_checks import Bench, corner_codes, expected_codes
 
-from qpolicy_fpga.lane_sim import LANES, LaneSimulation
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import evenly_spaced
+from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.policy import PolicyError
 
 pytest.importorskip("pyosys")

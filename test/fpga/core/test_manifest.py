@@ -9,10 +9,10 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_fpga import design, generate
-from qpolicy_fpga.lint import main as lint
 from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
-from qpolicy_fpga.report import MAX_BYTES as MAX_GOLDEN
-from qpolicy_fpga.report import _golden_codes
+from qpolicy_fpga.report.lint import main as lint
+from qpolicy_fpga.report.report import MAX_BYTES as MAX_GOLDEN
+from qpolicy_fpga.report.report import _golden_codes
 from qpolicy_ros.policy import PolicyError, load_policy, save_policy
 
 

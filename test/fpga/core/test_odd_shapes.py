@@ -10,9 +10,9 @@ import pytest
 from policy_builders import random_network
 from rtl_checks import Bench, corner_codes
 
-from qpolicy_fpga.explore import choose
-from qpolicy_fpga.parts import find_part
-from qpolicy_ros.policy import PolicyError
+from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_ros.common.errors import InputError
 
 SEEDS = range(40)
 QUICK = (0, 3)
@@ -35,7 +35,7 @@ def drawn(seed):
         )
         try:
             _, front = choose(network, find_part(PART), 100.0, "latency", None)
-        except PolicyError:
+        except InputError:
             continue  # too large for the part
         return network, front[rng.integers(len(front))].forms
 

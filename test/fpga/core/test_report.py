@@ -11,10 +11,10 @@ from policy_builders import random_artifact
 from vivado_reports import FIGURES, write_reports
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.energy import STATIC_W, TOGGLE_PJ, TOGGLE_PJ_RANGE
-from qpolicy_fpga.parts import PARTS
-from qpolicy_fpga.plan import logic_budget
-from qpolicy_fpga.report import KEYS
+from qpolicy_fpga.plan.devices import PARTS
+from qpolicy_fpga.plan.form import logic_budget
+from qpolicy_fpga.report.energy import STATIC_W, TOGGLE_PJ, TOGGLE_PJ_RANGE
+from qpolicy_fpga.report.report import KEYS
 from qpolicy_ros.cli.main import main
 
 pytestmark = pytest.mark.slow

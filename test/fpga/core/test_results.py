@@ -10,8 +10,8 @@ import json
 import pytest
 from policy_builders import random_artifact
 
-from qpolicy_fpga import results
-from qpolicy_fpga.samples import SHAPES
+from qpolicy_fpga.plan.random_networks import SHAPES
+from qpolicy_ros.bench import fpga_cores
 from qpolicy_ros.policy import save_policy
 
 QUICK = "hopper"
@@ -34,14 +34,14 @@ def shelf(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("shelf")
 def test_without_a_shipped_policy_a_random_one_stands_in():
-    (only,) = results.subjects("ant")
+    (only,) = fpga_cores.subjects("ant")
     assert (only.origin, only.network.hidden) == ("random", (64, 64))
 
 
 def test_shipped_policies_are_picked_up(shelf):
     paper = shelf("ant/paper", hidden=(64, 64), input_bits=3, core_bits=2)
     chosen = shelf("ant/selected", hidden=(8,), input_bits=4, core_bits=3)
-    found = {subject.origin: subject.network for subject in results.subjects("ant")}
+    found = {subject.origin: subject.network for subject in fpga_cores.subjects("ant")}
     assert found.keys() == {"paper", "selected"}
     assert found["paper"].hidden == paper.network.hidden
     assert found["selected"].core_bits == chosen.network.core_bits
@@ -49,20 +49,20 @@ def test_shipped_policies_are_picked_up(shelf):
 
 def test_a_policy_of_other_sizes_is_not_compared_as_the_papers(shelf):
     shelf("ant/paper", hidden=(64, 64), input_bits=4, core_bits=2)
-    assert [subject.origin for subject in results.subjects("ant")] == ["random"]
+    assert [subject.origin for subject in fpga_cores.subjects("ant")] == ["random"]
 
 
 def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_path):
     shelf("ant/selected", hidden=(8,), input_bits=4, core_bits=3)
-    monkeypatch.setattr(results, "QUICK", ("ant",))
+    monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
 
     def measured(subject):
         if subject.origin == "selected":
-            raise results.PolicyError("part: the policy does not fit")
+            raise fpga_cores.PolicyError("part: the policy does not fit")
         return dict(ROW)
 
-    monkeypatch.setattr(results, "measure", measured)
-    monkeypatch.setattr(results, "measure_words", lambda _: WHOLE)
+    monkeypatch.setattr(fpga_cores, "measure", measured)
+    monkeypatch.setattr(fpga_cores, "measure_words", lambda _: WHOLE)
     row = ROW | {"end_to_end": WHOLE, "conditions": {**FACTS, **ROW["conditions"]}}
     assert run(tmp_path / "out") == [row]
     page = (tmp_path / "out" / "fpga.md").read_text()
@@ -72,19 +72,19 @@ def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_p
 
 
 def test_whole_designs_stand_beside_the_cores():
-    text = results.page([ROW | {"end_to_end": WHOLE}], [])
+    text = fpga_cores.page([ROW | {"end_to_end": WHOLE}], [])
     assert "| ant | random | 19 | 11 | 10 | 2 | 0.19 | 12.1 | 9,000 |" in text
-    assert "quantiser and action table |" not in results.page([ROW], [])
+    assert "quantiser and action table |" not in fpga_cores.page([ROW], [])
 
 
 @pytest.mark.usefixtures("shelf")
 def test_a_whole_that_does_not_fit_is_a_note(monkeypatch, tmp_path):
     def refused(_):
-        raise results.PolicyError("part: no room for it")
+        raise fpga_cores.PolicyError("part: no room for it")
 
-    monkeypatch.setattr(results, "QUICK", ("ant",))
-    monkeypatch.setattr(results, "measure", lambda _: dict(ROW))
-    monkeypatch.setattr(results, "measure_words", refused)
+    monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
+    monkeypatch.setattr(fpga_cores, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(fpga_cores, "measure_words", refused)
     assert run(tmp_path) == [ROW | {"conditions": {**FACTS, **ROW["conditions"]}}]
     note = "ant/random with quantiser and action table: part: no room for it."
     assert note in (tmp_path / "fpga.md").read_text()
@@ -92,11 +92,11 @@ def test_a_whole_that_does_not_fit_is_a_note(monkeypatch, tmp_path):
 
 def test_a_row_says_where_and_what_it_was_made_of(shelf, monkeypatch, tmp_path):
     shipped = shelf("ant/paper", hidden=(64, 64), input_bits=3, core_bits=2)
-    (subject,) = results.subjects("ant")
+    (subject,) = fpga_cores.subjects("ant")
     assert subject.function_hash == shipped.function_hash
-    monkeypatch.setattr(results, "QUICK", ("ant",))
-    monkeypatch.setattr(results, "measure", lambda _: dict(ROW))
-    monkeypatch.setattr(results, "measure_words", lambda _: WHOLE)
+    monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
+    monkeypatch.setattr(fpga_cores, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(fpga_cores, "measure_words", lambda _: WHOLE)
     (row,) = run(tmp_path)
     assert row["conditions"] == {"git_revision": "abc", "part": "xc7a15t"}
     assert "- revision abc" in (tmp_path / "fpga.md").read_text().splitlines()
@@ -104,15 +104,15 @@ def test_a_row_says_where_and_what_it_was_made_of(shelf, monkeypatch, tmp_path):
 
 def test_cycles_are_asked_of_the_papers_sizes_alone():
     slow = ROW | {"policy": "selected", "cycles": 17}
-    text = results.page([slow], [])
+    text = fpga_cores.page([slow], [])
     assert "| ant | selected | 17 | 2 |" in text
-    assert results.meets_target(slow)
-    assert not results.meets_target(slow | {"fits": False})
+    assert fpga_cores.meets_target(slow)
+    assert not fpga_cores.meets_target(slow | {"fits": False})
 
 
 def run(out):
     """The rows of a run of one task."""
-    return results.run(out, lambda _: None, FACTS, ["- revision abc"], quick=True)
+    return fpga_cores.run(out, lambda _: None, FACTS, ["- revision abc"], quick=True)
 
 
 FACTS = {"git_revision": "abc"}
@@ -133,8 +133,8 @@ ROW = {
     "worse", [{"fits": False}, {"depth_ns": 3.51}, {"cycles": 17}], ids=lambda d: next(iter(d))
 )
 def test_a_missed_target_is_seen(worse):
-    assert results.meets_target(ROW)
-    assert not results.meets_target(ROW | worse)
+    assert fpga_cores.meets_target(ROW)
+    assert not fpga_cores.meets_target(ROW | worse)
 
 
 @pytest.mark.slow
@@ -144,9 +144,9 @@ def test_the_core_meets_the_target_by_synthesis(task, full):
     pytest.importorskip("pyosys")
     if task != QUICK and not full:
         pytest.skip("the other shapes: make test-full")
-    for subject in results.subjects(task):
-        row = results.measure(subject, energy=False)
-        assert results.meets_target(row), row
+    for subject in fpga_cores.subjects(task):
+        row = fpga_cores.measure(subject, energy=False)
+        assert fpga_cores.meets_target(row), row
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_the_whole_fits_and_takes_microseconds(task, full):
     pytest.importorskip("pyosys")
     if task != QUICK and not full:
         pytest.skip("the other shapes: make test-full")
-    whole = results.measure_words(next(results.subjects(task)).network)
+    whole = fpga_cores.measure_words(next(fpga_cores.subjects(task)).network)
     assert whole["fits"], whole
     assert whole["latency_us"] < 10
     assert whole["core_cycles"] < whole["cycles"]

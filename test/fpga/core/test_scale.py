@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qpolicy_fpga.arith import make_layer
 from qpolicy_fpga.design import build
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.samples import evenly_spaced, trained_like
-from qpolicy_fpga.scale import FACTOR_BITS, find_scale
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import make_layer
+from qpolicy_fpga.plan.multiply_shift import FACTOR_BITS, find_scale
+from qpolicy_fpga.plan.random_networks import evenly_spaced, trained_like
 from qpolicy_ros.policy import find_policy, load_policy
 
 

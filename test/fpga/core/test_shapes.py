@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from rtl_checks import Bench, corner_codes
 
-from qpolicy_fpga.explore import choose
-from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.samples import SHAPES, trained_like
-from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_engine
+from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.plan.random_networks import SHAPES, trained_like
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import find_policy, load_policy, make_engine
 
 QUICK = "hopper"
 # The smallest and the largest.
@@ -49,7 +50,7 @@ def test_a_shipped_policy_is_exact_on_its_own_rollouts(name, full, tmp_path):
         pytest.skip("make test-full takes this one")
     try:
         path = find_policy(name)
-    except PolicyError:
+    except InputError:
         pytest.skip(f"{name} is not shipped yet")
     artifact = load_policy(path)
     task = name.split("/")[0]

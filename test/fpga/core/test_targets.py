@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from qpolicy_fpga.design import build
-from qpolicy_fpga.emit_io import part_beside
-from qpolicy_fpga.explore import choose
-from qpolicy_fpga.parts import find_part
-from qpolicy_fpga.plan import Form
-from qpolicy_fpga.results import PAPER
-from qpolicy_fpga.samples import trained_like
+from qpolicy_fpga.emit.io import part_beside
+from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.random_networks import trained_like
+from qpolicy_ros.bench.fpga_cores import PAPER
 from qpolicy_ros.policy import PolicyError
 
 TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}

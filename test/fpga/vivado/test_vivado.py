@@ -210,7 +210,7 @@ def test_a_folder_without_a_core_is_refused(tmp_path, capsys):
 
 
 def test_the_arty_top_is_clean(folder):
-    from qpolicy_fpga.driver.verilate import find_verilator  # noqa: PLC0415
+    from qpolicy_fpga.simulate.verilator import find_verilator  # noqa: PLC0415
 
     tool = find_verilator()
     place = folder / "arty-a7"

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from qpolicy_fpga.driver.verilate import find_verilator
+from qpolicy_fpga.simulate.verilator import find_verilator
 from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, Sizes, top_name, write_wrapper
 
 CORE = """

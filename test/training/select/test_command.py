@@ -15,20 +15,20 @@ import pytest
 import tyro
 from sweeps import TEACHER, Inline, MadeUp
 
-from qpolicy_ros.cli.costs import hardware_figures
+from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import PolicyError, load_policy
-from qpolicy_training import distill as distill_module
-from qpolicy_training.cli_select import Args, AxesOptions, _config, run_sweep
-from qpolicy_training.distill import DistillConfig
-from qpolicy_training.qat_file import load_qat
-from qpolicy_training.run import Run
+from qpolicy_training.cli.select import Args, AxesOptions, _config, run_sweep
+from qpolicy_training.quant.qat_file import load_qat
+from qpolicy_training.recipes import distill as distill_module
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import StudentConfig
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.select.config import Axes, Shape
 from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
-from qpolicy_training.student import StudentConfig
 
 CRITIC = TEACHER.parents[3] / "training" / "checkpoints" / "hopper-fp32.safetensors"
 SHORT_SAC = [
@@ -47,7 +47,7 @@ SHORT = [
 
 def _short(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("QPOLICY_RUNS", str(folder / "runs"))
-    patch.setattr("qpolicy_training.selection.FINAL_EPISODES", 1)
+    patch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,13 @@ import tyro
 from sweeps import TEACHER, Inline
 
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.cli_select import Args, run_sweep
-from qpolicy_training.distill import DistillConfig
+from qpolicy_training.cli.select import Args, run_sweep
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import StudentConfig
+from qpolicy_training.runs.state import load_state
 from qpolicy_training.select import executors
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor, report_death
 from qpolicy_training.select.worker import Job, work
-from qpolicy_training.state import load_state
-from qpolicy_training.student import StudentConfig
 
 SWEEP = [
     *("--task", "hopper", "--cost", "bytes", "--axes.hidden", "8", "--axes.b-core", "3", "4"),

@@ -1,0 +1,1 @@
+"""From a planned layer to Verilog."""

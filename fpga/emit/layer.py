@@ -1,0 +1,362 @@
+"""One layer: its trees, what they share, and the register bank of its output codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qpolicy_fpga.emit.steps import (
+    bit_planes,
+    delay,
+    part_counter,
+    phase_counter,
+    step_counters,
+)
+from qpolicy_fpga.emit.tail import emit_tail, tail_cycles, tail_delay
+from qpolicy_fpga.emit.tree import Tree, looked_up, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, adder_delay
+from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
+from qpolicy_fpga.plan.form import tail_kind
+
+if TYPE_CHECKING:
+    from qpolicy_fpga.plan.form import Form
+    from qpolicy_fpga.plan.layer import Layer
+
+_VECTORS = ("phase_next", "tail_phase_next", "w", "c")
+# Unused bits are not an error in a tree: a weight of 0 leaves its input unread, and thresholds
+# may not need a sum's lowest bits. Nor is an unused reset: a layer of one cycle has no state.
+HEADER = """\
+// A layer and its trees are one file, hence DECLFILENAME. What is unused is so by its weights and
+// thresholds, hence UNUSEDSIGNAL.
+// verilator lint_off DECLFILENAME
+// verilator lint_off UNUSEDSIGNAL
+"""
+
+
+@dataclass(frozen=True)
+class LayerHardware:
+    """A layer's Verilog and its timing.
+
+    Attributes:
+        source: the modules, trees first.
+        name: the layer's module.
+        form: how it is laid out.
+        tail: kind of the tail.
+        parts: parts in which it takes its input codes, 1 = all at once.
+        steps: steps of a frame, or of a part.
+        reads: cycles by which its reading of the input codes ends later than its steps.
+        latency: cycles from the first of them (the last part's) to the last output code's
+            visibility.
+        codes: bits of the output codes that are handed on at once.
+        spread: cycles between the first output codes written and the last.
+        trees: number of trees.
+        stages: register stages of a tree's adders.
+        luts: look-up tables instantiated by name (adders and tails not counted).
+        flops: registers between adders.
+    """
+
+    source: str
+    name: str
+    form: Form
+    tail: str
+    parts: int
+    steps: int
+    reads: int
+    latency: int
+    codes: int
+    spread: int
+    trees: int
+    stages: int
+    luts: int
+    flops: int
+
+
+def emit_layer(
+    layer: Layer, form: Form, budget: float, *, direct: bool = False, ahead: bool = False
+) -> LayerHardware:
+    """Return layer ``layer`` laid out as ``form``.
+
+    Args:
+        layer: what to compute.
+        form: its form.
+        budget: ns of logic between registers.
+        direct: whether it takes its parts from the bus, without a register.
+        ahead: whether the next layer takes its codes as they come, phase by phase.
+    """
+    name = f"qpolicy_layer{layer.index}"
+    trees = [
+        make_tree(f"{name}_tree{t}", layer, neurons, form, budget)
+        for t, neurons in enumerate(assign_neurons(layer.neurons, form.fold))
+    ]
+    timing = align(layer, form, trees, budget)
+    for tree in trees:
+        _finish(tree, layer, form, timing)
+    steps = form.steps(layer.code_bits)
+    reads = read_cycles(form, layer.code_bits)
+    last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
+    wrapped = _wrap(layer, form, trees, timing, direct=direct, ahead=ahead)
+    modules = [*(tree.module.text() for tree in trees), wrapped]
+    if form.ram:
+        modules.insert(0, emit_weights(layer, form, [tree.neurons for tree in trees]))
+    source = "\n".join([HEADER, *modules])
+    return LayerHardware(
+        source=source,
+        name=name,
+        form=form,
+        tail=timing.kind,
+        parts=layer.parts,
+        steps=steps,
+        reads=reads,
+        latency=last,
+        codes=(len(trees) if ahead else layer.neurons) * layer.out_bits,
+        spread=(form.fold - 1) * form.plane_steps(layer.code_bits),
+        trees=len(trees),
+        stages=timing.stages,
+        luts=sum(tree.module.luts for tree in trees),
+        flops=sum(tree.module.flops for tree in trees),
+    )
+
+
+def assign_neurons(neurons: int, fold: int) -> list[list[int | None]]:
+    """Return the neurons of each tree by phase: in phase f, tree t serves neuron f T + t."""
+    trees = -(-neurons // fold)
+    return [
+        [n if (n := phase * trees + tree) < neurons else None for phase in range(fold)]
+        for tree in range(trees)
+    ]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What all trees of a layer have in common.
+
+    Attributes:
+        kind: of the tail.
+        stages: registers until the sum.
+        serial: whether bit planes or parts are added one after another, in an accumulator.
+        early: whether the tail looks at the accumulator's next value.
+        registered: whether the sum is registered once more before the tail.
+        before_tail: registers until what the tail looks at.
+    """
+
+    kind: str
+    stages: int
+    serial: bool
+    early: bool
+    registered: bool
+
+    @property
+    def before_tail(self) -> int:
+        """Registers until what the tail looks at."""
+        return self.stages + int(self.serial and not self.early) + int(self.registered)
+
+
+def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
+    """Give every tree the same number of stages and choose where the tail begins."""
+    kind = tail_kind(layer, form.fold)
+    serial = form.stream or form.plane_steps(layer.code_bits) > 1
+    width = max(tree.total for tree in trees)
+    tail = tail_delay(kind, width, form.fold)
+    stages = max(tree.heap.stages for tree in trees)
+    time = max(tree.heap.time for tree in trees if tree.heap.stages == stages)
+    early = registered = False
+    if serial:
+        if time + adder_delay(width) > budget:
+            stages, time = stages + 1, CLOCK_TO_OUT
+        early = time + adder_delay(width) + tail <= budget
+    elif time + tail > budget:
+        registered = True
+    return Timing(kind, stages, serial, early, registered)
+
+
+def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
+    """Add padding registers, the accumulator and the tail to a tree; then its ports."""
+    lines, source = tree.module.lines, tree.sum
+    # Without an accumulator there are no bits but the sum's: a neuron without weights has one.
+    total = tree.total if timing.serial else tree.width
+    padding = timing.stages - tree.heap.stages + int(timing.registered)
+    for stage in range(padding):
+        lines += [
+            f"    reg [{tree.width - 1}:0] sum_{stage};",
+            f"    always @(posedge clk) sum_{stage} <= {source};",
+        ]
+        source = f"sum_{stage}"
+    tree.module.flops += padding * tree.width
+    if timing.serial:
+        wide = f"{{{total - tree.width}'d0, {source}}}" if total > tree.width else source
+        lines += _accumulator(form, total, wide, early=timing.early)
+        source = "next" if timing.early else "held"
+    elif total > tree.width:
+        # Weights so small that a sum has fewer bits than a code, as which the tail takes it.
+        zeros = total - tree.width
+        lines.append(f"    wire [{total - 1}:0] wide_sum = {{{zeros}'d0, {source}}};")
+        source = "wide_sum"
+    emit_tail(tree.module, layer, tree.neurons, timing.kind, total, source)
+    tree.module.ports = _ports(layer, form, timing)
+    lines[:0] = _own_phases(layer, form)
+
+
+def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
+    """Ports of a tree."""
+    phases, tail_phases = phase_bits(max(form.fold, layer.parts)), phase_bits(form.fold)
+    ports = {
+        "clk": (1, True),
+        "phase_next": (phases, phases and not form.ram),
+        "tail_phase_next": (tail_phases, tail_phases),
+        "first": (1, timing.serial),
+        "add": (1, form.stream),
+        "w": (layer.inputs * weight_bits(layer), form.ram),
+        "c": (layer.part * form.planes, True),
+    }
+    lines = []
+    for name, (bits, there) in ports.items():
+        size = "" if bits == 1 and name not in _VECTORS else f"[{bits - 1}:0] "
+        if there:
+            lines.append(f"input  wire {size}{name}")
+    return [*lines, f"output wire [{layer.out_bits - 1}:0] code"]
+
+
+def _own_phases(layer: Layer, form: Form) -> list[str]:
+    """Registers of the phase in each tree: one counter could not drive the tables of all."""
+    count = phase_bits(max(form.fold, layer.parts))
+    names = ["phase"] if count and not form.ram and not looked_up(layer) else []
+    names += ["tail_phase"] if form.fold > 1 else []
+    lines = []
+    for name in names:
+        lines += [
+            f'    (* keep = "true" *) reg [{count - 1}:0] {name};',
+            f"    always @(posedge clk) {name} <= {name}_next;",
+        ]
+    return lines
+
+
+def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:
+    """Lines that add ``step`` to what was summed before, shifted by a step's planes.
+
+    Parts are of equal weight, so that nothing is shifted, and come when they come.
+    """
+    if form.stream:
+        return [
+            f"    reg [{total - 1}:0] held;",
+            f"    wire [{total - 1}:0] next = (first ? {total}'d0 : held) + {step};",
+            "    always @(posedge clk) if (add) held <= next;",
+        ]
+    rest = total - form.planes
+    # A tail that looks at the next value leaves only what is shifted to be kept.
+    kept = rest if early else total
+    return [
+        f"    reg [{kept - 1}:0] held;",
+        (
+            f"    wire [{total - 1}:0] next = "
+            f"(first ? {total}'d0 : {{held[{rest - 1}:0], {form.planes}'d0}}) + {step};"
+        ),
+        f"    always @(posedge clk) held <= next[{kept - 1}:0];",
+    ]
+
+
+def _wrap(
+    layer: Layer, form: Form, trees: list[Tree], timing: Timing, *, direct: bool, ahead: bool
+) -> str:
+    """Return the layer's module: steps, trees, write strobes, bank."""
+    fold, count, out = form.fold, phase_bits(form.fold), layer.out_bits
+    cycles = tail_cycles(timing.kind, out)
+    reads = read_cycles(form, layer.code_bits)
+    body = part_counter(layer, direct=direct) if form.stream else step_counters(layer, form)
+    plane = "plane"
+    if timing.serial and reads:
+        # The trees work as much later as their weights come.
+        bits = phase_bits(form.plane_steps(layer.code_bits))
+        body += delay("plane", reads, "plane_read", reset=False, bits=bits)
+        before = f"plane_read_{reads - 1}"
+        body.append(f"    wire last_part = {before} == {bits}'d0;")
+        plane = "plane_read"
+    body += bit_planes(layer, form, plane)
+    if form.ram:
+        body += weight_words(layer, form, len(trees))
+    body += delay("summed", timing.before_tail + reads, "ready", reset=True)
+    if form.stream:
+        # With a reset these cannot become shift registers, which answer late.
+        body += delay("first_part", timing.stages, "first", reset=True)
+        body += delay("part_there", timing.stages, "add", reset=True)
+    elif timing.serial:
+        body.append(f"    wire first_plane = ~|{plane};")
+        body += delay("first_plane", timing.stages, "first", reset=False)
+    body += delay("ready", cycles - 1, "write", reset=True)
+    if fold > 1:
+        body += phase_counter("tail_phase", "ready", fold)
+    if fold > 1 and not ahead:
+        body += phase_counter("write_phase", "write", fold)
+        body.append(f"    assign last = write & (write_phase == {count}'d{fold - 1});")
+    else:
+        body.append("    assign last = write;")
+    body.append(f"    wire [{len(trees) * out - 1}:0] code;")
+    next_part = "part_next" if direct else "part"
+    body += [_instance(layer, form, tree, t, timing, next_part) for t, tree in enumerate(trees)]
+    body += _handed(len(trees) * out) if ahead else _bank(layer, fold, len(trees))
+    result = (len(trees) if ahead else layer.neurons) * out
+    handed = "a phase of the result is" if ahead else "the result is all"
+    when = "in the cycle before the codes are all there"
+    if direct or (form.steps(layer.code_bits) == 1 and not form.stream):
+        when = "when the codes are there"
+    elif form.stream:
+        when = "in the cycle before a part of the codes is there"
+    return "\n".join(
+        [
+            f"module qpolicy_layer{layer.index} (",
+            "    input  wire clk,",
+            "    input  wire rst,",
+            f"    // high {when}",
+            "    input  wire load,",
+            f"    input  wire [{layer.part * layer.code_bits - 1}:0] codes,",
+            f"    output wire [{result - 1}:0] result,",
+            f"    // high in the cycle before {handed} there",
+            "    output wire last",
+            ");",
+            *body,
+            "endmodule",
+            "",
+        ]
+    )
+
+
+def _instance(
+    layer: Layer, form: Form, tree: Tree, place: int, timing: Timing, next_part: str
+) -> str:
+    """Return the line that puts tree number ``place`` into its layer."""
+    ports, out = [".clk(clk)"], layer.out_bits
+    if form.stream:
+        ports.append(f".phase_next({next_part})")
+    if form.fold > 1 and not form.ram:
+        ports.append(".phase_next(phase_next)")
+    if form.fold > 1:
+        ports.append(".tail_phase_next(tail_phase_next)")
+    if form.ram:
+        size = layer.inputs * weight_bits(layer)
+        ports.append(f".w(weights[{place * size} +: {size}])")
+    if timing.serial:
+        ports.append(".first(first)")
+    if form.stream:
+        ports.append(".add(add)")
+    ports += [".c(c)", f".code(code[{place * out} +: {out}])"]
+    return f"    {tree.module.name} tree{place} ({', '.join(ports)});"
+
+
+def _handed(size: int) -> list[str]:
+    """Lines that hand the codes of each phase on, one phase at a time."""
+    return [
+        f"    reg [{size - 1}:0] bank;",
+        "    always @(posedge clk) if (write) bank <= code;",
+        "    assign result = bank;",
+    ]
+
+
+def _bank(layer: Layer, fold: int, trees: int) -> list[str]:
+    """Lines that shift the codes of each phase into the bank; the first phase's end up lowest."""
+    size, used = trees * layer.out_bits, layer.neurons * layer.out_bits
+    top = f"bank[{fold * size - 1}:{size}]"
+    shifted = "code" if fold == 1 else f"{{code, {top}}}"
+    return [
+        f"    reg [{fold * size - 1}:0] bank;",
+        f"    always @(posedge clk) if (write) bank <= {shifted};",
+        f"    assign result = bank[{used - 1}:0];",
+    ]

@@ -1,0 +1,1 @@
+"""What a form costs, and which one is chosen."""

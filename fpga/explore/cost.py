@@ -1,0 +1,146 @@
+"""What a form of a layer costs, without writing all of it: sample trees and a few formulas.
+
+The counters of a tree are counted exactly, on a few trees of the layer; what Yosys makes of
+adders, comparators and multiplexers is modelled with coefficients fitted to the designs of
+docs/fpga/ideas.md. ``MARGIN`` is what the model was off by, at worst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_fpga.emit.layer import align, assign_neurons
+from qpolicy_fpga.emit.tail import tail_cycles
+from qpolicy_fpga.emit.tree import make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.weights import blocks, read_cycles
+from qpolicy_fpga.plan.layer import make_layer, parts_of
+
+if TYPE_CHECKING:
+    from qpolicy_fpga.emit.tree import Tree
+    from qpolicy_fpga.plan.form import Form
+    from qpolicy_fpga.plan.layer import Layer
+    from qpolicy_ros.policy import IntegerNetwork
+
+SAMPLES = 3
+MARGIN = 0.05
+BRAM_BITS = 18_432
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Estimate for one layer in one form.
+
+    Attributes:
+        form: the form.
+        latency: cycles from its first step to the visibility of its last code, exact.
+        parts: parts in which its input codes come, 1 = all at once.
+        steps: steps of a frame, or of a part.
+        reads: cycles by which it reads its inputs longer than that.
+        spread: cycles between its first codes and its last.
+        lut, ff, carry4: estimated cells.
+        bram36: block RAMs, halves counted.
+        dsp: DSPs, exact.
+    """
+
+    form: Form
+    latency: int
+    parts: int
+    steps: int
+    reads: int
+    spread: int
+    lut: float
+    ff: float
+    carry4: float
+    bram36: float
+    dsp: int
+
+
+def layer_cost(
+    network: IntegerNetwork, index: int, form: Form, budget: float, fold_before: int = 1
+) -> Cost:
+    """Return the cost of layer ``index`` laid out as ``form``.
+
+    Args:
+        network: the policy.
+        index: of the layer.
+        form: its form.
+        budget: ns of logic between registers.
+        fold_before: fold of the layer before it, which a layer that takes parts must know.
+    """
+    parts = parts_of(network, index, fold_before) if form.stream else None
+    layer = make_layer(network, index, form.planes, parts)
+    groups = assign_neurons(layer.neurons, form.fold)
+    # The heaviest tree sets the timing; the others are for the mean.
+    weight = [layer.magnitude[[n for n in group if n is not None]].sum() for group in groups]
+    order = np.argsort(weight)
+    picks = {int(order[-1]), int(order[len(order) // 2]), int(order[0])}
+    trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
+    timing = align(layer, form, trees, budget)
+    steps, count = form.steps(layer.code_bits), len(groups)
+    cells = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
+    lut, ff, carry = (count * float(np.mean([cell[i] for cell in cells])) for i in range(3))
+    plane_steps = form.plane_steps(layer.code_bits)
+    if plane_steps > 1:
+        # the planes' multiplexer
+        lut += layer.inputs * form.planes * (1 if plane_steps <= 4 else 3)
+    ff += layer.neurons * layer.out_bits + 10
+    if form.ram:
+        bits = count * layer.inputs * weight_bits(layer)
+        ff += bits if plane_steps == 1 else 2 * bits
+    reads = read_cycles(form, layer.code_bits)
+    return Cost(
+        form=form,
+        latency=steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits),
+        parts=layer.parts,
+        steps=steps,
+        reads=reads,
+        spread=(form.fold - 1) * plane_steps,
+        lut=lut + 15 + (15 if form.fold > 1 or form.stream else 0),
+        ff=ff,
+        carry4=carry,
+        bram36=_block_rams(layer, form, count, timing.kind),
+        dsp=count if timing.kind == "scale" else 0,
+    )
+
+
+def _tree_cells(
+    layer: Layer, form: Form, tree: Tree, kind: str, *, serial: bool
+) -> tuple[float, float, float]:
+    """Look-up tables, flip-flops and carry chains of one tree with its tail."""
+    adder = max(tree.width - 2, 0)
+    lut, ff, carry = float(tree.module.luts + adder), float(tree.module.flops), adder / 4 + 0.5
+    if serial:
+        lut, ff, carry = lut + tree.total, ff + tree.total, carry + tree.total / 4 + 0.5
+    else:
+        ff += tree.total
+    width, phases, out = tree.total, phase_bits(form.fold), layer.out_bits
+    levels = (1 << out) - 1
+    if kind in ("compare", "staged") and form.fold == 1:
+        lut += levels * (1 + width / 8) + out
+    elif kind in ("compare", "staged"):
+        lut += levels * (width + 1) + 2 * out
+        carry += levels * ((width + 4) // 4)
+    elif kind == "table":
+        lut += 0.7 * out * max(1.0, 2 ** (width + phases - 6))
+    elif kind == "scale":
+        lut += 2 * out + 6
+    elif kind == "search":
+        stored = sum(max(1.0, 2 ** (phases + stage - 6)) * width for stage in range(out))
+        lut += out * width + 1.3 * stored
+        carry += out * (width + 4) / 4
+        ff += out * (3 * width + out / 2)
+    return lut, ff + 2 * phases, carry
+
+
+def _block_rams(layer: Layer, form: Form, trees: int, kind: str) -> float:
+    """Block RAMs of weights and of tables of codes."""
+    total = 0.0
+    if form.ram:
+        total += blocks(layer, form, trees)
+    if kind == "rom":
+        bits = layer.out_bits << (layer.sum_bits + phase_bits(form.fold))
+        total += trees * max(1, -(-bits // BRAM_BITS)) / 2
+    return total

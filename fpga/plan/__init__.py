@@ -1,0 +1,1 @@
+"""What a layer computes in hardware, in which form, on which device."""

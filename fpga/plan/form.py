@@ -1,0 +1,82 @@
+"""How a layer is laid out in space and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qpolicy_fpga.plan.multiply_shift import find_scale
+
+if TYPE_CHECKING:
+    from qpolicy_fpga.plan.layer import Layer
+
+# Clock period minus what routing takes: TARGETS.md's figure for 100 MHz, scaled by the period.
+LOGIC_SHARE = 0.35
+MAX_COMPARE_BITS = 4
+MAX_TABLE_BITS = 8
+MAX_ROM_BITS = 13
+MAX_ROMS = 24
+# A table that takes more than one block RAM gives way to a DSP, which is a cycle slower.
+BLOCK_RAM_BITS = 36_864
+MAX_SCALES = 24
+# From this fold on a search is smaller than a comparator a threshold.
+MIN_SEARCH_FOLD = 16
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one layer is computed.
+
+    A step adds ``planes`` bit planes of every input for one neuron of each tree; ``fold``
+    neurons share a tree of adders, in turn.
+
+    Attributes:
+        fold: neurons a tree serves, 1 = one tree a neuron (fully unrolled).
+        planes: bit planes of the input codes added a step.
+        ram: whether weights are read from block RAM; otherwise they are in the look-up tables.
+        stream: whether the layer takes its input codes in parts as they come, a step each: a
+            phase of the layer before it, or a beat of the bus. Every neuron has its own tree then
+            (``fold`` is 1) and all planes are added at once.
+    """
+
+    fold: int
+    planes: int
+    ram: bool = False
+    stream: bool = False
+
+    def steps(self, code_bits: int) -> int:
+        """Steps for one frame."""
+        return self.fold * self.plane_steps(code_bits)
+
+    def plane_steps(self, code_bits: int) -> int:
+        """Steps for one neuron."""
+        return -(-code_bits // self.planes)
+
+
+def logic_budget(clock_mhz: float) -> float:
+    """Pre-route time allowed between registers, ns."""
+    return LOGIC_SHARE * 1000 / clock_mhz
+
+
+def tail_kind(layer: Layer, fold: int) -> str:
+    """Return how sums become codes.
+
+    ``compare``: all thresholds at once; ``staged``: the same with a register behind the
+    comparators; ``table``: look-up tables addressed by the sum; ``rom``: a block RAM addressed by
+    the sum (and the phase); ``scale``: multiply, add and shift in a DSP, where that is exact for
+    every sum; ``search``: binary search, a bit a cycle.
+    """
+    phase_bits = (fold - 1).bit_length()
+    address_bits = layer.sum_bits + phase_bits
+    if layer.out_bits == 2 or (layer.out_bits < MAX_COMPARE_BITS and fold < MIN_SEARCH_FOLD):
+        deep = layer.out_bits > 2 and layer.sum_bits > MAX_TABLE_BITS
+        return "staged" if deep else "compare"
+    if address_bits <= MAX_TABLE_BITS:
+        return "table"
+    large = layer.out_bits << address_bits > BLOCK_RAM_BITS
+    alone = fold == 1 and layer.neurons <= MAX_SCALES
+    if large and alone and find_scale(layer.thresholds, layer.high) is not None:
+        return "scale"
+    if address_bits <= MAX_ROM_BITS and layer.neurons <= fold * MAX_ROMS:
+        return "rom"
+    return "search"

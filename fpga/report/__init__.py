@@ -1,0 +1,1 @@
+"""Figures, energy, pictures and lint of a generated core."""

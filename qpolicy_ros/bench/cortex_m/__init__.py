@@ -1,0 +1,1 @@
+"""Instructions that a policy takes on a Cortex-M, counted under QEMU."""

@@ -1,0 +1,4 @@
+"""What every room needs and none owns: errors, files, plots, the machine.
+
+Imports nothing of ours.
+"""

@@ -1,0 +1,1 @@
+"""Run the nodes as processes, watch them and play episodes: for demo, bench, verify and tests."""

@@ -1,0 +1,1 @@
+"""Other people's policies and contracts, read without running anything in them."""

@@ -1,0 +1,107 @@
+"""The C header compiled into this process, to be compared with the other engines."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_ros.interchange.outgoing.c_header import c_header
+from qpolicy_ros.policy import ObservationError, PolicyError
+from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from qpolicy_ros.policy import PolicyArtifact
+    from qpolicy_ros.policy.model import Float32, Int32
+
+FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
+_SHIM = """\
+#define QPOLICY_FLOAT
+#include "policy.h"
+void infer_batch(const int8_t *input, int8_t *output, long count) {
+    for (long i = 0; i < count; i++) under_test_infer(input + i * N, output + i * M);
+}
+long act_batch(const float *input, int8_t *codes, float *actions, long count) {
+    for (long i = 0; i < count; i++) {
+        if (under_test_quantise(input + i * N, codes + i * N) >= 0) return i;
+        if (under_test_act(input + i * N, actions + i * M) >= 0) return i;
+    }
+    return -1;
+}
+"""
+
+
+class CompiledHeader:
+    """A policy's C header, compiled as strict C99 with every warning an error.
+
+    Args:
+        artifact: a policy with an integer network.
+
+    Raises:
+        PolicyError: there is no C compiler, or it refuses the header.
+    """
+
+    def __init__(self, artifact: PolicyArtifact) -> None:
+        assert artifact.network is not None
+        self._inputs = artifact.network.weights[0].shape[1]
+        self._outputs = artifact.network.weights[-1].shape[0]
+        self._library = self._compile(c_header(artifact, "under_test"))
+        self._library.act_batch.restype = ctypes.c_long
+
+    def infer_batch(self, codes: Int32) -> Int32:
+        """Input codes ``(N, n)`` to output codes int32 ``(N, m)``."""
+        narrow = np.ascontiguousarray(codes, np.int8)
+        output = np.empty((len(narrow), self._outputs), np.int8)
+        self._library.infer_batch(_pointer(narrow), _pointer(output), ctypes.c_long(len(narrow)))
+        return output.astype(np.int32)
+
+    def act_batch(self, observations: npt.ArrayLike) -> tuple[Int32, Float32]:
+        """Observations ``(N, n)`` to input codes int32 ``(N, n)`` and actions ``(N, m)``.
+
+        Raises:
+            ObservationError: wrong shape or a value that is not finite.
+        """
+        matrix = as_observations(observations, self._inputs)
+        codes = np.empty(matrix.shape, np.int8)
+        actions = np.empty((len(matrix), self._outputs), np.float32)
+        bad = self._library.act_batch(
+            _pointer(matrix), _pointer(codes), _pointer(actions), ctypes.c_long(len(matrix))
+        )
+        if bad >= 0:
+            refuse_non_finite(matrix)
+            raise ObservationError("non_finite", f"observation {bad}: the C header refuses it")
+        return codes.astype(np.int32), actions
+
+    def act(self, observation: npt.ArrayLike) -> Float32:
+        """Action for one observation, as an engine's."""
+        actions: Float32 = self.act_batch(as_observation(observation, self._inputs)[None])[1][0]
+        return actions
+
+    def _compile(self, header: str) -> ctypes.CDLL:
+        compiler = os.environ.get("CC", "gcc")
+        sizes = f"#define N {self._inputs}\n#define M {self._outputs}\n"
+        with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+            Path(folder, "policy.h").write_text(header, encoding="ascii")
+            source, library = Path(folder, "shim.c"), Path(folder, "policy.so")
+            source.write_text(sizes + _SHIM, encoding="ascii")
+            command = [compiler, *FLAGS, "-shared", "-fPIC", str(source), "-o", str(library)]
+            remedy = "install gcc, or name a C99 compiler in $CC"
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except OSError as error:
+                raise PolicyError.at("", "compiler", f"{compiler!r}: {error}", remedy) from error
+            if done.returncode:
+                first = " ".join(done.stderr.split())[:300]
+                raise PolicyError.at("", "compiler", f"{compiler!r} refuses: {first}", remedy)
+            return ctypes.CDLL(str(library))
+
+
+def _pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)

@@ -1,0 +1,1 @@
+"""How a recording becomes a bag that is complete while it grows."""

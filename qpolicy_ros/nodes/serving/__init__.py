@@ -1,0 +1,1 @@
+"""What the policy node is made of: loops, safety, modes, timing."""

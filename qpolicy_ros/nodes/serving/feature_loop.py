@@ -1,0 +1,143 @@
+"""Serving a feature vector: each observation is answered by one action."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import Any
+
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import JointState
+
+from qpolicy_ros.backends import BackendError
+from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.runtime import gives_message_info
+from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
+from qpolicy_ros.nodes.serving.modes import Mode, Reason
+from qpolicy_ros.nodes.serving.timing import Instants, ages
+from qpolicy_ros.policy import ObservationError
+
+
+class FeatureLoop(Loop):
+    """Answers ``observation``; a refused one gets the safe action and serving goes on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._subscription: Subscription | None = None
+        self._last_values: array[float] | None = None
+        self._served_ns = 0  # monotonic time of the last good answer
+        self._watchdog = self.node.create_timer(1.0, self._on_timeout, clock=self.steady)
+        self._watchdog.cancel()
+
+    def open(self) -> None:
+        """See ``Loop.open``."""
+        deadline = self.options.deadline
+        callback: Any = self._on_observation if gives_message_info() else self._on_bare_observation
+        self._subscription = self.node.create_subscription(
+            JointState,
+            "observation",
+            callback,
+            qos.profile(reliable=self.options.lockstep, depth=1, deadline=deadline),
+            event_callbacks=qos.SubscriptionEventCallbacks(
+                deadline=self._on_deadline_missed if deadline > 0 else None
+            ),
+        )
+        self.set_timeout(self.options.timeout)
+        if self.options.engage:
+            self.start()
+
+    def close(self) -> None:
+        """See ``Loop.close``."""
+        self.node.destroy_timer(self._watchdog)
+        if self._subscription is not None:
+            self.node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def set_timeout(self, seconds: float) -> None:
+        """See ``Loop.set_timeout``."""
+        self.options = self.options._replace(timeout=seconds)
+        self._watchdog.cancel()
+        self._served_ns = time.monotonic_ns()
+        if seconds > 0:
+            self._arm(round(seconds * SECOND_NS))
+
+    def start(self) -> str:
+        """See ``Loop.start``."""
+        return self.modes.start()
+
+    # Hot path
+
+    def _on_bare_observation(self, message: JointState) -> None:
+        self._on_observation(message, None)
+
+    def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
+        arrived = time.monotonic_ns()
+        age, queue = ages(info)
+        stamp = message.header.stamp
+        if self.options.lockstep and self._is_repeat(message):
+            self.counts.repeated += 1
+            self.outputs.repeat()
+            return
+        if self.modes.mode is not Mode.POLICY:
+            self._answer_without_policy(message)
+            return
+        server = self.server
+        self._last_values = message.position
+        try:
+            action = server.answer(message.name, message.position)
+        except (ObservationError, BackendError):
+            self.counts.no_action[server.reason] += 1
+            self.outputs.send(server.guard.hold(), stamp)
+            return
+        self.outputs.send(action, stamp)
+        published = time.monotonic_ns()
+        self.counts.answered += 1
+        self.counts.late += published - arrived > self.period_ns
+        self.stale = False
+        self._served_ns = published
+        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
+        instants = Instants(age, queue, arrived, started, inferred, published, quantise)
+        self.outputs.send_timing(stamp, server.backend, instants)
+
+    def _answer_without_policy(self, message: JointState) -> None:
+        """In safe the safe action goes out, in standby none."""
+        self.idle(self.modes.reason)
+        if self.modes.mode is Mode.SAFE:
+            self._last_values = message.position
+            self.outputs.send(self.server.guard.hold(), message.header.stamp)
+
+    def _is_repeat(self, message: JointState) -> bool:
+        """Whether this observation has just been answered (a simulator that sends it again)."""
+        return (
+            message.header.stamp == self.outputs.stamped.header.stamp
+            and message.position == self._last_values
+        )
+
+    # Watchdogs
+
+    def _arm(self, wait_ns: int) -> None:
+        self._watchdog.timer_period_ns = wait_ns
+        self._watchdog.reset()
+
+    def _on_timeout(self) -> None:
+        """Hold the safe action if ``timeout`` has passed since the last good observation.
+
+        Resetting the timer at every observation would wake the executor once more each time.
+        """
+        timeout_ns = round(self.options.timeout * SECOND_NS)
+        left = self._served_ns + timeout_ns - time.monotonic_ns()
+        self._arm(left if left > 0 else timeout_ns)
+        if left > 0:
+            return
+        if self.modes.mode is Mode.STANDBY:
+            return
+        if not self.stale:
+            self.stale = True
+            self.counts.stale += 1
+            text = f"no good observation for {self.options.timeout:g} s, safe action held"
+            self.server.last_reason = f"{Reason.STALE.value}: {text}"
+            self.node.get_logger().warning(self.server.last_reason)
+        self.send_safe()
+
+    def _on_deadline_missed(self, event: Any) -> None:
+        self.counts.deadline_missed += event.total_count_change

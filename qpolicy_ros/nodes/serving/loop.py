@@ -1,0 +1,123 @@
+"""What both ways of serving have in common: answering a feature vector, or running a robot."""
+
+from __future__ import annotations
+
+import abc
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.node import Node
+
+from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
+from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
+from qpolicy_ros.nodes.serving.server import PolicyServer
+
+SECOND_NS = 1_000_000_000
+
+
+class Options(NamedTuple):
+    """Parameters that a loop needs; see ``policy_specs``."""
+
+    timeout: float
+    deadline: float
+    ramp_time: float
+    lockstep: bool
+    engage: bool
+    position_commands: bool
+
+
+@dataclass
+class Counts:
+    """What happened since the node started.
+
+    Attributes:
+        answered: actions of the policy sent.
+        repeated: observations that came twice and got the same answer.
+        stale: times that the observations stopped.
+        late: answers that took longer than a control period.
+        deadline_missed: deadlines that DDS found missed.
+        no_action: ticks and observations without an action of the policy, by reason.
+    """
+
+    answered: int = 0
+    repeated: int = 0
+    stale: int = 0
+    late: int = 0
+    deadline_missed: int = 0
+    no_action: Counter[str] = field(default_factory=Counter)
+
+
+class Loop(abc.ABC):
+    """Serves a policy from activation to deactivation; one thread runs all of it.
+
+    Args:
+        node: whose topics and timers these are.
+        server: computes the actions.
+        outputs: where they go.
+        counts: where to count.
+        options: parameters.
+
+    Attributes:
+        modes: the state machine.
+        stale: whether nothing usable comes at the moment.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        server: PolicyServer,
+        outputs: Outputs,
+        counts: Counts,
+        options: Options,
+    ) -> None:
+        self.node, self.server, self.outputs, self.counts = node, server, outputs, counts
+        self.options = options
+        self.stale = False
+        contract = server.artifact.contract
+        self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
+        self.period_ns = round(contract.period * SECOND_NS)
+        self.steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Subscribe and serve."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Take no more messages, however far ``open`` came."""
+
+    @abc.abstractmethod
+    def set_timeout(self, seconds: float) -> None:
+        """Change the time without a good observation until the safe action is sent; 0 = off."""
+
+    @abc.abstractmethod
+    def start(self) -> str:
+        """Leave standby; return what is wrong, empty if nothing is."""
+
+    def facts(self) -> dict[str, object]:
+        """Return what ``/diagnostics`` shall say about the inputs."""
+        return {}
+
+    def stop(self) -> str:
+        """Send the safe action, and go on sending it until a reset."""
+        if self.modes.mode is Mode.STANDBY:
+            return "not started"
+        self.modes.stop()
+        self.send_safe()
+        return ""
+
+    def reset(self) -> str:
+        """Go to standby; return what is wrong, empty if nothing is."""
+        return self.modes.reset()
+
+    def send_safe(self) -> None:
+        """Send the safe action on its own account."""
+        self.outputs.send(self.server.guard.hold(), NO_TIME)
+
+    def idle(self, reason: Reason, text: str = "") -> None:
+        """Count a tick or an observation without an action of the policy."""
+        self.counts.no_action[reason.value] += 1
+        if text:
+            self.server.last_reason = f"{reason.value}: {text}"

@@ -1,0 +1,259 @@
+"""Running a robot: the observation is put together from its topics, once a control period.
+
+In real time a steady timer ticks, whatever comes in how often: the policy was trained at one
+rate, and what is missing is held or replaced as the contract says. In lock-step a tick comes when
+every topic that has a stamp has sent the same new one.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from functools import partial
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Imu, JointState
+
+from qpolicy_ros.backends import BackendError
+from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
+from qpolicy_ros.nodes.serving.modes import Mode, Reason
+from qpolicy_ros.nodes.serving.outputs import NO_TIME
+from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
+from qpolicy_ros.nodes.serving.timing import Instants
+from qpolicy_ros.policy import Assembler, ObservationError
+from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
+
+MESSAGES: dict[str, type] = {JOINT_STATES: JointState, IMU: Imu, ODOM: Odometry, CMD_VEL: Twist}
+
+_LOCKSTEP_DEPTH = 10
+
+
+class RobotLoop(Loop):
+    """Ticks through standby, ramp, policy and safe; every fault is kept until ``~/reset``."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        contract = self.server.artifact.contract
+        self._assembler = Assembler(contract)
+        self.inputs = RobotInputs(
+            contract,
+            self._assembler.sources,
+            position_commands=self.options.position_commands,
+        )
+        self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
+        self._to_engage = self.options.engage
+        self._last_tick_ns = self._last_action_ns = self._started_ns = time.monotonic_ns()
+        self._answered = (0, 0)  # stamp, in lock-step
+        self.set_timeout(self.options.timeout)
+        names = [channel.name for channel in contract.observation]
+        self._observation = JointState(name=names)
+
+    def open(self) -> None:
+        """See ``Loop.open``."""
+        node, lockstep = self.node, self.options.lockstep
+        self._observations = node.create_publisher(JointState, "observation", qos.FIGURES)
+        self._made.append((node.destroy_publisher, self._observations))
+        depth = _LOCKSTEP_DEPTH if lockstep else 1
+        for name in self.inputs.topics:
+            profile = qos.profile(reliable=lockstep and name != CMD_VEL, depth=depth)
+            callback = partial(self._on_message, name)
+            taken = node.create_subscription(MESSAGES[name], name, callback, profile)
+            self._made.append((node.destroy_subscription, taken))
+        heard = node.create_subscription(
+            JointState, "action_stamped", self._on_command, qos.COMMAND
+        )
+        self._made.append((node.destroy_subscription, heard))
+        if not lockstep:
+            timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
+            self._made.append((node.destroy_timer, timer))
+        self._last_tick_ns = time.monotonic_ns()
+
+    def close(self) -> None:
+        """See ``Loop.close``."""
+        while self._made:
+            destroy, entity = self._made.pop()
+            destroy(entity)
+
+    def set_timeout(self, seconds: float) -> None:
+        """See ``Loop.set_timeout``."""
+        # In lock-step the simulator may take its time.
+        self._timeout_ns = 0 if self.options.lockstep else round(seconds * SECOND_NS)
+
+    def start(self) -> str:
+        """See ``Loop.start``."""
+        now = time.monotonic_ns()
+        try:
+            self.inputs.read(now, self._timeout_ns)
+            pose = self._pose()
+        except ObservationError as error:
+            return f"{error.reason}: {error}"
+        wrong = self.modes.start(pose)
+        if wrong:
+            return wrong
+        self.server.guard.begin(pose)
+        self._assembler.reset()
+        self._to_engage = self.stale = False
+        self.server.last_reason = ""
+        self._last_action_ns = self._started_ns = now
+        self.node.get_logger().info(f"started: {self.modes.mode.value}")
+        return ""
+
+    def facts(self) -> dict[str, object]:
+        """See ``Loop.facts``."""
+        now, facts = time.monotonic_ns(), {}
+        for name, topic in self.inputs.topics.items():
+            came = topic.arrived_ns
+            age = "never" if came is None else f"{(now - came) / 1e6:.1f}"
+            facts[f"input.{name}.age_ms"] = age
+            facts[f"input.{name}.missed"] = str(topic.missed)
+            facts[f"input.{name}.problem"] = topic.problem
+        return {
+            **facts,
+            **{f"refused_messages.{name}": n for name, n in self.inputs.refused.items()},
+        }
+
+    # Messages
+
+    def _on_message(self, name: str, message: Any) -> None:
+        accepted = self.inputs.take(name, message)
+        if not self.options.lockstep or name == CMD_VEL:
+            return
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if not accepted and self.inputs.topics[name].problem:
+            self._fault_or_wait(name, stamp)
+            return
+        if any(other != stamp for other in self.inputs.stamps()):
+            return  # the others are under way
+        if stamp == self._answered:
+            if name == next(iter(self.inputs.topics)):
+                self.counts.repeated += 1
+                self.outputs.repeat()
+            return
+        self._tick()
+        if self.modes.mode is not Mode.STANDBY:
+            self._answered = stamp
+
+    def _on_command(self, message: JointState) -> None:
+        """Leave the robot to whoever else commands it; our own commands come back without name."""
+        sender = message.header.frame_id
+        # Just after the start the watchdog has not heard of us yet.
+        settled = time.monotonic_ns() - self._started_ns > self._timeout_ns
+        if sender and settled and self.modes.mode in {Mode.RAMP, Mode.POLICY}:
+            self._fault(Reason.OVERRIDDEN, f"{sender!r} sends commands")
+
+    def _fault_or_wait(self, name: str, stamp: tuple[int, int]) -> None:
+        """Answer a refused message in lock-step, where the simulator waits for it."""
+        if self.modes.mode is Mode.STANDBY:
+            self.idle(Reason.WAITING, self.inputs.topics[name].problem)
+            return
+        reason, _, text = self.inputs.topics[name].problem.partition(": ")
+        self._fault(Reason(reason), text)
+        self.outputs.send(self.server.guard.hold(), Time(sec=stamp[0], nanosec=stamp[1]))
+
+    # One control period
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        gap, self._last_tick_ns = now - self._last_tick_ns, now
+        if self.modes.mode is Mode.STANDBY and not self._engaged(now):
+            return
+        if self._timeout_ns and gap > self._timeout_ns:
+            self._fault(Reason.STALLED, f"the node stood still for {gap / SECOND_NS:.3g} s")
+        if self.modes.mode is not Mode.SAFE:
+            try:
+                raw = self.inputs.read(now, self._timeout_ns)
+            except ObservationError as error:
+                self._fault(Reason(error.reason), str(error))
+        if self.modes.mode is Mode.SAFE:
+            self.idle(self.modes.reason)
+            self.outputs.send(self.server.guard.hold(), self._stamp())
+        elif self.modes.mode is Mode.RAMP:
+            self.outputs.send(self.server.guard.limit(self.modes.next_pose()), self._stamp())
+            self._last_action_ns = now
+        else:
+            self._act(raw, now)
+
+    def _act(self, raw: list[float], now: int) -> None:
+        """Let the policy act; what it answers too late is not sent."""
+        server, stamp = self.server, self._stamp()
+        try:
+            observation = self._assembler.observation(raw)
+            action = server.act(observation)
+        except (ObservationError, BackendError) as error:
+            reason = Reason(server.reason if isinstance(error, BackendError) else error.reason)
+            if reason is not Reason.DEADLINE:
+                self._fault(reason, str(error))
+                self.outputs.send(server.guard.hold(), stamp)
+            elif self._timeout_ns and now - self._last_action_ns > self._timeout_ns:
+                self._fault(reason, f"{error}; no action for {self._timeout_ns / SECOND_NS:g} s")
+                self.outputs.send(server.guard.hold(), stamp)
+            self.counts.no_action[reason.value] += 1
+            return
+        took = time.monotonic_ns() - now
+        if self._timeout_ns and took > self._timeout_ns:
+            self._fault(Reason.STALLED, f"the backend took {took / SECOND_NS:.3g} s")
+            self.outputs.send(server.guard.hold(), stamp)
+            self.counts.no_action[Reason.STALLED.value] += 1
+            return
+        self.outputs.send(action, stamp)
+        published = time.monotonic_ns()
+        self._assembler.acted(action)
+        self.counts.answered += 1
+        self.counts.late += published - now > self.period_ns
+        self._last_action_ns = published
+        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
+        # Of several messages: how old the oldest is, from its arrival on; no queue is known.
+        age = now - self.inputs.oldest_ns(now)
+        instants = Instants(age, -1, now, started, inferred, published, quantise)
+        self.outputs.send_timing(stamp, server.backend, instants)
+        self._observation.header.stamp = stamp
+        self._observation.position = array("d", observation.astype(np.float64).tobytes())
+        self._observations.publish(self._observation)
+
+    def _engaged(self, now: int) -> bool:
+        """Start if everything is there and nobody's word is waited for."""
+        try:
+            self.inputs.read(now, self._timeout_ns)
+        except ObservationError as error:
+            self.idle(Reason.WAITING, str(error))
+            return False
+        wrong = self.start() if self._to_engage else ""
+        if wrong:
+            self.idle(Reason.WAITING, wrong)
+        elif self.modes.mode is Mode.STANDBY:
+            self.idle(Reason.STANDBY)
+        return self.modes.mode is not Mode.STANDBY
+
+    def _fault(self, reason: Reason, text: str) -> None:
+        """Keep to the safe action until a reset."""
+        if self.modes.mode is Mode.SAFE:
+            return
+        self.modes.fault(reason, text)
+        self.stale = reason is Reason.STALE
+        self.counts.stale += self.stale
+        self.server.last_reason = f"{reason.value}: {text}"
+        self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
+
+    def _pose(self) -> Float32:
+        """Return where the ramp starts: the measured joints, or the safe action."""
+        contract = self.server.artifact.contract
+        if not self.options.position_commands or JOINT_STATES not in self.inputs.topics:
+            return contract.safe
+        measured = self.inputs.pose
+        for action in contract.action:
+            if action.name not in measured:
+                text = f"joint_states has no {action.name!r}, which the policy commands"
+                raise ObservationError("missing", text)
+        return np.array([measured[action.name] for action in contract.action], np.float32)
+
+    def _stamp(self) -> Time:
+        stamps = self.inputs.stamps()
+        if not stamps:
+            return NO_TIME
+        return Time(sec=stamps[0][0], nanosec=stamps[0][1])

@@ -1,0 +1,226 @@
+"""The policy node without ROS: one artifact, its ready backends, and one answer at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qpolicy_ros.backends import (
+    BACKENDS,
+    Backend,
+    BackendError,
+    check_golden,
+    create_backend,
+)
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
+from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
+from qpolicy_ros.policy.model import Float32
+
+_WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
+
+
+class PolicyServer:
+    """Answers observations with one of several ready backends.
+
+    Args:
+        artifact: the policy.
+        backend: name of the backend that serves first.
+        preload: names of the backends to build and check now; ``backend`` always is.
+        options: options of each backend by its name.
+        rate_limit: actuator units a second, 0 = off.
+
+    Attributes:
+        artifact: the policy.
+        ready: the backends that can be swapped in.
+        failed: why each other preloaded backend could not be built.
+        refused: how many observations were refused, by reason.
+        last_reason: text of the last refusal, empty before the first.
+        reason: the same in one word.
+        started_ns, inferred_ns: monotonic times around the last backend call, ns.
+        quantise_ns: part of it spent on the input, ns.
+
+    Raises:
+        PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
+    """
+
+    def __init__(
+        self,
+        artifact: PolicyArtifact,
+        backend: str,
+        preload: Sequence[str] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        rate_limit: float = 0.0,
+    ) -> None:
+        self.artifact = artifact
+        self.ready: dict[str, Backend] = {}
+        self.failed: dict[str, str] = {}
+        self.refused: Counter[str] = Counter()
+        self.last_reason = self.reason = ""
+        self._deadline_ns = 0
+        self.started_ns = self.inferred_ns = self.quantise_ns = 0
+        self.guard = ActionGuard(artifact.contract, rate_limit)
+        self._reader = ObservationReader(artifact.contract)
+        options = options or {}
+        check_known(backend)
+        for name in preload:
+            check_known(name)
+        try:
+            self._backend = self.ready[backend] = build(backend, artifact, options)
+            for name in preload:
+                if name not in self.ready:
+                    self._preload(name, options)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that serves."""
+        return self._backend.name
+
+    def check_ready(self, name: str) -> None:
+        """Raise PolicyError, with the reason, unless ``name`` can be swapped in at once."""
+        check_known(name)
+        remedy = f"ready: {', '.join(self.ready)}"
+        if name not in self.ready:
+            reason = self.failed.get(name, "it is not in `preload`")
+            raise PolicyError.at("", "backend", f"{name!r} is not ready: {reason}", remedy)
+        trouble = self.ready[name].trouble
+        if trouble:
+            raise PolicyError.at("", "backend", f"{name!r} is not ready: {trouble}", remedy)
+
+    def swap(self, name: str) -> None:
+        """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""
+        self.check_ready(name)
+        self._backend = self.ready[name]
+
+    def set_deadline(self, seconds: float) -> None:
+        """Refuse an action that takes a backend longer than this, 0 = take any."""
+        self._deadline_ns = round(seconds * 1e9)
+
+    def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
+        """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
+
+        Backends of another policy go; of the same one, those of the same names are replaced.
+        """
+        name = self.backend
+        old = dict(self.ready)
+        if artifact.function_hash != self.artifact.function_hash:
+            self.ready.clear()
+            self.failed.clear()
+        self.artifact = artifact
+        for new, backend in built.items():
+            self.ready[new] = backend
+            self.failed.pop(new, None)
+        self._backend = self.ready[name]
+        for backend in old.values():
+            if backend not in self.ready.values():
+                backend.close()
+
+    def answer(self, names: Sequence[str], values: Sequence[float]) -> Float32:
+        """Return the action float32 (m,) within its limits.
+
+        Args:
+            names: one name a value in any order, or empty for the contract's order.
+            values: the observation's values.
+
+        Raises:
+            ObservationError: the observation is refused; ``refused`` has counted it.
+            BackendError: as in ``act``.
+        """
+        try:
+            observation = self._reader.read(names, values)
+        except ObservationError as error:
+            self._refuse(error.reason, self._named(error))
+            raise
+        return self.act(observation)
+
+    def act(self, observation: Float32) -> Float32:
+        """Return the action float32 (m,) for an observation float32 (n,), within its limits.
+
+        Raises:
+            ObservationError: a value is not finite; ``refused`` has counted it.
+            BackendError: the backend failed, its action is not finite, or it took longer than
+                the deadline; counted as ``backend`` or ``deadline``.
+        """
+        self.started_ns = time.monotonic_ns()
+        try:
+            action = self._backend.act(observation)
+            self.inferred_ns = time.monotonic_ns()
+            self._check_finite(action)
+        except ObservationError as error:
+            self._refuse(error.reason, self._named(error))
+            raise
+        except Exception as error:
+            kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "
+            self._refuse("backend", f"{kind}{error}")
+            if kind:  # whatever goes wrong in a backend, the robot gets the safe action
+                raise BackendError(f"backend {self.backend!r}: {kind}{error}") from error
+            raise
+        took = self.inferred_ns - self.started_ns
+        if 0 < self._deadline_ns < took:
+            text = f"backend {self.backend!r} took {took / 1e6:.3g} ms"
+            self._refuse("deadline", text)
+            raise BackendError(text)
+        self.quantise_ns = self._backend.quantise_ns
+        return self.guard.limit(action)
+
+    def close(self) -> None:
+        """Close every backend."""
+        for backend in self.ready.values():
+            backend.close()
+        self.ready.clear()
+
+    def _preload(self, name: str, options: Mapping[str, Mapping[str, Any]]) -> None:
+        try:
+            self.ready[name] = build(name, self.artifact, options)
+        except (InputError, BackendError) as error:
+            self.failed[name] = str(error)
+
+    def _check_finite(self, action: npt.NDArray[np.float32]) -> None:
+        values = action.tolist()
+        # float32 values cannot overflow a float64 sum; for a few values this is the fastest test.
+        if not math.isfinite(sum(values)):
+            raise BackendError(f"backend {self.backend!r}: action {values} is not finite")
+
+    def _refuse(self, reason: str, text: str) -> None:
+        self.refused[reason] += 1
+        self.reason, self.last_reason = reason, f"{reason}: {text}"
+
+    def _named(self, error: ObservationError) -> str:
+        """Text of ``error`` with the name of the value beside its index."""
+        if error.index < 0:
+            return str(error)
+        return f"{error} ({self.artifact.contract.observation[error.index].name})"
+
+
+def check_known(backend: str) -> None:
+    """Raise PolicyError unless a backend of this name exists."""
+    if backend not in BACKENDS:
+        remedy = f"choose one of {', '.join(BACKENDS)}"
+        raise PolicyError.at("", "backend", f"{backend!r} is unknown", remedy)
+
+
+def build(name: str, artifact: PolicyArtifact, options: Mapping[str, Mapping[str, Any]]) -> Backend:
+    """Build a backend, compare it with the golden vectors and warm it up.
+
+    Raises:
+        PolicyError, BackendError: it cannot be built, or answers otherwise.
+    """
+    backend = create_backend(name, artifact, options.get(name, {}))
+    try:
+        check_golden(backend, artifact)
+        observation = artifact.golden.observations[0]
+        for _ in range(_WARM_UP_CALLS):
+            backend.act(observation)
+    except BaseException:
+        backend.close()
+        raise
+    return backend

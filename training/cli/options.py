@@ -1,0 +1,32 @@
+"""What the options of `train` and `quantize` have in common: checked before hours are spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.runs.state import ensure_writable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_SEED = 2**63 - 1  # torch's
+MOST_UNITS = 16_384  # a matrix between two such layers takes 1 GiB, its optimiser twice that
+
+
+def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Path | None) -> None:
+    """Refuse options with which a run could not end well.
+
+    Raises ``PolicyError`` naming the option, its value and what to give.
+    """
+    for option, value, least in (("--seed", seed, 0), ("--episodes", episodes, 1)):
+        if value < least:
+            message = f"{option}: {value} is too small; give {least} or more"
+            raise PolicyError(message)
+    if seed > MOST_SEED:
+        message = f"--seed: {seed} is too large; give {MOST_SEED} at most"
+        raise PolicyError(message)
+    if not hidden or not 1 <= min(hidden) <= max(hidden) <= MOST_UNITS:
+        message = f"--hidden: {hidden}: give a width from 1 to {MOST_UNITS} for each hidden layer"
+        raise PolicyError(message)
+    ensure_writable(out)

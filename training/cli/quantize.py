@@ -1,0 +1,151 @@
+"""Make a low-bit policy from an FP32 one: post-training, by distillation, or by RL (QAT).
+
+Writes OUT (the integer policy with its FP32 baseline), and beside it OUT's .qat.safetensors (the
+trained module, from which `qpolicy export` makes the policy again) and .csv (the curve). The same
+command resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_training.cli.options import check_options
+from qpolicy_training.quant.qat_file import load_qat
+from qpolicy_training.recipes.deliver import deliver, teacher_facts
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import Start, Student, StudentConfig, train_student
+from qpolicy_training.rl.ddpg import DdpgConfig
+from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.runs.provenance import file_digest
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of `qpolicy quantize`."""
+
+    teacher: str
+    """FP32 policy: a name such as hopper/fp32, or a file."""
+    method: Literal["ptq", "distill", "qat"] = "distill"
+    """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Units of the hidden layers."""
+    b_in: int = 8
+    """Bits of the input codes, 2 to 8."""
+    b_core: int = 3
+    """Bits of weights and hidden activations, 2 to 8."""
+    b_out: int = 8
+    """Bits of the output codes, 2 to 8."""
+    seed: int = 1
+    """Seed of networks, exploration and environment."""
+    start: Path | None = None
+    """qat: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
+    critic: Path | None = None
+    """qat with --start: checkpoint of the teacher's run whose critics to go on from."""
+    policy_starts: int = 0
+    """qat: critic updates before the actor's first."""
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    """Hyperparameters of distillation."""
+    further: tuple[int, ...] = ()
+    """distill: rounds that follow those of --distill.rounds, the learning rate begins anew each
+    time (what a candidate of `qpolicy select` goes through)."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """RL algorithm of qat."""
+    sac: SacConfig = field(default_factory=SacConfig)
+    """Hyperparameters of qat by SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of qat by DDPG."""
+    out: Path | None = None
+    """Policy file to write (default: quantised.safetensors in the run's folder)."""
+    resume_from: Path | None = None
+    """qat: a checkpoint.safetensors of the same configuration to go on from; what may differ is
+    what may in qpolicy train."""
+    finish: bool = False
+    """qat: train no further: choose among the run's snapshots so far and write the policy."""
+    episodes: int = 100
+    """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def main(args: Args) -> int:
+    """Run `qpolicy quantize`."""
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
+    teacher = load_policy(find_policy(args.teacher))
+    config, start = _config(args, teacher)
+    student, run, winner = train_student(
+        config, teacher.baseline, start, args.resume_from, finish=args.finish
+    )
+    facts: dict[str, object] = {
+        "method": args.method,
+        "seed": args.seed,
+        "steps": winner.step,
+        "steps_trained": run.curve[-1][0],
+        "config_hash": run.hash,
+        **teacher_facts(teacher),
+        "resumes": run.resumes,
+        "training_seconds": run.training_seconds,
+    }
+    out = args.out or run.folder / "quantised.safetensors"
+    curve = run.folder / "curve.csv" if args.out is not None else None
+    artifact = deliver(student, teacher, facts, args.episodes, out, curve)
+    run.close()
+    returns = artifact.provenance["returns"]
+    if args.json:
+        print(json.dumps({"policy": str(out), "run": str(run.folder), **artifact.provenance}))
+    else:
+        share = returns["integer"]["mean"] / returns["fp32"]["mean"]
+        print(
+            f"{out}: return {returns['integer']['mean']:.0f}, {share:.1%} of the teacher's "
+            f"{returns['fp32']['mean']:.0f} over {args.episodes} episodes"
+        )
+    return 0
+
+
+def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
+    if args.method != "qat" and (args.start or args.critic):
+        message = f"--start and --critic belong to --method qat, not {args.method}"
+        raise PolicyError(message)
+    if args.method != "qat" and (args.finish or args.resume_from is not None):
+        message = f"--finish and --resume-from belong to --method qat, not {args.method}"
+        raise PolicyError(message)
+    if args.further and (args.method != "distill" or min(args.further) < 1):
+        message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
+        raise PolicyError(message)
+    if args.critic and not args.start:
+        message = "--critic: give --start too: trained critics would be spoilt by a random actor"
+        raise PolicyError(message)
+    start = None
+    if args.start is not None:
+        loaded = load_qat(args.start)
+        spec = loaded.actor.spec
+        given = (spec.hidden, spec.b_in, spec.b_core, spec.b_out)
+        asked = (args.hidden, args.b_in, args.b_core, args.b_out)
+        if given != asked or loaded.task != teacher.contract.task:
+            message = (
+                f"{args.start}: --start: a {loaded.task} module of hidden, b_in, b_core, b_out = "
+                f"{given}, but {teacher.contract.task} with {asked} is asked for; give these "
+                "options as the module has them"
+            )
+            raise PolicyError(message)
+        start = Start(Student.of(loaded.actor, loaded.mean, loaded.std), args.critic)
+    config = StudentConfig(
+        method=args.method,
+        task=teacher.contract.env_id,
+        teacher="" if args.method == "qat" else teacher.function_hash,
+        hidden=args.hidden,
+        b_in=args.b_in,
+        b_core=args.b_core,
+        b_out=args.b_out,
+        seed=args.seed,
+        distill=args.distill,
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
+        start=file_digest(args.start) if args.start else "",
+        critic=file_digest(args.critic) if args.critic else "",
+        policy_starts=args.policy_starts,
+        further=args.further,
+    )
+    return config, start

@@ -1,0 +1,345 @@
+"""Choose a policy's width and bits: the cheapest that is as good as FP32, by a confidence bound.
+
+Candidates are distilled from the task's FP32 policy, in brackets of successive halving over all
+axes at once (--rule paper: the paper's greedy search). The same command goes on where it was
+interrupted; docs/selection.md has the rule, the seeds and the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from qpolicy_fpga.explore.estimate import check_part, hardware_figures
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
+from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
+from qpolicy_training.cli.options import check_options
+from qpolicy_training.quant.quant_actor import ActorSpec
+from qpolicy_training.recipes.deliver import deliver, teacher_facts
+from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.student import load_student
+from qpolicy_training.rl.ddpg import DdpgConfig
+from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.runs.provenance import file_digest
+from qpolicy_training.select.config import (
+    HARDWARE_COSTS,
+    PAPER_AXES,
+    Axes,
+    Cost,
+    Method,
+    Rule,
+    Scope,
+    SelectConfig,
+    Shape,
+)
+from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
+from qpolicy_training.select.greedy import greedy, table
+from qpolicy_training.select.halving import search
+from qpolicy_training.select.ledger import INVOCATION
+from qpolicy_training.select.sweep import Sweep
+
+if TYPE_CHECKING:
+    from qpolicy_training.select.ledger import Row
+
+
+@dataclass(frozen=True)
+class AxesOptions:
+    """Values to choose among; an axis that is left out is that of the rule."""
+
+    hidden: tuple[int, ...] | None = None
+    """Widths; every hidden layer of a policy has the same (16 to 256; paper rule: 8 to 256)."""
+    b_core: tuple[int, ...] | None = None
+    """Bits of weights and hidden activations (2 3 4; paper rule: 2 to 8)."""
+    b_in: tuple[int, ...] | None = None
+    """Bits of the input codes (3 4 6 8; paper rule: 2 to 8)."""
+    b_out: tuple[int, ...] = (8,)
+    """Bits of the output codes."""
+    layers: int = 2
+    """Hidden layers."""
+
+    def of(self, rule: Rule) -> Axes:
+        """The axes of a sweep by ``rule``; ``PolicyError`` where a value is out of range."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(PAPER_AXES if rule == "paper" else Axes(), **given)
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of `qpolicy select`."""
+
+    task: str
+    """Task name (hopper, ...) or Gymnasium id."""
+    teacher: str = ""
+    """FP32 policy to start from: a name or a file (default: <task>/fp32)."""
+    rule: Rule = "bound"
+    """bound: joint search, lower confidence bound of the return; paper: one axis at a time, mean at
+    or above the FP32 mean less one SD."""
+    cost: Cost = "hardware"
+    """What is minimised: hardware (cycles times look-up tables), cycles, lut, bytes or macs."""
+    part: str = "xc7a15t"
+    """Device that the policy must fit, where hardware counts."""
+    clock_mhz: float = 100.0
+    """Its clock, MHz."""
+    axes: AxesOptions = field(default_factory=AxesOptions)
+    """Values to choose among."""
+    margin: float = 5.0
+    """What may be lost of the FP32 mean, %."""
+    confidence: float = 95.0
+    """Of the one-sided lower bound, %."""
+    floor: float | None = None
+    """Return that is asked for, instead of one from the FP32 policy."""
+    candidates: int = 12
+    """Shapes in the first bracket, at most so many in each further one."""
+    wave: int = 4
+    """Candidates of a rung that train before those still waiting, dearer ones, are reconsidered."""
+    keep: float = 1 / 3
+    """Share of a rung's candidates that train on."""
+    further: tuple[int, ...] = (6, 12)
+    """Rounds that each rung adds to the first one's (--distill.rounds)."""
+    rung_episodes: int = 20
+    """Episodes by which a rung is judged."""
+    snapshot_episodes: int = 10
+    """Episodes in which a candidate's best snapshots compete in a rung."""
+    exam_episodes: int = 100
+    """Episodes of the final decision."""
+    finalists: int = 4
+    """Candidates that may sit the exam; they share the rule's error."""
+    finetune: int = 0
+    """Candidates that get a last rung of RL (--sac.steps)."""
+    critic: Path | None = None
+    """Checkpoint of the teacher's run whose critics fine-tuning goes on from."""
+    method: Method = "distill"
+    """paper rule and --scope: qat trains every candidate by RL from the first step."""
+    scope: Scope | None = None
+    """Select nothing; train 2 to 8 bits in this scope, the rest at 8 (the paper's sweeps)."""
+    seeds: tuple[int, ...] = (1,)
+    """Training seeds of each shape."""
+    distill: DistillConfig = field(default_factory=lambda: DistillConfig(rounds=6))
+    """Hyperparameters of distillation."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """RL algorithm of qat."""
+    sac: SacConfig = field(default_factory=SacConfig)
+    """Hyperparameters of fine-tuning and of qat by SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of qat by DDPG."""
+    cpu_minutes: float = 0.0
+    """Processor time after which nothing new is trained, minutes; 0: no limit."""
+    executor: Literal["local", "ray"] = "local"
+    """Where candidates train: processes of this machine, or a Ray cluster."""
+    jobs: int = 1
+    """Candidates at a time (local, and a Ray that is started here)."""
+    ray_address: str | None = None
+    """Ray cluster to join, as ray.init takes it (default: start one here)."""
+    out: Path | None = None
+    """Policy file to write (default: selected.safetensors in the sweep's folder)."""
+    episodes: int = 100
+    """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def main(args: Args) -> int:
+    """Run `qpolicy select`; 0 if a policy was selected (or a table made), 1 if none passed."""
+    _check(args)
+    teacher = _teacher(args)
+    executor: Executor
+    if args.executor == "ray":
+        executor = RayExecutor(args.ray_address, args.jobs)
+    else:
+        executor = LocalExecutor(args.jobs)
+    with contextlib.closing(executor):
+        return run_sweep(args, teacher, executor)
+
+
+def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
+    """The command with an executor at hand."""
+    sweep = Sweep(
+        _config(args, teacher),
+        teacher,
+        executor,
+        hardware_figures,
+        args.cpu_minutes * 60,
+        args.critic.resolve() if args.critic else None,
+    )
+    with contextlib.closing(sweep):
+        sweep.ledger.add(
+            {
+                "stage": INVOCATION,
+                "hash": sweep.run.hash,
+                "command": sys.argv[1:],
+                "cpu_minutes": args.cpu_minutes,
+                "jobs": args.jobs,
+                "executor": args.executor,
+                "cpu_seconds": 0.0,
+            }
+        )
+        if args.scope is not None:
+            return _print_table(args, sweep, table(sweep, args.scope))
+        row = greedy(sweep) if args.rule == "paper" else search(sweep)
+        if row is None:
+            return _none_passed(args, sweep)
+        return _deliver(args, sweep, row)
+
+
+def _check(args: Args) -> None:
+    for seed in args.seeds or (0,):
+        check_options(seed=seed, episodes=args.episodes, hidden=(1,), out=args.out)
+    if args.method == "qat" and args.scope is None and args.rule == "bound":
+        message = (
+            "--method: qat: rungs are made for distillation; give --rule paper or --scope, or "
+            "fine-tune the best students by RL with --finetune"
+        )
+        raise PolicyError(message)
+    if args.algorithm == "ddpg" and args.method != "qat":
+        message = "--algorithm: ddpg: belongs to --method qat; students are fine-tuned by SAC"
+        raise PolicyError(message)
+    if args.critic is not None and not args.finetune:
+        message = f"--critic: {args.critic}: belongs to fine-tuning; give --finetune too"
+        raise PolicyError(message)
+    if not 0 <= args.cpu_minutes < math.inf:
+        message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
+        raise PolicyError(message)
+    if args.jobs < 1:
+        message = f"--jobs: {args.jobs} is too small; give 1 or more"
+        raise PolicyError(message)
+    if args.cost in HARDWARE_COSTS:
+        check_part(args.part)
+    args.axes.of(args.rule)
+
+
+def _teacher(args: Args) -> PolicyArtifact:
+    env_id = resolve_env_id(args.task)
+    task = task_name(env_id)
+    name = args.teacher or f"{task}/fp32"
+    try:
+        path = find_policy(name)
+    except InputError:
+        if args.teacher:
+            raise
+        Simulation(env_id).close()  # says what is wrong with a task that none could be trained for
+        message = (
+            f"task: {task} has no FP32 policy; train one with `qpolicy train --task {args.task} "
+            "--out FILE` and give it by --teacher FILE"
+        )
+        raise PolicyError(message) from None
+    teacher = load_policy(path)
+    if teacher.contract.task != task:
+        wrong = f"policy of {teacher.contract.task!r}, but --task is {task!r}"
+        raise PolicyError.at(path, "task", wrong, "give an FP32 policy of this task")
+    return teacher
+
+
+def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
+    same = {
+        name: getattr(args, name)
+        for name in SelectConfig.__dataclass_fields__
+        if name not in ("task", "teacher", "axes", "critic", "sac")
+    }
+    return SelectConfig(
+        task=teacher.contract.env_id,
+        teacher=teacher.function_hash,
+        axes=args.axes.of(args.rule),
+        critic=file_digest(args.critic) if args.critic else "",
+        sac=args.ddpg if args.algorithm == "ddpg" else args.sac,
+        **same,
+    )
+
+
+def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
+    """Write the selected policy's files; the ledger goes beside them."""
+    teacher, shape = sweep.teacher, Shape.of(row)
+    snapshot = sweep.folder / row["snapshot"]
+    spec = ActorSpec(*sweep.sizes, shape.hidden, shape.b_in, shape.b_core, shape.b_out)
+    student = load_student(snapshot, spec)
+    facts: dict[str, object] = {
+        "method": "select",
+        "rule": args.rule,
+        "seed": row["seed"],
+        "steps": row["snapshot_step"],
+        "config_hash": row["hash"],
+        "sweep_hash": sweep.run.hash,
+        "sweep_stages": sweep.ledger.stages,
+        "sweep_cpu_seconds": round(sweep.ledger.cpu_seconds),
+        "exam": {
+            key: row[key] for key in ("first_seed", "episodes", "mean", "std", "required", "bound")
+        },
+        **teacher_facts(teacher),
+    }
+    out = args.out or sweep.folder / "selected.safetensors"
+    artifact = deliver(student, teacher, facts, args.episodes, out, snapshot.with_name("curve.csv"))
+    ledger = out.with_suffix(".ledger.jsonl")
+    write_atomically(ledger, sweep.ledger.path.read_bytes())
+    assert artifact.network is not None
+    returns = artifact.provenance["returns"]
+    result = {
+        "task": artifact.contract.task,
+        **shape.fields(),
+        "policy": str(out),
+        "ledger": str(ledger),
+        "folder": str(sweep.folder),
+        "function_hash": artifact.function_hash,
+        "cost": sweep.costs.of_network(artifact.network),
+        "exam": facts["exam"],
+        "returns": returns,
+        "stages": facts["sweep_stages"],
+        "cpu_seconds": sweep.ledger.cpu_seconds,
+    }
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    share = returns["integer"]["mean"] / returns["fp32"]["mean"]
+    print(
+        f"{out}: {shape} (hidden / core / input / output bits), return "
+        f"{returns['integer']['mean']:.0f}, {share:.1%} of the teacher's over {args.episodes} "
+        f"episodes; {facts['sweep_stages']} stages, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
+    )
+    return 0
+
+
+def _none_passed(args: Args, sweep: Sweep) -> int:
+    trained = sweep.latest.values()
+    best = max(
+        (row for row in trained if "error" not in row), key=lambda row: row["bound"], default=None
+    )
+    if args.json:
+        print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": best}))
+        return 1
+    if best is not None:
+        measure = "bound" if args.rule == "bound" else "against what is asked"
+        found = (
+            f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, {measure} {best['bound']:+.0f}"
+        )
+        remedy = "allow a larger --margin, wider --axes.hidden, more rounds, or --finetune"
+    elif trained:
+        found, remedy = "all of them diverged", "lower --distill.learning-rate"
+    else:
+        found, remedy = (
+            f"none fits the {args.part}",
+            "allow narrower --axes.hidden or another --part",
+        )
+    print(f"no candidate passes: {found}; {remedy}; ledger: {sweep.ledger.path}")
+    return 1
+
+
+def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
+    ledger = sweep.ledger.path
+    if args.out is not None:
+        ledger = args.out.with_suffix(".ledger.jsonl")
+        write_atomically(ledger, sweep.ledger.path.read_bytes())
+    if args.json:
+        print(json.dumps({"ledger": str(ledger), "scope": args.scope, "runs": rows}))
+        return 0
+    print(f"{'hidden / core / input / output':<32} {'seed':>6} {'return, mean ± std':>22}")
+    for row in rows:
+        figure = "diverged" if "error" in row else f"{row['mean']:.1f} ± {row['std']:.1f}"
+        print(f"{Shape.of(row)!s:<32} {row['seed']:>6} {figure:>22}")
+    print(f"ledger: {ledger}, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes")
+    return 0

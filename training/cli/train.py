@@ -1,0 +1,135 @@
+"""Train an FP32 policy by SAC, DDPG or imitation; go on where a killed run stopped.
+
+The run's folder is $QPOLICY_RUNS/<task>-fp32-<algorithm>-<hash> (default ~/.cache/qpolicy). The
+same command resumes it: exactly while the folder is whole, or warm from --resume-from with a copy
+of its checkpoint.safetensors alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.policy import (
+    PolicyArtifact,
+    PolicyError,
+    find_policy,
+    load_policy,
+    make_artifact,
+    save_policy,
+)
+from qpolicy_training.cli.options import check_options
+from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.recipes.deliver import teacher_facts
+from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
+from qpolicy_training.rl.ddpg import DdpgConfig
+from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.runs.golden import golden_observations, measured_returns
+from qpolicy_training.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from qpolicy_training.recipes.teacher import Teacher
+    from qpolicy_training.runs.folder import Run
+    from qpolicy_training.runs.snapshots import Winner
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of `qpolicy train`."""
+
+    task: str
+    """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
+    method: Literal["rl", "imitate"] = "rl"
+    """rl learns from rewards; imitate learns a task's scripted controller (go2), or another FP32
+    policy, by DAgger."""
+    teacher: str = ""
+    """imitate: FP32 policy to learn from, a name such as hopper/fp32, or a file; empty for the
+    task's scripted controller."""
+    seed: int = 1
+    """Seed of networks, exploration and environment."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Units of the actor's hidden layers."""
+    algorithm: Literal["sac", "ddpg"] = "sac"
+    """Of RL."""
+    sac: SacConfig = field(default_factory=SacConfig)
+    """Hyperparameters of SAC."""
+    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
+    """Hyperparameters of DDPG."""
+    imitate: ImitateConfig = field(default_factory=ImitateConfig)
+    """Hyperparameters of imitation."""
+    out: Path | None = None
+    """Policy file to write; the learning curve goes beside it as .csv."""
+    resume_from: Path | None = None
+    """A checkpoint.safetensors of the same configuration to go on from; exactly where its
+    replay.f32 lies beside it, else warm. --sac.products, --sac.policy-lr and --sac.critic-lr
+    may differ."""
+    finish: bool = False
+    """Train no further: choose among the run's snapshots so far and write the policy."""
+    episodes: int = 100
+    """Episodes of the final evaluation, seeds 0, 1, ..."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+
+def main(args: Args) -> int:
+    """Run `qpolicy train`."""
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
+    expert = load_policy(find_policy(args.teacher)) if args.teacher else None
+    kind, steps_trained, (teacher, run, winner) = _train(args, expert)
+    env = TrainingEnv(args.task)
+    baseline = teacher.baseline()
+    observations = golden_observations(teacher.policy(), args.task)
+
+    def artifact(facts: dict[str, object]) -> PolicyArtifact:
+        return make_artifact(env.contract, baseline, None, provenance(**facts), observations)
+
+    facts: dict[str, object] = {
+        "method": kind,
+        "seed": args.seed,
+        "steps": winner.step,
+        "steps_trained": steps_trained or run.curve[-1][0],
+        "config_hash": run.hash,
+        **(teacher_facts(expert) if expert else {}),
+        "resumes": run.resumes,
+        "training_seconds": run.training_seconds,
+    }
+    backend = create_backend("fp32", artifact(facts))
+    facts["returns"] = {"fp32": measured_returns(backend, args.task, args.episodes)}
+    finished = artifact(facts)
+    out = args.out or run.folder / "fp32.safetensors"
+    save_policy(finished, out)
+    if args.out is not None:
+        write_atomically(args.out.with_suffix(".csv"), (run.folder / "curve.csv").read_bytes())
+    run.close()
+    result = {"task": env.contract.task, "policy": str(out), "run": str(run.folder), **facts}
+    if args.json:
+        print(json.dumps(result))
+    else:
+        mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
+        print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes")
+    return 0
+
+
+def _train(
+    args: Args, expert: PolicyArtifact | None
+) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
+    """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
+    if args.method == "imitate":
+        if args.finish or args.resume_from is not None:
+            message = "--finish and --resume-from belong to --method rl, not imitate"
+            raise PolicyError(message)
+        learnt = expert.function_hash if expert else ""
+        config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate, teacher=learnt)
+        return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config, expert)
+    if expert:
+        raise PolicyError("--teacher belongs to --method imitate, not rl")
+    options = args.ddpg if args.algorithm == "ddpg" else args.sac
+    kind = f"fp32-{args.algorithm}"
+    rl = TeacherConfig(args.task, args.seed, args.hidden, options, kind)
+    result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish)
+    return kind, 0 if args.finish else options.steps, result

@@ -1,0 +1,1 @@
+"""What an actor meets: the task, its observation statistics, the replay buffer."""

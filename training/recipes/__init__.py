@@ -1,0 +1,1 @@
+"""What `train` and `quantize` do: teachers, students, distillation, delivery."""

@@ -1,0 +1,282 @@
+"""Distillation: a quantised student learns an FP32 teacher's actions on its own states (DAgger).
+
+Ross et al. 2011 (arXiv 1011.0686): the student drives, the teacher says what it would have done,
+all states so far are trained on again. Bit-widths of the core are lowered step by step on the way
+(8, 4, 3, 2 down to the target), which a 2-bit student needs and a 4-bit one does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from qpolicy_training.quant.fast_quant import QuantisedOnce
+from qpolicy_training.quant.integer_policy import integer_policy
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
+from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
+from qpolicy_training.runs.folder import ADDED_LATER, DivergedError
+from qpolicy_training.runs.state import (
+    adam_state,
+    load_state,
+    module_state,
+    restore_adam,
+    restore_module,
+    restoring,
+    save_state,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from qpolicy_training.experience.task_env import TrainingEnv
+    from qpolicy_training.recipes.teacher import Teacher
+    from qpolicy_training.runs.folder import Run
+
+CALIBRATION = 4096
+"""Observations on which activation ranges are fitted when a stage begins."""
+
+
+@dataclass(frozen=True)
+class DistillConfig(DaggerConfig):
+    """Hyperparameters of distillation."""
+
+    prefix = "--distill"
+
+    rounds: int = 24
+    """Rounds of: the student drives, the teacher labels, the student trains."""
+    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
+    """Precision of the backward pass' matrix products, as --sac.products."""
+
+
+def stages(b_core: int) -> list[int]:
+    """Bit-widths of the core on the way down to ``b_core``."""
+    return [bits for bits in (8, 4, 3, 2) if bits > b_core] + [b_core]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: the student's bit-widths, and where it stands in its stage."""
+
+    spec: ActorSpec
+    first: bool
+    """Whether the stage begins: the student is rebuilt at these bits, the optimiser is new."""
+    stage_rounds: int
+    """Rounds of the stage, over which the learning rate falls."""
+    final: bool
+    """Whether the bits are the target's, so that the student is evaluated."""
+
+
+def plan(spec: ActorSpec, rounds: int, further: Sequence[int] = ()) -> list[Round]:
+    """Rounds of all stages: half of them at the target's bits, the others shared by the rest.
+
+    ``further``: stages at the target's bits that follow, rounds of each: the optimiser and its
+    learning rate begin anew.
+    """
+    widths = stages(spec.b_core)
+    last = rounds if len(widths) == 1 else max(rounds // 2, 1)
+    early = max((rounds - last) // max(len(widths) - 1, 1), 1)
+    result = []
+    for bits in widths:
+        final = bits == spec.b_core
+        coarse = spec if final else replace(spec, b_in=max(spec.b_in, bits), b_core=bits)
+        count = last if final else early
+        result += [Round(coarse, index == 0, count, final) for index in range(count)]
+    for count in further:
+        result += [Round(spec, index == 0, count, final=True) for index in range(count)]
+    return result
+
+
+def distill(
+    teacher: Teacher,
+    env: TrainingEnv,
+    rounds: Sequence[Round],
+    config: DistillConfig,
+    run: Run,
+    *,
+    seed: int,
+    evaluate: Callable[[int, QuantActor], float],
+) -> QuantActor:
+    """Train a student through ``rounds``; returns it as it stands after the last one.
+
+    ``evaluate(round, student)`` returns a mean held-out return and keeps the best students: rounds
+    swing, so the caller chooses among them. After each round ``run`` keeps all that the next one
+    needs: a killed run goes on exactly, and so does one that is given more rounds behind the same.
+    Raises ``DivergedError`` when the loss is not finite; the last good round stays.
+    """
+    progress_file = run.folder / "distill.safetensors"
+    state = _load(progress_file, rounds, run)
+    if state is None:
+        observations = collect_teacher(teacher, env, config.round_steps * 2, seed)
+        student = QuantActor(rounds[0].spec)
+        calibrate(student, _normalised(teacher, observations))
+        state = _State(0, student, _adam(student, config), observations)
+    inputs = _normalised(teacher, state.observations)
+    labels = _labels(teacher, state.observations)
+    with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
+        for current in rounds[state.done :]:
+            # Each round draws from a generator of its own, so that a resume needs no state of it.
+            rng = np.random.default_rng((seed, state.done))
+            if current.first:
+                sample = inputs[rng.permutation(len(inputs))[:CALIBRATION]]
+                state.student = with_bits(state.student, current.spec, sample)
+                state.optimiser = _adam(state.student, config)
+            start = 0 if current.first else state.done - _stage_start(rounds, state.done)
+            loss = _fit(state, (inputs, labels), config, rng, (start, current.stage_rounds))
+            if not math.isfinite(loss):
+                message = (
+                    f"{run.folder}: loss: {loss} in round {state.done + 1}: the run diverged; the "
+                    "round before is kept, lower --distill.learning-rate or change --seed"
+                )
+                raise DivergedError(message)
+            state.done += 1
+            postfix = {"bits": current.spec.b_core, "loss": f"{loss:.4f}"}
+            if current.final:
+                postfix["held_out"] = f"{evaluate(state.done, state.student):.0f}"
+            progress.set_postfix(postfix, refresh=False)
+            progress.update()
+            new = _drive_student(state.student, teacher, env, config.round_steps, seed + state.done)
+            state.observations = np.concatenate((state.observations, new))
+            labels = torch.cat((labels, _labels(teacher, new)))
+            inputs = torch.cat((inputs, _normalised(teacher, new)))
+            _save(progress_file, state, run)
+    return state.student
+
+
+@dataclass
+class _State:
+    """All that the next round needs."""
+
+    done: int
+    student: QuantActor
+    optimiser: torch.optim.Optimizer
+    observations: np.ndarray
+
+
+def _stage_start(rounds: Sequence[Round], done: int) -> int:
+    return max(index for index in range(done + 1) if rounds[index].first)
+
+
+def _adam(student: QuantActor, config: DistillConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(student.parameters(), config.learning_rate, fused=True)
+
+
+def _save(path: Path, state: _State, run: Run) -> None:
+    tensors = {
+        **module_state("actor", state.student),
+        **adam_state("adam", state.optimiser),
+        "observations": torch.from_numpy(state.observations),
+    }
+    meta = {
+        "done": state.done,
+        "candidates": run.candidates,
+        "curve": run.curve,
+        "resumes": run.resumes,
+        "seconds": run.curve[-1][2] if run.curve else 0.0,
+        "cpu_seconds": run.count_cpu(),
+    }
+    save_state(path, tensors, meta)
+
+
+def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
+    if not path.exists():
+        return None
+    tensors, meta = load_state(path)
+    with restoring(path):
+        # A run may have been trained further than this caller asks for.
+        student = QuantActor(rounds[min(meta["done"], len(rounds)) - 1].spec)
+        restore_module("actor", student, tensors)
+        optimiser = torch.optim.Adam(student.parameters(), fused=True)
+        restore_adam("adam", optimiser, tensors)
+        run.rewind(meta["curve"], meta["candidates"])
+        run.seconds = float(meta["seconds"])
+        run.earlier_cpu = run.saved_cpu = float(meta.get("cpu_seconds", 0.0))
+        run.resumes = meta["resumes"]
+        if meta["done"] < len(rounds):
+            run.resumes.append({"step": meta["done"], "kind": "exact"})
+        return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
+
+
+def _fit(
+    state: _State,
+    data: tuple[torch.Tensor, torch.Tensor],
+    config: DistillConfig,
+    rng: np.random.Generator,
+    place: tuple[int, int],
+) -> float:
+    """One round of regression onto the teacher's actions; returns the mean loss.
+
+    ``place``: this round's number in its stage and the rounds of the stage.
+    """
+    inputs, labels = data
+    passes = QuantisedOnce(state.student, getattr(torch, config.products))
+    total = 0.0
+    for update in range(config.round_updates):
+        share = (place[0] + update / config.round_updates) / place[1]
+        floor = config.learning_rate / 20
+        rate = floor + (config.learning_rate - floor) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        index = torch.from_numpy(rng.integers(0, len(inputs), config.batch))
+        with torch.no_grad():
+            actions = torch.tanh(passes(inputs[index])[0])
+            error = actions - labels[index]
+            # The gradient of the mean square, through tanh.
+            passes.backward(error * (1.0 - actions * actions) * (2.0 / error.numel()), None)
+            state.optimiser.step()
+            passes.changed()
+            total += error.square().mean().item()
+    return total / config.round_updates
+
+
+def _normalised(teacher: Teacher, observations: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(teacher.normaliser(observations))
+
+
+def _labels(teacher: Teacher, observations: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        mean, _ = teacher.actor(_normalised(teacher, observations))
+        return torch.tanh(mean)
+
+
+def collect_teacher(teacher: Teacher, env: TrainingEnv, steps: int, seed: int) -> np.ndarray:
+    """Observations of the teacher with noise on its actions, float32 ``(steps, n)``."""
+    policy = teacher.policy()
+    rng = np.random.default_rng(seed)
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        action = (policy(observation) - env.bias) / env.scale
+        noisy = action + EXPERT_NOISE * rng.standard_normal(action.shape)
+        return np.clip(noisy, -1.0, 1.0).astype(np.float32)
+
+    return _collect(env, act, steps, seed)
+
+
+def _drive_student(
+    student: QuantActor, teacher: Teacher, env: TrainingEnv, steps: int, seed: int
+) -> np.ndarray:
+    policy = integer_policy(student, teacher.normaliser, env)
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        action: np.ndarray = (policy(observation) - env.bias) / env.scale
+        return action
+
+    return _collect(env, act, steps, seed)
+
+
+def _collect(
+    env: TrainingEnv, act: Callable[[np.ndarray], np.ndarray], steps: int, seed: int
+) -> np.ndarray:
+    rows = np.empty((steps, env.observations), np.float32)
+    observation = env.start(seed)
+    for row in rows:
+        row[:] = observation
+        observation, _, terminated, truncated = env.step(act(observation))
+        if terminated or truncated:
+            observation = env.start(None)
+    return rows

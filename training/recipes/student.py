@@ -1,0 +1,274 @@
+"""Quantised students of an FP32 policy: post-training, distilled, or trained by RL (QAT).
+
+- ``ptq``: the teacher's own weights, rounded, ranges fitted on the states it visits.
+- ``distill``: DAgger on the teacher's actions (``distill.py``).
+- ``qat``: SAC or DDPG with the quantised actor (``sac.py``, ``ddpg.py``), from the first step as
+  in the paper (section 3: statistics over the first 300 updates, then learned ranges; FP32
+  critics), or going on from a distilled student.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_training.experience.normaliser import RunningNormaliser
+from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.quant.integer_policy import integer_policy
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
+from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
+from qpolicy_training.recipes.teacher import Teacher
+from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.rl.sac import Learner, SacConfig, train
+from qpolicy_training.rl.torch_setup import prepare
+from qpolicy_training.runs.folder import ADDED_LATER, Run
+from qpolicy_training.runs.snapshots import (
+    Winner,
+    choose,
+    held_out_return,
+    normaliser_state,
+    restored_normaliser,
+)
+from qpolicy_training.runs.state import load_state, module_state, restore_module, restoring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+
+PTQ_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The full configuration of a quantised policy's run; its hash names the run."""
+
+    method: str
+    task: str
+    teacher: str
+    """Hash of the teacher's function, or empty: QAT from the first step uses no teacher."""
+    hidden: tuple[int, ...]
+    b_in: int
+    b_core: int
+    b_out: int
+    seed: int
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    sac: SacConfig = field(default_factory=SacConfig)
+    """Of SAC; a ``DdpgConfig`` trains by DDPG."""
+    start: str = ""
+    """Hash of the student that QAT goes on from; empty: from the first step."""
+    critic: str = ""
+    """Hash of the checkpoint whose critics QAT goes on from; empty: new critics."""
+    policy_starts: int = 0
+    """Critic updates before the first update of the actor."""
+    further: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """Rounds of distillation that follow those of ``distill``, a new learning rate each."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained quantised actor with the fixed normalisation of its observations."""
+
+    actor: QuantActor
+    normaliser: RunningNormaliser
+
+    @classmethod
+    def of(cls, actor: QuantActor, mean: np.ndarray, std: np.ndarray) -> Student:
+        """A student with the normalisation ``mean`` and ``std``, float32 ``(n,)`` each."""
+        return cls(actor, RunningNormaliser.fixed(mean, std))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What QAT goes on from: a student, and perhaps the critics of its teacher's run."""
+
+    student: Student
+    critic: Path | None
+
+
+def train_student(
+    config: StudentConfig,
+    baseline: Baseline,
+    start: Start | None,
+    resume_from: Path | None = None,
+    *,
+    parent: Path | None = None,
+    further: int | None = None,
+    final_episodes: int | None = None,
+    finish: bool = False,
+) -> tuple[Student, Run, Winner]:
+    """Run ``config.method`` and return the best student; the caller closes the run.
+
+    Args:
+        config: names the run.
+        baseline: the teacher, of the same task.
+        start: for QAT that goes on from a student, else None.
+        resume_from: a checkpoint to start a new run's folder with.
+        parent: folder that the run's folder lies in; left out, ``runs_folder``.
+        further: how many of ``config.further`` to go through for now; left out, all of them. A
+            run that is further on stays as it is.
+        final_episodes: episodes in which the kept snapshots compete at the end.
+        finish: qat: train no further than the run's checkpoint.
+
+    Raises ``PolicyError`` as ``train_teacher`` does.
+    """
+    prepare(config.seed)
+    env = TrainingEnv(config.task)
+    if (baseline.mean.size, baseline.scale.size) != (env.observations, env.actions):
+        message = (
+            f"teacher: {baseline.mean.size} observations and {baseline.scale.size} actions, but "
+            f"{config.task} has {env.observations} and {env.actions}; give a teacher of this task"
+        )
+        raise PolicyError(message)
+    spec = ActorSpec(
+        env.observations,
+        env.actions,
+        config.hidden,
+        config.b_in,
+        config.b_core,
+        config.b_out,
+    )
+    stands = finish and resume_from is None
+    run = Run(f"{env.contract.task}-{config.method}", config, parent, finish=stands)
+    try:
+        if resume_from is not None:
+            run.adopt(resume_from)
+        teacher = Teacher.of(baseline)
+        if config.method == "ptq":
+            _post_training(config, run, env, spec, teacher)
+        elif config.method == "distill":
+            _distil(config, run, env, spec, teacher, further)
+        else:
+            _reinforce(config, run, env, spec, start, finish=finish)
+        winner = choose(
+            run, config.task, lambda path: _policy(load_student(path, spec), env), final_episodes
+        )
+        return load_student(winner.path, spec), run, winner
+    except BaseException:
+        run.close()  # a worker that goes on with another run must not hold this one's lock
+        raise
+
+
+def load_student(path: Path, spec: ActorSpec) -> Student:
+    """Read a snapshot of a student's run."""
+    tensors, _ = load_state(path)
+    actor = QuantActor(spec)
+    with restoring(path):
+        restore_module("actor", actor, tensors)
+        return Student(actor.eval(), restored_normaliser(tensors))
+
+
+def _policy(student: Student, env: TrainingEnv) -> Callable[[np.ndarray], np.ndarray]:
+    return integer_policy(student.actor, student.normaliser, env)
+
+
+def _keeper(
+    config: StudentConfig, run: Run, env: TrainingEnv, normaliser: RunningNormaliser, episodes: int
+) -> Callable[[int, QuantActor], float]:
+    """Evaluate a student through the integer engine and keep it if it is among the best."""
+
+    def evaluate(step: int, actor: QuantActor) -> float:
+        mean = held_out_return(integer_policy(actor, normaliser, env), config.task, episodes)
+        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+        run.consider(step, mean, tensors, {})
+        return mean
+
+    return evaluate
+
+
+def _post_training(
+    config: StudentConfig, run: Run, env: TrainingEnv, spec: ActorSpec, teacher: Teacher
+) -> None:
+    if config.hidden != tuple(layer.out_features for layer in teacher.actor.hidden):
+        message = (
+            f"hidden: {config.hidden}: ptq keeps the teacher's widths; "
+            "leave --hidden out, or use --method distill"
+        )
+        raise PolicyError(message)
+    observations = collect_teacher(teacher, env, PTQ_STEPS, config.seed)
+    layers = [*teacher.actor.hidden, teacher.actor.mean]
+    actor = from_float(
+        [layer.weight for layer in layers],
+        [layer.bias for layer in layers],
+        spec,
+        torch.from_numpy(teacher.normaliser(observations)),
+    )
+    evaluate = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
+    run.record(0, evaluate(0, actor))
+
+
+def _distil(
+    config: StudentConfig,
+    run: Run,
+    env: TrainingEnv,
+    spec: ActorSpec,
+    teacher: Teacher,
+    further: int | None,
+) -> None:
+    keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
+
+    def evaluate(done: int, student: QuantActor) -> float:
+        steps = done * config.distill.round_steps
+        mean = keep(steps, student)
+        run.record(steps, mean)
+        return mean
+
+    schedule = plan(spec, config.distill.rounds, config.further[:further])
+    distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
+
+
+def _reinforce(
+    config: StudentConfig,
+    run: Run,
+    env: TrainingEnv,
+    spec: ActorSpec,
+    start: Start | None,
+    *,
+    finish: bool,
+) -> None:
+    actor = QuantActor(spec)
+    normaliser = RunningNormaliser(env.observations)
+    if start is not None:
+        actor.load_state_dict(start.student.actor.state_dict())
+        normaliser = start.student.normaliser
+    sizes = (env.observations, env.actions, config.hidden[-1])
+    learner = make_learner(actor, sizes, config.sac, config.policy_starts)
+    if start is not None and start.critic is not None:
+        if not isinstance(learner, Learner):
+            message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"
+            raise PolicyError(message)
+        tensors, _ = load_state(start.critic)
+        try:
+            restore_module("critic", learner.critic, tensors)
+            restore_module("target", learner.target, tensors)
+            learner.changed()
+            with torch.no_grad():
+                learner.log_alpha.copy_(tensors["log_alpha"])
+        except (RuntimeError, KeyError):
+            message = (
+                f"{start.critic}: --critic: holds no critics of {env.observations} + "
+                f"{env.actions} inputs and width {config.sac.critic_width} with --sac.critic-norm "
+                f"{config.sac.critic_norm}; give the teacher's own checkpoint.safetensors and the "
+                "--sac.critic-norm that it was trained with"
+            )
+            raise PolicyError(message) from None
+    keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
+
+    def held_out(step: int) -> float:
+        return keep(step, actor) if actor.calibrated else float("-inf")
+
+    train(
+        env,
+        learner,
+        normaliser,
+        run,
+        config.sac,
+        seed=config.seed,
+        evaluate=held_out,
+        random_start=start is None,
+        finish=finish,
+    )

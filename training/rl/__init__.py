@@ -1,0 +1,1 @@
+"""Reinforcement learning: the algorithms, read top to bottom."""

@@ -1,0 +1,154 @@
+"""Deep deterministic policy gradient with the FP32 or the quantised actor.
+
+Lillicrap et al. 2016 (arXiv 1509.02971) as CleanRL's ``ddpg_continuous_action`` writes it: one
+critic, target networks of both, Gaussian noise on the action, actor and targets updated every
+second time. The loop around it is that of ``sac.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
+from qpolicy_training.rl.networks import TwinCritic
+from qpolicy_training.rl.sac import SacConfig, gradient_step, passed_through
+from qpolicy_training.runs.folder import require_positive
+from qpolicy_training.runs.state import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from qpolicy_training.experience.replay import Batch
+
+
+@dataclass(frozen=True)
+class DdpgConfig(SacConfig):
+    """Hyperparameters; the defaults are CleanRL's."""
+
+    critic_lr: float = 3e-4
+    """Learning rate of the critic."""
+    learning_starts: int = 25_000
+    """Environment steps before the first update; actions are random until then."""
+    noise: float = 0.1
+    """Standard deviation of the exploration noise, of full scale."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        require_positive(self, "--ddpg")
+        if self.products != "float32":
+            message = f"--ddpg.products: {self.products} is SAC's alone; leave it out"
+            raise PolicyError(message)
+
+
+class DdpgLearner:
+    """Networks, optimisers and the update rule; an ``Agent``.
+
+    ``sizes``: observations and actions. ``forward(actor, normalised)`` returns the pre-tanh action
+    first, as the actor itself does, and may be a faster way to it.
+    """
+
+    def __init__(
+        self,
+        actor: nn.Module,
+        sizes: tuple[int, int],
+        config: DdpgConfig,
+        policy_starts: int = 0,
+        forward: Callable[[Any, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.config = config
+        self._policy_starts = policy_starts
+        self._forward = forward or (lambda module, normalised: module(normalised))
+        self.actor = actor.eval()
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(requires_grad=False)
+        self.critic = TwinCritic(*sizes, config.critic_width, count=1)
+        self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
+        self._actor_parameters: list[Tensor] = list(actor.parameters())
+        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
+        self.policy_optimiser = torch.optim.Adam(
+            self._actor_parameters, config.policy_lr, fused=True
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self._critic_parameters, config.critic_lr, fused=True
+        )
+        self.updates = 0
+
+    def explore(self, normalised: Tensor) -> np.ndarray:
+        """Deterministic action with Gaussian noise, clipped to [-1, 1]: float32 ``(m,)``."""
+        with torch.no_grad():
+            action = torch.tanh(self._forward(self.actor, normalised)[0][0])
+            noisy = action + self.config.noise * torch.randn_like(action)
+            result: np.ndarray = noisy.clamp_(-1.0, 1.0).numpy()
+            return result
+
+    def update(self, batch: Batch) -> float:
+        """One critic update and, every ``policy_frequency`` calls, one of actor and targets."""
+        config = self.config
+        with torch.no_grad():
+            next_action = torch.tanh(self._forward(self.target_actor, batch.next_observation)[0])
+            next_q = self.target(batch.next_observation, next_action)[0]
+            target = batch.reward + (1.0 - batch.terminated) * config.gamma * next_q
+        loss = mse_loss(self.critic(batch.observation, batch.action)[0], target)
+        gradient_step(self.critic_optimiser, self._critic_parameters, loss)
+        self.updates += 1
+        if self.updates % config.policy_frequency == 0:
+            if self.updates > self._policy_starts:
+                self._update_actor(batch.observation)
+            self._follow()
+        return loss.item()
+
+    def _update_actor(self, observation: Tensor) -> None:
+        # Activation statistics are taken here alone, not when acting or bootstrapping.
+        self.actor.train()
+        action = torch.tanh(self._forward(self.actor, observation)[0])
+        self.actor.eval()
+        with passed_through(self._critic_parameters):
+            loss = -self.critic(observation, action)[0].mean()
+        gradient_step(self.policy_optimiser, self._actor_parameters, loss)
+
+    def _follow(self) -> None:
+        """Move the targets towards their networks."""
+        actor, target = self.actor, self.target_actor
+        torch._foreach_lerp_(
+            list(self.target.parameters()), self._critic_parameters, self.config.tau
+        )
+        torch._foreach_lerp_(list(target.parameters()), self._actor_parameters, self.config.tau)
+        # While ranges are measured they are no parameters yet: the target has the actor's own.
+        if (
+            isinstance(actor, QuantActor)
+            and isinstance(target, QuantActor)
+            and not target.calibrated
+        ):
+            set_statistics(target, actor.get_extra_state())
+
+    def _parts(self) -> Parts:
+        return Parts(
+            {
+                "actor": self.actor,
+                "target_actor": self.target_actor,
+                "critic": self.critic,
+                "target": self.target,
+            },
+            {"policy_adam": self.policy_optimiser, "critic_adam": self.critic_optimiser},
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resume needs."""
+        return self._parts().tensors()
+
+    def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
+        """Undo ``tensors``."""
+        self._parts().restore(tensors)
+        self.updates = updates
+
+    def scalars(self) -> dict[str, float]:
+        """Nothing beside the loss."""
+        return {}

@@ -1,0 +1,304 @@
+"""Soft actor-critic, read top to bottom: steps in the environment, then a gradient update.
+
+Haarnoja et al. 2018 (arXiv 1812.05905) as CleanRL's ``sac_continuous_action`` writes it: twin
+critics, entropy temperature tuned to ``-m``, time limits bootstrapped. Observations are stored raw
+and normalised when sampled, with running statistics. The actor is any module with the interface
+of ``Fp32Actor``: the FP32 teacher, or the quantised actor for QAT by RL (the paper, section 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from qpolicy_training.experience.normaliser import CLIP, RunningNormaliser
+from qpolicy_training.experience.replay import Batch, ReplayBuffer
+from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.rl.networks import GaussianHead, TwinCritic, sample_action
+from qpolicy_training.rl.torch_setup import prepare
+from qpolicy_training.runs.folder import ADDED_LATER, DivergedError, require_positive
+from qpolicy_training.runs.state import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qpolicy_training.experience.agent import Agent
+    from qpolicy_training.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Hyperparameters; the defaults are CleanRL's."""
+
+    steps: int = 1_000_000
+    """Environment steps."""
+    batch: int = 256
+    """Transitions per update."""
+    gamma: float = 0.99
+    """Discount factor."""
+    tau: float = 0.005
+    """Share of the critic that enters its target at each update."""
+    policy_lr: float = 3e-4
+    """Learning rate of the actor and its exploration head."""
+    critic_lr: float = 1e-3
+    """Learning rate of the critics and the entropy temperature."""
+    learning_starts: int = 5_000
+    """Environment steps before the first update; actions are random until then."""
+    policy_frequency: int = 2
+    """Critic updates per actor update."""
+    train_frequency: int = field(default=1, metadata=ADDED_LATER)
+    """Environment steps per update: simulated steps are cheap beside updates."""
+    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
+    """bfloat16: matrix products take inputs of 8 bits of mantissa and sum in float32, which
+    processors with AVX512-BF16 or AMX do twice as fast; all else stays float32. The quantised
+    actor's integer products stay exact."""
+    critic_width: int = 256
+    """Units in each of the critics' two hidden layers."""
+    critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
+    """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
+    long runs."""
+    evaluate_every: int = 10_000
+    """Environment steps between evaluations on held-out seeds."""
+    evaluate_episodes: int = 5
+    """Episodes per evaluation."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        require_positive(self, "--sac")
+
+
+class Actor(Protocol):
+    """What SAC asks of an actor module: ``(batch, n)`` → pre-tanh mean and features."""
+
+    def __call__(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward pass."""
+
+
+class Learner:
+    """Networks, optimisers and the update rule."""
+
+    def __init__(
+        self,
+        actor: nn.Module,
+        sizes: tuple[int, int, int],
+        config: SacConfig,
+        policy_starts: int = 0,
+    ) -> None:
+        """Build critics and exploration head for ``sizes`` = observations, actions, features.
+
+        ``policy_starts``: critic updates before the first update of the actor, so that new critics
+        do not spoil a trained actor.
+        """
+        self._policy_starts = policy_starts
+        observations, actions, features = sizes
+        self.config = config
+        self.actor = actor.eval()
+        self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
+        self.head = GaussianHead(features, actions)
+        self.critic = TwinCritic(
+            observations, actions, config.critic_width, norm=config.critic_norm == "layer"
+        )
+        self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
+        self.log_alpha = torch.zeros((), requires_grad=True)
+        self.target_entropy = -float(actions)
+        # Quantiser scales that do not exist yet (statistics phase) must not be missed by Adam, so
+        # the actor has all its parameters from the start.
+        self.policy_parameters: list[Tensor] = [*actor.parameters(), *self.head.parameters()]
+        self.policy_optimiser = torch.optim.Adam(
+            self.policy_parameters, config.policy_lr, fused=True
+        )
+        self.critic_optimiser = torch.optim.Adam(
+            self.critic.parameters(), config.critic_lr, fused=True
+        )
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], config.critic_lr, fused=True)
+        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
+        self._target_parameters: list[Tensor] = list(self.target.parameters())
+        self.updates = 0
+
+    def sample(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample actions in [-1, 1] and their log-probabilities."""
+        mean, features = self.forward(normalised)
+        return sample_action(mean, self.head(features))
+
+    def explore(self, normalised: Tensor) -> np.ndarray:
+        """Sample one action in [-1, 1], float32 ``(m,)``."""
+        with torch.no_grad():
+            action: np.ndarray = self.sample(normalised)[0][0].numpy()
+            return action
+
+    def scalars(self) -> dict[str, float]:
+        """The entropy temperature."""
+        return {"alpha": self.log_alpha.exp().item()}
+
+    def update(self, batch: Batch) -> float:
+        """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
+
+        ``batch`` holds normalised observations. Returns the critic loss.
+        """
+        config = self.config
+        with torch.no_grad():
+            alpha = self.log_alpha.exp()
+            next_action, next_log_probability = self.sample(batch.next_observation)
+            next_q = self.target(batch.next_observation, next_action).min(dim=0).values
+            soft_value = next_q - alpha * next_log_probability
+            target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
+        q = self.critic(batch.observation, batch.action)
+        # Sum, not mean, over the two critics, as in CleanRL.
+        critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
+        gradient_step(self.critic_optimiser, self._critic_parameters, critic_loss)
+
+        self.updates += 1
+        due = self.updates % config.policy_frequency == 0
+        if due and self.updates > self._policy_starts:
+            self._update_policy(batch.observation, alpha)
+        torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.tau)
+        return critic_loss.item()
+
+    def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
+        # Activation statistics are taken here alone, not when acting or bootstrapping.
+        self.actor.train()
+        action, log_probability = self.sample(observation)
+        self.actor.eval()
+        with passed_through(self._critic_parameters):
+            q = self.critic(observation, action).min(dim=0).values
+        gradient_step(
+            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
+        )
+        entropy_gap = (log_probability.detach() + self.target_entropy).mean()
+        gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
+
+    def changed(self) -> None:
+        """Tell that somebody else has set parameters."""
+
+    def _parts(self) -> Parts:
+        return Parts(
+            {"actor": self.actor, "head": self.head, "critic": self.critic, "target": self.target},
+            {
+                "policy_adam": self.policy_optimiser,
+                "critic_adam": self.critic_optimiser,
+                "alpha_adam": self.alpha_optimiser,
+            },
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resume needs."""
+        return {**self._parts().tensors(), "log_alpha": self.log_alpha}
+
+    def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
+        """Undo ``tensors``."""
+        self._parts().restore(tensors)
+        with torch.no_grad():
+            self.log_alpha.copy_(tensors["log_alpha"])
+        self.updates = updates
+
+
+@contextlib.contextmanager
+def passed_through(parameters: list[Tensor]) -> Iterator[None]:
+    """Let gradients go through a network without taking those of its ``parameters``."""
+    for parameter in parameters:
+        parameter.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(requires_grad=True)
+
+
+def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+    """One optimiser step down the gradient of ``loss``."""
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+
+
+def train(
+    env: TrainingEnv,
+    learner: Agent,
+    normaliser: RunningNormaliser,
+    run: Run,
+    config: SacConfig,
+    *,
+    seed: int,
+    evaluate: Callable[[int], float],
+    random_start: bool = True,
+    finish: bool = False,
+) -> None:
+    """Train until ``config.steps``; resume from the run's checkpoint where there is one.
+
+    ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
+    ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
+    its own policy instead). ``finish``: only restore the checkpoint, train no further.
+    Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
+    """
+    prepare(seed)
+    rng = np.random.default_rng(seed)
+    replay = ReplayBuffer(run.folder / "replay.f32", config.steps, env.observations, env.actions)
+    step = run.resume(learner, normaliser, replay, env, rng, config.steps)
+    warm = run.warm
+    observation = env.start(seed if step == 0 else None)
+    episode_return = 0.0
+    with run.progress(config.steps, step) as progress:
+        while step < config.steps and not finish:
+            if step < config.learning_starts and random_start and not warm:
+                action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
+            else:
+                action = learner.explore(torch.from_numpy(normaliser(observation)[None]))
+            normaliser.update(observation)
+            next_observation, reward, terminated, truncated = env.step(action)
+            replay.add(observation, action, next_observation, reward, terminated)
+            observation = next_observation
+            episode_return += reward
+            step += 1
+
+            if replay.size >= config.learning_starts and step % config.train_frequency == 0:
+                batch = _normalise(replay.sample(config.batch, rng), normaliser)
+                loss = learner.update(batch)
+                _require_finite(run, step, loss)
+                if step % 1000 == 0:
+                    _log(run, learner, step, loss)
+            if step % config.evaluate_every == 0 and learner.updates > 0:
+                run.record(step, evaluate(step))
+            progress.update(step)
+            if terminated or truncated or step == config.steps:
+                run.scalar("train/return", episode_return, step)
+                # Between episodes the simulator has no state but its random generator, which is
+                # what makes a resume exact for every task.
+                run.checkpoint_if_due(
+                    step, learner, normaliser, replay, env, rng, force=step == config.steps
+                )
+                observation, episode_return = env.start(None), 0.0
+
+
+def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
+    mean = torch.from_numpy(normaliser.mean)
+    std = torch.from_numpy(normaliser.std)
+    return batch._replace(
+        observation=((batch.observation - mean) / std).clamp_(-CLIP, CLIP),
+        next_observation=((batch.next_observation - mean) / std).clamp_(-CLIP, CLIP),
+    )
+
+
+def _require_finite(run: Run, step: int, loss: float) -> None:
+    if not math.isfinite(loss):
+        message = (
+            f"{run.folder}: critic loss: {loss} at step {step}: the run diverged; the last good "
+            "checkpoint is kept, lower --sac.critic-lr or --ddpg.critic-lr, or change --seed"
+        )
+        raise DivergedError(message)
+
+
+def _log(run: Run, learner: Agent, step: int, loss: float) -> None:
+    run.scalar("train/critic_loss", loss, step)
+    for name, value in learner.scalars().items():
+        run.scalar(f"train/{name}", value, step)
+    run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)
