@@ -67,7 +67,7 @@ def init_state(setting: Setting, widths: Sequence[int], seed: int) -> State:
     layout = setting.layout
     actor = actors.init_actors(rng, layout, widths)
     critic = init_critics(rng, layout, setting.critic)
-    log_alpha = jnp.log(setting.values("reward_scale"))
+    log_alpha = jnp.log(0.3 * setting.values("reward_scale"))
     return {
         "actor": actor,
         "actor_adam": init_adam(actor),

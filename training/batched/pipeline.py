@@ -118,7 +118,9 @@ class Pipeline:
             warm = session.counts.steps < phases.random_steps
             # Constant, then down to a tenth in the last quarter.
             fade = 1.0 if phase < 0.75 else 1.0 - 3.6 * (phase - 0.75)
-            rates = fade * np.array([phases.actor_rate, phases.critic_rate, 3e-4], np.float32)
+            rates = fade * np.array(
+                [phases.actor_rate, phases.critic_rate, phases.alpha_rate], np.float32
+            )
             call = None if warm else partial(_reordered, compiled, rates)
             session.turn(call, phases.updates, random=warm)
         self.results.counts("teach", session)

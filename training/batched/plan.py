@@ -100,8 +100,9 @@ class Phases:
     student_rows: int = 1 << 19
     kept_rows: int = 200_000
     """Rows of the teacher's replay that a student begins with."""
-    actor_rate: float = 3e-4
-    critic_rate: float = 3e-4
+    actor_rate: float = 4e-4
+    critic_rate: float = 5e-4
+    alpha_rate: float = 1e-3
     distil_rate: float = 1e-3
     student_actor_rate: float = 1e-4
     student_critic_rate: float = 2e-4

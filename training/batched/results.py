@@ -68,7 +68,7 @@ class Results:
                 entry["parent"] = self.parents[index]
             summary.append(entry)
             for place, candidate in enumerate(kept):
-                for name, value in _cut(candidate.params, run).items():
+                for name, value in cut(candidate.params, run).items():
                     arrays.setdefault(run.task, {})[f"{index}/{place}/{name}"] = value
         self.facts[kind] = summary
         self.facts["facts"]["seconds"] = time.monotonic() - self._began
@@ -94,7 +94,7 @@ def _short(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values), parse_float=lambda text: float(f"{float(text):.6g}"))
 
 
-def _cut(params: dict[str, Any], run: TeacherRun | StudentRun) -> dict[str, np.ndarray]:
+def cut(params: dict[str, Any], run: TeacherRun | StudentRun) -> dict[str, np.ndarray]:
     """One run's arrays without padding, as torch has them: weights ``(out, in)``."""
     n, m, width = params["mean"].size, _actions(run), run.width
     arrays = {
