@@ -63,10 +63,10 @@ class Pipeline:
     def run(self) -> None:
         """Every phase in turn."""
         phases = self.phases
-        pools = [
-            self._pool(self.teachers, phases.envs, phases.evaluation_envs),
-            self._pool(self.students, phases.student_envs, phases.student_evaluation_envs),
-        ]
+        pools = [self._pool(self.teachers, phases.envs, phases.evaluation_envs)]
+        if self.students:
+            envs = phases.student_envs, phases.student_evaluation_envs
+            pools.append(self._pool(self.students, *envs))
         try:
             session = self._teach(pools[0])
             if self.students:
@@ -124,7 +124,7 @@ class Pipeline:
             call = None if warm else partial(_reordered, compiled, rates)
             session.turn(call, phases.updates, random=warm)
         self.results.counts("teach", session)
-        self.results.save("teachers", self.teachers, session)
+        self.results.save("teachers", self.teachers, session, most=2)
         return session
 
     def _parents(self, session: Session) -> list[int]:

@@ -55,6 +55,8 @@ def insert(layout: Layout, replay: Replay, new: Transitions) -> Replay:
     """Write one step of every environment behind the last."""
     envs = new.reward.shape[1]
     rows = replay["rows"][0].shape[1]
+    if rows % envs:
+        raise ValueError(f"rows: {rows} is no multiple of {envs} environments a run")
     at = replay["written"] % rows
     rings = []
     for g, ring in zip(layout.groups, replay["rows"], strict=True):
