@@ -180,9 +180,7 @@ def _before(params: Params, bits: Bits, xs: list[jax.Array], layer: int) -> jax.
             return h
         codes = _unsigned(h / steps[i], _wide(2.0**bits.core - 1))
         weight, scale = _weight(params[name], bits.core)
-        h = _affine(
-            jnp.einsum("rbh,rhk->rbk", codes, weight), steps[i], scale, params["bias"][i]
-        )
+        h = _affine(jnp.einsum("rbh,rhk->rbk", codes, weight), steps[i], scale, params["bias"][i])
     return h
 
 

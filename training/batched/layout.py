@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from qpolicy_training.batched.plan import NARROW
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-NARROW = 64
-"""Observations up to this length share a group; each longer length has its own."""
 
 FIRST = "first"
 """Key of the parameters that are a tuple over groups."""

@@ -111,9 +111,7 @@ def distil(
     actions = mask.sum(-1)
 
     def step(carry: State, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        batch = sample(
-            setting.layout, replay, carry["norm"], key, setting.batch, setting.own_share
-        )
+        batch = sample(setting.layout, replay, carry["norm"], key, setting.batch, setting.own_share)
         mean, features = actors.plain(teacher, batch.observation)
         wanted, spread = jnp.tanh(mean), actors.log_std(teacher, features)
 
@@ -163,9 +161,7 @@ def _critic_update(
 
     grads, value = jax.grad(loss, has_aux=True)(state["critic"])
     critic, moments = adam(state["critic"], grads, state["critic_adam"], rates[1])
-    moved = jax.tree.map(
-        lambda t, c: t + setting.tau * (c - t), state["target"], critic
-    )
+    moved = jax.tree.map(lambda t, c: t + setting.tau * (c - t), state["target"], critic)
     return state | {"critic": critic, "critic_adam": moments, "target": moved}, value
 
 
@@ -187,9 +183,7 @@ def _actor_update(
     actor, moments = adam(state["actor"], grads, state["actor_adam"], rates[0])
     # The temperature's gradient: entropy above its target of -m lowers it.
     gap = log_probability - mask.sum(1) * setting.values("entropy")
-    log_alpha, alpha_moments = adam(
-        state["log_alpha"], -alpha * gap, state["alpha_adam"], rates[2]
-    )
+    log_alpha, alpha_moments = adam(state["log_alpha"], -alpha * gap, state["alpha_adam"], rates[2])
     metrics = {"q": q, "entropy": -log_probability, "alpha": alpha}
     changed = {"actor": actor, "actor_adam": moments, "log_alpha": log_alpha}
     return state | changed | {"alpha_adam": alpha_moments}, metrics

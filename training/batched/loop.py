@@ -100,9 +100,7 @@ class Session:
         self._rng = np.random.default_rng(seed)
         self._key = jax.random.key_data(jax.random.key(seed + 1))
         self._act = jax.jit(partial(act, setting))
-        self._absorb = jax.jit(
-            partial(absorb, setting, frozen=frozen), donate_argnums=(0, 1)
-        )
+        self._absorb = jax.jit(partial(absorb, setting, frozen=frozen), donate_argnums=(0, 1))
         self._copy = jax.jit(lambda tree: jax.tree.map(lambda x: x + 0, tree))
         self._most_calls, self._record = most_calls, record
         self._began = time.monotonic()

@@ -215,9 +215,9 @@ class Pipeline:
         phases, layout = self.phases, session.setting.layout
         requantise = jax.jit(actors.requantise)
         calibration = jax.jit(
-            lambda replay, norm, key: sample(
-                layout, replay, norm, key, phases.calibration, 0.5
-            ).observation
+            lambda replay, norm, key: (
+                sample(layout, replay, norm, key, phases.calibration, 0.5).observation
+            )
         )
         compiled = self._distil_call.result()
         began, done = session.seconds(), 0.0

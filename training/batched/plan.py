@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from qpolicy_training.batched.layout import NARROW
+from qpolicy_ros.policy import PolicyError
+
+NARROW = 64
+"""Observations up to this length share a group of the layout; each longer length has its own."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ SIZES = {
     "humanoid": (376, 17),
 }
 
-#: Seconds a simulated step takes on one core, by which environments are shared out.
+#: What a simulated step costs, by which environments are shared out.
 STEP_COST = {"hopper": 1.4, "walker2d": 1.4, "halfcheetah": 0.5, "ant": 2.3, "humanoid": 2.8}
 
 
@@ -76,30 +80,25 @@ class StudentRun:
 
 @dataclass(frozen=True)
 class Phases:
-    """Wall-clock seconds of each phase, and what they are filled with."""
+    """How long each phase lasts and what it is filled with; ``DESCRIPTIONS`` says each field."""
 
     teach: float = 330.0
-    distil: float = 40.0
-    reinforce: float = 250.0
+    distil: float = 45.0
+    reinforce: float = 290.0
     envs: int = 16
-    """Environments a teacher."""
     student_envs: int = 8
     evaluation_envs: int = 8
     student_evaluation_envs: int = 4
     random_steps: int = 5_000
-    """Environment steps of a teacher's run before the first update."""
     batch: int = 512
     student_batch: int = 256
     distil_batch: int = 256
     updates: int = 4
-    """Critic updates in one compiled call."""
     distil_updates: int = 16
     most_calls: int = 4
-    """Compiled calls for one step of the environments, at most: learning waits for data."""
     rows: int = 1 << 20
     student_rows: int = 1 << 19
     kept_rows: int = 200_000
-    """Rows of the teacher's replay that a student begins with."""
     actor_rate: float = 4e-4
     critic_rate: float = 5e-4
     alpha_rate: float = 1e-3
@@ -107,11 +106,57 @@ class Phases:
     student_actor_rate: float = 1e-4
     student_critic_rate: float = 2e-4
     warm_up: float = 0.06
-    """Share of the students' RL in which the critics alone learn."""
+    calibration: int = 4096
     critic: CriticSize = field(default_factory=CriticSize)
     episode_steps: int | None = None
-    """Steps until an episode ends; None is the task's own."""
-    calibration: int = 4096
+
+    def check(self) -> None:
+        """``PolicyError`` naming the option where values do not go together."""
+        for name in DESCRIPTIONS:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and (value > 0 or name in ("distil", "warm_up"))):
+                raise _wrong(name, f"{value}: must be positive")
+        for rows, envs in (("rows", "envs"), ("student_rows", "student_envs")):
+            if getattr(self, rows) % getattr(self, envs):
+                wrong = f"{getattr(self, rows)} is no multiple of {getattr(self, envs)}"
+                raise _wrong(rows, f"{wrong} environments (--{envs.replace('_', '-')})")
+        if self.updates % 2:
+            raise _wrong("updates", f"{self.updates} is odd: two go with one of the actor")
+        if self.kept_rows > self.student_rows:
+            raise _wrong("kept_rows", f"{self.kept_rows} exceed --student-rows {self.student_rows}")
+
+
+def _wrong(name: str, text: str) -> PolicyError:
+    return PolicyError(f"--{name.replace('_', '-')}: {text}")
+
+
+DESCRIPTIONS = {
+    "teach": "seconds of the teachers' RL",
+    "distil": "seconds of distillation",
+    "reinforce": "seconds of the students' RL, their final episodes included",
+    "envs": "environments a teacher",
+    "student_envs": "environments a student",
+    "evaluation_envs": "held-out episodes of a teacher's snapshot, side by side",
+    "student_evaluation_envs": "held-out episodes of a student's snapshot, side by side",
+    "random_steps": "environment steps of a teacher before its first update",
+    "batch": "transitions an update of a teacher",
+    "student_batch": "transitions an update of a student's RL",
+    "distil_batch": "observations an update of distillation",
+    "updates": "critic updates in one compiled call (even)",
+    "distil_updates": "updates of distillation in one compiled call",
+    "most_calls": "compiled calls for one step of the environments, at most",
+    "rows": "transitions that a teacher's replay holds",
+    "student_rows": "transitions that a student's replay holds",
+    "kept_rows": "transitions of its teacher that a student begins with",
+    "actor_rate": "learning rate of the teachers' actors, falling in the last quarter",
+    "critic_rate": "learning rate of the teachers' critics, falling in the last quarter",
+    "alpha_rate": "learning rate of the teachers' temperatures",
+    "distil_rate": "learning rate of distillation, a cosine at each stage of bits",
+    "student_actor_rate": "learning rate of quantised actors in RL, falling in the second half",
+    "student_critic_rate": "learning rate of their critics, falling in the second half",
+    "warm_up": "share of the students' RL in which the critics alone learn",
+    "calibration": "observations on which activation ranges are fitted",
+}
 
 
 WIDTHS = {"hopper": 16, "walker2d": 128, "halfcheetah": 256, "ant": 64, "humanoid": 16}

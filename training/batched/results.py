@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_training.batched.plan import SIZES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -113,8 +115,6 @@ def cut(params: dict[str, Any], run: TeacherRun | StudentRun) -> dict[str, np.nd
 
 
 def _actions(run: TeacherRun | StudentRun) -> int:
-    from qpolicy_training.batched.plan import SIZES  # noqa: PLC0415 read with the run
-
     return SIZES[run.task][1]
 
 

@@ -31,7 +31,10 @@ def stack() -> tuple[actors.Params, actors.Bits, list[jax.Array]]:
     """Three students of different tasks, widths and bits, with fitted ranges."""
     rng = np.random.default_rng(0)
     bits = actors.Bits(
-        *(jnp.asarray([getattr(r, n) for r in RUNS], jnp.float32) for n in ("b_in", "b_core", "b_out"))
+        *(
+            jnp.asarray([getattr(r, n) for r in RUNS], jnp.float32)
+            for n in ("b_in", "b_core", "b_out")
+        )
     )
     params = actors.init_actors(rng, LAYOUT, [r.width for r in RUNS])
     x = rng.standard_normal((3, BATCH, 376)).astype(np.float32)
@@ -81,7 +84,9 @@ def test_gradients_are_those_of_the_torch_actor(stack, run):
 
     @jax.jit
     @jax.grad
-    def gradient(params: actors.Params, xs: list[jax.Array], g: jax.Array, f: jax.Array) -> jax.Array:
+    def gradient(
+        params: actors.Params, xs: list[jax.Array], g: jax.Array, f: jax.Array
+    ) -> jax.Array:
         mean, features = actors.quantised(params, bits, xs)
         return (mean[run, 0, :m] * g).sum() + (features[run, 0, :width] * f).sum()
 
