@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result: int = chosen.run(chosen)
     except PolicyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 a command prints
         return 2
     return result
 
@@ -141,18 +141,20 @@ def _ship(chosen: argparse.Namespace) -> int:
         made = ship_teacher(chosen.folder, chosen.task, chosen.out, chosen.episodes)
     else:
         made = ship(chosen.folder, chosen.task, chosen.label, chosen.out, chosen.episodes)
-    print(f"{chosen.out}: {json.dumps(made.provenance['returns'])}")
+    text = json.dumps(made.provenance["returns"])
+    print(f"{chosen.out}: {text}")  # noqa: T201 a command prints
     return 0
 
 
 def _table(chosen: argparse.Namespace) -> int:
     from qpolicy_training.batched.delivery import table  # noqa: PLC0415 loads torch
+    from qpolicy_training.batched.results import write  # noqa: PLC0415
 
     found = table(chosen.folder, chosen.out, chosen.episodes, chosen.first_seed)
-    chosen.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    write(chosen.out.with_suffix(".json"), (json.dumps(found, indent=1) + "\n").encode())
     for name, values in found.items():
-        print(f"{name}: IQM {values['iqm']:.0f} [{values['low']:.0f}, {values['high']:.0f}] "
-              f"of {values['runs']}")  # fmt: skip
+        interval = f"[{values['low']:.0f}, {values['high']:.0f}] of {values['runs']}"
+        print(f"{name}: IQM {values['iqm']:.0f} {interval}")  # noqa: T201 a command prints
     return 0
 
 

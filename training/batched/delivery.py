@@ -19,6 +19,7 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_artifact, save_policy
 from qpolicy_ros.sim.rollout import evaluate
 from qpolicy_training.batched.convert import Entry, baseline, quant_actor, read_runs
+from qpolicy_training.batched.plan import StudentRun
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.recipes.deliver import deliver, teacher_facts
@@ -57,13 +58,19 @@ def best(folder: Path, task: str, label: str) -> Entry:
     return max(found, key=score)
 
 
+def student_of(entry: Entry) -> Student:
+    """The best snapshot of a student's run as a torch module with its normalisation."""
+    assert isinstance(entry.run, StudentRun)
+    arrays = entry.arrays[0]
+    return Student.of(quant_actor(entry.run, arrays), arrays["mean"], arrays["std"])
+
+
 def ship(folder: Path, task: str, label: str, out: Path, episodes: int) -> PolicyArtifact:
     """Write the best student of ``task`` and ``label`` as ``out``, with module and curve beside."""
     entry = best(folder, task, label)
     teacher_entry = read_runs(folder, "teachers")[entry.parent or 0]
     teacher = teacher_policy(folder, teacher_entry, episodes)
-    arrays = entry.arrays[0]
-    student = Student.of(quant_actor(entry.run, arrays), arrays["mean"], arrays["std"])
+    student = student_of(entry)
     facts = _facts(folder, entry) | teacher_facts(teacher)
     artifact = deliver(student, teacher, facts, episodes, out)
     write_curve(out.with_suffix(".csv"), _curve(folder, ("distil", "reinforce"), entry.index))
@@ -126,8 +133,7 @@ def table(folder: Path, out: Path, episodes: int, first_seed: int) -> dict[str, 
 
 def play(entry: Entry, episodes: int, first_seed: int) -> list[float]:
     """Returns of a student's best snapshot through the integer engine."""
-    arrays, env = entry.arrays[0], TrainingEnv(entry.run.task)
-    student = Student.of(quant_actor(entry.run, arrays), arrays["mean"], arrays["std"])
+    student, env = student_of(entry), TrainingEnv(entry.run.task)
     policy = integer_policy(student.actor, student.normaliser, env)
     return evaluate(policy, entry.run.task, episodes, first_seed)
 

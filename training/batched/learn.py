@@ -25,13 +25,12 @@ from qpolicy_training.batched.critic import (
 from qpolicy_training.batched.replay import Batch, init_norm, sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from qpolicy_training.batched.layout import Layout
     from qpolicy_training.batched.plan import CriticSize, TaskSettings
 
 State = dict[str, Any]
-Forward = "Callable[[actors.Params, list[jax.Array]], tuple[jax.Array, jax.Array]]"
 
 
 @dataclass(frozen=True)

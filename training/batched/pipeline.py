@@ -1,7 +1,7 @@
 """Teachers, then their students by distillation, then the students' last rung by RL.
 
-Wall-clock seconds decide how long each phase is, so that a lent machine is used to the end; learning
-rates follow the share of a phase that has passed.
+Wall-clock seconds decide how long each phase is, so that a lent machine is used to the end;
+learning rates follow the share of a phase that has passed.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Pipeline:
         kept_rows = min(phases.kept_rows, int(session.replay["written"]), phases.rows)
         kept_rows -= kept_rows % phases.student_envs
         replay = tail(source, target, session.replay, parents, phases.student_rows, kept_rows)
-        session.state = session.replay = None  # frees the accelerator's memory
+        session.state, session.replay = {}, None  # frees the accelerator's memory
         pool.wait()
         student = Session(
             self._distilling, state, replay, pool, seed=self.seed + 3, frozen=True,
@@ -342,5 +342,5 @@ def _reordered(compiled: Any, rates: np.ndarray, state: State, replay: Any) -> A
     return compiled(state, replay, rates)
 
 
-def _with(compiled: Any, teacher: Any, rate: np.ndarray, state: State, replay: Any) -> Any:
+def _with(compiled: Any, teacher: Any, rate: np.floating, state: State, replay: Any) -> Any:
     return compiled(state, replay, teacher, rate)

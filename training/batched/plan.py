@@ -180,19 +180,22 @@ def teachers(tasks: list[str], seeds: int) -> list[TeacherRun]:
 
 def students(tasks: list[str], ranks: int, seeds: int) -> list[StudentRun]:
     """A task's students: ``seeds`` of the best teacher, one of each other, paper's bits, best."""
-    runs = []
-    for task in in_order(tasks):
-        width = WIDTHS[task]
-        main = "selected" if PAPER_BITS[task] != SELECTED_BITS[task] else "paper"
-        b_in, b_core = SELECTED_BITS[task]
-        for seed in range(seeds):
-            runs.append(StudentRun(task, main, 0, seed, width, b_in, b_core))
-        for rank in range(1, ranks):
-            runs.append(StudentRun(task, main, rank, seeds + rank - 1, width, b_in, b_core))
-        if main != "paper":
-            b_in, b_core = PAPER_BITS[task]
-            count = seeds if task == "walker2d" else (seeds + 1) // 2
-            for seed in range(count):
-                runs.append(StudentRun(task, "paper", 0, seed, width, b_in, b_core))
-        runs.append(StudentRun(task, "best", 0, 0, 256, 8, 4))
-    return runs
+    return [run for task in in_order(tasks) for run in _students_of(task, ranks, seeds)]
+
+
+def _students_of(task: str, ranks: int, seeds: int) -> list[StudentRun]:
+    width = WIDTHS[task]
+    same = PAPER_BITS[task] == SELECTED_BITS[task]
+    main = "paper" if same else "selected"
+    b_in, b_core = SELECTED_BITS[task]
+    runs = [StudentRun(task, main, 0, seed, width, b_in, b_core) for seed in range(seeds)]
+    runs += [
+        StudentRun(task, main, rank, seeds + rank - 1, width, b_in, b_core)
+        for rank in range(1, ranks)
+    ]
+    if not same:
+        b_in, b_core = PAPER_BITS[task]
+        # Walker2d's own bits have a target of their own.
+        count = seeds if task == "walker2d" else (seeds + 1) // 2
+        runs += [StudentRun(task, "paper", 0, seed, width, b_in, b_core) for seed in range(count)]
+    return [*runs, StudentRun(task, "best", 0, 0, 256, 8, 4)]

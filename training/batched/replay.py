@@ -87,7 +87,7 @@ def sample(
     rows = replay["rows"][0].shape[1]
     size = jnp.minimum(replay["written"], rows)
     newest = jnp.clip(replay["own"], 1, size)
-    recent = int(round(batch * share))
+    recent = round(batch * share)
     draw = jax.random.uniform(key, (layout.runs, batch))
     back = jnp.where(jnp.arange(batch) < recent, newest, size) * draw
     index = (replay["written"] - 1 - back.astype(jnp.int32)) % rows

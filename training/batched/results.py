@@ -32,7 +32,7 @@ class Results:
     def say(self, text: str) -> None:
         """One line for the log, with the seconds so far."""
         line = f"{time.monotonic() - self._began:7.1f} s  {text}"
-        print(line, flush=True)
+        print(line, flush=True)  # noqa: T201 a command's progress
         with (self.folder / "log.txt").open("a") as file:
             file.write(line + "\n")
 
@@ -52,13 +52,14 @@ class Results:
         self.say(f"{phase}: {done}")
 
     def save(
-        self, kind: str, runs: Sequence[TeacherRun] | Sequence[StudentRun], session: Session,
+        self, kind: str, runs: Sequence[TeacherRun | StudentRun], session: Session,
         most: int = 3,
     ) -> None:  # fmt: skip
         """Write the snapshots of ``runs``, at most ``most`` each, the best first."""
-        summary, arrays = [], {}
-        for index, (run, kept) in enumerate(zip(runs, session.candidates, strict=True)):
-            kept = sorted(kept, key=lambda c: -_score(c))[:most]
+        summary: list[dict[str, Any]] = []
+        arrays: dict[str, dict[str, np.ndarray]] = {}
+        for index, (run, found) in enumerate(zip(runs, session.candidates, strict=True)):
+            kept = sorted(found, key=lambda c: -_score(c))[:most]
             entry = {
                 **asdict(run), "run": index,
                 "candidates": [
@@ -75,8 +76,7 @@ class Results:
         self.facts[kind] = summary
         self.facts["facts"]["seconds"] = time.monotonic() - self._began
         write(self.folder / "runs.json", json.dumps(self.facts).encode())
-        together = {"teachers": True}.get(kind, False)
-        if together:
+        if kind == "teachers":
             merged = {k: v for part in arrays.values() for k, v in part.items()}
             _save_arrays(self.folder / f"{kind}.npz", merged)
         else:
@@ -120,7 +120,8 @@ def _actions(run: TeacherRun | StudentRun) -> int:
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = path.with_suffix(".part.npz")
-    np.savez(temporary, **arrays)
+    keywords: dict[str, Any] = arrays
+    np.savez(temporary, **keywords)
     temporary.replace(path)
 
 
