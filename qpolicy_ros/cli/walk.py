@@ -12,13 +12,13 @@ import json
 import statistics
 from dataclasses import asdict, dataclass
 
-import mujoco
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.sim import Simulation
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.tracking import Walk, commanded_robot, require_same_robot, walk
 

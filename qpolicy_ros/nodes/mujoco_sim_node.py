@@ -15,7 +15,6 @@ import time
 from array import array
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
@@ -35,6 +34,7 @@ from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim import open_simulation, spread
 from qpolicy_ros.sim.channels import joint_names
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
 

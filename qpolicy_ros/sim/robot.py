@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import Assembler, Contract, PolicyError
 from qpolicy_ros.sim.description import RobotDescription, find_robot
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.mjcf import substeps
 from qpolicy_ros.sim.robot_model import build_model
 from qpolicy_ros.sim.sensors import Sensors
+from qpolicy_ros.sim.stability import blow_up
 
 START_SPREAD = 0.05
 
@@ -23,7 +23,7 @@ class RobotSimulation:
 
     The observation is put together from the sensors by the contract's ``Assembler``, as on the
     real robot. An episode starts from the default pose, a little off it by the seed; it ends by
-    ``max_episode_steps`` only, and the reward is NaN: tasks add both
+    ``max_episode_steps``, or where the physics blows up; the reward is NaN: tasks add both
     (:mod:`qpolicy_ros.sim.walk`).
 
     Args:
@@ -33,7 +33,7 @@ class RobotSimulation:
         contract: of the policy that is to run; None takes the description's own.
 
     Attributes:
-        contract, model, data, step_limit: as of ``Simulation``.
+        contract, model, data, step_limit, fault: as of ``Simulation``.
         description: of the robot.
         sensors: what :meth:`read` reads, and the velocity of the base.
 
@@ -49,8 +49,8 @@ class RobotSimulation:
         max_episode_steps: int | None = None,
         contract: Contract | None = None,
     ) -> None:
-        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")
+        if render_mode == "rgb_array":
+            prepare_rendering()
         description = find_robot(robot) if isinstance(robot, str) else robot
         self.description = description
         self.model: Any = build_model(description, visual=render_mode is not None)
@@ -62,6 +62,7 @@ class RobotSimulation:
         self._render_mode = render_mode
         self._window: Any = None
         self._steps = 0
+        self.fault = ""
         self._low, self._high = self.contract.low, self.contract.high
         self.sensors = Sensors(self.model, self.data, description.base, self._where)
         self._actuators = np.array([self._actuator(a.name) for a in self.contract.action])
@@ -105,11 +106,14 @@ class RobotSimulation:
         self.data.ctrl[self._actuators] = self.contract.default
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
+        self.fault = ""
         self._assembler.reset()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Apply ``action`` (m,), clipped to its limits, for one control period."""
         self.advance(action)
+        if self.fault:
+            return self._seen, math.nan, True, False
         truncated = self.step_limit is not None and self._steps >= self.step_limit
         return self.observe(), math.nan, False, truncated
 
@@ -119,13 +123,15 @@ class RobotSimulation:
         self._assembler.acted(action)
         self.data.ctrl[self._actuators] = action
         mujoco.mj_step(self.model, self.data, self._substeps)
+        self.fault = blow_up(self.model, self.data)
         self._steps += 1
         if self._render_mode == "human":
             self.render()
 
     def observe(self) -> np.ndarray:
         """Return the observation (n,), once a control step: it counts the ticks of histories."""
-        return self._assembler.observation([read() for read in self._readers])
+        self._seen = self._assembler.observation([read() for read in self._readers])
+        return self._seen
 
     def render(self) -> np.ndarray | None:
         """Return a frame (height, width, 3) uint8, or update the window."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mujoco
-
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.menagerie import menagerie_model
 from qpolicy_ros.sim.sensors import ACCELEROMETER
 
@@ -21,8 +20,8 @@ _CODES: dict[str, dict[str, int]] = {
 def build_model(description: RobotDescription, *, visual: bool) -> Any:
     """Compile the described model, a ``mujoco.MjModel``.
 
-    Without ``visual`` the geoms that collide with nothing are left out: a model that gives its
-    bodies' inertia moves the same without them, and their meshes take long to load.
+    Without ``visual`` the geoms that take no part in the physics are left out, by MuJoCo's own
+    rules: mass that hangs on them stays, and so do those that a contact pair or a tendon names.
 
     Raises:
         PolicyError: the model is not found or not valid; the text says why.
@@ -34,8 +33,8 @@ def build_model(description: RobotDescription, *, visual: bool) -> Any:
     try:
         spec: Any = mujoco.MjSpec.from_file(path)
         _apply(spec, description)
-        if not visual:
-            _strip(spec)
+        # What collides with nothing is left out, its mass is not; meshes take long to load.
+        spec.compiler.discardvisual = not visual
         return spec.compile()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
@@ -100,13 +99,3 @@ def _named(found: Any, kind: str, name: str) -> Any:
     if found is None:
         raise KeyError(f"there is no {kind} {name!r}")
     return found
-
-
-def _strip(spec: Any) -> None:
-    for geom in list(spec.geoms):
-        if not geom.contype and not geom.conaffinity:
-            spec.delete(geom)
-    used = {geom.meshname for geom in spec.geoms}
-    for mesh in list(spec.meshes):
-        if mesh.name not in used:
-            spec.delete(mesh)

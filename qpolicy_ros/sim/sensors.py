@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import PolicyError
@@ -14,9 +14,11 @@ from qpolicy_ros.policy.sources import (
     IMU,
     JOINT_STATES,
     ODOM,
+    canonical_quaternion,
     parse_source,
     projected_gravity,
 )
+from qpolicy_ros.sim.display import mujoco
 
 ACCELEROMETER = "qpolicy_accelerometer"
 _AXES = "xyzw"
@@ -42,7 +44,9 @@ class Sensors:
         self._model, self._data, self._where = model, data, where
         self.command = np.zeros(6)
         self.base = self._free_joint(base)
-        self._acceleration = int(model.sensor(ACCELEROMETER).adr[0])
+        sensor = model.sensor(ACCELEROMETER)
+        self._acceleration = slice(int(sensor.adr[0]), int(sensor.adr[0]) + 3)
+        self._site, self._body = int(sensor.objid[0]), model.body(base).id
 
     def reader(self, text: str) -> Callable[[], float]:
         """Return a function that reads the source ``text``, SI units.
@@ -76,14 +80,35 @@ class Sensors:
         w, x, y, z = self._data.qpos[self.base[0] + 3 : self.base[0] + 7]
         return projected_gravity(x, y, z, w)
 
+    def orientation(self) -> tuple[float, float, float, float]:
+        """Quaternion x, y, z, w of the base in the world."""
+        w, x, y, z = self._data.qpos[self.base[0] + 3 : self.base[0] + 7].tolist()
+        return canonical_quaternion(x, y, z, w)
+
+    def acceleration(self) -> np.ndarray:
+        """Proper acceleration at the inertial sensor's site in the base's frame, m/s² (3,)."""
+        measured = self._data.sensordata[self._acceleration]
+        turn = self._model.site_quat[self._site]
+        result = np.empty(3)
+        if self._model.site_bodyid[self._site] == self._body:
+            mujoco.mju_rotVecQuat(result, measured, turn)
+            return result
+        # On another body: through the world.
+        data = self._data
+        site, base = data.site_xmat[self._site], data.xmat[self._body]
+        return base.reshape(3, 3).T @ (site.reshape(3, 3) @ measured)
+
     def joint(self, name: str) -> Any:
         """Return the model's joint ``name``; PolicyError where there is none."""
         try:
             return self._model.joint(name)
         except KeyError as error:
-            known = ", ".join(self._model.joint(i).name for i in range(self._model.njnt))
+            names = [self._model.joint(i).name for i in range(self._model.njnt)]
+            known = ", ".join(repr(each) for each in names if each) or "none has a name"
+            near = difflib.get_close_matches(name, [each for each in names if each], 1)
+            guess = f"is it {near[0]!r}? " if near else ""
             wrong = f"{name!r} is no joint of the model"
-            raise PolicyError.at(self._where, "joint", wrong, f"known: {known}") from error
+            raise PolicyError.at(self._where, "joint", wrong, f"{guess}known: {known}") from error
 
     def _place(self, topic: str, field: str, key: str) -> tuple[Any, int]:
         """Return the array, or the function that gives one, and the index of a value."""
@@ -96,8 +121,7 @@ class Sensors:
                 "effort": (data.qfrc_actuator, int(joint.dofadr[0])),
             }[field]
         axis = _AXES.index(key)
-        # ROS puts a quaternion's w last, MuJoCo first.
-        orientation = (data.qpos, q + 3 + (axis + 1) % 4)
+        orientation = (self.orientation, axis)
         # MuJoCo gives a free joint's angular velocity in the body's frame.
         angular = (data.qvel, v + 3 + axis)
         places: dict[tuple[str, str], tuple[Any, int]] = {
@@ -105,7 +129,7 @@ class Sensors:
             (CMD_VEL, "angular"): (self.command, axis + 3),
             (IMU, "orientation"): orientation,
             (IMU, "angular_velocity"): angular,
-            (IMU, "linear_acceleration"): (data.sensordata, self._acceleration + axis),
+            (IMU, "linear_acceleration"): (self.acceleration, axis),
             (IMU, "projected_gravity"): (self.gravity, axis),
             (ODOM, "position"): (data.qpos, q + axis),
             (ODOM, "orientation"): orientation,

@@ -19,6 +19,7 @@ class Result(NamedTuple):
         seed: what the episode was reset with.
         terminated: the task ended it, not the time limit.
         missed: steps that had to use an action that answers an older observation.
+        fault: why the episode failed: the joint whose physics blew up; empty if it did not.
     """
 
     return_: float
@@ -26,6 +27,7 @@ class Result(NamedTuple):
     seed: int
     terminated: bool
     missed: int
+    fault: str = ""
 
 
 class Session:
@@ -64,7 +66,8 @@ class Session:
         self._missed += missed
         if not (terminated or truncated):
             return None
-        result = Result(self._return, self._length, self.seed, terminated, self._missed)
+        fault = self.simulation.fault
+        result = Result(self._return, self._length, self.seed, terminated, self._missed, fault)
         self.results.append(result)
         self.next_episode()
         return result
