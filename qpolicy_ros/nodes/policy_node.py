@@ -23,16 +23,18 @@ from qpolicy_ros.nodes import diagnostics, qos
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
 from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
-from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
+from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options, robot_clock
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
-_UNTIL_CLEANUP = frozenset({"policy", "task"})
+_UNTIL_CLEANUP = frozenset({"policy", "task", "use_sim_time"})
+_SPECS = {spec.name: spec for spec in SPECS}
 _NOT_SERVING = "not active: configure and activate first"
 
 
@@ -82,7 +84,9 @@ class PolicyNode(LifecycleNode):
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep)
+            self._outputs = Outputs(
+                self, contract, deadline, lockstep=lockstep, sender=sender_name(self)
+            )
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
@@ -239,27 +243,31 @@ class PolicyNode(LifecycleNode):
             **self._conditions,
             **live_conditions(self.executor),
         }
+        problems = loop.look() if loop is not None else []
         if loop is not None:
             values |= loop.facts()
+        values |= {f"problem.{index}": text for index, text in enumerate(problems, 1)}
         held, slow = refused + counts.stale, counts.late + counts.deadline_missed
-        level, text = diagnostics.OK, self._state
-        if self._failure:
-            level, text = diagnostics.ERROR, self._failure
-        elif loop is not None and server is not None and loop.stale:
-            level, text = diagnostics.ERROR, server.last_reason
-        elif loop is not None and loop.modes.mode is Mode.SAFE:
-            level = diagnostics.ERROR
-            text = f"{loop.modes.reason.value}: {loop.modes.text}"
-        elif server is not None and held > self._held_reported:
-            level, text = diagnostics.WARN, server.last_reason
-        elif slow > self._slow_reported:
-            level = diagnostics.WARN
-            text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
-        self._held_reported, self._slow_reported = held, slow
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)
+        last = server.last_reason if server is not None else ""
+        waits = loop.waits_for() if loop is not None else ""
+        late = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
+        # The first that holds is said.
+        level, text = next(
+            (level, text)
+            for holds, level, text in (
+                (bool(self._failure), diagnostics.ERROR, self._failure),
+                (loop is not None and loop.stale, diagnostics.ERROR, last),
+                (values.get("mode") == Mode.SAFE.value, diagnostics.ERROR, values.get("reason")),
+                (bool(problems), diagnostics.WARN, "; ".join(problems)),
+                (held > self._held_reported, diagnostics.WARN, last),
+                (slow > self._slow_reported, diagnostics.WARN, late),
+                (bool(waits), diagnostics.OK, f"{self._state}: {waits}"),
+                (True, diagnostics.OK, self._state),
+            )
+            if holds
         )
+        self._held_reported, self._slow_reported = held, slow
+        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, str(text), values))
 
     # Parameters
 
@@ -279,18 +287,31 @@ class PolicyNode(LifecycleNode):
                 check_known(parameter.value)
             else:
                 self._server.check_ready(parameter.value)
+        elif parameter.name.partition(".")[0] in BACKENDS:
+            self._check_option(parameter)
         elif parameter.name in _UNTIL_CLEANUP and self._server is not None:
             raise PolicyError(
                 f"{parameter.name}: cannot change while the node is {self._state}; clean up first"
             )
+
+    def _check_option(self, parameter: Parameter) -> None:
+        """Refuse an option that is unknown, or of a backend that has been built already."""
+        _SPECS[parameter.name].check(parameter.value)
+        backend = parameter.name.partition(".")[0]
+        if self._server is not None and backend in self._server.ready:
+            wrong = f"backend {backend!r} is ready and keeps what it was built with"
+            remedy = "clean the node up, set it, configure again"
+            raise PolicyError.at("", parameter.name, wrong, remedy)
 
     def _apply(self, parameter: Parameter) -> None:
         if self._server is None:
             return
         if parameter.name == "backend" and parameter.value != self._server.backend:
             # The one thread that runs this runs the hot path too: between two observations.
+            before = self._server.backend
             self._server.swap(parameter.value)
             self._swaps += 1
+            self.get_logger().info(f"backend: {before} -> {parameter.value}")
         elif parameter.name == "rate_limit":
             self._server.guard.set_rate_limit(parameter.value)
         elif parameter.name == "inference_deadline":
@@ -325,6 +346,7 @@ class PolicyNode(LifecycleNode):
             self.get_parameter_or("preload").value or (),
             self._options(),
             self._value("rate_limit"),
+            robot_clock(self),
         )
         server.set_deadline(self._value("inference_deadline"))
         return server
@@ -332,8 +354,7 @@ class PolicyNode(LifecycleNode):
     def _make_loop(self) -> Loop:
         assert self._server is not None
         assert self._outputs is not None
-        names = ("timeout", "deadline", "ramp_time", "lockstep", "engage", "position_commands")
-        options = Options(**{name: self._value(name) for name in names})
+        options = Options(**{name: self._value(name) for name in Options._fields})
         kind = RobotLoop if self._server.artifact.contract.robot else FeatureLoop
         return kind(self, self._server, self._outputs, self._counts, options)
 
@@ -352,6 +373,8 @@ class PolicyNode(LifecycleNode):
         self._close_loop()
         loop.send_safe()
         outputs.flush()
+        # Frozen garbage would never be collected.
+        gc.unfreeze()
 
     def _close_loop(self) -> None:
         if self._loop is not None:
@@ -369,6 +392,7 @@ class PolicyNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
+        gc.collect()
 
 
 _INTENDED = {reason.value for reason in INTENDED}

@@ -58,7 +58,7 @@ def _check_action(check: Checker, field: str, action: ActionChannel) -> None:
     for part in ("low", "high", "safe"):
         check.is_number(getattr(action, part), f"{field}.{part}")
     limits = f"limits {action.low} to {action.high} of {action.name!r}"
-    ascending = action.low < action.high and np.float32(action.low) < np.float32(action.high)
+    ascending = action.low < action.high and bool(np.float32(action.low) < np.float32(action.high))
     check.require(ascending, field, f"{limits} are not ascending")
     inside = action.low <= action.safe <= action.high
     check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")

@@ -15,11 +15,22 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.serving.neighbours import Wanted
 from qpolicy_ros.nodes.serving.timing import STAGES, Instants, stages
 from qpolicy_ros.policy import Contract
 
 NO_TIME = Time()  # stamp of a safe action that answers no observation
 _LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
+
+
+def sent_topics(*, lockstep: bool = False, deadline: float = 0.0) -> dict[str, Wanted]:
+    """Return the topics that carry commands, for ``Neighbours``."""
+    command = qos.profile(depth=1, deadline=deadline)
+    stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+    return {
+        "action": Wanted(Float64MultiArray, command, remedy="remap it, or mend who takes it"),
+        "action_stamped": Wanted(JointState, stamped, remedy="remap it, or mend who takes it"),
+    }
 
 
 class Outputs:
@@ -30,10 +41,12 @@ class Outputs:
         contract: gives the actions' names.
         lockstep: nothing overtakes: a recorder shall get every action.
         timing: whether to publish the stages' durations too.
+        sender: who sends, for ``header.frame_id`` of ``action_stamped``.
         deadline: s, offered to DDS; 0 = none.
 
     Attributes:
         stamped: the last action sent.
+        sender: as given.
     """
 
     def __init__(
@@ -44,16 +57,22 @@ class Outputs:
         *,
         lockstep: bool,
         timing: bool = True,
+        sender: str = "",
     ) -> None:
+        self.sender = sender
         self.stamped = JointState(name=[channel.name for channel in contract.action])
+        self.stamped.header.frame_id = sender
         self._action, self._timing = Float64MultiArray(), JointState(name=list(STAGES))
         self._node = node
         self._publishers: list[Publisher] = []
-        command = qos.profile(depth=1, deadline=deadline)
-        stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+        sent = sent_topics(lockstep=lockstep, deadline=deadline)
         try:
-            self._action_publisher = self._create(Float64MultiArray, "action", command)
-            self._stamped_publisher = self._create(JointState, "action_stamped", stamped)
+            self._action_publisher = self._create(
+                Float64MultiArray, "action", sent["action"].profile
+            )
+            self._stamped_publisher = self._create(
+                JointState, "action_stamped", sent["action_stamped"].profile
+            )
             if timing:
                 self._timing_publisher = self._create(JointState, "timing", qos.FIGURES)
         except BaseException:

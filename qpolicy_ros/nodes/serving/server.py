@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class PolicyServer:
         preload: names of the backends to build and check now; ``backend`` always is.
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
+        clock: the robot's time, ns, in which the rate limit counts.
 
     Attributes:
         artifact: the policy.
@@ -57,6 +58,7 @@ class PolicyServer:
         preload: Sequence[str] = (),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -65,7 +67,7 @@ class PolicyServer:
         self.last_reason = self.reason = ""
         self._deadline_ns = 0
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
-        self.guard = ActionGuard(artifact.contract, rate_limit)
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
         self._reader = ObservationReader(artifact.contract)
         options = options or {}
         check_known(backend)
