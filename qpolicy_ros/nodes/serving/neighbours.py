@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from qpolicy_ros.nodes import qos
@@ -16,6 +16,7 @@ from qpolicy_ros.nodes.runtime import gives_message_info
 
 _RECENT = 2.0  # s
 _SHOWN = 3
+_FOREVER_NS = 1e18  # a deadline that nobody set
 
 
 class Wanted(NamedTuple):
@@ -84,10 +85,9 @@ class Neighbours:
                 found.append(f"{text}; {wanted.remedy}")
                 continue
             pair = (info.qos_profile, wanted.profile)
-            verdict, reason = qos_check_compatible(*(pair if sends else reversed(pair)))
-            if verdict == QoSCompatibility.ERROR:
-                reason = " ".join(reason.split()).rstrip(";")
-                found.append(f"{topic}: the QoS of {who} cannot match: {reason}")
+            reason = _mismatch(*(pair if sends else pair[::-1]))
+            if reason:
+                found.append(f"{topic}: the QoS of {who} cannot match this node's: {reason}")
         return list(dict.fromkeys(found))
 
     def _double(self, topic: str, wanted: Wanted, others: Any) -> list[str]:
@@ -146,6 +146,28 @@ def _sender(message: Any, info: dict[str, Any] | None) -> Hashable:
 def _type_name(kind: type) -> str:
     package, *middle, _ = kind.__module__.split(".")
     return "/".join([package, *middle, kind.__name__])
+
+
+def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
+    """Say why a subscription gets nothing from a publisher; empty where it does.
+
+    rclpy's own check takes what a profile leaves open for a demand.
+    """
+    if (
+        asked.reliability == ReliabilityPolicy.RELIABLE
+        and offered.reliability == ReliabilityPolicy.BEST_EFFORT
+    ):
+        return "reliable is asked for, best effort is offered"
+    if (
+        asked.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and offered.durability == DurabilityPolicy.VOLATILE
+    ):
+        return "transient local is asked for, volatile is offered"
+    wish, offer = asked.deadline.nanoseconds, offered.deadline.nanoseconds
+    if 0 < wish < _FOREVER_NS and not 0 < offer <= wish:
+        offers = f"{offer / 1e9:g} s" if 0 < offer < _FOREVER_NS else "none"
+        return f"a deadline of {wish / 1e9:g} s is asked for, {offers} is offered"
+    return ""
 
 
 def _node_name(info: Any) -> str:

@@ -137,7 +137,9 @@ class RobotLoop(Loop):
     def problems(self) -> list[str]:
         """See ``Loop.problems``."""
         found = self._neighbours.look()
-        found += filter(None, [self.inputs.odometry.problem])
+        standing = self.modes.mode is Mode.STANDBY
+        conflict = self.commanders.conflict() if standing else ""
+        found += filter(None, [self.inputs.odometry.problem, conflict])
         stands = (
             self.simulated_time and not self.options.lockstep and self._ticks_seen == self._ticks
         )
@@ -158,7 +160,9 @@ class RobotLoop(Loop):
         if command is None or self.options.lockstep or self.modes.mode is not Mode.POLICY:
             return ""
         if command.arrived_ns is None or self.now() - command.arrived_ns > command.limit_ns:
-            return "'cmd_vel' is silent: the commanded speed is what its policy puts in, 0 mostly"
+            stand_ins = sorted({value for value in command.stand_ins if value is not None})
+            taken = ", ".join(f"{value:g}" for value in stand_ins)
+            return f"'cmd_vel' is silent: the commanded speed is {taken} until it speaks"
         return ""
 
     def _wanted(self, name: str) -> Wanted:
