@@ -147,10 +147,10 @@ setup(
     entry_points={
         "console_scripts": [
             "qpolicy = qpolicy_ros.cli.main:main",
-            "policy_node = qpolicy_ros.nodes.policy_node:main",
-            "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
-            "safety_watchdog = qpolicy_ros.nodes.safety_watchdog:main",
-            "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
+            "policy_node = qpolicy_ros.nodes.entry:policy_node",
+            "mujoco_sim_node = qpolicy_ros.nodes.entry:mujoco_sim_node",
+            "safety_watchdog = qpolicy_ros.nodes.entry:safety_watchdog",
+            "bag_recorder = qpolicy_ros.nodes.entry:bag_recorder",
         ],
     },
 )
