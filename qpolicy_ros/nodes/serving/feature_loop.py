@@ -187,7 +187,11 @@ class FeatureLoop(Loop):
             self.counts.stale += 1
             text = f"no good observation for {self.options.timeout:g} s, safe action held"
             self.server.last_reason = f"{Reason.STALE.value}: {text}"
-            self.node.get_logger().warning(self.server.last_reason)
+            # In lock-step the robot stands still meanwhile, and before the first one none is there.
+            if self.options.lockstep or not self._observed:
+                self.node.get_logger().info(self.server.last_reason)
+            else:
+                self.node.get_logger().warning(self.server.last_reason)
         self.send_safe()
 
     def _on_deadline_missed(self, event: Any) -> None:
