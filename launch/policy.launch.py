@@ -45,9 +45,9 @@ def _nodes(context: LaunchContext) -> list[LifecycleNode]:
         for name in names
         if said[name]
     }
+    # Of one name the last one counts. (Not a dictionary before the files: rcl puts what has one
+    # node's name together where that name came first.)
     files = [CONFIG, *filter(None, [said["params_file"]])]
-    # Starts by itself unless a file or the argument says otherwise.
-    first = {"autostart": True}
     return [
         LifecycleNode(
             package="qpolicy_ros",
@@ -55,7 +55,7 @@ def _nodes(context: LaunchContext) -> list[LifecycleNode]:
             name="policy_node",
             namespace=said["namespace"],
             output="screen",
-            parameters=[first, *files, *filter(None, [given])],
+            parameters=[*files, *filter(None, [given])],
             on_exit=_end,
         )
     ]

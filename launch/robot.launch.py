@@ -83,9 +83,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
     policy = LifecycleNode(
         executable="policy_node",
         name="policy_node",
-        # A robot's policy waits for ~/start unless a file or the argument says otherwise.
         parameters=[
-            {"engage": False, "autostart": True},
             *files,
             *given(task=str, policy=str, backend=str, engage=bool, use_sim_time=bool),
         ],

@@ -127,7 +127,12 @@ def test_what_the_parameter_file_says_wins_over_a_default(launch, policy, tmp_pa
     file.write_text(f"/**:\n  ros__parameters: {{backend: fp32, policy: {path}}}\n")
     done = launch("policy.launch.py", f"params_file:={file}", interrupt_when="17 values in, 6")
     assert "backend fp32" in done.stdout + done.stderr
-    arguments = [f"params_file:={file}", "backend:=integer"]
+
+
+def test_an_argument_that_is_given_wins_over_the_parameter_file(launch, policy, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**:\n  ros__parameters: {backend: fp32}\n")
+    arguments = [policy, f"params_file:={file}", "backend:=integer"]
     done = launch("policy.launch.py", *arguments, interrupt_when="17 values in, 6")
     assert "backend integer" in done.stdout + done.stderr
 
