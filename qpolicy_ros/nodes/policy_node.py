@@ -26,9 +26,10 @@ from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
-from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options, robot_clock
+from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
@@ -346,7 +347,7 @@ class PolicyNode(LifecycleNode):
             self.get_parameter_or("preload").value or (),
             self._options(),
             self._value("rate_limit"),
-            robot_clock(self),
+            RobotClock(self),
         )
         server.set_deadline(self._value("inference_deadline"))
         return server

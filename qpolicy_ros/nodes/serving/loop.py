@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,14 +29,6 @@ class Options(NamedTuple):
     position_commands: bool
     enable_stamped_cmd_vel: bool
     odom_twist_frame: str
-
-
-def robot_clock(node: Node) -> Callable[[], int]:
-    """Return the time that the robot lives in, ns: simulated with ``use_sim_time``, else steady."""
-    if not node.get_parameter("use_sim_time").value:
-        return time.monotonic_ns
-    clock = node.get_clock()
-    return lambda: int(clock.now().nanoseconds)
 
 
 @dataclass
@@ -75,7 +65,6 @@ class Loop(abc.ABC):
     Attributes:
         modes: the state machine.
         now: the robot's time, ns.
-        simulated_time: whether that is simulated.
         commanders: who else commands the robot.
         stale: whether nothing usable comes at the moment.
     """
@@ -95,8 +84,7 @@ class Loop(abc.ABC):
         self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
         self.period_ns = round(contract.period * SECOND_NS)
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.now = robot_clock(node)
-        self.simulated_time = self.now is not time.monotonic_ns
+        self.now = server.clock
         self.commanders = Commanders(outputs.sender, self.now)
         self._said: set[str] = set()
 

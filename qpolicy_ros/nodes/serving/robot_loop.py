@@ -26,6 +26,7 @@ from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
 from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, sent_topics
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.timing import Instants
 from qpolicy_ros.policy import Assembler, ObservationError
@@ -35,6 +36,7 @@ from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
 MESSAGES: dict[str, type] = {JOINT_STATES: JointState, IMU: Imu, ODOM: Odometry, CMD_VEL: Twist}
 
 _LOCKSTEP_DEPTH = 10
+_MADE_UP = 5  # ticks at most that are made up for when messages of /clock were lost
 
 
 class RobotLoop(Loop):
@@ -59,6 +61,10 @@ class RobotLoop(Loop):
         self._opened_ns = self._began_ns = time.monotonic_ns()
         self._ticks = self._ticks_seen = 0
         self._neighbours = Neighbours(self.node, {})
+        # In lock-step stamps say when to tick.
+        clock = self.now if isinstance(self.now, RobotClock) and self.now.simulated else None
+        self._clock = None if self.options.lockstep else clock
+        self._next_ns = 0  # simulated time of the next tick
         self._answered = (0, 0)  # stamp, in lock-step
         self.set_timeout(self.options.timeout)
         names = [channel.name for channel in contract.observation]
@@ -76,12 +82,15 @@ class RobotLoop(Loop):
             self._made.append((node.destroy_subscription, taken))
         heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
         self._made.append((node.destroy_subscription, heard))
-        if not lockstep:
-            clock = node.get_clock() if self.simulated_time else self.steady
-            timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=clock)
+        if self._clock is not None:
+            wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
+            taken = node.create_subscription(
+                Clock, "/clock", self._on_clock, wanted["/clock"].profile
+            )
+            self._made.append((node.destroy_subscription, taken))
+        elif not lockstep:
+            timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
             self._made.append((node.destroy_timer, timer))
-        if self.simulated_time:
-            wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False))
         sent = sent_topics(lockstep=lockstep, deadline=self.options.deadline)
         self._neighbours = Neighbours(node, wanted, sent)
         self._last_tick_ns, self._opened_ns = self.now(), time.monotonic_ns()
@@ -140,9 +149,7 @@ class RobotLoop(Loop):
         standing = self.modes.mode is Mode.STANDBY
         conflict = self.commanders.conflict() if standing else ""
         found += filter(None, [self.inputs.odometry.problem, conflict])
-        stands = (
-            self.simulated_time and not self.options.lockstep and self._ticks_seen == self._ticks
-        )
+        stands = self._clock is not None and self._ticks_seen == self._ticks
         self._ticks_seen = self._ticks
         if stands:
             found.append("use_sim_time: /clock stands still, and so does the policy")
@@ -224,6 +231,19 @@ class RobotLoop(Loop):
         reason, _, text = self.inputs.topics[name].problem.partition(": ")
         self._fault(Reason(reason), text)
         self.outputs.send(self.server.guard.hold(), Time(sec=stamp[0], nanosec=stamp[1]))
+
+    def _on_clock(self, message: Clock) -> None:
+        """Tick once a control period of simulated time."""
+        clock = self._clock
+        assert clock is not None
+        now = message.clock.sec * SECOND_NS + message.clock.nanosec
+        clock.tell(now)
+        # Ticks that a lost message has skipped are made up for; after a jump it begins anew.
+        if not -_MADE_UP * self.period_ns <= self._next_ns - now <= self.period_ns:
+            self._next_ns = now
+        while self._next_ns <= now:
+            self._next_ns += self.period_ns
+            self._tick()
 
     # One control period
 

@@ -19,6 +19,7 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
@@ -39,6 +40,7 @@ class PolicyServer:
 
     Attributes:
         artifact: the policy.
+        clock: as given.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
         refused: how many observations were refused, by reason.
@@ -58,7 +60,7 @@ class PolicyServer:
         preload: Sequence[str] = (),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: RobotClock | Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -67,6 +69,7 @@ class PolicyServer:
         self.last_reason = self.reason = ""
         self._deadline_ns = 0
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
+        self.clock = clock
         self.guard = ActionGuard(artifact.contract, rate_limit, clock)
         self._reader = ObservationReader(artifact.contract)
         options = options or {}
