@@ -58,7 +58,7 @@ def test_there_are_fifty_actions_a_simulated_second(start, watcher, tmp_path, sp
         use_sim_time=True,
     )
     watcher.until(lambda: watcher.node.count_subscribers("clock"))
-    world = World(watcher, speed)
+    World(watcher, speed)
     watcher.until(lambda: watcher.diagnostics().get("mode") == "policy")
     timing = watcher.messages["timing"]
     watcher.until(lambda: timing)
