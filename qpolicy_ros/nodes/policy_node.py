@@ -246,11 +246,10 @@ class PolicyNode(LifecycleNode):
         }
         problems = loop.look() if loop is not None else []
         if loop is not None:
-            values |= loop.facts()
+            values |= {"waits_for": loop.waits_for(), **loop.facts()}
         values |= {f"problem.{index}": text for index, text in enumerate(problems, 1)}
         held, slow = refused + counts.stale, counts.late + counts.deadline_missed
         last = server.last_reason if server is not None else ""
-        waits = loop.waits_for() if loop is not None else ""
         late = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
         # The first that holds is said.
         level, text = next(
@@ -262,7 +261,6 @@ class PolicyNode(LifecycleNode):
                 (bool(problems), diagnostics.WARN, "; ".join(problems)),
                 (held > self._held_reported, diagnostics.WARN, last),
                 (slow > self._slow_reported, diagnostics.WARN, late),
-                (bool(waits), diagnostics.OK, f"{self._state}: {waits}"),
                 (True, diagnostics.OK, self._state),
             )
             if holds

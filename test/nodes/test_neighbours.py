@@ -165,7 +165,7 @@ def test_the_topic_that_is_waited_for_is_logged(run, watcher):
     watcher.until(lambda: "waits for the first usable message on 'joint_states'" in node.output)
     assert "'imu', 'odom'" in node.output
     assert "WARN" not in node.output
-    assert "waits for" in watcher.diagnostics()["message"]
+    assert "'joint_states'" in watcher.diagnostics()["waits_for"]
 
 
 def test_a_second_policy_node_is_refused_and_both_are_named(run, watcher, robot):
