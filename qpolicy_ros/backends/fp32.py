@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_ros.backends.base import take_options
-from qpolicy_ros.policy.observation import as_observation, refuse_non_finite
+from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,19 @@ class Fp32Backend:
         actions: Float32 = np.tanh(current)
         actions *= baseline.scale
         actions += baseline.bias
+        return actions
+
+    def act_batch(self, observations: npt.ArrayLike) -> Float32:
+        """Actions for many observations, ``(k, n)`` to ``(k, m)``, the same bits as ``act``'s.
+
+        Raises:
+            ObservationError: wrong shape or a value that is not finite.
+        """
+        values = as_observations(observations, self._input.size)
+        refuse_non_finite(values)
+        actions = np.empty((len(values), self._baseline.scale.size), np.float32)
+        for row, value in enumerate(values):
+            actions[row] = self.act(value)
         return actions
 
     def close(self) -> None:

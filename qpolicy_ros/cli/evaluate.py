@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass
+from typing import Annotated
 
+import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
@@ -22,7 +24,7 @@ from qpolicy_ros.sim.display import mujoco
 class Args:
     """Arguments of `qpolicy evaluate`."""
 
-    policy: str
+    policy: Annotated[str, tyro.conf.Positional]
     """Task name (hopper), task/variant (hopper/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
+import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
@@ -29,7 +31,7 @@ PASSING = 0.9
 class Args:
     """Arguments of `qpolicy walk`."""
 
-    policy: str
+    policy: Annotated[str, tyro.conf.Positional]
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga; zero never leaves the default pose."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -19,19 +21,21 @@ from std_srvs.srv import Trigger
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.machine import conditions, live_conditions
-from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.rcl.choice import HotPath
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
-from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
+from qpolicy_ros.nodes.serving.status import Status
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
 _UNTIL_CLEANUP = frozenset({"policy", "task", "use_sim_time"})
@@ -57,10 +61,19 @@ class PolicyNode(LifecycleNode):
         self._loop: Loop | None = None
         self._loading: Loading | None = None
         self._counts = Counts()
+        self._hot_path = HotPath(self._value("executor"), self.get_logger().warning)
+        self.make_executor = self._hot_path.make_executor
         self._conditions = conditions()
-        self._swaps = self._held_reported = self._slow_reported = 0
+        self._session = secrets.token_hex(4)  # another one after a restart
+        self._status = Status(self._counts)
+        self._swaps = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        hot(self.create_timer(1.0, self._report, clock=steady))
+        # A recording shall say at once what the next command depends on.
+        self._report_soon = self.create_timer(0.0, self._report_once, clock=steady)
+        self._report_soon.cancel()
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -82,11 +95,17 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
+            realtime.apply_to(self)
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
             self._outputs = Outputs(
-                self, contract, deadline, lockstep=lockstep, sender=sender_name(self)
+                self,
+                contract,
+                deadline,
+                lockstep=lockstep,
+                sender=sender_name(self),
+                library=self._hot_path.library,
             )
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
@@ -110,9 +129,12 @@ class PolicyNode(LifecycleNode):
             self._close_loop()
             return self._fail(error)
         self._state, self._failure = "active", ""
+        # A value beyond float32's range becomes infinite, and is refused as such.
+        np.seterr(over="ignore")
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()
+        self._report()
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> TransitionCallbackReturn:
@@ -160,6 +182,8 @@ class PolicyNode(LifecycleNode):
     def _do(self, response: Trigger.Response, act: Callable[[Loop], str]) -> Trigger.Response:
         loop = self._loop
         wrong = act(loop) if loop is not None else _NOT_SERVING
+        if not wrong:
+            self._report_soon.reset()
         response.success = not wrong
         response.message = wrong or (loop.modes.mode.value if loop is not None else "")
         return response
@@ -209,64 +233,30 @@ class PolicyNode(LifecycleNode):
             return False, loading.error
         artifact, backends = loading.built
         self._server.install(artifact, backends)
+        self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
     # Reports
 
+    def _report_once(self) -> None:
+        self._report_soon.cancel()
+        self._report()
+
     def _report(self) -> None:
         """Publish the node's state, once a second."""
-        server, loop, counts = self._server, self._loop, self._counts
-        values: dict[str, object] = {"state": self._state, "backend": self._value("backend")}
-        if loop is not None:
-            modes = loop.modes
-            values |= {"mode": modes.mode.value}
-            if modes.mode is not Mode.POLICY:
-                values["reason"] = f"{modes.reason.value}: {modes.text}"
-        if server is not None:
-            values["ready"] = ", ".join(server.ready)
-            values |= {f"not_ready.{name}": reason for name, reason in server.failed.items()}
-            values["policy"] = server.artifact.path
-            values["function_hash"] = server.artifact.function_hash
-            values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
-            values |= {f"refused.{name}": count for name, count in server.refused.items()}
-            values["last_reason"] = server.last_reason
-        no_action = counts.no_action
-        refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
-        values |= {f"no_action.{name}": count for name, count in no_action.items()}
-        values |= {
-            "answered": counts.answered,
-            "repeated": counts.repeated,
-            "refused": refused,
-            "stale": counts.stale,
-            "late": counts.late,
-            "deadline_missed": counts.deadline_missed,
+        more = {
+            "backend": self._value("backend"),
             "swaps": self._swaps,
+            "session": self._session,
+            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
             **self._conditions,
+            "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
         }
-        problems = loop.look() if loop is not None else []
-        if loop is not None:
-            values |= {"waits_for": loop.waits_for(), **loop.facts()}
-        values |= {f"problem.{index}": text for index, text in enumerate(problems, 1)}
-        held, slow = refused + counts.stale, counts.late + counts.deadline_missed
-        last = server.last_reason if server is not None else ""
-        late = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
-        # The first that holds is said.
-        level, text = next(
-            (level, text)
-            for holds, level, text in (
-                (bool(self._failure), diagnostics.ERROR, self._failure),
-                (loop is not None and loop.stale, diagnostics.ERROR, last),
-                (values.get("mode") == Mode.SAFE.value, diagnostics.ERROR, values.get("reason")),
-                (bool(problems), diagnostics.WARN, "; ".join(problems)),
-                (held > self._held_reported, diagnostics.WARN, last),
-                (slow > self._slow_reported, diagnostics.WARN, late),
-                (True, diagnostics.OK, self._state),
-            )
-            if holds
+        level, text, values = self._status.report(
+            self._state, self._failure, self._server, self._loop, more
         )
-        self._held_reported, self._slow_reported = held, slow
-        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, str(text), values))
+        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, text, values))
 
     # Parameters
 
@@ -278,6 +268,8 @@ class PolicyNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
             self._apply(parameter)
+        if self._server is not None:
+            self._report_soon.reset()  # not now: this parameter has its old value until we return
         return SetParametersResult(successful=True)
 
     def _check(self, parameter: Parameter) -> None:
@@ -358,7 +350,7 @@ class PolicyNode(LifecycleNode):
         return kind(self, self._server, self._outputs, self._counts, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
-        kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (InputError, BackendError)) else f"{type(error).__name__}: "
         self._failure = " ".join(f"{kind}{error}".split())
         self.get_logger().error(self._failure)
         self._report()
@@ -394,7 +386,15 @@ class PolicyNode(LifecycleNode):
         gc.collect()
 
 
-_INTENDED = {reason.value for reason in INTENDED}
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+_REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -42,6 +42,15 @@ SPECS = (
          "answer again; robots: a tick for each new stamp", read_only=True),
     Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
          read_only=True),
+    Spec("executor", "fast", "fast: observations, messages and ticks are served below rclpy, with "
+         "a C part that is compiled once; rclpy: through its executor, same answers, slower",
+         read_only=True),
+    Spec("realtime.priority", 0, "SCHED_FIFO priority of the node's process; 0 = as it was "
+         "started", (0, 99), read_only=True),
+    Spec("realtime.cpus", [], "CPUs that the node's process keeps to, for example [2, 3]; [] = "
+         "those it was started on", read_only=True),
+    Spec("realtime.lock_memory", False, "true: keep the process's memory from being paged out",
+         read_only=True),
     Spec("load.backend", "", "backend that ~/load builds; empty takes the serving one"),
     Spec("load.policy", "", "policy that ~/load takes it from: a task name or a file; empty takes "
          "the serving one"),

@@ -15,6 +15,9 @@ from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.stability import blow_up
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 
+DEFAULT_EPISODE_STEPS = 1000
+"""Control steps after which training and evaluation cut an episode that has no limit."""
+
 
 class Simulated(Protocol):
     """What the simulator node and :func:`qpolicy_ros.sim.rollout.rollout` need of a robot."""
@@ -75,12 +78,13 @@ class Simulation:
         self.env = _make(env_id, render_mode, max_episode_steps)
         _check_spaces(env_id, self.env)
         robot: Any = self.env.unwrapped
-        self.model = getattr(robot, "model", None)
-        self.data = getattr(robot, "data", None)
+        # A user's task may call anything of its own `model`, `data`, `contract` or `dt`.
+        self.model = _attribute(robot, "model", mujoco.MjModel)
+        self.data = _attribute(robot, "data", mujoco.MjData) if self.model else None
         spec = self.env.spec
         self.step_limit = max_episode_steps or (spec.max_episode_steps if spec else None)
         # A described robot knows its contract; a bare vector's names are read from the model.
-        self.contract = getattr(robot, "contract", None) or self._read_contract(env_id)
+        self.contract = _attribute(robot, "contract", Contract) or self._read_contract(env_id)
         self._low, self._high = self.contract.low, self.contract.high
         self.fault = ""
 
@@ -91,8 +95,7 @@ class Simulation:
         """
         observation, _ = self.env.reset(seed=seed, options=options)
         self.fault = ""
-        # A copy: a task may write its next observation into the same array.
-        self._seen = np.array(observation, dtype=np.float32)
+        self._seen = _rounded(observation)
         return self._seen
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
@@ -108,7 +111,7 @@ class Simulation:
         self.fault = blow_up(self.model, self.data)
         if self.fault:
             return self._seen, 0.0, True, False
-        self._seen = np.array(observation, dtype=np.float32)
+        self._seen = _rounded(observation)
         return self._seen, float(reward), bool(terminated), bool(truncated)
 
     def render(self) -> np.ndarray | None:
@@ -123,7 +126,7 @@ class Simulation:
     def _read_contract(self, env_id: str) -> Contract:
         observation, _ = self.env.reset(seed=0)
         space: Any = self.env.action_space
-        low, high = space.low, space.high
+        low, high = _inward(space.low, space.high)
         names = action_names(self.model, low.size)
         return Contract(
             task=task_name(env_id),
@@ -180,13 +183,12 @@ def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
+            # Not every task takes `render_mode`.
+            drawn = {} if render_mode is None else {"render_mode": render_mode}
             return gymnasium.make(
-                env_id,
-                render_mode=render_mode,
-                max_episode_steps=max_episode_steps,
-                disable_env_checker=True,
+                env_id, max_episode_steps=max_episode_steps, disable_env_checker=True, **drawn
             )
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise PolicyError(f"task: {env_id} cannot be opened: {reason}") from error
     finally:
@@ -210,6 +212,33 @@ def _check_spaces(env_id: str, env: gymnasium.Env) -> None:
             f"task: {env_id}: action limits {acts.low.tolist()} to {acts.high.tolist()} are not "
             "finite; choose a task with finite action limits"
         )
+    fixed = np.flatnonzero(~(acts.low < acts.high))
+    if fixed.size:
+        at = int(fixed[0])
+        raise PolicyError(
+            f"task: {env_id}: action {at} is fixed, low {acts.low[at]:g} and high "
+            f"{acts.high[at]:g}; choose a task, or a wrapper, whose actions can all move"
+        )
+
+
+def _attribute(robot: Any, name: str, kind: type) -> Any:
+    """Return ``robot.name`` where it is what this package means by that name, else None."""
+    value = getattr(robot, name, None)
+    return value if isinstance(value, kind) else None
+
+
+def _rounded(observation: Any) -> np.ndarray:
+    """Return a float32 copy: a task may fill the same array again at its next step."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        return np.array(observation, dtype=np.float32)
+
+
+def _inward(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return action limits as float32, rounded so that none lies outside the task's own."""
+    lower, upper = low.astype(np.float32), high.astype(np.float32)
+    lower = np.where(lower < low, np.nextafter(lower, np.float32(np.inf)), lower)
+    upper = np.where(upper > high, np.nextafter(upper, np.float32(-np.inf)), upper)
+    return lower, upper
 
 
 def _describe(space: gymnasium.Space) -> str:
@@ -220,7 +249,7 @@ def _describe(space: gymnasium.Space) -> str:
 def _control_period(env_id: str, env: gymnasium.Env) -> float:
     """Control period in seconds: the simulator's own, else one rendered frame."""
     period = getattr(env.unwrapped, "dt", None)
-    if period is None:
+    if not isinstance(period, (int, float, np.number)):
         rate = env.metadata.get("render_fps")
         period = 1.0 / rate if rate else None
     if not period:

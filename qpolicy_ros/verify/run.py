@@ -16,7 +16,16 @@ from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, source_hashes
+from qpolicy_ros.verify import (
+    bitstream,
+    bounds,
+    certificate,
+    chain,
+    formal,
+    loops,
+    neurons,
+    source_hashes,
+)
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 
@@ -37,14 +46,16 @@ class Request:
     Attributes:
         policy: file or shipped name.
         quick: parts 1 and 2 and a sample of 4, compared with the certificate that there is.
-        rtl: generated folder; None generates one.
+        rtl: generated folder; None generates one, or takes that of ``build``.
         core_frames: observations through the simulated core.
+        build: folder of `qpolicy fpga build`, whose netlist and bitstream are verified too.
     """
 
     policy: str
     quick: bool
     rtl: Path | None
     core_frames: int
+    build: Path | None = None
 
 
 def verify(request: Request) -> tuple[dict[str, Any], Path]:
@@ -63,7 +74,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
     label = f"{file.resolve().parent.name}/{file.stem}"
     source_hashes.check_kernel()
     rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
-    with _hardware(artifact, request.rtl) as folder:
+    with _hardware(artifact, request.build or request.rtl) as folder:
         manifest = read_manifest(folder)
         if manifest["function_hash"] != artifact.function_hash:
             wrong = f"{manifest['function_hash'][:12]}..., the policy's is "
@@ -93,8 +104,9 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
             "parts": [part.as_json() for part in parts],
         }
     kept = certificate.certificate_path(file)
-    if request.quick and (request.rtl is not None or not kept.is_file()):
-        why = "--rtl is other hardware" if request.rtl is not None else "there is none beside it"
+    other = request.rtl is not None or request.build is not None
+    if request.quick and (other or not kept.is_file()):
+        why = "this is other hardware" if other else "there is none beside it"
         journal.say(f"note: not compared with a certificate: {why}")
     elif request.quick:
         old = certificate.load(kept)
@@ -148,6 +160,19 @@ def _parts(
     )
     if not request.quick:
         parts.append(loops.check_loops(artifact, folder, journal))
+    if request.build is not None:
+        journal.say("routed netlist and bitstream")
+        quick = request.quick
+        parts.append(
+            bitstream.check_bitstream(
+                artifact,
+                folder,
+                manifest,
+                journal,
+                frames=chain.QUICK_FRAMES if quick else request.core_frames,
+                serial_frames=bitstream.QUICK_SERIAL_FRAMES if quick else bitstream.SERIAL_FRAMES,
+            )
+        )
     return parts
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,6 +151,8 @@ def checkpoint_seeds() -> list[bytes]:
 class _NoRun:
     """As much of a run as a resumed distillation asks for."""
 
+    log = types.SimpleNamespace(seconds=0.0, earlier_cpu=0.0, saved_cpu=0.0)
+
     def rewind(self, curve: object, candidates: object) -> None:
         from qpolicy_training.runs.folder import Run  # noqa: PLC0415
 
@@ -194,8 +197,8 @@ def manifest_seeds() -> list[bytes]:
 def read_manifest(path: Path) -> None:
     """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
+    from qpolicy_fpga.report import report  # noqa: PLC0415
     from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
-    from qpolicy_fpga.report.report import report  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))

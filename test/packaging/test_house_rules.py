@@ -90,6 +90,13 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {COMMON, POLICY},
     ),
+    # Of the nodes it takes what decides and never imports rclpy.
+    room(
+        "qpolicy_ros/replay",
+        {"numpy", "matplotlib"},
+        {COMMON, POLICY, BACKENDS, "qpolicy_ros.latency", "qpolicy_ros.nodes.serving"}
+        | {"qpolicy_ros.interchange"},
+    ),
     room("qpolicy_ros/interchange", {"numpy"}, {COMMON, POLICY}, late="onnx qonnx"),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
@@ -182,6 +189,7 @@ ORDER = {
     "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
     "fpga": [
         "tools",
+        "tables",
         "plan",
         "yosys",
         "emit",
@@ -192,6 +200,7 @@ ORDER = {
         "manifest",
         "driver",
         "vivado",
+        "build",
         "report",
     ],
 }

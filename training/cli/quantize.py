@@ -8,9 +8,11 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options
@@ -20,19 +22,19 @@ from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.student import Start, Student, StudentConfig, train_student
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.provenance import file_digest
+from qpolicy_training.runs.provenance import beside_teacher, file_digest
 
 
 @dataclass(frozen=True)
 class Args:
     """Arguments of `qpolicy quantize`."""
 
-    teacher: str
-    """FP32 policy: a name such as hopper/fp32, or a file."""
+    teacher: Annotated[str, tyro.conf.Positional]
+    """FP32 policy: a name such as hopper/fp32, or a file; --teacher says the same."""
     method: Literal["ptq", "distill", "qat"] = "distill"
     """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
-    hidden: tuple[int, ...] = (256, 256)
-    """Units of the hidden layers."""
+    hidden: tuple[int, ...] = ()
+    """Units of the hidden layers (default: 256 256; for ptq the teacher's)."""
     b_in: int = 8
     """Bits of the input codes, 2 to 8."""
     b_core: int = 3
@@ -73,8 +75,10 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     teacher = load_policy(find_policy(args.teacher))
+    usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
+    args = replace(args, hidden=args.hidden or usual)
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     config, start = _config(args, teacher)
     student, run, winner = train_student(
         config, teacher.baseline, start, args.resume_from, finish=args.finish
@@ -97,11 +101,8 @@ def main(args: Args) -> int:
     if args.json:
         print(json.dumps({"policy": str(out), "run": str(run.folder), **artifact.provenance}))
     else:
-        share = returns["integer"]["mean"] / returns["fp32"]["mean"]
-        print(
-            f"{out}: return {returns['integer']['mean']:.0f}, {share:.1%} of the teacher's "
-            f"{returns['fp32']['mean']:.0f} over {args.episodes} episodes"
-        )
+        beside = beside_teacher(returns["integer"]["mean"], returns["fp32"]["mean"])
+        print(f"{out}: return {beside} over {args.episodes} episodes")
     return 0
 
 

@@ -19,7 +19,8 @@ from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
-from qpolicy_training.runs.folder import ADDED_LATER, DivergedError
+from qpolicy_training.runs.config import ADDED_LATER
+from qpolicy_training.runs.folder import DivergedError
 from qpolicy_training.runs.state import (
     adam_state,
     load_state,
@@ -178,7 +179,7 @@ def _save(path: Path, state: _State, run: Run) -> None:
         "curve": run.curve,
         "resumes": run.resumes,
         "seconds": run.curve[-1][2] if run.curve else 0.0,
-        "cpu_seconds": run.count_cpu(),
+        "cpu_seconds": run.log.count_cpu(),
     }
     save_state(path, tensors, meta)
 
@@ -194,8 +195,8 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         optimiser = torch.optim.Adam(student.parameters(), fused=True)
         restore_adam("adam", optimiser, tensors)
         run.rewind(meta["curve"], meta["candidates"])
-        run.seconds = float(meta["seconds"])
-        run.earlier_cpu = run.saved_cpu = float(meta.get("cpu_seconds", 0.0))
+        run.log.seconds = float(meta["seconds"])
+        run.log.earlier_cpu = run.log.saved_cpu = float(meta.get("cpu_seconds", 0.0))
         run.resumes = meta["resumes"]
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})

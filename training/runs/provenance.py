@@ -48,3 +48,12 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         message = f"{path}: {error.strerror}; give a file that exists"
         raise PolicyError(message) from None
+
+
+def beside_teacher(mean: float, teacher: float) -> str:
+    """Say a student's mean return beside its teacher's.
+
+    A share means something only of returns above zero, so the difference is said in their own unit.
+    """
+    share = f"; {mean / teacher:.1%}" if mean > 0 and teacher > 0 else ""
+    return f"{mean:.4g}, the teacher's {teacher:.4g} ({mean - teacher:+.3g}{share})"

@@ -58,6 +58,7 @@ def c_header(artifact: PolicyArtifact, name: str = "") -> str:
         "P": prefix.upper(),
         "task": artifact.contract.task,
         "hash": artifact.function_hash,
+        "id": artifact.function_hash[:8],
         "n": network.weights[0].shape[1],
         "m": network.weights[-1].shape[0],
         "low": low,
@@ -162,8 +163,13 @@ _TEMPLATE = """\
  * observation values to @m@ actions. It needs IEEE float32 without excess precision and without
  * -ffast-math: then codes and actions are bit for bit those of the other engines.
  */
-#ifndef @P@_H
+#ifdef @P@_H
+#if @P@_FUNCTION_ID != 0x@id@
+#error "two policies are called @p@ here: export one of them with another --symbol"
+#endif
+#else
 #define @P@_H
+#define @P@_FUNCTION_ID 0x@id@ /* of @P@_FUNCTION_HASH */
 
 #include <stdint.h>
 

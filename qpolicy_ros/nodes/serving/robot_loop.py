@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
@@ -21,6 +20,8 @@ from sensor_msgs.msg import Imu, JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.hot import hot
+from qpolicy_ros.nodes.rcl.messages import Stamp, open_writer, set_stamp, stamp_of
 from qpolicy_ros.nodes.serving.commanders import is_watchdog
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
@@ -55,11 +56,13 @@ class RobotLoop(Loop):
             world_twist=self.options.odom_twist_frame == "world",
             clock=self.now,
         )
+        self.outputs.name_inputs(self.inputs.used_names)
         self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
         self._to_engage = self.options.engage
         self._last_tick_ns = self._last_action_ns = self._started_ns = self.now()
-        self._opened_ns = self._began_ns = time.monotonic_ns()
-        self._ticks = self._ticks_seen = 0
+        self._began_ns = time.monotonic_ns()
+        self._ticks = 0
+        self._seen = (0, time.monotonic_ns())  # how many at the last look, and when that was new
         self._neighbours = Neighbours(self.node, {})
         # In lock-step stamps say when to tick.
         clock = self.now if isinstance(self.now, RobotClock) and self.now.simulated else None
@@ -67,33 +70,33 @@ class RobotLoop(Loop):
         self._next_ns = 0  # simulated time of the next tick
         self._answered = (0, 0)  # stamp, in lock-step
         self.set_timeout(self.options.timeout)
-        names = [channel.name for channel in contract.observation]
-        self._observation = JointState(name=names)
 
     def open(self) -> None:
         """See ``Loop.open``."""
         node, lockstep = self.node, self.options.lockstep
-        self._observations = node.create_publisher(JointState, "observation", qos.FIGURES)
-        self._made.append((node.destroy_publisher, self._observations))
+        writer = open_writer(node, JointState, "observation", qos.FIGURES, self.outputs.library)
+        writer.message.name = [c.name for c in self.server.artifact.contract.observation]
+        self._observations = writer
+        self._made.append((lambda made: made.close(), writer))
         wanted = {name: self._wanted(name) for name in self.inputs.topics}
         for name, topic in wanted.items():
             callback = partial(self._on_message, name)
             taken = node.create_subscription(topic.kind, name, callback, topic.profile)
-            self._made.append((node.destroy_subscription, taken))
+            self._made.append((node.destroy_subscription, hot(taken)))
         heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
-        self._made.append((node.destroy_subscription, heard))
+        self._made.append((node.destroy_subscription, hot(heard)))
         if self._clock is not None:
             wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
             taken = node.create_subscription(
                 Clock, "/clock", self._on_clock, wanted["/clock"].profile
             )
-            self._made.append((node.destroy_subscription, taken))
+            self._made.append((node.destroy_subscription, hot(taken)))
         elif not lockstep:
             timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
-            self._made.append((node.destroy_timer, timer))
+            self._made.append((node.destroy_timer, hot(timer)))
         sent = sent_topics(lockstep=lockstep, deadline=self.options.deadline)
         self._neighbours = Neighbours(node, wanted, sent)
-        self._last_tick_ns, self._opened_ns = self.now(), time.monotonic_ns()
+        self._last_tick_ns = self.now()
 
     def close(self) -> None:
         """See ``Loop.close``."""
@@ -149,9 +152,11 @@ class RobotLoop(Loop):
         standing = self.modes.mode is Mode.STANDBY
         conflict = self.commanders.conflict() if standing else ""
         found += filter(None, [self.inputs.odometry.problem, conflict])
-        stands = self._clock is not None and self._ticks_seen == self._ticks
-        self._ticks_seen = self._ticks
-        if stands:
+        ticks, at = self._seen
+        now = time.monotonic_ns()
+        if self._ticks != ticks:
+            self._seen = (self._ticks, now)
+        elif self._clock is not None and now - at > SECOND_NS * 3 // 4:
             found.append("use_sim_time: /clock stands still, and so does the policy")
         return found
 
@@ -197,7 +202,7 @@ class RobotLoop(Loop):
         accepted = self.inputs.take(name, message)
         if not self.options.lockstep or name == CMD_VEL:
             return
-        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        stamp = stamp_of(message)
         if not accepted and self.inputs.topics[name].problem:
             self._fault_or_wait(name, stamp)
             return
@@ -223,14 +228,14 @@ class RobotLoop(Loop):
         elif self.now() - self._started_ns > self._timeout_ns:
             self._fault(Reason.OVERRIDDEN, f"{other!r} sends commands")
 
-    def _fault_or_wait(self, name: str, stamp: tuple[int, int]) -> None:
+    def _fault_or_wait(self, name: str, stamp: Stamp) -> None:
         """Answer a refused message in lock-step, where the simulator waits for it."""
         if self.modes.mode is Mode.STANDBY:
             self.idle(Reason.WAITING, self.inputs.topics[name].problem)
             return
         reason, _, text = self.inputs.topics[name].problem.partition(": ")
         self._fault(Reason(reason), text)
-        self.outputs.send(self.server.guard.hold(), Time(sec=stamp[0], nanosec=stamp[1]))
+        self.outputs.send(self.server.guard.hold(), stamp)
 
     def _on_clock(self, message: Clock) -> None:
         """Tick once a control period of simulated time."""
@@ -304,11 +309,13 @@ class RobotLoop(Loop):
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         # Of several messages: how old the oldest is, from its arrival on; no queue is known.
         age = now - self.inputs.oldest_ns(now)
-        instants = Instants(age, -1, began, started, inferred, published, quantise)
-        self.outputs.send_timing(stamp, server.backend, instants)
-        self._observation.header.stamp = stamp
-        self._observation.position = array("d", observation.astype(np.float64).tobytes())
-        self._observations.publish(self._observation)
+        elapsed = server.guard.elapsed_ns
+        instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
+        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        message = self._observations.message
+        set_stamp(message, stamp)
+        message.position = array("d", observation.astype(np.float64).tobytes())
+        self._observations.publish()
 
     def _engaged(self, now: int) -> bool:
         """Start if everything is there and nobody's word is waited for."""
@@ -346,8 +353,6 @@ class RobotLoop(Loop):
                 raise ObservationError("missing", text)
         return np.array([measured[action.name] for action in contract.action], np.float32)
 
-    def _stamp(self) -> Time:
+    def _stamp(self) -> Stamp:
         stamps = self.inputs.stamps()
-        if not stamps:
-            return NO_TIME
-        return Time(sec=stamps[0][0], nanosec=stamps[0][1])
+        return stamps[0] if stamps else NO_TIME
