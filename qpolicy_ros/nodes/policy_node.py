@@ -23,7 +23,7 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.machine import conditions, live_conditions
 from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
-from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.policy_specs import REPORTED, SPECS, SUMMARY
 from qpolicy_ros.nodes.rcl.choice import HotPath
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
@@ -248,7 +248,7 @@ class PolicyNode(LifecycleNode):
             "backend": self._value("backend"),
             "swaps": self._swaps,
             "session": self._session,
-            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
+            **{f"parameter.{name}": self._value(name) for name in REPORTED},
             **self._conditions,
             "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
@@ -279,20 +279,13 @@ class PolicyNode(LifecycleNode):
             else:
                 self._server.check_ready(parameter.value)
         elif parameter.name.partition(".")[0] in BACKENDS:
-            self._check_option(parameter)
+            _SPECS[parameter.name].check(parameter.value)
+            if self._server is not None:
+                self._server.check_option(parameter.name)
         elif parameter.name in _UNTIL_CLEANUP and self._server is not None:
             raise PolicyError(
                 f"{parameter.name}: cannot change while the node is {self._state}; clean up first"
             )
-
-    def _check_option(self, parameter: Parameter) -> None:
-        """Refuse an option that is unknown, or of a backend that has been built already."""
-        _SPECS[parameter.name].check(parameter.value)
-        backend = parameter.name.partition(".")[0]
-        if self._server is not None and backend in self._server.ready:
-            wrong = f"backend {backend!r} is ready and keeps what it was built with"
-            remedy = "clean the node up, set it, configure again"
-            raise PolicyError.at("", parameter.name, wrong, remedy)
 
     def _apply(self, parameter: Parameter) -> None:
         if self._server is None:
@@ -384,17 +377,6 @@ class PolicyNode(LifecycleNode):
             self._outputs.destroy()
             self._outputs = None
         gc.collect()
-
-
-# What `qpolicy replay` needs beside the messages to compute the commands again.
-_REPORTED = (
-    "rate_limit",
-    "timeout",
-    "inference_deadline",
-    "ramp_time",
-    "position_commands",
-    "lockstep",
-)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -63,3 +63,13 @@ SPECS = (
     Spec("fpga.bitstream", "", "pynq: the .bit to load, its .hwh beside it; rtlsim: a folder "
          "of `qpolicy fpga generate`, empty to generate one"),
 )  # fmt: skip
+
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)

@@ -101,6 +101,13 @@ class PolicyServer:
         if trouble:
             raise PolicyError.at("", "backend", f"{name!r} is not ready: {trouble}", remedy)
 
+    def check_option(self, name: str) -> None:
+        """Raise PolicyError if ``name`` is an option of a backend that has been built already."""
+        backend = name.partition(".")[0]
+        if backend in self.ready:
+            wrong = f"backend {backend!r} is ready and keeps what it was built with"
+            raise PolicyError.at("", name, wrong, "clean the node up, set it, configure again")
+
     def swap(self, name: str) -> None:
         """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""
         self.check_ready(name)
