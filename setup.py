@@ -76,6 +76,8 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
         ("config/robots", "*.yaml"),
+        ("config/foxglove", "*.json"),
+        ("config/plotjuggler", "*.xml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):

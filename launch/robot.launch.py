@@ -19,6 +19,7 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("qpolicy_ros")
 CONFIG = PathJoinSubstitution([SHARE, "config", "robot.yaml"])
+SIMULATED = PathJoinSubstitution([SHARE, "config", "robot_sim.yaml"])
 
 # What is given here wins over the parameter files; what is left empty does not.
 ARGUMENTS = (
@@ -69,7 +70,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
         }
         return [values] if values else []
 
-    files = [CONFIG, *filter(None, [said["params_file"]])]
+    simulated = [SIMULATED] if said["robot"] else []
+    files = [CONFIG, *simulated, *filter(None, [said["params_file"]])]
     shared = {
         "package": "qpolicy_ros",
         "namespace": said["namespace"],
