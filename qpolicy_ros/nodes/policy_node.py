@@ -29,7 +29,7 @@ from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.outputs import Outputs
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
@@ -105,6 +105,7 @@ class PolicyNode(LifecycleNode):
                 deadline,
                 lockstep=lockstep,
                 sender=sender_name(self),
+                trajectory=self._value("joint_trajectory"),
                 library=self._hot_path.library,
             )
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
@@ -220,7 +221,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        trusted = self._value("trusted_keys")
+        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -232,7 +234,11 @@ class PolicyNode(LifecycleNode):
         if loading.built is None:
             return False, loading.error
         artifact, backends = loading.built
-        self._server.install(artifact, backends)
+        try:
+            self._server.install(artifact, backends)
+        except InputError as error:
+            loading.discard()
+            return False, str(error)
         self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
@@ -320,7 +326,7 @@ class PolicyNode(LifecycleNode):
         if not policy:
             raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
         check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy))
+        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
         if task:
             require_task(artifact, task)
         server = PolicyServer(
@@ -333,6 +339,7 @@ class PolicyNode(LifecycleNode):
             RobotClock(self),
         )
         server.set_deadline(self._value("inference_deadline"))
+        server.supervise(self._value("unseen"), self._value("seen_codes"))
         return server
 
     def _make_loop(self) -> Loop:

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     position_commands: bool
     enable_stamped_cmd_vel: bool
     odom_twist_frame: str
+    controller: str
 
 
 @dataclass

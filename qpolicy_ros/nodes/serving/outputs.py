@@ -17,6 +17,7 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.messages import Stamp, Writer, open_writer, set_stamp
 from qpolicy_ros.nodes.serving.neighbours import Wanted
 from qpolicy_ros.nodes.serving.timing import STAGES, Instants, stages
+from qpolicy_ros.nodes.serving.trajectory import Trajectory
 from qpolicy_ros.policy import Contract
 
 NO_TIME: Stamp = (0, 0)  # of a safe action that answers no observation
@@ -41,6 +42,7 @@ class Outputs:
         contract: gives the actions' names.
         lockstep: nothing overtakes: a recorder shall get every action.
         timing: whether to publish the stages' durations too.
+        trajectory: whether to publish ``joint_trajectory`` too.
         sender: who sends, for ``header.frame_id`` of ``action_stamped``.
         deadline: s, offered to DDS; 0 = none.
         library: the hot path's C part, None to publish through rclpy.
@@ -60,6 +62,7 @@ class Outputs:
         lockstep: bool,
         timing: bool = True,
         sender: str = "",
+        trajectory: bool = False,
         library: Any = None,
     ) -> None:
         self.library = library
@@ -67,6 +70,7 @@ class Outputs:
         self.stamp = NO_TIME
         self._node = node
         self._writers: list[Writer] = []
+        self._trajectory: Trajectory | None = None
         sent = sent_topics(lockstep=lockstep, deadline=deadline)
         try:
             self._action = self._create(Float64MultiArray, "action", sent["action"].profile)
@@ -76,6 +80,7 @@ class Outputs:
             if timing:
                 self._timing = self._create(JointState, "timing", qos.FIGURES)
                 self._timing.message.name = list(STAGES)
+            self._trajectory = Trajectory(node, contract) if trajectory else None
         except BaseException:
             self.destroy()
             raise
@@ -92,6 +97,8 @@ class Outputs:
         self._stamped.publish()
         self._action.message.data = values
         self._action.publish()
+        if self._trajectory is not None:
+            self._trajectory.send(values)
 
     def repeat(self) -> None:
         """Send the last stamped action again."""
@@ -122,6 +129,9 @@ class Outputs:
         """Stop publishing."""
         while self._writers:
             self._writers.pop().close()
+        if self._trajectory is not None:
+            self._trajectory.destroy()
+            self._trajectory = None
 
     def _create(self, kind: type, topic: str, profile: QoSProfile) -> Writer:
         writer = open_writer(self._node, kind, topic, profile, self.library)

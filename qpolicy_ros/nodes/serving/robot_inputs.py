@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qpolicy_ros.nodes.serving.odometry import OdometryCheck, into_child
-from qpolicy_ros.policy import Contract, ObservationError
+from qpolicy_ros.policy import Channel, Contract, ObservationError
 from qpolicy_ros.policy.model import DEFAULT, HOLD
 from qpolicy_ros.policy.sources import (
     CMD_VEL,
     IMU,
     JOINT_STATES,
     ODOM,
+    POSE,
+    TWIST,
+    WRENCH,
     Source,
     canonical_quaternion,
     parse_source,
@@ -43,6 +46,12 @@ _PATHS = {
     (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
     (CMD_VEL, "linear"): ("linear",),
     (CMD_VEL, "angular"): ("angular",),
+    (TWIST, "linear"): ("twist", "linear"),
+    (TWIST, "angular"): ("twist", "angular"),
+    (POSE, "position"): ("pose", "position"),
+    (POSE, "orientation"): ("pose", "orientation"),
+    (WRENCH, "force"): ("wrench", "force"),
+    (WRENCH, "torque"): ("wrench", "torque"),
 }
 
 
@@ -124,7 +133,8 @@ class RobotInputs:
         channels = {channel.source: channel for channel in contract.observation}
         self.topics: dict[str, Topic] = {}
         for place, text in enumerate(sources):
-            source, channel = parse_source(text), channels[text]
+            # What only a gait's standing rule listens to is no channel.
+            source, channel = parse_source(text), channels.get(text, Channel(text, text))
             # Who commands may fall silent: then the robot is to stand, not to wait.
             commanded = source.topic == CMD_VEL
             unlimited = _COMMAND_LIMIT if commanded else math.inf
@@ -153,6 +163,9 @@ class RobotInputs:
             IMU: self._imu,
             ODOM: self._vectors,
             CMD_VEL: self._vectors,
+            TWIST: self._vectors,
+            POSE: self._vectors,
+            WRENCH: self._vectors,
         }
 
     def take(self, name: str, message: Any) -> bool:
@@ -168,7 +181,7 @@ class RobotInputs:
             topic.repeated += 1  # a sensor that has frozen sends its last message again
             return False
         try:
-            values = self._takers[name](topic, message)
+            values = self._takers[topic.kind](topic, message)
             if values is None:
                 return False
             _refuse_non_finite(topic, values)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
@@ -23,6 +23,7 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.messages import Stamp, open_writer, set_stamp, stamp_of
 from qpolicy_ros.nodes.serving.commanders import is_watchdog
+from qpolicy_ros.nodes.serving.controller import ControllerCheck
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
 from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
@@ -32,9 +33,17 @@ from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.timing import Instants
 from qpolicy_ros.policy import Assembler, ObservationError
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
+from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM, POSE, TWIST, WRENCH
 
-MESSAGES: dict[str, type] = {JOINT_STATES: JointState, IMU: Imu, ODOM: Odometry, CMD_VEL: Twist}
+MESSAGES: dict[str, type] = {
+    JOINT_STATES: JointState,
+    IMU: Imu,
+    ODOM: Odometry,
+    CMD_VEL: Twist,
+    TWIST: TwistStamped,
+    POSE: PoseStamped,
+    WRENCH: WrenchStamped,
+}
 
 _LOCKSTEP_DEPTH = 10
 _MADE_UP = 5  # ticks at most that are made up for when messages of /clock were lost
@@ -64,6 +73,8 @@ class RobotLoop(Loop):
         self._ticks = 0
         self._seen = (0, time.monotonic_ns())  # how many at the last look, and when that was new
         self._neighbours = Neighbours(self.node, {})
+        joints = [action.name for action in contract.action]
+        self._controller = ControllerCheck(self.node, self.options.controller, joints)
         # In lock-step stamps say when to tick.
         clock = self.now if isinstance(self.now, RobotClock) and self.now.simulated else None
         self._clock = None if self.options.lockstep else clock
@@ -101,6 +112,7 @@ class RobotLoop(Loop):
     def close(self) -> None:
         """See ``Loop.close``."""
         self._neighbours.close()
+        self._controller.close()
         while self._made:
             destroy, entity = self._made.pop()
             destroy(entity)
@@ -116,6 +128,8 @@ class RobotLoop(Loop):
         conflict = self.commanders.conflict()
         if conflict:
             return f"{Reason.OVERRIDDEN.value}: {conflict}"
+        if self._controller.problem:
+            return f"{Reason.MISNAMED.value}: {self._controller.problem}"
         try:
             self.inputs.read(now, self._timeout_ns)
             pose = self._pose()
@@ -151,7 +165,8 @@ class RobotLoop(Loop):
         found = self._neighbours.look()
         standing = self.modes.mode is Mode.STANDBY
         conflict = self.commanders.conflict() if standing else ""
-        found += filter(None, [self.inputs.odometry.problem, conflict])
+        controller = self._controller.look()
+        found += filter(None, [self.inputs.odometry.problem, conflict, controller])
         ticks, at = self._seen
         now = time.monotonic_ns()
         if self._ticks != ticks:
@@ -190,7 +205,7 @@ class RobotLoop(Loop):
             return Wanted(TwistStamped if stamped else Twist, profile, remedy=remedy)
         if name == JOINT_STATES:
             return Wanted(JointState, profile, parts=self._joints_in)
-        return Wanted(MESSAGES[name], profile)
+        return Wanted(MESSAGES[self.inputs.topics[name].kind], profile)
 
     def _joints_in(self, message: JointState) -> list[str]:
         """Return the joints of a message that the policy takes."""
@@ -302,7 +317,7 @@ class RobotLoop(Loop):
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
-        self._assembler.acted(action)
+        self._assembler.acted(action, server.computed)
         self.counts.answered += 1
         self.counts.late += published - began > self.period_ns
         self._last_action_ns = now
