@@ -190,3 +190,23 @@ def test_a_second_policy_node_is_refused_and_both_are_named(run, watcher, robot)
     safe = {tuple(m.position) for m in watcher.messages["action_stamped"]} == {(0.0, 0.0)}
     assert len(senders) == 1 or safe
     assert all(sender.startswith(name) for sender in senders)
+
+
+@pytest.mark.parametrize("order", [("hip", "knee"), ("knee", "hip")])
+def test_a_controller_with_other_joints_is_found_before_anything_is_commanded(
+    run, watcher, sender, other, order  # noqa: ARG001
+):
+    other.declare_parameter("joints", list(order))
+    watcher.executor.add_node(other)
+    name = f"{watcher.node.get_namespace()}/gui"
+    run(controller=name)
+    wait_for_mode(watcher, "standby")
+    if order == ("knee", "hip"):
+        text = problem(watcher, "in another order")["message"]
+        assert f"controller: {name} has the same joints in another order" in text
+        success, message = call(watcher, "start")
+        assert not success
+        assert message.startswith("misnamed: controller: ")
+        assert not watcher.messages["action_stamped"]
+    else:
+        watcher.until(lambda: call(watcher, "start")[0])

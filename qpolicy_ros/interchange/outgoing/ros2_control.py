@@ -1,6 +1,6 @@
-"""A policy's actions as ros2_control takes them: the controllers' parameters, in its joints' order.
+"""A policy's actions as ros2_control takes them: the controllers' parameters, in its own order.
 
-``Float64MultiArray`` has no names: a ``forward_command_controller`` with its joints in another order
+``Float64MultiArray`` has no names: a ``forward_command_controller`` with joints in another order
 drives the wrong ones, and nobody notices. So the order is written from the policy.
 """
 
@@ -48,7 +48,7 @@ def controllers(artifact: PolicyArtifact, *, trajectory: bool = False) -> str:
     rate = max(_LEAST_RATE, round(_PER_PERIOD / contract.period))
     lines = [
         f"# Controllers of {contract.task}, function {artifact.function_hash[:12]}, by",
-        "# `qpolicy export --format ros2-control`. The joints are in the policy's order: change none.",
+        "# `qpolicy export --format ros2-control`. The joints are in the policy's order: keep it.",
         f"# The policy node: -r {topics} -p controller:=/{CONTROLLER}"
         + (" -p joint_trajectory:=true" if trajectory else ""),
         "controller_manager:",
@@ -65,9 +65,8 @@ def controllers(artifact: PolicyArtifact, *, trajectory: bool = False) -> str:
         if isinstance(value, list):
             lines += [f"    {name}:", *(f"      - {_quoted(item)}" for item in value)]
         else:
-            lines.append(
-                f"    {name}: {_quoted(value) if isinstance(value, str) else str(value).lower()}"
-            )
+            text = _quoted(value) if isinstance(value, str) else str(value).lower()
+            lines.append(f"    {name}: {text}")
     return "\n".join(lines) + "\n"
 
 
