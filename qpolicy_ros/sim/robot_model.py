@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import Contract, PolicyError
 from qpolicy_ros.sim.actuators import drive_joints
 from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.menagerie import menagerie_model
 from qpolicy_ros.sim.sensors import ACCELEROMETER
 

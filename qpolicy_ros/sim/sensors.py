@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +15,11 @@ from qpolicy_ros.policy.sources import (
     JOINT_STATES,
     ODOM,
     TWIST,
+    canonical_quaternion,
     parse_source,
     projected_gravity,
 )
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
 ACCELEROMETER = "qpolicy_accelerometer"
@@ -30,7 +31,8 @@ _OWN = ("position", "velocity", "effort")  # fields of joint_states
 class Sensors:
     """Reads the state of a robot, with a floating or with a fixed base.
 
-    ``imu`` is in the frame of a site, ``odom`` too; both are the base's own where none is named.
+    ``imu`` and ``odom`` are in the frame of a site, of the base where the model has none. With
+    ``base_axes``, ``imu`` sits at its site and has the axes of the base.
 
     Args:
         model, data: MuJoCo model, with the accelerometer of ``build_model``, and its state.
@@ -47,12 +49,23 @@ class Sensors:
     """
 
     def __init__(
-        self, model: Any, data: Any, base: str, where: str, imu: str = "", odom: str = ""
+        self,
+        model: Any,
+        data: Any,
+        base: str,
+        where: str,
+        imu: str = "",
+        odom: str = "",
+        *,
+        base_axes: bool = False,
     ) -> None:
         self._model, self._data, self._where = model, data, where
         self.command = np.zeros(6)
         self.base = self._free_joint(base) if base else None
-        self._imu, self._odom = (self._frame(base, site) for site in (imu, odom))
+        self._imu = self._frame(base, "" if base_axes else imu)
+        self._odom = self._frame(base, odom)
+        # Site and body between whose axes the measured acceleration is turned.
+        self._turn = (int(model.site(imu).id), int(model.body(base).id)) if base_axes else None
         self._acceleration = int(model.sensor(ACCELEROMETER).adr[0])
         # What the base's sensors say, computed anew by `look`: see `_SLOTS`.
         self._seen = np.zeros(_SLOTS["size"])
@@ -142,7 +155,9 @@ class Sensors:
             return _OWN.index(field), int(address[0])
         axis = _AXES.index(key)
         if (topic, field) == (IMU, "linear_acceleration"):
-            return 3, self._acceleration + axis
+            if self._turn is None:
+                return 3, self._acceleration + axis
+            return 5, _SLOTS["turned acceleration"] + axis
         if topic in (CMD_VEL, TWIST):
             return 4, axis + (3 if field == "angular" else 0)
         start = _SLOTS.get(f"{topic}.{field}")
@@ -154,6 +169,11 @@ class Sensors:
     def _look(self) -> None:
         """Compute what the base's sensors say now."""
         seen = self._seen
+        if self._turn is not None:
+            at, to = self._acceleration, _SLOTS["turned acceleration"]
+            site, body = self._data.site_xmat[self._turn[0]], self._data.xmat[self._turn[1]]
+            measured = site.reshape(3, 3) @ self._data.sensordata[at : at + 3]
+            seen[to : to + 3] = body.reshape(3, 3).T @ measured
         if self.base is None:
             position, turn, linear, angular = (*_STILL, _STILL[0], _STILL[0])
         else:
@@ -178,7 +198,7 @@ class Sensors:
                 mujoco.mju_rotVecQuat(there, there.copy(), back)
             w, x, y, z = whole
             # ROS puts a quaternion's w last, MuJoCo first.
-            seen[first : first + 4] = (x, y, z, w)
+            seen[first : first + 4] = canonical_quaternion(x, y, z, w)
             seen[first + 4 : first + 7] = spin
             if topic == IMU:
                 seen[first + 7 : first + 10] = projected_gravity(x, y, z, w)
@@ -225,5 +245,6 @@ _SLOTS = {
     f"{ODOM}.angular_velocity": 14,
     f"{ODOM}.linear_velocity": 17,
     f"{ODOM}.position": 20,
-    "size": 23,
+    "turned acceleration": 23,
+    "size": 26,
 }

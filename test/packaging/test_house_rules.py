@@ -137,7 +137,7 @@ ROOMS = [
     ),
 ]
 # The simulator's node is the one that may know the simulator.
-SIM_NODES = {"mujoco_sim_node"}
+SIM_NODES = {"mujoco_sim_node", "sim_publishers"}
 
 
 def imported(source: str, package: str, *, at_top: bool = False) -> set[str]:
