@@ -467,7 +467,7 @@ def _retry(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) 
 
 
 def _rates_just_before(found: Replay) -> Doubles:
-    """Return ``rate_limit`` of the report before the last one, for the first ticks behind it.
+    """Return ``rate_limit`` before it last changed, for the first ticks behind that report.
 
     A recorder may take a report before a command that was sent earlier.
     """
@@ -475,9 +475,11 @@ def _rates_just_before(found: Replay) -> Doubles:
     if not reported.values:
         return found.rate
     values = np.array([float(value) for value in reported.values])
-    last = reported.before(found.places)
-    fresh = np.arange(len(last)) - np.searchsorted(last, last) < _AT_ONCE
-    return np.where(fresh, values[np.maximum(last - 1, 0)], found.rate)
+    index = np.arange(len(values))
+    changed = np.concatenate([[True], values[1:] != values[:-1]])
+    since = np.maximum.accumulate(np.where(changed, index, 0))[reported.before(found.places)]
+    behind = np.arange(len(since)) - np.searchsorted(found.places, reported.places[since])
+    return np.where(behind < _AT_ONCE, values[np.maximum(since - 1, 0)], found.rate)
 
 
 def _try_other(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) -> None:
