@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from robot_contracts import robot_contract
-from robot_messages import imu, joint_states, odom
+from robot_messages import imu, joint_states, odom, stamped
 
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
-from qpolicy_ros.policy import Assembler, ObservationError
+from qpolicy_ros.policy import Assembler, Channel, Gait, ObservationError
 
 SECOND = 1_000_000_000
 
@@ -219,3 +219,40 @@ def test_the_assembler_takes_what_is_read(inputs, clock):
     fill(inputs)
     observation = Assembler(robot_contract()).observation(inputs.read(clock.now))
     assert np.isfinite(observation).all()
+
+
+def stamped_contract():
+    """Values of stamped topics, two of one kind, and a gait that listens to the command."""
+    sources = ["twist.linear:x", "wrench/left.force:z", "wrench/right.torque:x", "pose.position:z"]
+    contract = robot_contract()
+    return dataclasses.replace(
+        contract,
+        observation=tuple(Channel(source, source) for source in [*sources, "gait.cos:walk"]),
+        gaits=(Gait("walk", 1.5, stand_below=0.1, stand_phase=math.pi),),
+        time_limits=(),
+    )
+
+
+def test_stamped_topics_and_a_gait_s_command_are_taken(clock):
+    contract = stamped_contract()
+    sources = Assembler(contract).sources
+    inputs = RobotInputs(contract, sources, clock=clock)
+    assert list(inputs.topics) == ["twist", "wrench/left", "wrench/right", "pose", "cmd_vel"]
+    messages = {
+        "twist": TwistStamped(),
+        "wrench/left": WrenchStamped(),
+        "wrench/right": WrenchStamped(),
+        "pose": PoseStamped(),
+    }
+    messages["twist"].twist.linear.x = 1.0
+    messages["wrench/left"].wrench.force.z = 2.0
+    messages["wrench/right"].wrench.torque.x = 3.0
+    messages["pose"].pose.position.z = 4.0
+    command = Twist()
+    command.angular.z = 0.5
+    for name, message in messages.items():
+        assert inputs.take(name, stamped(message, 1))
+    assert inputs.take("cmd_vel", command)
+    raw = dict(zip(sources, inputs.read(clock.now), strict=True))
+    assert [raw[source] for source in sources[:4]] == [1.0, 2.0, 3.0, 4.0]
+    assert raw["cmd_vel.angular:z"] == 0.5
