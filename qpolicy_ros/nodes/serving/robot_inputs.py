@@ -206,6 +206,25 @@ class RobotInputs:
         """Return the stamps of the topics that have one, in the order of the sources."""
         return [topic.stamp for name, topic in self.topics.items() if name != CMD_VEL]
 
+    @property
+    def used_names(self) -> list[str]:
+        """Names of the values of :meth:`used`."""
+        stamped = [name for name in self.topics if name != CMD_VEL]
+        return [f"age.{name}" for name in self.topics] + [f"stamp.{name}" for name in stamped]
+
+    def used(self, now_ns: int) -> list[float]:
+        """Say which messages a tick used, µs: their ages, and their stamps from the first's on."""
+        ages = [
+            math.nan if topic.arrived_ns is None else (now_ns - topic.arrived_ns) / 1000.0
+            for topic in self.topics.values()
+        ]
+        stamps = self.stamps()
+        first = stamps[0] if stamps else (0, 0)
+        apart = [
+            ((sec - first[0]) * _SECOND_NS + nanosec - first[1]) / 1000.0 for sec, nanosec in stamps
+        ]
+        return ages + apart
+
     def oldest_ns(self, now_ns: int) -> int:
         """Return when the oldest of the measured values arrived."""
         arrived = [t.arrived_ns for name, t in self.topics.items() if name != CMD_VEL]
