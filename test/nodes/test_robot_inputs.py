@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from robot_contracts import robot_contract
-from robot_messages import imu, joint_states, odom
+from robot_messages import imu, joint_states, odom, stamped
 from sensor_msgs.msg import Imu
 
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
-from qpolicy_ros.policy import Assembler, Channel, ObservationError
+from qpolicy_ros.policy import Assembler, Channel, Gait, ObservationError
 from qpolicy_ros.policy.sources import TOPICS
 
 SECOND = 1_000_000_000
@@ -338,3 +338,40 @@ def test_a_twist_in_the_wrong_frame_is_found_within_two_seconds(clock, told, sen
         assert inputs.odometry.problem == ""
     else:
         assert inputs.odometry.problem.endswith(f"set odom_twist_frame to {wanted}")
+
+
+def stamped_contract():
+    """Values of stamped topics, two of one kind, and a gait that listens to the command."""
+    sources = ["twist.linear:x", "wrench/left.force:z", "wrench/right.torque:x", "pose.position:z"]
+    contract = robot_contract()
+    return dataclasses.replace(
+        contract,
+        observation=tuple(Channel(source, source) for source in [*sources, "gait.cos:walk"]),
+        gaits=(Gait("walk", 1.5, stand_below=0.1, stand_phase=math.pi),),
+        time_limits=(),
+    )
+
+
+def test_stamped_topics_and_a_gait_s_command_are_taken(clock):
+    contract = stamped_contract()
+    sources = Assembler(contract).sources
+    inputs = RobotInputs(contract, sources, clock=clock)
+    assert list(inputs.topics) == ["twist", "wrench/left", "wrench/right", "pose", "cmd_vel"]
+    messages = {
+        "twist": TwistStamped(),
+        "wrench/left": WrenchStamped(),
+        "wrench/right": WrenchStamped(),
+        "pose": PoseStamped(),
+    }
+    messages["twist"].twist.linear.x = 1.0
+    messages["wrench/left"].wrench.force.z = 2.0
+    messages["wrench/right"].wrench.torque.x = 3.0
+    messages["pose"].pose.position.z = 4.0
+    command = Twist()
+    command.angular.z = 0.5
+    for name, message in messages.items():
+        assert inputs.take(name, stamped(message, 1))
+    assert inputs.take("cmd_vel", command)
+    raw = dict(zip(sources, inputs.read(clock.now), strict=True))
+    assert [raw[source] for source in sources[:4]] == [1.0, 2.0, 3.0, 4.0]
+    assert raw["cmd_vel.angular:z"] == 0.5
