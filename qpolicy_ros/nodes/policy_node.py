@@ -28,7 +28,7 @@ from qpolicy_ros.nodes.rcl.choice import HotPath
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
@@ -210,7 +210,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        trusted = self._value("trusted_keys")
+        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -222,7 +223,11 @@ class PolicyNode(LifecycleNode):
         if loading.built is None:
             return False, loading.error
         artifact, backends = loading.built
-        self._server.install(artifact, backends)
+        try:
+            self._server.install(artifact, backends)
+        except InputError as error:
+            loading.discard()
+            return False, str(error)
         self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
@@ -249,6 +254,7 @@ class PolicyNode(LifecycleNode):
             values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
+            values |= server.supervisor.facts() if server.supervisor is not None else {}
         no_action = counts.no_action
         refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
         values |= {f"no_action.{name}": count for name, count in no_action.items()}
@@ -341,7 +347,7 @@ class PolicyNode(LifecycleNode):
         if not policy:
             raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
         check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy))
+        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
         if task:
             require_task(artifact, task)
         server = PolicyServer(
@@ -353,6 +359,7 @@ class PolicyNode(LifecycleNode):
             self._value("rate_limit"),
         )
         server.set_deadline(self._value("inference_deadline"))
+        server.supervise(self._value("unseen"), self._value("seen_codes"))
         return server
 
     def _make_loop(self) -> Loop:

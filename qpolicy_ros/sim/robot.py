@@ -115,8 +115,9 @@ class RobotSimulation:
 
     def advance(self, action: np.ndarray) -> None:
         """Apply ``action`` (m,), clipped to its limits, for one control period; observe nothing."""
-        action = np.clip(np.asarray(action, np.float32), self._low, self._high)
-        self._assembler.acted(action)
+        computed = np.asarray(action, np.float32)
+        action = np.clip(computed, self._low, self._high)
+        self._assembler.acted(action, computed)
         self.data.ctrl[self._actuators] = action
         mujoco.mj_step(self.model, self.data, self._substeps)
         self._steps += 1

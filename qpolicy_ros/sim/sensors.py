@@ -112,6 +112,10 @@ class Sensors:
             (ODOM, "linear_velocity"): (self.velocity, axis),
             (ODOM, "angular_velocity"): angular,
         }
+        if (topic, field) not in places:
+            wrong = f"{topic}.{field}:{key} is none of a simulated robot's sensors"
+            known = ", ".join(dict.fromkeys([JOINT_STATES, *(name for name, _ in places)]))
+            raise PolicyError.at(self._where, "source", wrong, f"simulated are {known}")
         return places[topic, field]
 
     def _free_joint(self, name: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Part 6: what was placed and routed, down to the bits that are loaded.
 
 The netlist that nextpnr writes after routing is read cell by cell, as the silicon works. Its core
-is proved equal to the Verilog register by register, and simulated on many observations; the whole
+is proved equal to the Verilog register by register, and simulated on many observations. The whole
 is asked through its serial line. An iCE40's bitstream is read back and asked the same.
 """
 

@@ -24,6 +24,7 @@ from qpolicy_ros.verify import (
     formal,
     loops,
     neurons,
+    properties,
     source_hashes,
 )
 from qpolicy_ros.verify.journal import Journal
@@ -49,6 +50,7 @@ class Request:
         rtl: generated folder; None generates one, or takes that of ``build``.
         core_frames: observations through the simulated core.
         build: folder of `qpolicy fpga build`, whose netlist and bitstream are verified too.
+        properties: files of claims to be proved too, or folders of them.
     """
 
     policy: str
@@ -56,6 +58,7 @@ class Request:
     rtl: Path | None
     core_frames: int
     build: Path | None = None
+    properties: tuple[Path, ...] = ()
 
 
 def verify(request: Request) -> tuple[dict[str, Any], Path]:
@@ -71,6 +74,7 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         remedy = "give a policy with an integer network"
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
+    claimed = properties.read_properties(request.properties, artifact)
     label = f"{file.resolve().parent.name}/{file.stem}"
     source_hashes.check_kernel()
     rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
@@ -89,6 +93,8 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         state = canonical_json([rooms, tools, rtl, manifest["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
         parts = _parts(request, artifact, module, folder, manifest, journal)
+        if claimed:
+            parts.append(properties.check_properties(artifact, claimed, journal))
         content: dict[str, Any] = {
             "format": certificate.FORMAT,
             "policy": label,

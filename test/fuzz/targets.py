@@ -197,8 +197,8 @@ def manifest_seeds() -> list[bytes]:
 def read_manifest(path: Path) -> None:
     """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
-    from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
     from qpolicy_fpga.report import report  # noqa: PLC0415
+    from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))

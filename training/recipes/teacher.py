@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qpolicy_ros.policy import Baseline
+from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
@@ -81,7 +81,18 @@ class Teacher:
 
     @classmethod
     def of(cls, baseline: Baseline) -> Teacher:
-        """The teacher that an artifact's FP32 baseline is."""
+        """The teacher that an artifact's FP32 baseline is.
+
+        Raises:
+            PolicyError: it has other activations than ours: somebody else trained it.
+        """
+        if baseline.steps:
+            kinds = ", ".join(dict.fromkeys(str(s[0]) for s in baseline.steps if s[0] != "linear"))
+            wrong = (
+                f"has {kinds or 'no activations'}, not ReLU between its layers and tanh at its end"
+            )
+            remedy = "distil it on its robot or from recordings: --robot or --bag"
+            raise PolicyError.at("", "baseline", wrong, remedy)
         actor = Fp32Actor(baseline.mean.size, baseline.scale.size, baseline.hidden)
         layers = [*actor.hidden, actor.mean]
         with torch.no_grad():

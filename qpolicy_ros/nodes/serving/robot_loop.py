@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 
@@ -28,9 +28,17 @@ from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.timing import Instants
 from qpolicy_ros.policy import Assembler, ObservationError
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
+from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM, POSE, TWIST, WRENCH
 
-MESSAGES: dict[str, type] = {JOINT_STATES: JointState, IMU: Imu, ODOM: Odometry, CMD_VEL: Twist}
+MESSAGES: dict[str, type] = {
+    JOINT_STATES: JointState,
+    IMU: Imu,
+    ODOM: Odometry,
+    CMD_VEL: Twist,
+    TWIST: TwistStamped,
+    POSE: PoseStamped,
+    WRENCH: WrenchStamped,
+}
 
 _LOCKSTEP_DEPTH = 10
 
@@ -62,10 +70,10 @@ class RobotLoop(Loop):
         self._observations = writer
         self._made.append((lambda made: made.close(), writer))
         depth = _LOCKSTEP_DEPTH if lockstep else 1
-        for name in self.inputs.topics:
+        for name, topic in self.inputs.topics.items():
             profile = qos.profile(reliable=lockstep and name != CMD_VEL, depth=depth)
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(MESSAGES[name], name, callback, profile)
+            taken = node.create_subscription(MESSAGES[topic.kind], name, callback, profile)
             self._made.append((node.destroy_subscription, hot(taken)))
         heard = node.create_subscription(
             JointState, "action_stamped", self._on_command, qos.COMMAND
@@ -205,7 +213,7 @@ class RobotLoop(Loop):
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
-        self._assembler.acted(action)
+        self._assembler.acted(action, server.computed)
         self.counts.answered += 1
         self.counts.late += published - now > self.period_ns
         self._last_action_ns = published
