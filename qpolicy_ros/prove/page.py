@@ -18,8 +18,8 @@ _MADE = (
 )
 _ASKED = (
     "17 inputs of 8 bits, two hidden layers, one action: can it rise by 48 of its 256 codes while "
-    "every input moves by at most one code? Three networks each; median seconds of processor time, "
-    "and how many were decided."
+    "every input moves by at most one code? Median seconds of processor time (10 s at most), and "
+    "how many networks were decided."
 )
 _LEAST = 1e-2  # s; what is quicker is drawn there
 

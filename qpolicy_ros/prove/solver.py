@@ -8,6 +8,8 @@ the MILP solver branches on a floating-point relaxation. They share neither code
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -93,6 +95,24 @@ def cp_sat(  # noqa: C901  one model, built from top to bottom
         witness = np.array([solver.value(variable) for variable in inputs], np.int64)
         return Outcome(YES, witness, work=work)
     return Outcome(NO if status == cp_model.INFEASIBLE else OPEN, work=work)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a library's greeting off standard output, which it writes to behind Python's back."""
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(1)
+        except OSError:  # closed: nothing can be written there
+            yield
+            return
+        stack.callback(os.close, kept)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nothing)
+        os.dup2(nothing, 1)
+        stack.callback(os.dup2, kept, 1)
+        yield
 
 
 @contextlib.contextmanager
@@ -259,7 +279,8 @@ class _Program:
 
     def solve(self, highspy: Any, seconds: float) -> tuple[str, Any]:
         """``no``, or ``yes`` or ``open`` with values where there are any."""
-        solver = highspy.Highs()
+        with _quiet():
+            solver = highspy.Highs()
         for name, value in (
             ("output_flag", False),
             ("threads", 1),

@@ -53,7 +53,12 @@ SIM = "qpolicy_ros.sim"
 HARNESS = "qpolicy_ros.harness"
 ROOMS = [
     room("qpolicy_ros/common", {"numpy"}, set(), late="matplotlib rclpy"),
-    room("qpolicy_ros/policy", {"numpy", "safetensors"}, {COMMON}, late="ament_index_python"),
+    room(
+        "qpolicy_ros/policy",
+        {"numpy", "safetensors"},
+        {COMMON},
+        late="ament_index_python cryptography",
+    ),
     room("qpolicy_ros/backends", {"numpy"}, {COMMON, POLICY}, late="pynq serial"),
     room(
         "qpolicy_ros/sim",
