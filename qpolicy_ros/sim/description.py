@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 20
 _REQUIRED = {"model"}
 _OPTIONAL = {
     "name", "base", "period", "height", "joints", "observation", "floor", "option", "imu", "odom",
-    "feet", "position_control", "start", "armature", "commands", "guide", "reward",
+    "feet", "position_control", "start", "armature", "commands",
 }  # fmt: skip
 _CHANNEL = {"source", "scale", "offset", "low", "high"}
 
@@ -63,7 +63,6 @@ class RobotDescription:
         start: keyframe to start from; empty takes the one that is nearest the default pose.
         armature: of joints that have none in a model without actuators, kg m².
         commands: ``cmd_vel`` source -> lowest and highest command to draw.
-        guide, reward: ``module:function`` hooks of a task, see docs/robots.md.
         file: where it was read.
     """
 
@@ -83,8 +82,6 @@ class RobotDescription:
     start: str = ""
     armature: float = 0.01
     commands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    guide: str = ""
-    reward: str = ""
     file: str = ""
 
     def contract(self, task: str = "", env_id: str = "") -> Contract:
@@ -191,8 +188,6 @@ def read_description(path: Path) -> RobotDescription:
             start=str(data.get("start", "")),
             armature=_positive(data.get("armature", 0.01)),
             commands=commands,
-            guide=str(data.get("guide", "")),
-            reward=str(data.get("reward", "")),
             file=str(path),
         )
     except InputError:
