@@ -13,9 +13,10 @@ help: ## list the targets
 demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (table, plot, film in out/demo)
 	@$(BIN)/qpolicy demo $(ARGS)
 
-# Tests run with one thread: torch's sums depend on how many there are.
+# Tests run with one thread: torch's sums depend on how many there are. Files run side by side.
+JOBS ?= 2
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-full: setup-dev ## run the tests with full counts, resumable (ARGS="--jobs 1"); the log is docs/test-full.log
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py $(ARGS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,15 @@ import hypothesis
 import numpy as np
 import pytest
 from fault_table import FaultTable
+from guard import MARK, start_guard
+
+_GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full, which `make test-full` sets."""
     parser.addoption("--full", action="store_true", help="full counts instead of stated subsets")
+    parser.addoption("--planted-table", help="file for the table of test/replay/test_planted.py")
     parser.addoption(
         "--fault-table", help="file for the table that test/nodes/test_faults.py makes"
     )
@@ -31,10 +37,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "stated", derandomize=True, deadline=None, max_examples=count
     )
     hypothesis.settings.load_profile("stated")
+    # A job in the background (nohup, some CI runners) ignores SIGINT, and would hand that on to
+    # every process that a test starts.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if MARK not in os.environ:  # a worker has its controller's
+        config.stash[_GUARD] = start_guard()
     # Domains above 101 collide with the ephemeral ports of Linux.
     os.environ["ROS_DOMAIN_ID"] = str(20 + secrets.randbelow(82))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.pop("ROS_LOCALHOST_ONLY", None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the guard end what is left, and wait for it."""
+    guard = config.stash.get(_GUARD, None)
+    if guard is not None:
+        guard.communicate()
+        os.environ.pop(MARK, None)
 
 
 @pytest.fixture(autouse=True)

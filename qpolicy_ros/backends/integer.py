@@ -48,5 +48,9 @@ class IntegerBackend:
         """See ``Backend.act``."""
         return self._engine.act(observation)
 
+    def act_batch(self, observations: npt.ArrayLike) -> Float32:
+        """Actions for many observations, ``(k, n)`` to ``(k, m)``; the same bits as ``act``'s."""
+        return self._engine.act_batch(observations)
+
     def close(self) -> None:
         """Nothing to release."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass
+from typing import Annotated
 
 import mujoco
+import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
@@ -22,7 +24,7 @@ from qpolicy_ros.sim import Episode, evaluate, resolve_env_id, spread, task_name
 class Args:
     """Arguments of `qpolicy evaluate`."""
 
-    policy: str
+    policy: Annotated[str, tyro.conf.Positional]
     """Task name (hopper), task/variant (hopper/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga."""

@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import inspect
 import io
 import os
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,10 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
+    "import": Command(
+        "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
+    ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
@@ -52,29 +59,50 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
     ),
+    "prove": Command(
+        "qpolicy_ros.cli.prove:main", "prove or refute what a policy can never do, for a whole box"
+    ),
+    "seen": Command("qpolicy_ros.cli.seen:main", "record which input codes a policy sees"),
+    "sign": Command("qpolicy_ros.cli.sign:main", "sign a policy file, or check its signature"),
     "report": Command("qpolicy_training.cli.report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
+    "doctor": Command(
+        "qpolicy_ros.cli.doctor:main", "find out whether a policy's contract fits its robot"
+    ),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
     ),
+    "replay": Command(
+        "qpolicy_ros.cli.replay:main", "compute a recording's commands again, bit for bit"
+    ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
 }
+
+# The policy is every command's first argument. An option that said it is another spelling of it, or
+# was given up: then one line says the new one.
+FIRST_ARGUMENT: dict[str, str] = {"quantize": "--teacher"}
+GIVEN_UP: dict[str, str] = {"evaluate": "--policy", "walk": "--policy"}
 
 # Which extra of this package brings a module that a subcommand may find missing.
 EXTRAS: dict[str, str] = {
     "PIL": "demo",
     "brevitas": "train",
+    "cryptography": "sign",
     "gymnasium": "sim",
+    "highspy": "prove",
     "imageio": "demo",
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "onnx": "import",
+    "onnxruntime": "import",
+    "ortools": "prove",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",
@@ -131,6 +159,30 @@ def _dispatch(arguments: list[str]) -> int:
         return status
 
 
+def run_script(function: Callable[..., object]) -> None:
+    """Run a script's `function` with the words of its command line, and exit.
+
+    As with subcommands, what a user can repair is one line and exit status 2 (1 for a failed
+    check); a wrong number of words prints the script's description.
+    """
+    words = sys.argv[1:]
+    program = Path(sys.argv[0]).name
+    try:
+        inspect.signature(function).bind(*words)
+    except TypeError:
+        sys.exit(sys.modules[function.__module__].__doc__)
+    try:
+        status = function(*words)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        code = _status_of(error)
+        if code is None:
+            raise
+        sys.exit(_fail(program, _one_line(error), code))
+    sys.exit(status if isinstance(status, int) else 0)
+
+
 def _interrupted(error: BaseException | None) -> bool:
     """Whether an interrupt is at the bottom of it: an extension's import makes others of it."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
@@ -154,8 +206,27 @@ def _run(name: str, arguments: list[str]) -> int:
     """Import the subcommand, parse its arguments and run it."""
     module_name, _, function = COMMANDS[name].target.partition(":")
     module = importlib.import_module(module_name)
-    args = _parse(module.Args, name, module.__doc__ or "", arguments)
+    args = _parse(module.Args, name, module.__doc__ or "", _spelt_anew(name, arguments))
     return int(getattr(module, function)(args))
+
+
+def _spelt_anew(name: str, arguments: list[str]) -> list[str]:
+    """Return `arguments` with the policy first; a given-up spelling raises UsageError."""
+    for old, refused in ((FIRST_ARGUMENT.get(name), False), (GIVEN_UP.get(name), True)):
+        found = [i for i, word in enumerate(arguments) if old and word.partition("=")[0] == old]
+        if not found:
+            continue
+        at = found[0]
+        word, equals, value = arguments[at].partition("=")
+        rest = arguments[at + 1 :]
+        if not equals:
+            value, rest = (rest[0], rest[1:]) if rest else ("POLICY", [])
+        anew = [value, *arguments[:at], *rest]
+        if refused:
+            new = shlex.join(["qpolicy", name, *anew])
+            raise UsageError(f"{word}: the policy is the first argument; write `{new}`")
+        return anew
+    return arguments
 
 
 def _parse(args_class: type, name: str, description: str, arguments: list[str]) -> Any:
@@ -175,7 +246,29 @@ def _parse(args_class: type, name: str, description: str, arguments: list[str]) 
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UsageError(f"{_unbox(errors.getvalue())}; see `qpolicy {name} --help`") from None
+        wrong = _unbox(errors.getvalue()) + _nearest_option(args_class, arguments)
+        raise UsageError(f"{wrong}; see `qpolicy {name} --help`") from None
+
+
+def _nearest_option(args_class: type, arguments: list[str]) -> str:
+    """Return a hint for the first option that does not exist; empty if all do, or none is near."""
+    import tyro  # noqa: PLC0415  as above
+
+    text = io.StringIO()
+    chosen = [word for word in arguments[:1] if not word.startswith("-")]  # a subcommand has more
+    with (
+        contextlib.redirect_stdout(text),
+        contextlib.redirect_stderr(text),
+        contextlib.suppress(SystemExit),
+    ):
+        tyro.cli(args_class, args=[*chosen, "--help"])
+    known = set(re.findall(r"--[a-z][\w.-]*", text.getvalue()))
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option.replace("_", "-") not in known:
+            near = difflib.get_close_matches(option, sorted(known), n=1)
+            return f"; did you mean {near[0]}?" if near else ""
+    return ""
 
 
 def _unbox(text: str) -> str:

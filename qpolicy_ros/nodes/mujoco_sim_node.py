@@ -32,16 +32,17 @@ from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.robot_topics import RobotTopics
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import open_simulation, spread
 from qpolicy_ros.sim.channels import joint_names
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
 
-EPISODE = ("return", "length", "seed", "terminated", "missed")
+EPISODE = ("return", "length", "seed", "terminated", "missed", "vx", "vy", "wz")
 
 _NANOSECONDS = 1_000_000_000
 _DISCOVERY = 1.0  # s
+_BETWEEN = 50  # periods from an episode's end to the next one's start: the policy begins anew
 _LAST_WORD = Duration(seconds=0.5)
 
 
@@ -155,11 +156,12 @@ class MujocoSimNode(Node):
         self._add_frame()
         if result is not None:
             self._finish(result)
-        self._publish()
+        self._publish(anew=result is not None)
 
     def _finish(self, result: Result) -> None:
         count, wanted = len(self._session.results), self._value("episodes")
-        message = JointState(name=list(EPISODE), position=[float(value) for value in result])
+        figures = [float(value) for value in (*result[:-1], *result.velocity)]
+        message = JointState(name=list(EPISODE), position=figures)
         message.header.stamp = self._stamp()
         self._episode_publisher.publish(message)
         missed = f", {result.missed} late actions" if self._realtime else ""
@@ -195,9 +197,14 @@ class MujocoSimNode(Node):
 
     # Messages
 
-    def _publish(self) -> None:
-        """Publish the observation with the next stamp."""
-        self._now_ns += self._period_ns
+    def _publish(self, *, anew: bool = False) -> None:
+        """Publish the observation with the next stamp.
+
+        ``anew``: an episode begins. A robot's stamps leave a gap then, by which the policy knows
+        that its histories end; the stamps of a feature vector count the steps.
+        """
+        apart = _BETWEEN if anew and self._robot_topics is not None else 1
+        self._now_ns += apart * self._period_ns
         self._answer = None
         stamp = self._stamp()
         self._clock_publisher.publish(ClockMessage(clock=stamp))
@@ -256,7 +263,7 @@ class MujocoSimNode(Node):
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._session.next_episode()
         self._action = self._contract.safe
-        self._publish()
+        self._publish(anew=True)
         response.success, response.message = True, f"seed {self._session.seed}"
         return response
 
@@ -285,6 +292,14 @@ class MujocoSimNode(Node):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
+    def _command(self) -> list[float]:
+        """Return what is commanded: forward, left, turning."""
+        command = list(self._value("command"))
+        if len(command) != 3:
+            wrong = f"{command} is not three numbers"
+            raise PolicyError.at("", "command", wrong, "give forward, left (m/s), turning (rad/s)")
+        return command if any(command) else [self._value("speed"), 0.0, 0.0]
+
     def _open(self) -> Any:
         headless, video = self._value("headless"), self._value("video")
         if video and not headless:
@@ -294,11 +309,14 @@ class MujocoSimNode(Node):
             remedy = "set headless to true, or DISPLAY to a display"
             raise PolicyError.at("", "headless", "false, but there is no display", remedy)
         mode = "rgb_array" if video else None if headless else "human"
+        policy = self._value("policy")
         return open_simulation(
             self._value("task"),
             mode,
             self._value("max_episode_steps") or None,
             self._value("period") or None,
+            load_policy(find_policy(policy)).contract if policy else None,
+            self._value("fallen_below"),
         )
 
     def _open_film(self) -> Film | None:
@@ -326,14 +344,16 @@ class MujocoSimNode(Node):
         joints, self._qpos, self._qvel = _scalar_joints(self._simulation.model)
         self._joints_message = JointState(name=joints)
         create = self.create_publisher
-        sensors, speed = _sensors(self._simulation), self._value("speed")
+        sensors, command = _sensors(self._simulation), self._command()
         self._robot_topics: RobotTopics | None = None
         if sensors is not None:
-            sensors.command[:] = (speed, 0, 0, 0, 0, 0)
-            self._robot_topics = RobotTopics(self, sensors.reader, joints, speed)
-        elif speed:
-            wrong = f"{speed:g} m/s, but {self._contract.task!r} is no robot"
-            raise PolicyError.at("", "speed", wrong, "leave it out")
+            sensors.command[[0, 1, 5]] = command
+            self._robot_topics = RobotTopics(self, sensors.gather, joints, command)
+        elif any(command):
+            speed = self._value("speed")
+            name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
+            wrong = f"{told}, but {self._contract.task!r} is no robot"
+            raise PolicyError.at("", name, wrong, "leave it out")
         else:
             profile = qos.profile(depth=100, deadline=self._value("deadline"))
             self._observation_publisher = create(JointState, "observation", profile)

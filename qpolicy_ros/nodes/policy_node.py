@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -19,12 +21,14 @@ from std_srvs.srv import Trigger
 from qpolicy_ros.backends import BACKENDS, BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.machine import conditions, live_conditions
-from qpolicy_ros.nodes import diagnostics, qos
+from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
 from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.rcl.choice import HotPath
+from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
@@ -54,10 +58,18 @@ class PolicyNode(LifecycleNode):
         self._loop: Loop | None = None
         self._loading: Loading | None = None
         self._counts = Counts()
+        self._hot_path = HotPath(self._value("executor"), self.get_logger().warning)
+        self.make_executor = self._hot_path.make_executor
         self._conditions = conditions()
+        self._session = secrets.token_hex(4)  # another one after a restart
         self._swaps = self._held_reported = self._slow_reported = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        hot(self.create_timer(1.0, self._report, clock=steady))
+        # A recording shall say at once what the next command depends on.
+        self._report_soon = self.create_timer(0.0, self._report_once, clock=steady)
+        self._report_soon.cancel()
         self.add_on_set_parameters_callback(self._on_parameters)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(Trigger, "~/stop", self._on_stop)
@@ -79,10 +91,12 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, _: LifecycleState) -> TransitionCallbackReturn:
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
+            realtime.apply_to(self)
             server = self._server = self._load()
             contract = server.artifact.contract
             lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep)
+            library = self._hot_path.library
+            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep, library=library)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
@@ -105,9 +119,12 @@ class PolicyNode(LifecycleNode):
             self._close_loop()
             return self._fail(error)
         self._state, self._failure = "active", ""
+        # A value beyond float32's range becomes infinite, and is refused as such.
+        np.seterr(over="ignore")
         # What lives now stays: the collector need not look at it while serving.
         gc.collect()
         gc.freeze()
+        self._report()
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> TransitionCallbackReturn:
@@ -155,6 +172,8 @@ class PolicyNode(LifecycleNode):
     def _do(self, response: Trigger.Response, act: Callable[[Loop], str]) -> Trigger.Response:
         loop = self._loop
         wrong = act(loop) if loop is not None else _NOT_SERVING
+        if not wrong:
+            self._report_soon.reset()
         response.success = not wrong
         response.message = wrong or (loop.modes.mode.value if loop is not None else "")
         return response
@@ -191,7 +210,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        self._loading = Loading(server.artifact, file, names, self._options(), done)
+        trusted = self._value("trusted_keys")
+        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -203,10 +223,19 @@ class PolicyNode(LifecycleNode):
         if loading.built is None:
             return False, loading.error
         artifact, backends = loading.built
-        self._server.install(artifact, backends)
+        try:
+            self._server.install(artifact, backends)
+        except InputError as error:
+            loading.discard()
+            return False, str(error)
+        self._report()
         return True, f"{', '.join(backends)} of {artifact.path or artifact.contract.task}"
 
     # Reports
+
+    def _report_once(self) -> None:
+        self._report_soon.cancel()
+        self._report()
 
     def _report(self) -> None:
         """Publish the node's state, once a second."""
@@ -225,6 +254,7 @@ class PolicyNode(LifecycleNode):
             values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
             values |= {f"refused.{name}": count for name, count in server.refused.items()}
             values["last_reason"] = server.last_reason
+            values |= server.supervisor.facts() if server.supervisor is not None else {}
         no_action = counts.no_action
         refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
         values |= {f"no_action.{name}": count for name, count in no_action.items()}
@@ -236,7 +266,10 @@ class PolicyNode(LifecycleNode):
             "late": counts.late,
             "deadline_missed": counts.deadline_missed,
             "swaps": self._swaps,
+            "session": self._session,
+            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
             **self._conditions,
+            "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
         }
         if loop is not None:
@@ -256,10 +289,7 @@ class PolicyNode(LifecycleNode):
             level = diagnostics.WARN
             text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
         self._held_reported, self._slow_reported = held, slow
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics.diagnostics(stamp, "policy_node: policy", level, text, values)
-        )
+        self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, text, values))
 
     # Parameters
 
@@ -271,6 +301,8 @@ class PolicyNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
             self._apply(parameter)
+        if self._server is not None:
+            self._report_soon.reset()  # not now: this parameter has its old value until we return
         return SetParametersResult(successful=True)
 
     def _check(self, parameter: Parameter) -> None:
@@ -315,7 +347,7 @@ class PolicyNode(LifecycleNode):
         if not policy:
             raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
         check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy))
+        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
         if task:
             require_task(artifact, task)
         server = PolicyServer(
@@ -327,6 +359,7 @@ class PolicyNode(LifecycleNode):
             self._value("rate_limit"),
         )
         server.set_deadline(self._value("inference_deadline"))
+        server.supervise(self._value("unseen"), self._value("seen_codes"))
         return server
 
     def _make_loop(self) -> Loop:
@@ -338,7 +371,7 @@ class PolicyNode(LifecycleNode):
         return kind(self, self._server, self._outputs, self._counts, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
-        kind = "" if isinstance(error, (PolicyError, BackendError)) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (InputError, BackendError)) else f"{type(error).__name__}: "
         self._failure = " ".join(f"{kind}{error}".split())
         self.get_logger().error(self._failure)
         self._report()
@@ -371,6 +404,15 @@ class PolicyNode(LifecycleNode):
             self._outputs = None
 
 
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+_REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)
 _INTENDED = {reason.value for reason in INTENDED}
 
 

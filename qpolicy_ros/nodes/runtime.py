@@ -121,7 +121,7 @@ def gives_message_info() -> bool:
 
 def _spin(program: Program, stop: Stop) -> int:
     node = program(stop)
-    executor = SingleThreadedExecutor()
+    executor = getattr(node, "make_executor", SingleThreadedExecutor)()
     wake = node.create_guard_condition(lambda: None)  # type: ignore[attr-defined]
     stop.on_request(wake.trigger)
     executor.add_node(node)  # type: ignore[arg-type]

@@ -117,10 +117,7 @@ class SafetyWatchdog(Node):
         elif self._sending:
             level, text = diagnostics.ERROR, "the policy is silent: the safe action is sent"
         values = {"took_over": self._took_over, "sending": self._sending}
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics.diagnostics(stamp, "safety_watchdog: commands", level, text, values)
-        )
+        self._diagnostics.publish(diagnostics.diagnostics(self, "commands", level, text, values))
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -43,8 +44,13 @@ def find_policy(name: str | os.PathLike[str]) -> Path:
     known = sorted(
         {_name(folder, file) for folder in folders for file in folder.glob("*/*")} - {""}
     )
+    tasks = [name.partition("/")[0] for name in known]
+    near = difflib.get_close_matches(os.fspath(name), [*known, *tasks], n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
     remedy = (
-        f"known: {', '.join(known)}" if known else f"set ${ENVIRONMENT} to a folder of policies"
+        f"{meant}known: {', '.join(known)}"
+        if known
+        else f"set ${ENVIRONMENT} to a folder of policies"
     )
     raise PolicyError.at("", "policy", wrong, remedy)
 

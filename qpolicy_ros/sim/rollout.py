@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.sim.environment import Simulated, Simulation
+from qpolicy_ros.sim.environment import DEFAULT_EPISODE_STEPS, Simulated, Simulation
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -71,12 +71,16 @@ def evaluate(
         episodes: how many.
         seed: seed of the first episode.
         progress: called with each finished episode.
-        max_episode_steps: shorter episodes than the task's own.
+        max_episode_steps: shorter episodes than the task's own; a task without a limit gets one
+            of ``DEFAULT_EPISODE_STEPS``.
 
     Returns:
         The undiscounted return of each episode.
     """
     simulation = Simulation(task, max_episode_steps=max_episode_steps)
+    if simulation.step_limit is None:
+        simulation.close()
+        simulation = Simulation(task, max_episode_steps=DEFAULT_EPISODE_STEPS)
     try:
         returns = []
         for index in range(episodes):

@@ -319,7 +319,7 @@ class Watcher:
         def look() -> bool:
             for sent, message in self._reports:
                 if sent >= since:
-                    found.extend(each for each in message.status if each.name.startswith(node))
+                    found.extend(e for e in message.status if e.name.split(":")[0].endswith(node))
             self._reports.clear()
             return bool(found)
 

@@ -197,6 +197,17 @@ def test_the_same_stamp_again_is_a_frozen_sensor(inputs, clock):
         inputs.read(clock.now, SECOND // 2)
 
 
+def test_a_tick_says_which_messages_it_used(inputs, clock):
+    fill(inputs)
+    clock.now += SECOND // 100
+    inputs.take("imu", imu(1.02))
+    used = dict(zip(inputs.used_names, inputs.used(clock.now + 5000), strict=True))
+    assert used["age.joint_states"] == 10_005.0
+    assert used["age.imu"] == 5.0
+    assert math.isnan(used["age.cmd_vel"])
+    assert (used["stamp.joint_states"], used["stamp.imu"]) == (0.0, 20_000.0)
+
+
 def test_a_clock_that_jumps_back_changes_nothing(inputs, clock):
     fill(inputs, stamp=1000)
     clock.now += SECOND // 100

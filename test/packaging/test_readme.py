@@ -1,4 +1,4 @@
-"""What the README says of the shipped policies is what their files say."""
+"""What README and docs/results.md say of the shipped policies is what their files say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROW = re.compile(
 
 
 def _rows() -> dict[str, re.Match[str]]:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     return {match["policy"]: match for match in ROW.finditer(text)}
 
 
@@ -33,6 +33,29 @@ def _shipped() -> list[str]:
 
 def _number(text: str) -> int:
     return int(text.replace(",", ""))
+
+
+FRONT = re.compile(
+    r"\| `(?P<policy>\w+/\w+)` \| (?P<bits>\d) \| \*\*(?P<mean>[\d,]+) ± (?P<std>[\d,]+)\*\* "
+)
+
+
+def test_the_front_page_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    assert len(text.split()) <= 700
+
+
+def test_the_front_page_s_table_says_what_the_files_say() -> None:
+    rows = list(FRONT.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert len(rows) == 5
+    for row in rows:
+        artifact = load_policy(ROOT / "config" / "policies" / f"{row['policy']}.safetensors")
+        assert artifact.network is not None
+        returns = artifact.provenance["returns"]["integer"]
+        assert int(row["bits"]) == artifact.network.core_bits
+        said = (_number(row["mean"]), _number(row["std"]))
+        assert said == (round(returns["mean"]), round(returns["std"]))
 
 
 def test_every_integer_policy_has_a_row() -> None:

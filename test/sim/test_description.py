@@ -31,7 +31,7 @@ def test_an_unknown_robot_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
-        ({"base": None}, "base: is missing"),
+        ({"model": None}, "model: is missing"),
         ({"wheels": 4}, "wheels: is not a field of a robot"),
         ({"period": 0}, "0 is not above 0"),
         ({"period": float("inf")}, "inf is not finite"),

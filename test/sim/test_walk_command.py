@@ -53,7 +53,7 @@ def test_a_policy_for_another_description_is_refused(file, tmp_path):
 
 
 def test_a_policy_of_no_robot_is_refused_before_any_bar(capsys):
-    assert command(["walk", "--policy", "hopper"]) == 2
+    assert command(["walk", "hopper"]) == 2
     assert capsys.readouterr().err == (
         "qpolicy walk: error: task: hopper is no robot, it takes no commanded speed; "
         "give a robot's policy, for example go2\n"

@@ -11,6 +11,8 @@ from sensor_msgs.msg import JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.hot import hot
+from qpolicy_ros.nodes.rcl.messages import Stamp, stamp_of
 from qpolicy_ros.nodes.runtime import gives_message_info
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
@@ -26,7 +28,7 @@ class FeatureLoop(Loop):
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
         self._served_ns = 0  # monotonic time of the last good answer
-        self._watchdog = self.node.create_timer(1.0, self._on_timeout, clock=self.steady)
+        self._watchdog = hot(self.node.create_timer(1.0, self._on_timeout, clock=self.steady))
         self._watchdog.cancel()
 
     def open(self) -> None:
@@ -42,6 +44,7 @@ class FeatureLoop(Loop):
                 deadline=self._on_deadline_missed if deadline > 0 else None
             ),
         )
+        hot(self._subscription)
         self.set_timeout(self.options.timeout)
         if self.options.engage:
             self.start()
@@ -71,20 +74,19 @@ class FeatureLoop(Loop):
         self._on_observation(message, None)
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
-        arrived = time.monotonic_ns()
-        age, queue = ages(info)
-        stamp = message.header.stamp
-        if self.options.lockstep and self._is_repeat(message):
+        arrived, wall_clock = time.monotonic_ns(), time.time_ns()
+        stamp, values = stamp_of(message), message.position
+        if self.options.lockstep and self._is_repeat(stamp, values):
             self.counts.repeated += 1
             self.outputs.repeat()
             return
         if self.modes.mode is not Mode.POLICY:
-            self._answer_without_policy(message)
+            self._answer_without_policy(stamp, values)
             return
         server = self.server
-        self._last_values = message.position
+        self._last_values = values
         try:
-            action = server.answer(message.name, message.position)
+            action = server.answer(message.name, values)
         except (ObservationError, BackendError):
             self.counts.no_action[server.reason] += 1
             self.outputs.send(server.guard.hold(), stamp)
@@ -95,23 +97,22 @@ class FeatureLoop(Loop):
         self.counts.late += published - arrived > self.period_ns
         self.stale = False
         self._served_ns = published
+        age, queue = ages(info, wall_clock)
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        instants = Instants(age, queue, arrived, started, inferred, published, quantise)
+        elapsed = server.guard.elapsed_ns
+        instants = Instants(age, queue, arrived, started, inferred, published, quantise, elapsed)
         self.outputs.send_timing(stamp, server.backend, instants)
 
-    def _answer_without_policy(self, message: JointState) -> None:
+    def _answer_without_policy(self, stamp: Stamp, values: array[float]) -> None:
         """In safe the safe action goes out, in standby none."""
         self.idle(self.modes.reason)
         if self.modes.mode is Mode.SAFE:
-            self._last_values = message.position
-            self.outputs.send(self.server.guard.hold(), message.header.stamp)
+            self._last_values = values
+            self.outputs.send(self.server.guard.hold(), stamp)
 
-    def _is_repeat(self, message: JointState) -> bool:
+    def _is_repeat(self, stamp: Stamp, values: array[float]) -> bool:
         """Whether this observation has just been answered (a simulator that sends it again)."""
-        return (
-            message.header.stamp == self.outputs.stamped.header.stamp
-            and message.position == self._last_values
-        )
+        return stamp == self.outputs.stamp and values == self._last_values
 
     # Watchdogs
 

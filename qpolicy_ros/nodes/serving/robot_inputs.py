@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qpolicy_ros.policy import Contract, ObservationError
+from qpolicy_ros.policy import Channel, Contract, ObservationError
 from qpolicy_ros.policy.model import DEFAULT, HOLD
 from qpolicy_ros.policy.sources import (
     CMD_VEL,
     IMU,
     JOINT_STATES,
     ODOM,
+    POSE,
+    TWIST,
+    WRENCH,
     Source,
     parse_source,
     projected_gravity,
@@ -40,6 +43,12 @@ _PATHS = {
     (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
     (CMD_VEL, "linear"): ("linear",),
     (CMD_VEL, "angular"): ("angular",),
+    (TWIST, "linear"): ("twist", "linear"),
+    (TWIST, "angular"): ("twist", "angular"),
+    (POSE, "position"): ("pose", "position"),
+    (POSE, "orientation"): ("pose", "orientation"),
+    (WRENCH, "force"): ("wrench", "force"),
+    (WRENCH, "torque"): ("wrench", "torque"),
 }
 
 
@@ -48,6 +57,7 @@ class Topic:
 
     Attributes:
         name: as in the sources.
+        kind: the name without what tells it from others of its kind: which message it carries.
         places: where its values lie in the vector of all raw values.
         stand_ins: what replaces a missed value, None for the last one.
         values: the last good ones.
@@ -60,6 +70,7 @@ class Topic:
 
     def __init__(self, name: str, limit_ns: float) -> None:
         self.name = name
+        self.kind = name.partition("/")[0]
         self.limit_ns = limit_ns
         self.places: list[int] = []
         self.sources: list[Source] = []
@@ -113,7 +124,8 @@ class RobotInputs:
         channels = {channel.source: channel for channel in contract.observation}
         self.topics: dict[str, Topic] = {}
         for place, text in enumerate(sources):
-            source, channel = parse_source(text), channels[text]
+            # What only a gait's standing rule listens to is no channel.
+            source, channel = parse_source(text), channels.get(text, Channel(text, text))
             limit = limits.get(source.topic, math.inf) * _SECOND_NS
             topic = self.topics.setdefault(source.topic, Topic(source.topic, limit))
             topic.places.append(place)
@@ -133,6 +145,9 @@ class RobotInputs:
             IMU: self._imu,
             ODOM: self._vectors,
             CMD_VEL: self._vectors,
+            TWIST: self._vectors,
+            POSE: self._vectors,
+            WRENCH: self._vectors,
         }
 
     def take(self, name: str, message: Any) -> bool:
@@ -148,7 +163,7 @@ class RobotInputs:
             topic.repeated += 1  # a sensor that has frozen sends its last message again
             return False
         try:
-            values = self._takers[name](topic, message)
+            values = self._takers[topic.kind](topic, message)
             if values is None:
                 return False
             _refuse_non_finite(topic, values)
@@ -190,6 +205,25 @@ class RobotInputs:
     def stamps(self) -> list[tuple[int, int]]:
         """Return the stamps of the topics that have one, in the order of the sources."""
         return [topic.stamp for name, topic in self.topics.items() if name != CMD_VEL]
+
+    @property
+    def used_names(self) -> list[str]:
+        """Names of the values of :meth:`used`."""
+        stamped = [name for name in self.topics if name != CMD_VEL]
+        return [f"age.{name}" for name in self.topics] + [f"stamp.{name}" for name in stamped]
+
+    def used(self, now_ns: int) -> list[float]:
+        """Say which messages a tick used, µs: their ages, and their stamps from the first's on."""
+        ages = [
+            math.nan if topic.arrived_ns is None else (now_ns - topic.arrived_ns) / 1000.0
+            for topic in self.topics.values()
+        ]
+        stamps = self.stamps()
+        first = stamps[0] if stamps else (0, 0)
+        apart = [
+            ((sec - first[0]) * _SECOND_NS + nanosec - first[1]) / 1000.0 for sec, nanosec in stamps
+        ]
+        return ages + apart
 
     def oldest_ns(self, now_ns: int) -> int:
         """Return when the oldest of the measured values arrived."""
@@ -270,7 +304,7 @@ class RobotInputs:
         gravity: tuple[float, float, float] | None = None
         for source in topic.sources:
             vector = message
-            for part in _PATHS[topic.name, source.field]:
+            for part in _PATHS[topic.kind, source.field]:
                 vector = getattr(vector, part)
             if source.field in {"orientation", "projected_gravity"}:
                 x, y, z, w = vector.x, vector.y, vector.z, vector.w

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.hot import hot
+from qpolicy_ros.nodes.rcl.messages import Stamp, open_writer, set_stamp, stamp_of
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
 from qpolicy_ros.nodes.serving.outputs import NO_TIME
@@ -27,9 +28,17 @@ from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.timing import Instants
 from qpolicy_ros.policy import Assembler, ObservationError
 from qpolicy_ros.policy.model import Float32
-from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
+from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM, POSE, TWIST, WRENCH
 
-MESSAGES: dict[str, type] = {JOINT_STATES: JointState, IMU: Imu, ODOM: Odometry, CMD_VEL: Twist}
+MESSAGES: dict[str, type] = {
+    JOINT_STATES: JointState,
+    IMU: Imu,
+    ODOM: Odometry,
+    CMD_VEL: Twist,
+    TWIST: TwistStamped,
+    POSE: PoseStamped,
+    WRENCH: WrenchStamped,
+}
 
 _LOCKSTEP_DEPTH = 10
 
@@ -46,32 +55,33 @@ class RobotLoop(Loop):
             self._assembler.sources,
             position_commands=self.options.position_commands,
         )
+        self.outputs.name_inputs(self.inputs.used_names)
         self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
         self._to_engage = self.options.engage
         self._last_tick_ns = self._last_action_ns = self._started_ns = time.monotonic_ns()
         self._answered = (0, 0)  # stamp, in lock-step
         self.set_timeout(self.options.timeout)
-        names = [channel.name for channel in contract.observation]
-        self._observation = JointState(name=names)
 
     def open(self) -> None:
         """See ``Loop.open``."""
         node, lockstep = self.node, self.options.lockstep
-        self._observations = node.create_publisher(JointState, "observation", qos.FIGURES)
-        self._made.append((node.destroy_publisher, self._observations))
+        writer = open_writer(node, JointState, "observation", qos.FIGURES, self.outputs.library)
+        writer.message.name = [c.name for c in self.server.artifact.contract.observation]
+        self._observations = writer
+        self._made.append((lambda made: made.close(), writer))
         depth = _LOCKSTEP_DEPTH if lockstep else 1
-        for name in self.inputs.topics:
+        for name, topic in self.inputs.topics.items():
             profile = qos.profile(reliable=lockstep and name != CMD_VEL, depth=depth)
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(MESSAGES[name], name, callback, profile)
-            self._made.append((node.destroy_subscription, taken))
+            taken = node.create_subscription(MESSAGES[topic.kind], name, callback, profile)
+            self._made.append((node.destroy_subscription, hot(taken)))
         heard = node.create_subscription(
             JointState, "action_stamped", self._on_command, qos.COMMAND
         )
-        self._made.append((node.destroy_subscription, heard))
+        self._made.append((node.destroy_subscription, hot(heard)))
         if not lockstep:
             timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
-            self._made.append((node.destroy_timer, timer))
+            self._made.append((node.destroy_timer, hot(timer)))
         self._last_tick_ns = time.monotonic_ns()
 
     def close(self) -> None:
@@ -124,7 +134,7 @@ class RobotLoop(Loop):
         accepted = self.inputs.take(name, message)
         if not self.options.lockstep or name == CMD_VEL:
             return
-        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        stamp = stamp_of(message)
         if not accepted and self.inputs.topics[name].problem:
             self._fault_or_wait(name, stamp)
             return
@@ -135,9 +145,17 @@ class RobotLoop(Loop):
                 self.counts.repeated += 1
                 self.outputs.repeat()
             return
+        if self._begins_anew(stamp):
+            self._assembler.reset()
         self._tick()
         if self.modes.mode is not Mode.STANDBY:
             self._answered = stamp
+
+    def _begins_anew(self, stamp: tuple[int, int]) -> bool:
+        """Whether the simulator has begun another episode: its stamps leave a gap, or go back."""
+        (now, now_ns), (then, then_ns) = stamp, self._answered
+        apart = (now - then) * SECOND_NS + now_ns - then_ns
+        return bool(then or then_ns) and not 0 <= apart <= 2 * self.period_ns
 
     def _on_command(self, message: JointState) -> None:
         """Leave the robot to whoever else commands it; our own commands come back without name."""
@@ -147,14 +165,14 @@ class RobotLoop(Loop):
         if sender and settled and self.modes.mode in {Mode.RAMP, Mode.POLICY}:
             self._fault(Reason.OVERRIDDEN, f"{sender!r} sends commands")
 
-    def _fault_or_wait(self, name: str, stamp: tuple[int, int]) -> None:
+    def _fault_or_wait(self, name: str, stamp: Stamp) -> None:
         """Answer a refused message in lock-step, where the simulator waits for it."""
         if self.modes.mode is Mode.STANDBY:
             self.idle(Reason.WAITING, self.inputs.topics[name].problem)
             return
         reason, _, text = self.inputs.topics[name].problem.partition(": ")
         self._fault(Reason(reason), text)
-        self.outputs.send(self.server.guard.hold(), Time(sec=stamp[0], nanosec=stamp[1]))
+        self.outputs.send(self.server.guard.hold(), stamp)
 
     # One control period
 
@@ -203,18 +221,22 @@ class RobotLoop(Loop):
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
-        self._assembler.acted(action)
+        self._assembler.acted(action, server.computed)
         self.counts.answered += 1
         self.counts.late += published - now > self.period_ns
         self._last_action_ns = published
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         # Of several messages: how old the oldest is, from its arrival on; no queue is known.
         age = now - self.inputs.oldest_ns(now)
-        instants = Instants(age, -1, now, started, inferred, published, quantise)
-        self.outputs.send_timing(stamp, server.backend, instants)
-        self._observation.header.stamp = stamp
-        self._observation.position = array("d", observation.astype(np.float64).tobytes())
-        self._observations.publish(self._observation)
+        elapsed = server.guard.elapsed_ns
+        instants = Instants(age, -1, now, started, inferred, published, quantise, elapsed)
+        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if not self._observations.is_heard():
+            return
+        message = self._observations.message
+        set_stamp(message, stamp)
+        message.position = array("d", observation.astype(np.float64).tobytes())
+        self._observations.publish()
 
     def _engaged(self, now: int) -> bool:
         """Start if everything is there and nobody's word is waited for."""
@@ -252,8 +274,6 @@ class RobotLoop(Loop):
                 raise ObservationError("missing", text)
         return np.array([measured[action.name] for action in contract.action], np.float32)
 
-    def _stamp(self) -> Time:
+    def _stamp(self) -> Stamp:
         stamps = self.inputs.stamps()
-        if not stamps:
-            return NO_TIME
-        return Time(sec=stamps[0][0], nanosec=stamps[0][1])
+        return stamps[0] if stamps else NO_TIME

@@ -22,6 +22,7 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.seen import OFF, Supervisor, make_supervisor
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -38,6 +39,7 @@ class PolicyServer:
 
     Attributes:
         artifact: the policy.
+        supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
         refused: how many observations were refused, by reason.
@@ -45,6 +47,7 @@ class PolicyServer:
         reason: the same in one word.
         started_ns, inferred_ns: monotonic times around the last backend call, ns.
         quantise_ns: part of it spent on the input, ns.
+        computed: the last action before limits cut it, float32 (m,).
 
     Raises:
         PolicyError, BackendError: ``backend`` cannot be built or fails its golden vectors.
@@ -64,9 +67,12 @@ class PolicyServer:
         self.refused: Counter[str] = Counter()
         self.last_reason = self.reason = ""
         self._deadline_ns = 0
+        self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.guard = ActionGuard(artifact.contract, rate_limit)
         self._reader = ObservationReader(artifact.contract)
+        self.supervisor: Supervisor | None = None
+        self._supervise = (OFF, "")
         options = options or {}
         check_known(backend)
         for name in preload:
@@ -105,13 +111,24 @@ class PolicyServer:
         """Refuse an action that takes a backend longer than this, 0 = take any."""
         self._deadline_ns = round(seconds * 1e9)
 
+    def supervise(self, mode: str, file: str = "") -> None:
+        """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
+        self.supervisor = make_supervisor(self.artifact, mode, file)
+        self._supervise = (mode, file)
+
     def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
 
         Backends of another policy go; of the same one, those of the same names are replaced.
+
+        Raises:
+            InputError: unseen codes are to be refused, and nothing says which were seen.
         """
         name = self.backend
         old = dict(self.ready)
+        if artifact.function_hash != self.artifact.function_hash:
+            # Other codes: those beside the new policy.
+            self.supervisor = make_supervisor(artifact, self._supervise[0])
         if artifact.function_hash != self.artifact.function_hash:
             self.ready.clear()
             self.failed.clear()
@@ -152,6 +169,8 @@ class PolicyServer:
         """
         self.started_ns = time.monotonic_ns()
         try:
+            if self.supervisor is not None:
+                self.supervisor.look(observation)
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
             self._check_finite(action)
@@ -170,6 +189,7 @@ class PolicyServer:
             self._refuse("deadline", text)
             raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
+        self.computed = action
         return self.guard.limit(action)
 
     def close(self) -> None:

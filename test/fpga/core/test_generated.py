@@ -20,6 +20,7 @@ from qpolicy_fpga.report import lint as lint_samples
 from qpolicy_fpga.report.report import _golden_codes
 from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, make_engine, save_policy
 
 
@@ -119,7 +120,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(PolicyError, match=r"manifest: not found"):
+    with pytest.raises(InputError, match=r"manifest: not found"):
         read_manifest(tmp_path)
 
 
@@ -161,3 +162,26 @@ def test_tables_of_a_fixed_and_of_an_inverted_input(place):
         assert inverted >> at & 1 == table >> (at | 1 << place) & 1
         assert inverted >> (at | 1 << place) & 1 == table >> at & 1
     assert depends(table, place, 4) == (low != high)
+
+
+def test_what_an_earlier_run_wrote_is_gone(tmp_path):
+    deep = random_artifact(4, 5, (6, 6), 2)
+    shallow = random_artifact(5, 5, (6,), 2)
+    first = generate(deep, "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
+    (tmp_path / "mine.v").write_text("// kept\n")
+    second = generate(shallow, "xc7a15t", 100.0, "latency", tmp_path)
+    left = {path.name for path in tmp_path.glob("*.v")}
+    assert set(first["files"]) - set(second["files"])
+    assert left == {name for name in second["files"] + second["bench"] if name.endswith(".v")} | {
+        "mine.v"
+    }
+
+
+def test_an_old_manifest_cannot_have_other_files_removed(tmp_path):
+    outside = tmp_path / "outside.v"
+    outside.write_text("// kept\n")
+    folder = tmp_path / "core"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"files": ["../outside.v", 3], "bench": []}')
+    generate(random_artifact(5, 5, (6,), 2), "xc7a15t", 100.0, "latency", folder)
+    assert outside.is_file()

@@ -13,6 +13,7 @@ from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
 from qpolicy_fpga.report.lint import main as lint
 from qpolicy_fpga.report.report import MAX_BYTES as MAX_GOLDEN
 from qpolicy_fpga.report.report import _golden_codes
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy, save_policy
 
 
@@ -118,7 +119,7 @@ def test_a_missing_field_is_named(manifest, tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "NaN,", "\udcff"])
 def test_what_is_no_json_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text, errors="surrogateescape")
-    with pytest.raises(PolicyError, match="manifest: cannot be read"):
+    with pytest.raises(InputError, match="manifest: cannot be read"):
         read_manifest(tmp_path)
 
 
@@ -143,7 +144,7 @@ def test_a_folder_that_was_being_written_has_no_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr(design, "write_atomically", killed)
     with pytest.raises(KeyboardInterrupt):
         generate(random_artifact(1), "xc7a15t", 100.0, "latency", tmp_path)
-    with pytest.raises(PolicyError, match="not found"):
+    with pytest.raises(InputError, match="not found"):
         read_manifest(tmp_path)
 
 

@@ -58,7 +58,7 @@ def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_p
 
     def measured(subject):
         if subject.origin == "selected":
-            raise fpga_cores.PolicyError("part: the policy does not fit")
+            raise fpga_cores.InputError("part: the policy does not fit")
         return dict(ROW)
 
     monkeypatch.setattr(fpga_cores, "measure", measured)
@@ -80,7 +80,7 @@ def test_whole_designs_stand_beside_the_cores():
 @pytest.mark.usefixtures("shelf")
 def test_a_whole_that_does_not_fit_is_a_note(monkeypatch, tmp_path):
     def refused(_):
-        raise fpga_cores.PolicyError("part: no room for it")
+        raise fpga_cores.InputError("part: no room for it")
 
     monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
     monkeypatch.setattr(fpga_cores, "measure", lambda _: dict(ROW))

@@ -16,6 +16,7 @@ from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.simulate import verilator
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 
 pytestmark = pytest.mark.slow
@@ -158,7 +159,7 @@ def test_a_policy_without_integers_is_refused():
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_wrong_options_are_refused(options, message):
-    with pytest.raises(PolicyError, match=message):
+    with pytest.raises(InputError, match=message):
         create_backend("fpga", random_artifact(), options)
 
 

@@ -17,6 +17,7 @@ from sweeps import TEACHER, Inline, MadeUp
 
 from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_training.cli.select import Args, AxesOptions, _config, run_sweep
 from qpolicy_training.quant.qat_file import load_qat
@@ -247,7 +248,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "add", add_to_a_full_disk)
-        with pytest.raises(PolicyError, match="No space left on device; free some space"):
+        with pytest.raises(InputError, match="No space left on device; free some space"):
             _select()
     assert [row["stage"] for row in _ledger(tmp_path)] == ["sweep", "rung0"]
     trained = {path.name for path in tmp_path.glob("runs/*/rows/*")}
@@ -301,7 +302,7 @@ def test_a_damaged_file_is_named(name: str, expected: str) -> None:
     teacher = load_policy(TEACHER)
     with closing(Run("hopper-select", _config(args, teacher))) as run:
         (run.folder / name).write_text('{"stage": ')
-    with pytest.raises(PolicyError, match=rf"{name}: .*{expected}"):
+    with pytest.raises(InputError, match=rf"{name}: .*{expected}"):
         run_sweep(args, teacher, Inline())
 
 

@@ -147,5 +147,5 @@ def test_workers_that_die_again_and_again_end_the_sweep(tmp_path: Path) -> None:
     jobs = _jobs(tmp_path)
     for deaths in range(1, executors.MAX_DEATHS + 1):
         report_death(deaths, jobs)
-    with pytest.raises(executors.PolicyError, match=r"died 4 times in a row .* fewer --jobs"):
+    with pytest.raises(executors.InputError, match=r"died 4 times in a row .* fewer --jobs"):
         report_death(executors.MAX_DEATHS + 1, jobs)

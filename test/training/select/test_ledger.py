@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.select.ledger import Ledger, read_ledger
 
@@ -67,6 +68,6 @@ def test_a_field_that_is_none_is_named(tmp_path, field, value, wrong):
 def test_what_is_no_ledger_is_named(tmp_path, content, wrong):
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(content)
-    with pytest.raises(PolicyError) as refused:
+    with pytest.raises(InputError) as refused:
         Ledger(path)
     assert f"{path}: {wrong}" in str(refused.value)

@@ -1,4 +1,4 @@
-"""The README's tables of figures: made from the rows, each between two markers."""
+"""The tables of figures in docs/results.md: made from the rows, each between two markers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEERS = {
 }
 
 
-def write_readme(file: Path, rows: Rows) -> None:
+def write_results(file: Path, rows: Rows) -> None:
     """Put the tables of ``rows`` between their markers in ``file``, if it is there.
 
     Raises:

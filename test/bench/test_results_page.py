@@ -1,4 +1,4 @@
-"""The README's tables: from the rows alone, between their markers."""
+"""The tables of docs/results.md: from the rows alone, between their markers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qpolicy_ros.bench.readme import fill, markers, tables
+from qpolicy_ros.bench.results_page import fill, markers, tables
 from qpolicy_ros.bench.targets import load_rows, write_targets
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.common.errors import InputError
@@ -29,17 +29,17 @@ def core(**changes):
     } | changes  # fmt: skip
 
 
-def readme(name="speed", between="old"):
+def page(name="speed", between="old"):
     first, last = markers(name)
     return f"before\n{first}\n{between}\n{last}\nbehind\n"
 
 
-def test_the_tables_in_the_readme_are_those_of_the_rows():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_tables_on_the_page_are_those_of_the_rows():
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     made = tables(load_rows(ROOT / "docs" / "benchmarks"))
     assert made.keys() == {"speed", "cores"}
     assert all(marker in text for name in made for marker in markers(name))
-    assert text == fill(text, made, "README.md"), "run `qpolicy bench targets`"
+    assert text == fill(text, made, "results.md"), "run `qpolicy bench targets`"
 
 
 def test_a_speed_row_holds_our_median_and_each_peer_s():
@@ -61,22 +61,22 @@ def test_what_was_not_measured_leaves_the_old_table():
 
 
 def test_only_what_is_between_the_markers_changes():
-    assert fill(readme(), {"speed": "new"}, "f") == readme(between="\nnew\n")
-    assert fill(readme(), {"cores": "new"}, "f") == readme()
-    once = fill(readme(), {"speed": "new"}, "f")
+    assert fill(page(), {"speed": "new"}, "f") == page(between="\nnew\n")
+    assert fill(page(), {"cores": "new"}, "f") == page()
+    once = fill(page(), {"speed": "new"}, "f")
     assert fill(once, {"speed": "new"}, "f") == once
 
 
 def test_a_lost_marker_is_named():
     first, _ = markers("speed")
-    with pytest.raises(InputError, match=r"README.md: .*end of speed"):
-        fill(f"{first}\ntable\n", {"speed": "new"}, "README.md")
+    with pytest.raises(InputError, match=r"results.md: .*end of speed"):
+        fill(f"{first}\ntable\n", {"speed": "new"}, "results.md")
 
 
-def test_the_command_fills_the_readme_two_folders_up(tmp_path, capsys):
-    file, folder = tmp_path / "README.md", tmp_path / "docs" / "benchmarks"
-    file.write_text(readme(), encoding="utf-8")
+def test_the_command_fills_the_page_one_folder_up(tmp_path, capsys):
+    file, folder = tmp_path / "docs" / "results.md", tmp_path / "docs" / "benchmarks"
     folder.mkdir(parents=True)
+    file.write_text(page(), encoding="utf-8")
     (folder / "inference.json").write_text(
         '[{"bench": "inference/hopper shape", "subject": "integer C", "peer": "torch eager", '
         '"ratio": 50.0, "p50_us": 1.0, "p99_us": 2.0, "peer_p50_us": 50.0, "peer_p99_us": 60.0}]'
@@ -86,8 +86,8 @@ def test_the_command_fills_the_readme_two_folders_up(tmp_path, capsys):
     assert "| 1.0 | not measured | not measured | 50.0 |" in file.read_text(encoding="utf-8")
 
 
-def test_other_readmes_are_left_alone(tmp_path):
-    file = tmp_path / "README.md"
+def test_a_page_without_markers_is_left_alone(tmp_path):
+    file = tmp_path / "results.md"
     file.write_text("mine\n", encoding="utf-8")
-    write_targets(tmp_path / "a" / "b")
+    write_targets(tmp_path / "benchmarks")
     assert file.read_text(encoding="utf-8") == "mine\n"
