@@ -116,6 +116,7 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
+BATCHED = [*SIM, "jax>=0.10,<0.12"]
 IMPORT = ["onnx>=1.15", "onnxruntime>=1.16", "PyYAML>=5.4"]
 QONNX = ["qonnx>=1.0"]
 PROVE = ["ortools>=9.10", "highspy>=1.7", "PyYAML>=5.4"]
@@ -157,6 +158,7 @@ setup(
         "fpga": FPGA,
         "boards": BOARDS,
         "ray": RAY,
+        "batched": BATCHED,
         "import": IMPORT,
         "qonnx": QONNX,
         "prove": PROVE,

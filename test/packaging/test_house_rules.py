@@ -132,7 +132,7 @@ ROOMS = [
     ),
     room(
         "training",
-        {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
+        {"numpy", "torch", "jax", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
         name="qpolicy_training",
         late="matplotlib ray rosbags",
@@ -204,7 +204,17 @@ def test_module_imports_only_what_its_room_may(rules, path):
 
 # From the bottom up: a sub-room of a wing imports those before it and itself, never one after it.
 ORDER = {
-    "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
+    "training": [
+        "experience",
+        "quant",
+        "runs",
+        "rl",
+        "recipes",
+        "select",
+        "report",
+        "batched",
+        "cli",
+    ],
     "fpga": [
         "tools",
         "tables",
