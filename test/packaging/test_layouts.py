@@ -1,4 +1,4 @@
-"""Layouts for Foxglove and PlotJuggler show topics that there are; container files name a distro."""
+"""Layouts show topics that there are; container files name their distro."""
 
 from __future__ import annotations
 
