@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qpolicy_ros.interchange.incoming.equality import Equality
     from qpolicy_ros.interchange.incoming.graph import Incoming
     from qpolicy_ros.policy import Contract, PolicyArtifact
+    from qpolicy_ros.policy.robot_facts import RobotFacts
 
 MOST_OBSERVATIONS = 1_000_000
 GOLDEN = 64
@@ -58,7 +59,8 @@ class Args:
     observations: int = 1000
     """How many observations the source's own runtime and the policy are compared on."""
     teacher_only: bool = False
-    """Take a network that a policy file cannot hold (an LSTM, say) as a teacher to distil from."""
+    """Take a network that a policy file cannot hold (an LSTM, say) as a teacher to distil from:
+    --out is then a .json that names the source and holds its contract."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -70,7 +72,9 @@ def main(args: Args) -> int:
     from qpolicy_ros.interchange.incoming.source import Options, read_source  # noqa: PLC0415
 
     _check(args)
-    options = Options(args.output, args.activation, args.normalisation, args.teacher_only)
+    if args.teacher_only:
+        return _import_teacher(args)
+    options = Options(args.output, args.activation, args.normalisation)
     incoming = read_source(args.source, options)
     contract, incoming = _contract(args, incoming)
     equality = compare(incoming, args.observations)
@@ -96,21 +100,56 @@ def _check(args: Args) -> None:
         raise UsageError(f"--out: {args.out.parent} is no folder; make it, or give another")
 
 
+def _import_teacher(args: Args) -> int:
+    """Write the file of a teacher that is run by its own runtime."""
+    from qpolicy_ros.interchange.incoming.contracts import Context, read_contract  # noqa: PLC0415
+    from qpolicy_ros.interchange.incoming.opaque import save_teacher  # noqa: PLC0415
+
+    if not args.contract:
+        raise UsageError("--teacher-only: it needs a contract; add --contract FILE")
+    if args.out.suffix != ".json":
+        raise UsageError(f"--out: {args.out} is no .json, which a teacher's file is; name one")
+    context = Context(0, 0, _robot(args), args.name, args.period)
+    contract = read_contract(args.contract, context)
+    teacher = save_teacher(args.out, contract, args.source, args.output)
+    report = {
+        "teacher": str(args.out),
+        "task": contract.task,
+        "runtime": teacher.runtime.name,
+        "inputs": len(contract.observation),
+        "outputs": len(contract.action),
+        "sha256": teacher.digest,
+    }
+    if args.json:
+        print(json.dumps(report))
+    else:
+        sizes = f"{report['inputs']} values to {report['outputs']} actions"
+        print(
+            f"{args.out}: written; a teacher alone, {sizes}, run by {teacher.runtime.name}\n"
+            f"  source    {args.source}, sha256 {teacher.digest[:16]}; keep it"
+        )
+    return 0
+
+
+def _robot(args: Args) -> RobotFacts | None:
+    if not args.robot:
+        return None
+    from qpolicy_ros.sim.model_facts import robot_facts  # noqa: PLC0415  needs MuJoCo
+
+    return robot_facts(args.robot)
+
+
 def _contract(args: Args, incoming: Incoming) -> tuple[Contract, Incoming]:
     """What goes in and out; of a distribution's parameters the means are kept."""
     from qpolicy_ros.interchange.incoming.contracts import make_contract  # noqa: PLC0415
 
-    robot = task = None
-    if args.robot:
-        from qpolicy_ros.sim.model_facts import robot_facts  # noqa: PLC0415  needs MuJoCo
-
-        robot = robot_facts(args.robot)
+    task = None
     if args.task:
         from qpolicy_ros.sim import open_simulation  # noqa: PLC0415  needs Gymnasium
 
         task = open_simulation(args.task).contract
     return make_contract(
-        incoming, args.source, args.contract, robot=robot, task=task, name=args.name,
+        incoming, args.source, args.contract, robot=_robot(args), task=task, name=args.name,
         period=args.period,
     )  # fmt: skip
 

@@ -68,6 +68,9 @@ COMMANDS: dict[str, Command] = {
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
+    "doctor": Command(
+        "qpolicy_ros.cli.doctor:main", "find out whether a policy's contract fits its robot"
+    ),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(

@@ -27,8 +27,8 @@ class Args:
     policy: Annotated[str, tyro.conf.Positional]
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/fp32`."""
     key: Path | None = None
-    """Ed25519 private key, PEM or OpenSSH (`openssl genpkey -algorithm ed25519 -out robot.key`); its
-    password, if it has one, in $QPOLICY_KEY_PASSWORD. Keep it off the robot."""
+    """Ed25519 private key, PEM or OpenSSH (`openssl genpkey -algorithm ed25519 -out robot.key`);
+    its password, if it has one, in $QPOLICY_KEY_PASSWORD. Keep it off the robot."""
     check: Path | None = None
     """Instead of signing: a public key, one that must have signed the policy."""
     json: bool = False

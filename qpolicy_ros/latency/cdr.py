@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+_AT_ONCE = 2000  # messages
 _HEAD = 4  # bytes of encapsulation; alignment counts from there
 _STAMP_END = _HEAD + 8
 _NANOSECONDS = 1_000_000_000
@@ -102,9 +103,9 @@ def joint_groups(payloads: Sequence[bytes]) -> list[Group]:
     Raises:
         CdrError: a message does not fit its type.
     """
-    lengths = np.array([len(payload) for payload in payloads])
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
     found = []
-    for length in np.unique(lengths):
+    for length in sorted(set(lengths.tolist())):
         left = np.flatnonzero(lengths == length)
         joined = b"".join([payloads[int(index)] for index in left])
         rows = np.frombuffer(joined, np.uint8).reshape(len(left), -1)
@@ -138,12 +139,18 @@ def join(parts: Sequence[JointStates]) -> JointStates:
 
 def _same(rows: npt.NDArray[np.uint8], layout: _Layout) -> npt.NDArray[np.bool_]:
     """Whether each row equals the first but for stamp, frame and values."""
-    fixed = np.ones(rows.shape[1], bool)
-    fixed[_HEAD:_STAMP_END] = False
-    fixed[layout.frame] = False
-    for values in (layout.positions, layout.velocities, layout.efforts):
-        fixed[values] = False
-    return np.asarray((rows[:, fixed] == rows[0, fixed]).all(axis=1))
+    free = [slice(_HEAD, _STAMP_END), layout.frame]
+    free += [layout.positions, layout.velocities, layout.efforts]
+    free.sort(key=lambda span: (span.start, span.stop))
+    ends = [span.start for span in free] + [rows.shape[1]]
+    begins = [0] + [span.stop for span in free]
+    same = np.ones(len(rows), bool)
+    for start in range(0, len(rows), _AT_ONCE):  # as many as a processor keeps at hand
+        part = slice(start, start + _AT_ONCE)
+        for begin, end in zip(begins, ends, strict=True):
+            if begin < end:
+                same[part] &= (rows[part, begin:end] == rows[0, begin:end]).all(axis=1)
+    return same
 
 
 def _read(index: npt.NDArray[np.intp], rows: npt.NDArray[np.uint8], layout: _Layout) -> Group:
@@ -156,7 +163,10 @@ def _read(index: npt.NDArray[np.intp], rows: npt.NDArray[np.uint8], layout: _Lay
     frame = np.ascontiguousarray(rows[:, layout.frame])
     width = frame.shape[1]
     raw = frame.view(f"S{width}").ravel() if width else np.full(len(rows), b"")
-    frames = np.char.decode(raw, "utf-8", "replace")
+    if (raw == raw[0]).all():
+        frames = np.full(len(raw), raw[0].decode("utf-8", "replace"))
+    else:
+        frames = np.char.decode(raw, "utf-8", "replace")
     columns = map(values, (layout.positions, layout.velocities, layout.efforts))
     return Group(index, _stamps(rows), frames, layout.names, *columns)
 

@@ -29,7 +29,7 @@ from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.sim_clock import Pace
 from qpolicy_ros.nodes.sim_publishers import SimPublishers
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import open_simulation, spread
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.film import Film
@@ -139,7 +139,7 @@ class MujocoSimNode(Node):
         self._add_frame()
         if result is not None:
             self._finish(result)
-        self._publish()
+        self._publish(anew=result is not None)
 
     def _finish(self, result: Result) -> None:
         results = self._session.results
@@ -180,10 +180,10 @@ class MujocoSimNode(Node):
 
     # Messages
 
-    def _publish(self) -> None:
-        """Publish the observation with the next stamp."""
+    def _publish(self, *, anew: bool = False) -> None:
+        """Publish the observation with the next stamp; ``anew`` where an episode begins."""
         self._answer = None
-        self._topics.publish(self._session.observation)
+        self._topics.publish(self._session.observation, anew=anew)
         if not self._realtime and hasattr(self, "_timer"):
             self._timer.reset()
 
@@ -206,7 +206,7 @@ class MujocoSimNode(Node):
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._session.next_episode()
         self._action = self._contract.safe
-        self._publish()
+        self._publish(anew=True)
         response.success, response.message = True, f"seed {self._session.seed}"
         return response
 
@@ -235,6 +235,14 @@ class MujocoSimNode(Node):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
+    def _command(self) -> list[float]:
+        """Return what is commanded: forward, left, turning."""
+        command = list(self._value("command"))
+        if len(command) != 3:
+            wrong = f"{command} is not three numbers"
+            raise PolicyError.at("", "command", wrong, "give forward, left (m/s), turning (rad/s)")
+        return command if any(command) else [self._value("speed"), 0.0, 0.0]
+
     def _open(self) -> Any:
         headless, video = self._value("headless"), self._value("video")
         if video and not headless:
@@ -244,11 +252,14 @@ class MujocoSimNode(Node):
             remedy = "set headless to true, or DISPLAY to a display"
             raise PolicyError.at("", "headless", "false, but there is no display", remedy)
         mode = "rgb_array" if video else None if headless else "human"
+        policy = self._value("policy")
         return open_simulation(
             self._value("task"),
             mode,
             self._value("max_episode_steps") or None,
             self._value("period") or None,
+            load_policy(find_policy(policy)).contract if policy else None,
+            self._value("fallen_below"),
         )
 
     def _open_film(self) -> Film | None:
@@ -277,6 +288,7 @@ class MujocoSimNode(Node):
             self._simulation,
             named=named,
             deadline=self._value("deadline"),
+            command=self._command(),
             speed=self._value("speed"),
         )
         self.create_subscription(JointState, "action_stamped", self._on_action, qos.HEARD)

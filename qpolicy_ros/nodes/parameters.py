@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 
 from qpolicy_ros.policy import PolicyError
 
-Value = bool | int | float | str | list[str] | list[int]
+Value = bool | int | float | str | list[str] | list[int] | list[float]
 
 
 class Spec(NamedTuple):

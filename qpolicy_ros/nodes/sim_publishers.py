@@ -23,10 +23,11 @@ from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.environment import Simulated
 from qpolicy_ros.sim.session import Result
 
-EPISODE = ("return", "length", "seed", "terminated", "missed", "failed")
+EPISODE = ("return", "length", "seed", "terminated", "missed", "vx", "vy", "wz", "failed")
 
 _NANOSECONDS = 1_000_000_000
 _DISCOVERY = 1.0  # s
+_BETWEEN = 50  # periods from an episode's end to the next one's start: the policy begins anew
 _LAST_WORD = Duration(seconds=0.5)
 
 
@@ -38,7 +39,8 @@ class SimPublishers:
         simulation: whose state it is.
         named: whether observations carry names.
         deadline: s, offered to DDS for observations; 0 = none.
-        speed: m/s, commanded on ``cmd_vel`` of a robot.
+        command: forward, left (m/s) and turning (rad/s), commanded on ``cmd_vel`` of a robot.
+        speed: m/s, where the first of it was given so.
 
     Attributes:
         stamp: of the observation that was published last.
@@ -48,7 +50,14 @@ class SimPublishers:
     """
 
     def __init__(
-        self, node: Node, simulation: Simulated, *, named: bool, deadline: float, speed: float
+        self,
+        node: Node,
+        simulation: Simulated,
+        *,
+        named: bool,
+        deadline: float,
+        command: tuple[float, float, float],
+        speed: float,
     ) -> None:
         contract = simulation.contract
         self._simulation = simulation
@@ -62,11 +71,12 @@ class SimPublishers:
         sensors = _sensors(simulation)
         self._robot: RobotTopics | None = None
         if sensors is not None:
-            sensors.command[:] = (speed, 0, 0, 0, 0, 0)
-            self._robot = RobotTopics(node, sensors.reader, joints, speed)
-        elif speed:
-            wrong = f"{speed:g} m/s, but {contract.task!r} is no robot"
-            raise PolicyError.at("", "speed", wrong, "leave it out")
+            sensors.command[[0, 1, 5]] = command
+            self._robot = RobotTopics(node, sensors.gather, joints, command)
+        elif any(command):
+            name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
+            wrong = f"{told}, but {contract.task!r} is no robot"
+            raise PolicyError.at("", name, wrong, "leave it out")
         else:
             profile = qos.profile(depth=100, deadline=deadline)
             self._observation_publisher = create(JointState, "observation", profile)
@@ -81,9 +91,14 @@ class SimPublishers:
         """Of the observation that was published last."""
         return self._observation.header.stamp
 
-    def publish(self, observation: npt.NDArray[np.float32]) -> None:
-        """Publish ``observation`` (n,), or what the robot's sensors say, with the next stamp."""
-        self._now_ns += self._period_ns
+    def publish(self, observation: npt.NDArray[np.float32], *, anew: bool = False) -> None:
+        """Publish ``observation`` (n,), or what the robot's sensors say, with the next stamp.
+
+        ``anew``: an episode begins. A robot's stamps leave a gap then, by which the policy knows
+        that its histories end; the stamps of a feature vector count the steps.
+        """
+        apart = _BETWEEN if anew and self._robot is not None else 1
+        self._now_ns += apart * self._period_ns
         seconds, nanoseconds = divmod(self._now_ns, _NANOSECONDS)
         stamp = Time(sec=seconds, nanosec=nanoseconds)
         self._clock.publish(stamp)
@@ -116,7 +131,7 @@ class SimPublishers:
 
     def report_episode(self, result: Result) -> None:
         """Publish the result of a finished episode."""
-        figures = (*result[:-1], bool(result.fault))
+        figures = (*result[:5], *result.velocity, bool(result.fault))
         message = JointState(name=list(EPISODE), position=[float(value) for value in figures])
         message.header.stamp = self.stamp
         self._episodes.publish(message)

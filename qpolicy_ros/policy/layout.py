@@ -222,6 +222,23 @@ def parse_tensors(
     return contract, baseline, network, golden
 
 
+def contract_fields(contract: Contract) -> dict[str, Any]:
+    """A contract as the metadata object holds it."""
+    return _contract_of(contract)[0]
+
+
+def parse_contract(fields: Any, file: object) -> Contract:
+    """Read what ``contract_fields`` made; its values are not checked here.
+
+    Raises:
+        PolicyError: a part is missing, unknown or malformed.
+    """
+    check = validate.Checker(file)
+    later = ("time_limits", "gaits", "commands")
+    _check_keys(check, fields, _CONTRACT_FIELDS, "contract", later)
+    return _contract(check, fields)
+
+
 def _contract_of(contract: Contract) -> tuple[dict[str, Any], int]:
     """Return the contract's object and the lowest format version that can hold it.
 

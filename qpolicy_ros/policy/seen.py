@@ -73,7 +73,7 @@ def load_seen(path: Path, artifact: PolicyArtifact) -> SeenCodes:
     """Read the codes that ``artifact`` has seen.
 
     Raises:
-        PolicyError: no such file, damaged, of another policy, or codes that it cannot have.
+        InputError: no such file, damaged, of another policy, or codes that it cannot have.
     """
     content = read_json(path, "seen", _MOST_BYTES, _MAKE)
 
@@ -162,7 +162,7 @@ def make_supervisor(artifact: PolicyArtifact, mode: str, file: str = "") -> Supe
         file: of the codes; empty takes the one beside the policy.
 
     Raises:
-        PolicyError: an unknown mode, a damaged file, or none where ``refuse`` needs one.
+        InputError: an unknown mode, a damaged file, or none where ``refuse`` needs one.
     """
     if mode not in {OFF, COUNT, REFUSE}:
         raise PolicyError.at("", "unseen", f"{mode!r} is unknown", "choose off, count or refuse")

@@ -122,7 +122,7 @@ class Claims:
         """
         tables = [s * self.rising(a) for s, a in zip(signs, actions, strict=True)]
         cases = []
-        # The further a count goes the sign's way, the larger the sum: the first count that is enough.
+        # The further a count goes the sign's way, the larger the sum: the first that is enough.
         order = range(self.levels + 1) if signs[1] > 0 else range(self.levels, -1, -1)
         second = np.array(list(order))
         reach = tables[1][second]  # ascending

@@ -71,7 +71,7 @@ class CodeBox:
 def code_box(network: IntegerNetwork, low: Float32, high: Float32) -> CodeBox:
     """Codes of the float32 observations between ``low`` and ``high`` ``(n,)``, ends included."""
     qmin, qmax = network.input_range
-    channels, count = network.mean.size, qmax - qmin + 1
+    count = qmax - qmin + 1
     codes = np.arange(qmin, qmax + 1)
     engine = NumpyEngine(network)
     ends = np.stack([low, high]).astype(np.float32)

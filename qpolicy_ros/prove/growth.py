@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -57,14 +58,14 @@ def random_network(width: int, bits: int, seed: int) -> IntegerNetwork:
 
 
 def measure_growth(folder: Path) -> list[dict[str, Any]]:
-    """Ask whether the action can rise by 48 of 256 codes within one code of noise, and keep rows."""
+    """Ask whether the action can rise by 48 of 256 codes within one code of noise."""
     make_folder(folder)
     rows = []
     for width in WIDTHS:
         for bits in BITS:
             for seed in range(ROUNDS):
                 rows.append(_row(width, bits, seed))
-                print(rows[-1], flush=True)
+                sys.stdout.write(f"{rows[-1]}\n")
             write_atomically(folder / "growth.json", (json.dumps(rows, indent=1) + "\n").encode())
     return rows
 

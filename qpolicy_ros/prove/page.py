@@ -11,6 +11,16 @@ from qpolicy_ros.common.plots import save_png
 
 _COLOURS = {2: "#0072b2", 3: "#d55e00", 4: "#009e73"}  # Okabe and Ito's palette, by core bits
 _MARKS = {"proved": "o", "refuted": "x", "open": "s"}
+_MADE = (
+    "Made by `python -m qpolicy_ros.prove.published` (make, decide, growth, report); "
+    "[../../proofs.md](../../proofs.md) says what each verdict means. Seconds are processor time "
+    "of one core, proof and check together; each property had 30 s."
+)
+_ASKED = (
+    "17 inputs of 8 bits, two hidden layers, one action: can it rise by 48 of its 256 codes while "
+    "every input moves by at most one code? Three networks each; median seconds of processor time, "
+    "and how many were decided."
+)
 _LEAST = 1e-2  # s; what is quicker is drawn there
 
 
@@ -19,16 +29,15 @@ def table(rows: list[dict[str, Any]], growth: list[dict[str, Any]]) -> str:
     decided = [row for row in rows if row["verdict"] != "open"]
     within = [row for row in decided if row["seconds"] <= 60.0]
     counts = {v: sum(row["verdict"] == v for row in rows) for v in _MARKS}
+    share = len(within) / max(len(rows), 1)
+    found = f"Of {len(rows)} properties {counts['proved']} are proved, {counts['refuted']} refuted "
+    found += f"and {counts['open']} open: {share:.0%} decided within 60 s each."
     lines = [
         "# A hundred properties of the shipped policies",
         "",
-        "Made by `python -m qpolicy_ros.prove.published` (make, decide, growth, report); "
-        "[../../proofs.md](../../proofs.md) says what each verdict means. Seconds are processor "
-        "time of one core, proof and check together; each had 30 s.",
+        _MADE,
         "",
-        f"Of {len(rows)} properties {counts['proved']} are proved, {counts['refuted']} refuted and "
-        f"{counts['open']} open: {len(within)} ({len(within) / max(len(rows), 1):.0%}) decided within "
-        "60 s each.",
+        found,
         "",
         "![How it grows](growth.png)",
         "",
@@ -65,9 +74,7 @@ def _growth_table(growth: list[dict[str, Any]]) -> list[str]:
         "",
         "## Random networks",
         "",
-        "17 inputs of 8 bits, two hidden layers, one action: can it rise by 48 of its 256 codes while "
-        "every input moves by at most one code? Three networks each; median seconds, and how many "
-        "were decided.",
+        _ASKED,
         "",
         "| width | 2 bits | 3 bits | 4 bits |",
         "|---:|---:|---:|---:|",

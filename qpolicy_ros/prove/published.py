@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from qpolicy_ros.policy import PolicyArtifact
     from qpolicy_ros.policy.model import Float32
 
-POLICIES = tuple(
-    f"{task}/{variant}"
-    for task in ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
-    for variant in ("paper", "selected")
-) + ("go2/walk",)
+POLICIES = (
+    *(
+        f"{task}/{variant}"
+        for task in ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
+        for variant in ("paper", "selected")
+    ),
+    "go2/walk",
+)
 SECONDS = 30.0  # of processor time a property; the target allows 60
 ROWS, GROWTH = "rows.json", "growth.json"
 _SEED, _TICKS, _FAMILIAR = 5000, 5, 1000
@@ -80,7 +83,7 @@ def _questions(
     yield (
         "limit",
         {
-            "about": f"Wherever an episode goes, {first} is never driven beyond 90 % of its limits.",
+            "about": f"Wherever an episode goes, {first} stays within 90 % of its limits.",
             "box": whole,
             "claim": {"action": first, "low": -margin, "high": margin},
         },
@@ -189,7 +192,7 @@ def decide(folder: Path, *, backwards: bool = False) -> list[dict[str, Any]]:
         if kept and (kept["text"], kept["function_hash"]) == (text, artifact.function_hash):
             continue
         row = _decided(path, artifact)
-        print(f"{path.stem}: {row['verdict']}, {row['seconds']:.1f} s", flush=True)
+        _say(f"{path.stem}: {row['verdict']}, {row['seconds']:.1f} s")
         rows = {each["property"]: each for each in _kept(folder / ROWS)}
         rows[path.stem] = row | {"text": text}
         ordered = [rows[each.stem] for each in sorted(paths) if each.stem in rows]
@@ -271,17 +274,21 @@ def _yaml(content: dict[str, Any]) -> str:
     return str(yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None))
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
 def main(arguments: list[str]) -> int:
     """Do what the module's text says."""
     ways = {"make": write_properties, "decide": decide, "growth": measure_growth, "report": report}
     if len(arguments) != 2 or arguments[0] not in ways:
-        print(__doc__, file=sys.stderr)
+        _say(__doc__ or "")
         return 2
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         ways[arguments[0]](Path(arguments[1]))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return 2
     return 0
 

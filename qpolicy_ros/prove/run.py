@@ -158,7 +158,7 @@ class Prover:
         return search(asked.question, _SOON, starts=self._around(asked)).answer == YES
 
     def _cover(self, asked: list[Asked]) -> None:
-        """Say so where nothing is to be asked: no table's entry, or no pair, could break the claim."""
+        """Say so where nothing is to be asked: no table's entry, or no pair, could break it."""
         if not asked:
             row = {"claim": "no entry of a table, or no pair of codes, could break it"}
             row |= {"answer": PROVED, "by": "tables", "checked_by": "every entry", "work": ""}
@@ -218,7 +218,7 @@ class Prover:
                 self._result.verdict = OPEN
 
     def _extreme(self, action: int, side: int, seconds: float) -> tuple[bool, int, int]:
-        """Whether the end is exact, the count that an input reaches, and the one that none passes."""
+        """Whether the end is exact, the count that an input reaches, the one that none passes."""
         claims, end = self.claims, time.process_time() + seconds
         levels = claims.levels
         last = levels if side > 0 else 0
@@ -256,7 +256,7 @@ class Prover:
         return True, best, best
 
     def _robust(self) -> None:
-        """No action moves by more than d within a radius of each observation, or how large it is."""
+        """No action moves by more than d within a radius; or the largest such radius."""
         claim = self._wanted.claim
         rows = recorded(claim["around"], claim["count"], self.artifact, self._wanted.file)
         inside = (rows >= self._wanted.low) & (rows <= self._wanted.high)
@@ -284,7 +284,7 @@ class Prover:
                 self._result.verdict = OPEN
 
     def _largest_radius(self, index: int, observation: Float32, seconds: float) -> tuple[int, bool]:
-        """The largest radius that holds, and whether the next one is refuted."""
+        """The largest radius that holds, and whether the next is refuted."""
         end = time.process_time() + seconds
         widest = self._network.input_range[1] - self._network.input_range[0]
         held = 0

@@ -36,7 +36,9 @@ def _layers(question: Question) -> list[tuple[Any, Any]] | None:
     return [(least[0].astype(np.int64), most[0].astype(np.int64)) for least, most in bounds.sums]
 
 
-def cp_sat(question: Question, seconds: float, seed: int = 1) -> Outcome:
+def cp_sat(  # noqa: C901  one model, built from top to bottom
+    question: Question, seconds: float, seed: int = 1
+) -> Outcome:
     """Decide with CP-SAT, one thread, ``seconds`` of this process's processor time."""
     from ortools.sat.python import cp_model  # noqa: PLC0415  an extra, and slow to import
 
@@ -142,8 +144,8 @@ def _steps(thresholds: Any) -> list[tuple[int, int]]:
     return [(int(value), int(count)) for value, count in zip(values, counts, strict=True)]
 
 
-def milp(question: Question, seconds: float) -> Outcome:
-    """Decide with HiGHS, one thread, ``seconds`` of the clock. A yes is evaluated before it is one."""
+def milp(question: Question, seconds: float) -> Outcome:  # noqa: C901, PLR0912  as above
+    """Decide with HiGHS, one thread, ``seconds`` of the clock; a yes is evaluated first."""
     import highspy  # noqa: PLC0415  an extra
 
     started = time.monotonic()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.latency.trace import set_back
 from qpolicy_ros.policy.sources import CMD_VEL
@@ -26,6 +27,7 @@ CLASSES = ("sensor", "timing", "engine", "contract", "safety")
 
 _SHOWN = 40  # differences that are put into words
 _CLOCK_STEP_NS = 200_000_000  # by which a wall clock and a monotonic one may part between two ticks
+_AROUND = 5  # ticks before and behind a step of a clock
 _LOST_STAMPS = 10  # periods that a stamp may jump before it is the clock that was set
 _SHARE_OF_TIME = 0.2  # of the usual time that lost commands take at least
 _SECOND_NS = 1_000_000_000
@@ -358,8 +360,7 @@ def _clocks(replay: Replay) -> Iterator[Finding]:
         known = (timing != NONE) & stamped & (jump <= period) & ~replay.begins[own[1:]]
         known &= (replay.kind[own[:-1]] == Kind.POLICY) & (np.diff(own) == 1)
         took = np.where(known, measured[np.maximum(timing, 0)] * 1000.0, np.nan)
-        with np.errstate(invalid="ignore"):
-            step[1:] |= np.abs(went - took) > _CLOCK_STEP_NS
+        step[1:] |= _lasting(np.nan_to_num(went - took))
     yield from _found(
         own[step],
         "timing",
@@ -383,6 +384,17 @@ def _clocks(replay: Replay) -> Iterator[Finding]:
             f"{stamps[own[np.searchsorted(own, t) - 1]] / 1e9:.9g} s"
         ),
     )
+
+
+def _lasting(apart: npt.NDArray[np.float64]) -> Flags:
+    """Where two clocks part for good; a process that stands still parts them for one tick."""
+    drift = np.concatenate([np.zeros(_AROUND), np.cumsum(apart)])
+    found = np.zeros(len(apart), bool)
+    for index in np.flatnonzero(np.abs(apart) > _CLOCK_STEP_NS):
+        before = np.median(drift[index : index + _AROUND])
+        after = np.median(drift[index + _AROUND : index + 2 * _AROUND])
+        found[index] = abs(after - before) > _CLOCK_STEP_NS
+    return found
 
 
 def _executor(replay: Replay) -> Iterator[Finding]:

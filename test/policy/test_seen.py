@@ -9,7 +9,7 @@ import pytest
 from policy_builders import random_artifact
 
 from qpolicy_ros.cli.main import main
-from qpolicy_ros.common.errors import ObservationError, PolicyError
+from qpolicy_ros.common.errors import InputError, ObservationError, PolicyError
 from qpolicy_ros.policy import load_policy, make_engine, save_policy
 from qpolicy_ros.policy.seen import (
     Supervisor,
@@ -102,7 +102,7 @@ def test_a_wrong_file_is_named(artifact, tmp_path, change, text):
 def test_without_a_file_counting_is_off_and_refusing_an_error(artifact):
     assert make_supervisor(artifact, "count") is None
     assert make_supervisor(artifact, "off") is None
-    with pytest.raises(PolicyError, match="not found; make it with `qpolicy seen`"):
+    with pytest.raises(InputError, match="not found; make it with `qpolicy seen`"):
         make_supervisor(artifact, "refuse")
     with pytest.raises(PolicyError, match="choose off, count or refuse"):
         make_supervisor(artifact, "sometimes")

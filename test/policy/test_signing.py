@@ -50,7 +50,7 @@ def test_an_altered_policy_is_refused_before_it_is_parsed(policy, tmp_path):
     content = policy.read_bytes()
     for place in (0, 9, len(content) // 2, len(content) - 1):
         policy.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(PolicyError, match="signature: .* the file was altered"):
+        with pytest.raises(PolicyError, match=r"signature: .* the file was altered"):
             load_policy(policy, TrustedKeys([public]))
 
 

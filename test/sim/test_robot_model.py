@@ -41,7 +41,8 @@ def test_a_film_changes_nothing(tmp_path, xml):
     (tmp_path / "biped.xml").write_text(xml)
     ends = []
     for visual in (True, False):
-        model = build_model(find_robot(description), visual=visual)
+        robot = find_robot(description)
+        model = build_model(robot, robot.contract(), visual=visual).model
         data = mujoco.MjData(model)
         mujoco.mj_step(model, data, 200)
         ends.append((model.body_mass, model.body_inertia, data.qpos.copy()))

@@ -36,7 +36,9 @@ def export_policy(
     source = _source(source)
     qat = load_qat(source)
     fp32 = _baseline(baseline, source, qat)
-    artifact = build_artifact(qat.actor, qat.mean, qat.std, fp32, qat.provenance, qat.observations)
+    artifact = build_artifact(
+        qat.actor, qat.mean, qat.std, fp32, qat.provenance, qat.observations, qat.action
+    )
     assert artifact.network is not None
     snapped = snap(qat.actor, qat.mean, qat.std)
     samples = sample_observations(qat.mean, qat.std, observations, seed)

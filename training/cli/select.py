@@ -23,12 +23,12 @@ from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_po
 from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.quant_actor import ActorSpec
-from qpolicy_training.recipes.deliver import deliver, teacher_facts
+from qpolicy_training.recipes.deliver import deliver
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.student import load_student
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.provenance import beside_teacher, file_digest
+from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 from qpolicy_training.select.config import (
     HARDWARE_COSTS,
     PAPER_AXES,

@@ -22,7 +22,6 @@ from torch.nn.functional import mse_loss
 
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
-from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.rl.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import Resumable, resume, save_if_due
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qpolicy_training.experience.agent import Agent
+    from qpolicy_training.experience.task_env import TrainingEnv
     from qpolicy_training.runs.folder import Run
 
 _NAMED = 8  # observations that a note lists

@@ -37,13 +37,11 @@ class Options:
         output: name of the output that is the action.
         activation: of the hidden layers, where the file does not say it.
         normalisation: file with the observations' statistics; empty looks beside the source.
-        opaque: the network is not looked into: it is run as it is.
     """
 
     output: str = ""
     activation: str = ""
     normalisation: str = ""
-    opaque: bool = False
 
 
 def read_source(path: Path, options: Options | None = None) -> Incoming:
@@ -70,13 +68,13 @@ def read_source(path: Path, options: Options | None = None) -> Incoming:
         remedy = "a policy file is served as it is; `qpolicy info` shows it"
         raise InputError.at(path, "file", "is no policy of another tool", remedy)
     if path.suffix.lower() == ".onnx":
-        return read_onnx(path, options.output, opaque=options.opaque)
+        return read_onnx(path, options.output)
     if head[:2] == b"PK":
         return _read_zip(path, options)
     if head[:1] == b"\x80":  # torch.save of old
         return read_checkpoint(path, options.activation)
     if _is_onnx(path):
-        return read_onnx(path, options.output, opaque=options.opaque)
+        return read_onnx(path, options.output)
     raise InputError.at(path, "file", "is of no known format", f"give {FORMATS}")
 
 
@@ -113,7 +111,7 @@ def _read_zip(path: Path, options: Options) -> Incoming:
     if "data" in names and "policy.pth" in names:
         return read_stable_baselines(path, archive, options.activation, options.normalisation)
     if archive.ending("constants.pkl") and any("/code/" in name for name in names):
-        return read_torchscript(path, archive, opaque=options.opaque)
+        return read_torchscript(path, archive)
     if archive.ending("archive_format"):
         return read_exported(path, archive)
     if names and all(name.endswith(".npy") for name in names):

@@ -33,36 +33,25 @@ _SCALARS = {"NumToTensor", "Int", "ScalarImplicit", "IntImplicit", "device", "dt
 _CODE = re.compile(r"__setstate__|torch\.classes|ops\.(?!aten\.|prim\.|inductor\.)\w+")
 
 
-def read_torchscript(path: Path, archive: Zip, *, opaque: bool = False) -> Incoming:
+def read_torchscript(path: Path, archive: Zip) -> Incoming:
     """Read a TorchScript file.
 
     Args:
         path: of the file.
         archive: the same, opened.
-        opaque: the network is not looked into: it is run as it is.
 
     Raises:
         InputError: its code does more than compute, or an operator cannot be held.
     """
-    for name in archive.ending(".py"):
-        text = archive.read(name).decode(errors="replace")
-        match = _CODE.search(text)
-        if match:
-            wrong = f"its code uses {match[0]!r}, which is not run here"
-            raise InputError.at(path, name, wrong, "export it as ONNX")
     torch = import_torch(path)
-    module = _load(torch, path)
-    graph = _inlined(module, path)
-    _check(path, graph)
-    inputs = list(graph.inputs())[1:]
+    module = load_checked(torch, path, archive)
+    inputs = list(module.inlined_graph.inputs())[1:]
     if len(inputs) != 1:
         names = ", ".join(value.debugName().split(".")[0] for value in inputs)
         wrong = f"{len(inputs)} inputs ({names}); a policy has one observation"
         raise refused(path, "forward", wrong, "export it with one vector in")
-    network = None
-    if not opaque:
-        neutral = _Translator(torch, module, path).graph()
-        network = Reducer(neutral, path).network(neutral.outputs[0])
+    neutral = _Translator(torch, module, path).graph()
+    network = Reducer(neutral, path).network(neutral.outputs[0])
 
     def run(observations: Float32) -> Float32:
         with torch.inference_mode():
@@ -75,9 +64,26 @@ def read_torchscript(path: Path, archive: Zip, *, opaque: bool = False) -> Incom
         network=network,
         run=run,
         runtime=f"torch {torch.__version__}",
-        width=network.mean.size if network else 0,  # an opaque one's is the contract's
-        outputs=network.outputs if network else 0,
+        width=network.mean.size,
+        outputs=network.outputs,
     )
+
+
+def load_checked(torch: Any, path: Path, archive: Zip) -> Any:
+    """Return the module of a TorchScript file whose operators do no more than compute.
+
+    Raises:
+        InputError: one of them, or its code, does more.
+    """
+    for name in archive.ending(".py"):
+        text = archive.read(name).decode(errors="replace")
+        match = _CODE.search(text)
+        if match:
+            wrong = f"its code uses {match[0]!r}, which is not run here"
+            raise InputError.at(path, name, wrong, "export it as ONNX")
+    module = _load(torch, path)
+    _check(path, _inlined(module, path))
+    return module
 
 
 def import_torch(path: Path) -> Any:

@@ -211,6 +211,11 @@ static PyObject *writer_publish(Writer *self, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+static PyObject *writer_is_heard(Writer *self, PyObject *Py_UNUSED(none))
+{
+    return PyBool_FromLong(self->publisher && is_heard(self));
+}
+
 static PyObject *writer_close(Writer *self, PyObject *Py_UNUSED(none))
 {
     self->publisher = NULL;
@@ -228,6 +233,8 @@ static PyTypeObject writer_type = {
     .tp_dealloc = (destructor)writer_dealloc,
     .tp_methods = (PyMethodDef[]){
         {"publish", (PyCFunction)writer_publish, METH_NOARGS, "Publish `message` as it is now."},
+        {"is_heard", (PyCFunction)writer_is_heard, METH_NOARGS,
+         "Whether publishing would reach anybody."},
         {"close", (PyCFunction)writer_close, METH_NOARGS, "Publish no more."},
         {NULL},
     },

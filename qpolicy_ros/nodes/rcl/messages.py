@@ -31,6 +31,9 @@ class Writer(Protocol):
     def row(self, values: npt.NDArray[np.float32]) -> Any:
         """Return ``values`` (m,) as a field of ``message`` takes them."""
 
+    def is_heard(self) -> bool:
+        """Whether anybody gets what is published now; where not, nothing need be sent."""
+
     def publish(self) -> None:
         """Send ``message`` as it is now."""
 
@@ -45,6 +48,9 @@ class _RclpyWriter:
 
     def row(self, values: npt.NDArray[np.float32]) -> array[float]:
         return array("d", values.tolist())
+
+    def is_heard(self) -> bool:
+        return True  # what rclpy says costs as much as sending
 
     def publish(self) -> None:
         self.publisher.publish(self.message)
@@ -63,7 +69,7 @@ class _HotWriter:
         kind: Any = publisher.msg_type
         self._writer = library.Writer(self._handle.pointer, layout(kind))
         self.message = self._writer.message
-        self.publish = self._writer.publish
+        self.publish, self.is_heard = self._writer.publish, self._writer.is_heard
 
     def row(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values

@@ -95,8 +95,9 @@ class Outputs:
         values = self._stamped.row(action)
         self.stamped.position = values
         self._stamped.publish()
-        self._action.message.data = values
-        self._action.publish()
+        if self._action.is_heard():
+            self._action.message.data = values
+            self._action.publish()
         if self._trajectory is not None:
             self._trajectory.send(values)
 
@@ -111,7 +112,12 @@ class Outputs:
     def send_timing(
         self, stamp: Stamp, backend: str, instants: Instants, inputs: Sequence[float] = ()
     ) -> None:
-        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs."""
+        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs.
+
+        Not where nobody listens.
+        """
+        if not self._timing.is_heard():
+            return
         message = self._timing.message
         set_stamp(message, stamp)
         message.header.frame_id = backend

@@ -228,9 +228,17 @@ class RobotLoop(Loop):
                 self.counts.repeated += 1
                 self.outputs.repeat()
             return
+        if self._begins_anew(stamp):
+            self._assembler.reset()
         self._tick()
         if self.modes.mode is not Mode.STANDBY:
             self._answered = stamp
+
+    def _begins_anew(self, stamp: tuple[int, int]) -> bool:
+        """Whether the simulator has begun another episode: its stamps leave a gap, or go back."""
+        (now, now_ns), (then, then_ns) = stamp, self._answered
+        apart = (now - then) * SECOND_NS + now_ns - then_ns
+        return bool(then or then_ns) and not 0 <= apart <= 2 * self.period_ns
 
     def _on_command(self, message: JointState) -> None:
         """Leave the robot to whoever else commands it."""
@@ -327,6 +335,8 @@ class RobotLoop(Loop):
         elapsed = server.guard.elapsed_ns
         instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
         self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if not self._observations.is_heard():
+            return
         message = self._observations.message
         set_stamp(message, stamp)
         message.position = array("d", observation.astype(np.float64).tobytes())

@@ -124,7 +124,7 @@ class PolicyServer:
         self._deadline_ns = round(seconds * 1e9)
 
     def supervise(self, mode: str, file: str = "") -> None:
-        """Count or refuse codes that were never seen; PolicyError as in ``make_supervisor``."""
+        """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
         self.supervisor = make_supervisor(self.artifact, mode, file)
         self._supervise = (mode, file)
 
@@ -134,7 +134,7 @@ class PolicyServer:
         Backends of another policy go; of the same one, those of the same names are replaced.
 
         Raises:
-            PolicyError: unseen codes are to be refused, and nothing says which were seen.
+            InputError: unseen codes are to be refused, and nothing says which were seen.
         """
         name = self.backend
         old = dict(self.ready)

@@ -164,6 +164,16 @@ def test_a_closed_writer_publishes_no_more(make_node, library):
         writer.publish()
 
 
+def test_a_writer_knows_whether_anybody_listens(make_node, context, library):
+    node = make_node("both")
+    writer = open_writer(node, JointState, "odd", qos.FIGURES, library)
+    assert not writer.is_heard()
+    writer.publish()  # to nobody
+    exchange(node, writer.publish, context, library, JointState)
+    assert writer.is_heard()
+    writer.close()
+
+
 def test_without_the_c_part_rclpy_publishes(make_node, context):
     node, seen = make_node("both"), []
     writer = open_writer(node, JointState, "odd", qos.FIGURES, None)

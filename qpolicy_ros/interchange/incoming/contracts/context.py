@@ -23,7 +23,8 @@ class Context:
     """What is known beside the contract's file.
 
     Attributes:
-        inputs, outputs: how many values the network takes and answers.
+        inputs, outputs: how many values the network takes and answers; 0: not known, then the
+            contract is not compared with them.
         robot: of ``--robot``; None where it was not given.
         task: name of the policy; empty takes the contract's, else the file's.
         period: of ``--period``, s; 0 where it was not given.

@@ -53,7 +53,7 @@ def read_metadata(metadata: Mapping[str, str], file: object, context: Context) -
     if "action_joint_names" in metadata:
         where = "metadata.action_joint_names"
         driven = reader.names(_list(metadata["action_joint_names"]), where)
-    if len(driven) != context.outputs:
+    if context.outputs and len(driven) != context.outputs:
         wrong = f"{len(driven)} joints where the network answers {context.outputs} values"
         raise reader.fail("metadata.joint_names", wrong, "give --contract FILE")
     pose = dict(zip(joints, default or [], strict=True))

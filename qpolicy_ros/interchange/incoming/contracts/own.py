@@ -154,7 +154,7 @@ class _Own:
         context = self._context
         if action.get("clip") is not None:
             low, high = reader.pair(action["clip"], "action.clip")
-            count = context.outputs
+            count = len(joints)
             context = replace(context, low=[low] * count, high=[high] * count)
         lows, highs = (
             [infinite] * len(joints)

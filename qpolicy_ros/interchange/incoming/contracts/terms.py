@@ -146,7 +146,7 @@ def observation(
         InputError: the values are not as many as the network's; which term has how many.
     """
     total = sum(term.size for term in terms)
-    if total != inputs:
+    if inputs and total != inputs:
         sizes = ", ".join(f"{t.name} {_size(t)}" for t in terms)
         wrong = f"{total} values ({sizes}) where the network takes {inputs}"
         raise reader.fail("observation", wrong, "correct the term that is wrong")
@@ -212,7 +212,7 @@ def actions(
     Raises:
         InputError: the joints are not as many as the outputs.
     """
-    if len(joints) != context.outputs:
+    if context.outputs and len(joints) != context.outputs:
         wrong = f"{len(joints)} joints where the network answers {context.outputs} values"
         raise reader.fail("action", wrong, "name the joints that it commands, in its order")
     result = []
