@@ -35,8 +35,6 @@ from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
 
-_BETWEEN = 50  # periods from an episode's end to the next one's start: the policy begins anew
-
 
 class MujocoSimNode(Node):
     """Node around a :class:`Session`; see ``sim_specs`` for its parameters.
@@ -183,14 +181,9 @@ class MujocoSimNode(Node):
     # Messages
 
     def _publish(self, *, anew: bool = False) -> None:
-        """Publish the observation with the next stamp.
-
-        ``anew``: an episode begins. A robot's stamps leave a gap then, by which the policy knows
-        that its histories end; the stamps of a feature vector count the steps.
-        """
-        apart = _BETWEEN if anew and self._topics.of_robot else 1
+        """Publish the observation with the next stamp; ``anew`` where an episode begins."""
         self._answer = None
-        self._topics.publish(self._session.observation, apart)
+        self._topics.publish(self._session.observation, anew=anew)
         if not self._realtime and hasattr(self, "_timer"):
             self._timer.reset()
 
@@ -296,6 +289,7 @@ class MujocoSimNode(Node):
             named=named,
             deadline=self._value("deadline"),
             command=self._command(),
+            speed=self._value("speed"),
         )
         self.create_subscription(JointState, "action_stamped", self._on_action, qos.HEARD)
         self.create_service(Trigger, "~/reset", self._on_reset)

@@ -27,6 +27,7 @@ EPISODE = ("return", "length", "seed", "terminated", "missed", "vx", "vy", "wz",
 
 _NANOSECONDS = 1_000_000_000
 _DISCOVERY = 1.0  # s
+_BETWEEN = 50  # periods from an episode's end to the next one's start: the policy begins anew
 _LAST_WORD = Duration(seconds=0.5)
 
 
@@ -38,13 +39,14 @@ class SimPublishers:
         simulation: whose state it is.
         named: whether observations carry names.
         deadline: s, offered to DDS for observations; 0 = none.
-        command: forward, left (m/s) and turning (rad/s), on ``cmd_vel`` of a robot.
+        command: forward, left (m/s) and turning (rad/s), commanded on ``cmd_vel`` of a robot.
+        speed: m/s, where the first of it was given so.
 
     Attributes:
         stamp: of the observation that was published last.
 
     Raises:
-        PolicyError: a command for what is no robot.
+        PolicyError: a speed for what is no robot.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class SimPublishers:
         *,
         named: bool,
         deadline: float,
-        command: Sequence[float],
+        command: tuple[float, float, float],
+        speed: float,
     ) -> None:
         contract = simulation.contract
         self._simulation = simulation
@@ -71,8 +74,9 @@ class SimPublishers:
             sensors.command[[0, 1, 5]] = command
             self._robot = RobotTopics(node, sensors.gather, joints, command)
         elif any(command):
-            wrong = f"{command}, but {contract.task!r} is no robot"
-            raise PolicyError.at("", "speed, command", wrong, "leave both out")
+            name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
+            wrong = f"{told}, but {contract.task!r} is no robot"
+            raise PolicyError.at("", name, wrong, "leave it out")
         else:
             profile = qos.profile(depth=100, deadline=deadline)
             self._observation_publisher = create(JointState, "observation", profile)
@@ -83,18 +87,18 @@ class SimPublishers:
         self._round_trips = create(JointState, "round_trip", qos.FIGURES)
 
     @property
-    def of_robot(self) -> bool:
-        """Whether sensors are published, not a feature vector."""
-        return self._robot is not None
-
-    @property
     def stamp(self) -> Time:
         """Of the observation that was published last."""
         return self._observation.header.stamp
 
-    def publish(self, observation: npt.NDArray[np.float32], periods: int = 1) -> None:
-        """Publish ``observation`` (n,), or what the robot's sensors say, ``periods`` later."""
-        self._now_ns += periods * self._period_ns
+    def publish(self, observation: npt.NDArray[np.float32], *, anew: bool = False) -> None:
+        """Publish ``observation`` (n,), or what the robot's sensors say, with the next stamp.
+
+        ``anew``: an episode begins. A robot's stamps leave a gap then, by which the policy knows
+        that its histories end; the stamps of a feature vector count the steps.
+        """
+        apart = _BETWEEN if anew and self._robot is not None else 1
+        self._now_ns += apart * self._period_ns
         seconds, nanoseconds = divmod(self._now_ns, _NANOSECONDS)
         stamp = Time(sec=seconds, nanosec=nanoseconds)
         self._clock.publish(stamp)

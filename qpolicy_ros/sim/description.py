@@ -196,9 +196,7 @@ def read_description(path: Path) -> RobotDescription:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError.at(path, "robot", reason, "see docs/robots.md") from error
     remedy = "correct the description; docs/robots.md and docs/artifact.md say what there is"
-    if (
-        description.joints and description.channels and description.period
-    ):  # else the policy says it
+    if description.joints and description.channels and description.period:
         check_contract(description.contract(), path, remedy)
     return description
 

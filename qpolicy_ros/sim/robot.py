@@ -28,8 +28,8 @@ class RobotSimulation:
 
     The observation is put together from the sensors by the contract's ``Assembler``, as on the
     real robot. An episode starts from the default pose, a little off it by the seed; it ends by
-    ``max_episode_steps``, by a fall where ``fallen_below`` is given, or where the physics blows up;
-    the reward is NaN: tasks add one (:mod:`qpolicy_ros.sim.walk`).
+    ``max_episode_steps``, and by a fall where ``fallen_below`` is given; the reward is NaN: tasks
+    add one (:mod:`qpolicy_ros.sim.walk`).
 
     Args:
         robot: a name of ``config/robots``, the path of a description or of an MJCF file, or a
@@ -41,7 +41,7 @@ class RobotSimulation:
         built: the model, where it has been built already: several states share it.
 
     Attributes:
-        contract, model, data, step_limit, fault: as of ``Simulation``.
+        contract, model, data, step_limit: as of ``Simulation``.
         description: of the robot.
         sensors: what :meth:`read` reads, and the velocity of the base.
 
@@ -78,13 +78,7 @@ class RobotSimulation:
         self.fault = ""
         self._low, self._high = self.contract.low, self.contract.high
         self.sensors = Sensors(
-            self.model,
-            self.data,
-            built.base,
-            self._where,
-            built.imu,
-            built.odom,
-            base_axes=bool(description.imu and built.base),
+            self.model, self.data, built.base, self._where, built.imu, built.odom
         )
         drives = [actuator_of(self.model, action) for action in self.contract.action]
         self._actuators = np.array([index for index, _ in drives])
@@ -153,8 +147,8 @@ class RobotSimulation:
         self.data.ctrl[self._actuators] = self.contract.default * self._factors
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
-        self._velocity[:] = 0.0
         self.fault = ""
+        self._velocity[:] = 0.0
         self._assembler.reset()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:

@@ -31,8 +31,7 @@ _OWN = ("position", "velocity", "effort")  # fields of joint_states
 class Sensors:
     """Reads the state of a robot, with a floating or with a fixed base.
 
-    ``imu`` and ``odom`` are in the frame of a site, of the base where the model has none. With
-    ``base_axes``, ``imu`` sits at its site and has the axes of the base.
+    ``imu`` is in the frame of a site, ``odom`` too; both are the base's own where none is named.
 
     Args:
         model, data: MuJoCo model, with the accelerometer of ``build_model``, and its state.
@@ -49,26 +48,24 @@ class Sensors:
     """
 
     def __init__(
-        self,
-        model: Any,
-        data: Any,
-        base: str,
-        where: str,
-        imu: str = "",
-        odom: str = "",
-        *,
-        base_axes: bool = False,
+        self, model: Any, data: Any, base: str, where: str, imu: str = "", odom: str = ""
     ) -> None:
         self._model, self._data, self._where = model, data, where
         self.command = np.zeros(6)
         self.base = self._free_joint(base) if base else None
-        self._imu = self._frame(base, "" if base_axes else imu)
-        self._odom = self._frame(base, odom)
-        # Site and body between whose axes the measured acceleration is turned.
-        self._turn = (int(model.site(imu).id), int(model.body(base).id)) if base_axes else None
-        self._acceleration = int(model.sensor(ACCELEROMETER).adr[0])
+        self._imu, self._odom = (self._frame(base, site) for site in (imu, odom))
+        accelerometer = model.sensor(ACCELEROMETER)
+        self._acceleration = int(accelerometer.adr[0])
+        self._site = int(accelerometer.objid[0])
+        # Where the accelerometer measures in another frame than the rest of `imu`: its body's id.
+        self._turned: int | None = None
+        if base and not imu:
+            body = model.body(base).id
+            straight = np.array_equal(model.site_quat[self._site], (1.0, 0.0, 0.0, 0.0))
+            if not straight or model.site_bodyid[self._site] != body:
+                self._turned = body
         # What the base's sensors say, computed anew by `look`: see `_SLOTS`.
-        self._seen = np.zeros(_SLOTS["size"])
+        self._seen = np.zeros(_SLOTS["size"] + 3)
 
     def reader(self, text: str) -> Callable[[], float]:
         """Return a function that reads the source ``text``, SI units.
@@ -155,9 +152,9 @@ class Sensors:
             return _OWN.index(field), int(address[0])
         axis = _AXES.index(key)
         if (topic, field) == (IMU, "linear_acceleration"):
-            if self._turn is None:
-                return 3, self._acceleration + axis
-            return 5, _SLOTS["turned acceleration"] + axis
+            if self._turned is not None:
+                return 5, _SLOTS["size"] + axis
+            return 3, self._acceleration + axis
         if topic in (CMD_VEL, TWIST):
             return 4, axis + (3 if field == "angular" else 0)
         start = _SLOTS.get(f"{topic}.{field}")
@@ -169,11 +166,6 @@ class Sensors:
     def _look(self) -> None:
         """Compute what the base's sensors say now."""
         seen = self._seen
-        if self._turn is not None:
-            at, to = self._acceleration, _SLOTS["turned acceleration"]
-            site, body = self._data.site_xmat[self._turn[0]], self._data.xmat[self._turn[1]]
-            measured = site.reshape(3, 3) @ self._data.sensordata[at : at + 3]
-            seen[to : to + 3] = body.reshape(3, 3).T @ measured
         if self.base is None:
             position, turn, linear, angular = (*_STILL, _STILL[0], _STILL[0])
         else:
@@ -182,6 +174,11 @@ class Sensors:
             linear = self.velocity()
             # MuJoCo gives a free joint's angular velocity in the body's frame.
             angular = self._data.qvel[v + 3 : v + 6]
+        if self._turned is not None:
+            site = self._data.site_xmat[self._site].reshape(3, 3)
+            body = self._data.xmat[self._turned].reshape(3, 3)
+            measured = self._data.sensordata[self._acceleration : self._acceleration + 3]
+            seen[_SLOTS["size"] :] = body.T @ (site @ measured)
         for topic, (offset, frame) in ((IMU, self._imu), (ODOM, self._odom)):
             first = _SLOTS[topic]
             whole, spin = turn, angular
@@ -245,6 +242,5 @@ _SLOTS = {
     f"{ODOM}.angular_velocity": 14,
     f"{ODOM}.linear_velocity": 17,
     f"{ODOM}.position": 20,
-    "turned acceleration": 23,
-    "size": 26,
+    "size": 23,
 }

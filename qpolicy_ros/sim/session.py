@@ -69,15 +69,14 @@ class Session:
         self._missed += missed
         if not (terminated or truncated):
             return None
-        fault = self.simulation.fault
         result = Result(
             self._return,
             self._length,
             self.seed,
             terminated,
             self._missed,
-            velocity=self._velocity(),
-            fault=fault,
+            self._velocity(),
+            self.simulation.fault,
         )
         self.results.append(result)
         self.next_episode()

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from qpolicy_ros.policy import save_policy
+from qpolicy_ros.policy import load_policy, save_policy
 
 WITHIN = 2.0  # s, plus what a busy machine takes to say so
 SPOKEN = 6.0
@@ -192,13 +192,10 @@ def test_a_second_policy_node_is_refused_and_both_are_named(run, watcher, robot)
     assert all(sender.startswith(name) for sender in senders)
 
 
+@pytest.mark.usefixtures("sender")
 @pytest.mark.parametrize("order", [("hip", "knee"), ("knee", "hip")])
-def test_a_controller_with_other_joints_is_found_before_anything_is_commanded(
-    run,
-    watcher,
-    sender,  # noqa: ARG001
-    other,
-    order,
+def test_other_joints_of_a_controller_are_found_before_anything_is_commanded(
+    run, watcher, other, order
 ):
     other.declare_parameter("joints", list(order))
     watcher.executor.add_node(other)
@@ -214,3 +211,26 @@ def test_a_controller_with_other_joints_is_found_before_anything_is_commanded(
         assert not watcher.messages["action_stamped"]
     else:
         watcher.until(lambda: call(watcher, "start")[0])
+
+
+def test_two_nodes_that_answer_one_feature_vector_do_not_both_go_on(serve, watcher, policies):
+    artifact = load_policy(policies["hopper"])
+    values = artifact.golden.observations[0].tolist()
+    first = serve()
+    watcher.wait_for_policy(values)
+    second = serve()
+    stamp = [0]
+
+    def tell():
+        stamp[0] += 1
+        watcher.tell(values, stamp=stamp[0])
+
+    watcher.node.create_timer(0.05, tell)
+    watcher.until(lambda: "commands this robot too; this is" in first.output + second.output)
+    watcher.spin(2.5)
+    watcher.messages["action_stamped"].clear()
+    watcher.spin(1.0)
+    answers = watcher.messages["action_stamped"]
+    safe = {tuple(message.position) for message in answers} == {(0.0, 0.0, 0.0)}
+    assert answers
+    assert safe or len({message.header.frame_id for message in answers}) == 1
