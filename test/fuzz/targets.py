@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import claims
 import numpy as np
 import results
 from policy_builders import random_artifact
@@ -361,6 +362,8 @@ TARGETS = {
     "ledger": Target(from_file(results.read_sweep), results.ledger_seeds, "lines", 2000),
     "curve": Target(from_file(results.read_curve), results.curve_seeds, "bytes", 200),
     "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
+    "property": Target(from_file(claims.read_claim, ".yaml"), claims.property_seeds, "bytes", 600),
+    "seen": Target(from_file(claims.read_seen, ".json"), claims.seen_seeds, "json", 1000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),
     "reply": Target(read_reply, frame_seeds, "bytes", 100),
 }
