@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +280,12 @@ def _say(line: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Do what the module's text says."""
-    ways = {"make": write_properties, "decide": decide, "growth": measure_growth, "report": report}
+    ways: dict[str, Callable[[Path], object]] = {
+        "make": write_properties,
+        "decide": decide,
+        "growth": measure_growth,
+        "report": report,
+    }
     if len(arguments) != 2 or arguments[0] not in ways:
         _say(__doc__ or "")
         return 2
