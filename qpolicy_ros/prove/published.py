@@ -227,7 +227,7 @@ def report(folder: Path) -> str:
     from qpolicy_ros.prove.page import draw, table  # noqa: PLC0415  matplotlib
 
     rows, growth = _kept(folder / ROWS), _kept(folder / GROWTH)
-    text = table(rows, growth)
+    text = table(rows, growth, len(list(folder.glob("*.yaml"))))
     write_atomically(folder / "README.md", text.encode())
     draw(rows, growth, folder / "growth.png")
     return text
