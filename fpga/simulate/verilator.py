@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.backends.base import BackendError
+from qpolicy_ros.common import files
 
 _LOG = logging.getLogger(__name__)
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
@@ -36,8 +37,7 @@ class _Tool(NamedTuple):
 
 def cache_folder() -> Path:
     """Return where compiled models are kept."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "qpolicy" / "rtlsim"
+    return files.cache_folder("qpolicy/rtlsim")
 
 
 def find_verilator() -> _Tool:

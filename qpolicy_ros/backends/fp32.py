@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qpolicy_ros.backends.base import take_options
+from qpolicy_ros.policy.activations import LAYER_NORM, LINEAR, activate, layer_norm
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
@@ -34,9 +36,7 @@ class Fp32Backend:
         self._clip = np.float32(artifact.baseline.clip)
         self._input = np.empty(artifact.baseline.mean.size, np.float32)
         self._outputs = [np.empty_like(bias) for bias in artifact.baseline.biases]
-        self._layers = list(
-            zip(artifact.baseline.weights, artifact.baseline.biases, self._outputs, strict=True)
-        )
+        self._steps = self._compiled()
         self.quantise_ns = 0
 
     def act(self, observation: npt.ArrayLike) -> Float32:
@@ -52,15 +52,9 @@ class Fp32Backend:
         np.maximum(current, -self._clip, out=current)
         np.minimum(current, self._clip, out=current)
         self.quantise_ns = perf_counter_ns() - start
-        last = len(self._layers) - 1
-        for index, (weight, bias, sums) in enumerate(self._layers):
-            weight.dot(current, sums)
-            np.add(sums, bias, out=sums)
-            if index < last:
-                np.maximum(sums, 0, out=sums)
-            current = sums
-        actions: Float32 = np.tanh(current)
-        actions *= baseline.scale
+        for step in self._steps:
+            current = step(current)
+        actions: Float32 = current * baseline.scale
         actions += baseline.bias
         return actions
 
@@ -77,5 +71,28 @@ class Fp32Backend:
             actions[row] = self.act(value)
         return actions
 
+    def _compiled(self) -> list[Callable[[Float32], Float32]]:
+        """The baseline's steps as functions of the vector before them, which may be overwritten."""
+        baseline = self._baseline
+        layers = iter(zip(baseline.weights, baseline.biases, self._outputs, strict=True))
+        norms = iter(zip(baseline.norm_scales, baseline.norm_shifts, strict=True))
+        steps: list[Callable[[Float32], Float32]] = []
+        for step in baseline.program:
+            if step[0] == LINEAR:
+                steps.append(partial(_linear, *next(layers)))
+            elif step[0] == LAYER_NORM:
+                scale, shift = next(norms)
+                eps = float(step[1])
+                steps.append(partial(layer_norm, eps=eps, scale=scale, shift=shift))
+            else:
+                steps.append(partial(activate, step))
+        return steps
+
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _linear(weight: Float32, bias: Float32, sums: Float32, values: Float32) -> Float32:
+    weight.dot(values, sums)
+    np.add(sums, bias, out=sums)
+    return sums

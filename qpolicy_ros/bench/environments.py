@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from qpolicy_ros.common.files import cache_folder
+
 _TORCH_INDEX = "https://download.pytorch.org/whl/cpu"  # PyPI's torch brings gigabytes of CUDA
 
 #: Stable-Baselines3 and sbx (JAX), with the versions of torch, NumPy and MuJoCo of this project.
@@ -52,7 +54,8 @@ def interpreter(requirements: tuple[str, ...], say: Callable[[str], None]) -> Pa
         PeerEnvironmentError: pip failed.
     """
     text = "\n".join((*requirements, sys.version))
-    root = Path(os.environ.get("QPOLICY_RUNS", "~/.cache/qpolicy")).expanduser() / "bench-envs"
+    chosen = os.environ.get("QPOLICY_RUNS", "")
+    root = (Path(chosen) if chosen else cache_folder("qpolicy")) / "bench-envs"
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:12]
     python = folder / "bin" / "python"
     if (folder / ".complete").exists():

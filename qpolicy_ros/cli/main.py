@@ -42,6 +42,10 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "info": Command("qpolicy_ros.cli.info:main", "show what is inside a policy file"),
+    "import": Command(
+        "qpolicy_ros.cli.import_policy:main", "take in a policy of another tool: ONNX, SB3, ..."
+    ),
+    "rename": Command("qpolicy_ros.cli.rename:main", "give a policy's joints other names"),
     "train": Command("qpolicy_training.cli.train:main", "train an FP32 policy by SAC or DDPG"),
     "quantize": Command(
         "qpolicy_training.cli.quantize:main", "make a low-bit policy: ptq, distill or qat"
@@ -64,10 +68,16 @@ COMMANDS: dict[str, Command] = {
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
     "walk": Command("qpolicy_ros.cli.walk:main", "test whether a robot walks as fast as told"),
+    "doctor": Command(
+        "qpolicy_ros.cli.doctor:main", "find out whether a policy's contract fits its robot"
+    ),
     "fpga": Command("qpolicy_ros.cli.fpga:main", "turn a policy into Verilog; report on it"),
     "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
+    ),
+    "replay": Command(
+        "qpolicy_ros.cli.replay:main", "compute a recording's commands again, bit for bit"
     ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
@@ -90,6 +100,8 @@ EXTRAS: dict[str, str] = {
     "matplotlib": "demo",
     "mujoco": "sim",
     "mujoco_menagerie": "sim",
+    "onnx": "import",
+    "onnxruntime": "import",
     "ortools": "prove",
     "pyosys": "fpga",
     "ray": "ray",

@@ -1,26 +1,35 @@
-"""Does a legged robot's policy walk as fast as it is told?
+"""Does a robot walk as fast as it is told?
 
-Each seed is a walk of 20 s at a constant command, with friction, gains and pushes drawn by the
-seed. A walk counts where the robot stayed up, made within 20 % of the commanded speed along the
-direction it started in, and stayed within 2 m of that line. Exit status 1 where fewer than 90 % of
-the walks count.
+With --robot: any policy on any robot. Each seed is a walk of 10 s at --command from joints a
+little off the start; reported are how many stayed up and their mean velocity after the first 2 s.
+Exit status 1 where one fell. Robots: a name of config/robots, a description (.yaml) or an MJCF
+file (.xml): what it leaves out, the policy's contract says. --ros plays the same through ROS 2 in
+lock-step.
+
+Without --robot: the task that the policy was trained on, such as go2. Each seed is a walk of 20 s
+at --speed, with friction, gains and pushes drawn by the seed. A walk counts where the robot stayed
+up, made within 20 % of the commanded speed along the direction it started in, and stayed within
+2 m of that line. Exit status 1 where fewer than 90 % of the walks count.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import mujoco
 import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
-from qpolicy_ros.policy import find_policy, load_policy
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
+from qpolicy_ros.sim.commanded import SECONDS, Walked, Walks, open_commanded, walk_at
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.tracking import Walk, commanded_robot, require_same_robot, walk
 
@@ -33,12 +42,23 @@ class Args:
 
     policy: Annotated[str, tyro.conf.Positional]
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
-    backend: str = "integer"
-    """What computes the actions: integer, fp32 or fpga; zero never leaves the default pose."""
+    robot: str = ""
+    """Robot to walk on: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""
+    command: tuple[float, float, float] = (0.5, 0.0, 0.0)
+    """--robot: commanded velocity: forward and left (m/s), turning (rad/s)."""
+    seeds: int = 20
+    """--robot: how many walks."""
+    seconds: float = SECONDS
+    """--robot: length of a walk, s."""
+    ros: bool = False
+    """--robot: through ROS 2, policy_node and mujoco_sim_node in lock-step."""
+    backend: str = ""
+    """What computes the actions: integer, fp32 or fpga; empty: integer where the file has one,
+    else fp32; zero never leaves the default pose."""
     speed: float = 0.5
-    """Commanded speed, m/s."""
+    """Without --robot: commanded speed, m/s."""
     episodes: int = 20
-    """How many walks."""
+    """Without --robot: how many walks."""
     seed: int = 0
     """Seed of the first walk; walk i takes seed + i."""
     json: bool = False
@@ -47,21 +67,122 @@ class Args:
 
 def main(args: Args) -> int:
     """Play the walks and print them; PolicyError or UsageError if they cannot be played."""
-    if args.episodes < 1:
-        raise UsageError(f"--episodes: {args.episodes} is too small; give 1 or more")
+    for option, count in (("episodes", args.episodes), ("seeds", args.seeds)):
+        if count < 1:
+            raise UsageError(f"--{option}: {count} is too small; give 1 or more")
     if args.seed < 0:
         raise UsageError(f"--seed: {args.seed} is too small; give 0 or more")
-    if not 0 < args.speed < float("inf"):
+    if not 0 < args.speed < math.inf:
         raise UsageError(f"--speed: {args.speed} is no speed to walk at; give one above 0")
+    if not all(math.isfinite(value) for value in args.command):
+        raise UsageError(f"--command: {args.command} is not finite; give three numbers")
+    if not 2 < args.seconds < math.inf:
+        raise UsageError(f"--seconds: {args.seconds} is too short; give more than 2 s")
     artifact = load_policy(find_policy(args.policy))
+    name = args.backend or ("fp32" if artifact.network is None else "integer")
+    if args.robot:
+        return _on_a_robot(args, artifact, name)
+    if args.ros:
+        raise UsageError("--ros: no robot; give --robot too")
+    return _on_its_task(args, artifact, name)
+
+
+def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
+    seeds = range(args.seed, args.seed + args.seeds)
+    with tqdm(total=args.seeds, unit="walk", leave=False) as bar:
+        up = 0
+
+        def progress(walked: Walked) -> None:
+            nonlocal up
+            up += walked.up
+            bar.set_postfix(up=f"{up}/{bar.n + 1}", refresh=False)
+            bar.update()
+
+        if args.ros:
+            from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
+
+            walks = walks_over_ros(
+                artifact, args.robot, name, args.command, seeds, args.seconds, progress
+            )
+        else:
+            walks = _offline(args, artifact, name, seeds, progress)
+    result = Walks(args.command, tuple(walks))
+    if args.json:
+        print(json.dumps(_report(args, artifact, name, result)))
+    else:
+        _print_walks(args, artifact, name, result)
+    return int(result.up < args.seeds)
+
+
+def _offline(
+    args: Args,
+    artifact: PolicyArtifact,
+    name: str,
+    seeds: range,
+    progress: Callable[[Walked], object],
+) -> list[Walked]:
+    contract = artifact.contract
+    simulation = open_commanded(args.robot, contract, args.seconds)
+    backend = None if name == "zero" else create_backend(name, artifact)
+    act: Policy = (lambda _: contract.default) if backend is None else backend.act
+    walks = []
+    for seed in seeds:
+        walks.append(walk_at(act, simulation, seed, args.command))
+        progress(walks[-1])
+    simulation.close()
+    if backend is not None:
+        backend.close()
+    return walks
+
+
+def _report(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> dict[str, object]:
+    def finite(walked: Walked) -> dict[str, object]:
+        fields = asdict(walked)
+        velocity = [value if math.isfinite(value) else None for value in walked.velocity]
+        return {**fields, "velocity": velocity}
+
+    return {
+        "task": artifact.contract.task,
+        "robot": args.robot,
+        "backend": name,
+        "ros": args.ros,
+        "command": list(args.command),
+        "up": result.up,
+        "seeds": args.seeds,
+        "velocity": result.velocity,
+        "velocity_std": result.velocity_std,
+        "seconds": args.seconds,
+        "walks": [finite(walked) for walked in result.walks],
+        "mujoco_version": mujoco.__version__,
+        "function_hash": artifact.function_hash,
+    }
+
+
+def _print_walks(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> None:
+    print(f"{'seed':>6} {'forward, m/s':>13} {'left, m/s':>10} {'turn, rad/s':>12} {'s':>6}")
+    for walked in result.walks:
+        x, y, turn = walked.velocity
+        mark = "" if walked.up else "  fell"
+        print(f"{walked.seed:>6} {x:>13.3f} {y:>10.3f} {turn:>12.3f} {walked.seconds:>6.1f}{mark}")
+    pairs = zip(result.velocity, result.velocity_std, strict=True)
+    shown = " / ".join("none" if m is None else f"{m:.3f} ± {s:.3f}" for m, s in pairs)
+    told = " / ".join(f"{value:g}" for value in args.command)
+    print(
+        f"{artifact.contract.task}, {name}{' over ROS 2' if args.ros else ''}: {result.up} of "
+        f"{args.seeds} up; told {told}, moved {shown} (m/s, m/s, rad/s); mujoco "
+        f"{mujoco.__version__}, function {artifact.function_hash[:12]}"
+    )
+
+
+def _on_its_task(args: Args, artifact: PolicyArtifact, name: str) -> int:
     contract = artifact.contract
     simulation = Simulation(contract.env_id or contract.task)
     commanded_robot(simulation)
     require_same_robot(contract, simulation)
-    if args.backend == "zero":
+    if name == "zero":
         walks = _play(lambda _: contract.default, simulation, args)
     else:
-        backend = create_backend(args.backend, artifact)
+        backend = create_backend(name, artifact)
         walks = _play(backend.act, simulation, args)
         backend.close()
     simulation.close()
@@ -71,7 +192,7 @@ def main(args: Args) -> int:
             json.dumps(
                 {
                     "task": contract.task,
-                    "backend": args.backend,
+                    "backend": name,
                     "commanded": args.speed,
                     "episodes": args.episodes,
                     "seed": args.seed,
@@ -89,7 +210,7 @@ def main(args: Args) -> int:
             mark = "" if w.tracks else "  does not track"
             print(f"{w.seed:>6} {w.speed:>7.3f} {w.drift:>9.2f} {w.seconds:>6.1f}{mark}")
         print(
-            f"{contract.task}, {args.backend}: {tracked} of {args.episodes} track "
+            f"{contract.task}, {name}: {tracked} of {args.episodes} track "
             f"{args.speed:g} m/s, mujoco {mujoco.__version__}, function "
             f"{artifact.function_hash[:12]}"
         )

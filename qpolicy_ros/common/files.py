@@ -72,6 +72,21 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def cache_folder(inner: str) -> Path:
+    """Return ``inner`` below the user's cache, not made yet.
+
+    ``$XDG_CACHE_HOME``, else ``~/.cache``. A user without a home (a bare container) has a folder of
+    their own in the system's one for temporary files.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base:
+        return Path(base) / inner
+    try:
+        return Path.home() / ".cache" / inner
+    except RuntimeError:  # neither $HOME nor an entry in the password file
+        return Path(tempfile.gettempdir()) / f"qpolicy-{os.getuid()}" / inner
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable; some systems cannot sync a folder, and the file is whole."""
     with contextlib.suppress(OSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lifecycle_msgs.msg import Transition
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.harness.observer import Episode, Observer
-from qpolicy_ros.harness.processes import Child, NodeError
+from qpolicy_ros.harness.processes import Child, NodeError, Value
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import Simulation, evaluate
 from qpolicy_ros.sim.session import Session
@@ -120,7 +120,7 @@ def play(job: Job, backend: str, episodes: int, say: Say) -> Run:
     Raises:
         NodeError: a node failed.
     """
-    with _pair(job, [backend], episodes) as pair:
+    with pair_of_nodes(job, [backend], episodes) as pair:
         observer = pair.observer
         told = 0
         while pair.simulator.code is None:
@@ -163,7 +163,7 @@ def swap(job: Job, before: str, after: str, step: int, say: Say) -> Swap:
     Raises:
         NodeError: a node failed, refused the swap, or sent an action of neither backend.
     """
-    with _pair(job, [before, after], 0, actions=True) as pair:
+    with pair_of_nodes(job, [before, after], 0, actions=True) as pair:
         observer = pair.observer
         pair.until(lambda: len(observer.actions) >= step)
         asked = time.perf_counter()
@@ -296,8 +296,14 @@ class _Pair:
 
 
 @contextlib.contextmanager
-def _pair(
-    job: Job, backends: list[str], episodes: int, *, actions: bool = False
+def pair_of_nodes(
+    job: Job,
+    backends: list[str],
+    episodes: int,
+    *,
+    actions: bool = False,
+    policy_options: Mapping[str, Value] | None = None,
+    simulator_options: Mapping[str, Value] | None = None,
 ) -> Iterator[_Pair]:
     """Start both nodes in lock-step, the first backend serves; ``episodes`` 0 plays for ever."""
     label = f"{job.label.replace('/', '-')}-{'-'.join(backends)}"
@@ -311,6 +317,7 @@ def _pair(
                 "preload": backends,
                 "lockstep": True,
                 "timeout": 0.0,
+                **(policy_options or {}),
             },
             job.logs / f"{label}-policy_node.log",
         )
@@ -322,6 +329,7 @@ def _pair(
                 "seed": job.seed,
                 "episodes": episodes,
                 "max_episode_steps": job.max_episode_steps or 0,
+                **(simulator_options or {}),
             },
             job.logs / f"{label}-mujoco_sim_node.log",
         )

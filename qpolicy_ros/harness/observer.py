@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ class Episode(NamedTuple):
     seed: int
     return_: float
     length: int
+    terminated: bool = False
+    velocity: tuple[float, float, float] = (math.nan, math.nan, math.nan)
 
 
 class Observer:
@@ -114,7 +117,16 @@ class Observer:
 
     def _on_episode(self, message: JointState) -> None:
         fields = dict(zip(message.name, message.position, strict=True))
-        self.episodes.append(Episode(int(fields["seed"]), fields["return"], int(fields["length"])))
+        velocity = (fields["vx"], fields["vy"], fields["wz"])
+        self.episodes.append(
+            Episode(
+                int(fields["seed"]),
+                fields["return"],
+                int(fields["length"]),
+                bool(fields["terminated"]),
+                velocity,
+            )
+        )
 
     def _on_action(self, message: JointState) -> None:
         self.actions[_nanoseconds(message)] = np.array(message.position, np.float32)

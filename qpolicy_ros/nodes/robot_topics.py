@@ -15,7 +15,8 @@ from sensor_msgs.msg import Imu, JointState
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
 
-Reader = Callable[[], float]
+#: Returns a function that reads many sources at once.
+Gather = Callable[[Sequence[str]], Callable[[], Any]]
 
 _JOINT_FIELDS = ("position", "velocity", "effort")
 _IMU_FIELDS = (
@@ -31,33 +32,39 @@ class RobotTopics:
 
     Args:
         node: that publishes.
-        reader: returns a function that reads a source of :mod:`qpolicy_ros.policy.sources`.
+        gather: returns a function that reads sources of :mod:`qpolicy_ros.policy.sources`.
         joints: names of the joints to publish.
-        speed: m/s, commanded forwards on ``cmd_vel`` as long as nobody else commands.
+        command: forward and left (m/s) and turning (rad/s), commanded on ``cmd_vel`` as long as
+            nobody else commands.
     """
 
     def __init__(
-        self, node: Node, reader: Callable[[str], Reader], joints: Sequence[str], speed: float
+        self, node: Node, gather: Gather, joints: Sequence[str], command: Sequence[float]
     ) -> None:
         self._node = node
         self._joints, self._imu, self._odom, self._command = (
             JointState(name=list(joints)), Imu(), Odometry(), Twist(),
         )  # fmt: skip
         self._joint_readers = {
-            field: [reader(f"{JOINT_STATES}.{field}:{joint}") for joint in joints]
+            field: gather([f"{JOINT_STATES}.{field}:{joint}" for joint in joints])
             for field in _JOINT_FIELDS
         }
-        self._vectors: list[tuple[Any, str, Reader]] = []
-        for field, axes in _IMU_FIELDS:
-            self._add(getattr(self._imu, field), f"{IMU}.{field}", axes, reader)
+        self._vectors: list[tuple[Any, str]] = []
+        sources: list[str] = []
         pose, twist = self._odom.pose.pose, self._odom.twist.twist
-        self._add(pose.position, f"{ODOM}.position", "xyz", reader)
-        self._add(pose.orientation, f"{ODOM}.orientation", "xyzw", reader)
-        self._add(twist.linear, f"{ODOM}.linear_velocity", "xyz", reader)
-        self._add(twist.angular, f"{ODOM}.angular_velocity", "xyz", reader)
+        for vector, source, axes in (
+            *((getattr(self._imu, field), f"{IMU}.{field}", axes) for field, axes in _IMU_FIELDS),
+            (pose.position, f"{ODOM}.position", "xyz"),
+            (pose.orientation, f"{ODOM}.orientation", "xyzw"),
+            (twist.linear, f"{ODOM}.linear_velocity", "xyz"),
+            (twist.angular, f"{ODOM}.angular_velocity", "xyz"),
+        ):
+            self._vectors += [(vector, axis) for axis in axes]
+            sources += [f"{source}:{axis}" for axis in axes]
+        self._read_vectors = gather(sources)
         self._imu.header.frame_id = self._odom.child_frame_id = "base_link"
         self._odom.header.frame_id = "odom"
-        self._command.linear.x = speed
+        self._command.linear.x, self._command.linear.y, self._command.angular.z = command
         self._commanding, self._count = True, 0
         create = node.create_publisher
         self._publishers = [
@@ -69,10 +76,10 @@ class RobotTopics:
 
     def read(self) -> None:
         """Take the sensors' values as they are now."""
-        for field, readers in self._joint_readers.items():
-            setattr(self._joints, field, array("d", [read() for read in readers]))
-        for vector, axis, read in self._vectors:
-            setattr(vector, axis, read())
+        for field, read in self._joint_readers.items():
+            setattr(self._joints, field, array("d", read().tobytes()))
+        for (vector, axis), value in zip(self._vectors, self._read_vectors().tolist(), strict=True):
+            setattr(vector, axis, value)
 
     def publish(self, stamp: Time) -> None:
         """Publish what was read last, all of it with the same ``stamp``."""
@@ -84,7 +91,3 @@ class RobotTopics:
         for publisher, message in self._publishers:
             message.header.stamp = stamp
             publisher.publish(message)
-
-    def _add(self, vector: Any, source: str, axes: str, reader: Callable[[str], Reader]) -> None:
-        for axis in axes:
-            self._vectors.append((vector, axis, reader(f"{source}:{axis}")))

@@ -14,6 +14,8 @@ SPECS = (
     Spec("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid, a Gymnasium id, an "
          "MJCF file, or a robot: a name of config/robots or its description (.yaml)",
          read_only=True),
+    Spec("policy", "", "robots: policy whose contract says what the robot's description, or its "
+         "MJCF file, leaves out; empty = none", read_only=True),
     Spec("seed", 0, "seed of the first episode; each next episode takes the next one",
          (0, 2**31 - 1), read_only=True),
     Spec("episodes", 0, "episodes to play, then exit; 0 = for ever", (0, 2**31 - 1),
@@ -35,6 +37,10 @@ SPECS = (
          (0.0, 3600.0), read_only=True),
     Spec("speed", 0.0, "robots: m/s forwards, commanded on `cmd_vel` while nobody else does",
          (-10.0, 10.0), read_only=True),
+    Spec("command", [0.0, 0.0, 0.0], "robots: forward and left (m/s) and turning (rad/s), instead "
+         "of `speed`", read_only=True),
+    Spec("fallen_below", 0.0, "robots: share of the start's height below which the base has "
+         "fallen, which ends the episode; 0 = never", (0.0, 1.0), read_only=True),
     Spec("headless", True, "false opens a window", read_only=True),
     Spec("video", "", "file (.mp4) for a film rendered offscreen; empty = none", read_only=True),
     Spec("names", "auto", "names in `observation`: always, never, or auto (up to "

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpolicy_ros.common.errors import ObservationError, PolicyError
-from qpolicy_ros.policy.model import FEATURE
-from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION, parse_source
+from qpolicy_ros.common.errors import ObservationError
+from qpolicy_ros.policy.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from qpolicy_ros.policy.model import Contract, Float32
+    from qpolicy_ros.policy.model import Contract, Float32, Gait
+
+    Raw = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
 
 
 class Assembler:
@@ -24,10 +26,12 @@ class Assembler:
 
     One tick is ``observation`` and then, where the policy's action was published, ``acted``.
 
-    - A previous action is the last one given to ``acted``; after ``reset`` the default pose.
+    - A previous action is the last one given to ``acted``; after ``reset`` the default pose. A
+      previous output is what the network gave for it, before scale and offset; after ``reset`` 0.
     - A history value is the result of the other channel ``k`` ticks ago (its scale and limits
       applied), then this channel's own offset, scale and limits. Ticks before the first one
       after ``reset`` count as equal to the first.
+    - A gait starts at its offset in the first tick after ``reset`` and turns with every tick.
 
     Args:
         contract: of a robot: no value comes from a feature vector.
@@ -40,49 +44,26 @@ class Assembler:
     """
 
     def __init__(self, contract: Contract) -> None:
-        channels = contract.observation
-        parsed = [parse_source(channel.source) for channel in channels]
-        for channel in channels:
-            if channel.source == FEATURE:
-                remedy = "give it a source on a topic of the robot"
-                wrong = f"{channel.name!r} comes from a feature vector, not from a robot"
-                raise PolicyError.at("", "contract.observation", wrong, remedy)
-        outer = [c.source for c, s in zip(channels, parsed, strict=True) if s.external]
-        self.sources: tuple[str, ...] = tuple(dict.fromkeys(outer))
-        self._channels = channels
-        self._default = contract.default
-        place = {source: index for index, source in enumerate(self.sources)}
-        actions = {a.name: len(place) + index for index, a in enumerate(contract.action)}
-        names = {channel.name: index for index, channel in enumerate(channels)}
-        # Raw values, then the previous actions, then one unused place for histories.
-        count = len(place) + len(actions)
-        self._raw = np.zeros(count + 1)
-        self._take = np.full(len(channels), count)
-        self._past: list[tuple[int, int, int]] = []  # channel, its other channel, ticks
-        for index, (channel, source) in enumerate(zip(channels, parsed, strict=True)):
-            if source.topic == HISTORY:
-                self._past.append((index, names[source.key], source.ticks))
-            elif source.topic == PREVIOUS_ACTION:
-                self._take[index] = actions[source.key]
-            else:
-                self._take[index] = place[channel.source]
-        self._offset = np.array([channel.offset for channel in channels], np.float64)
-        self._scale = np.array([channel.scale for channel in channels], np.float64)
-        self._low = np.array([channel.low for channel in channels], np.float64)
-        self._high = np.array([channel.high for channel in channels], np.float64)
-        history = np.array(self._past, np.intp).reshape(-1, 3)
-        self._historic, self._other, self._ticks = history.T
-        depth = int(self._ticks.max(initial=0))
-        self._ring = np.zeros((depth, len(channels)), np.float32)
+        self._places = places = Places(contract)
+        self.sources: tuple[str, ...] = places.sources
+        self._channels = contract.observation
+        self._default = contract.default.astype(np.float64)
+        self._output_scale = np.array([a.scale for a in contract.action], np.float64)
+        self._output_offset = np.array([a.offset for a in contract.action], np.float64)
+        self._gaits, self._period = contract.gaits, contract.period
+        self._raw = places.values.copy()
+        self._ring = np.zeros((places.depth, len(self._channels)), np.float32)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: no history, and the default pose as the previous action."""
+        """Forget everything: no history, no output, the default pose as the previous action."""
         self._tick = 0
         self._fresh = True
-        self._raw[len(self.sources) : -1] = self._default
+        self._phases = [gait.offset for gait in self._gaits]
+        self._raw[self._places.actions] = self._default
+        self._raw[self._places.outputs] = 0.0
 
-    def observation(self, raw: Mapping[str, float] | Sequence[float]) -> Float32:
+    def observation(self, raw: Raw) -> Float32:
         """Return the observation of this tick, float32 ``(n,)``, and count the tick.
 
         Args:
@@ -94,18 +75,40 @@ class Assembler:
         """
         values = self._raw
         self._fill(raw)
+        if self._gaits:
+            self._turn_gaits()
         # A product beyond float32's range becomes infinite, which the backend refuses.
         with np.errstate(over="ignore"):
-            result = self._scaled(values[self._take], slice(None))
-            if self._past:
+            result = self._scaled(values[self._places.take], slice(None))
+            if self._places.depth:
                 self._add_history(result)
+        self._tick += 1
         return result
 
-    def acted(self, action: npt.ArrayLike) -> None:
-        """Take ``action`` ``(m,)``, actuator units, as the previous one of the next tick."""
-        self._raw[len(self.sources) : -1] = action
+    def acted(self, action: npt.ArrayLike, computed: npt.ArrayLike | None = None) -> None:
+        """Take what the policy did as the previous action and output of the next tick.
 
-    def _fill(self, raw: Mapping[str, float] | Sequence[float]) -> None:
+        Args:
+            action: ``(m,)`` that was published, actuator units.
+            computed: ``(m,)`` that the policy answered, before limits of any kind cut it; None
+                where nothing did.
+        """
+        self._raw[self._places.actions] = action
+        own = np.asarray(action if computed is None else computed, np.float64)
+        self._raw[self._places.outputs] = (own - self._output_offset) / self._output_scale
+
+    def _turn_gaits(self) -> None:
+        """Write sine, cosine and fraction of every gait at this tick, and turn it to the next."""
+        values, at = self._raw, self._places.gaits
+        speed = math.sqrt(sum(values[place] * values[place] for place in self._places.command))
+        for index, gait in enumerate(self._gaits):
+            phase = self._phases[index]
+            values[at : at + 3] = gait_values(gait, phase, speed)
+            at += 3
+            turned = phase + 2 * math.pi * gait_frequency(gait, speed) * self._period
+            self._phases[index] = math.fmod(turned, 2 * math.pi)
+
+    def _fill(self, raw: Raw) -> None:
         count = len(self.sources)
         if isinstance(raw, Mapping):
             try:
@@ -122,25 +125,48 @@ class Assembler:
         if not finite.all():  # the channel's limits would hide an infinite value
             index = int(np.argmin(finite))
             source = self.sources[index]
-            named = next(i for i, c in enumerate(self._channels) if c.source == source)
+            named = next((i for i, c in enumerate(self._channels) if c.source == source), -1)
             message = f"observation: {source} is {values[index]}, not finite"
             raise ObservationError("non_finite", message, named)
 
     def _scaled(self, raw: npt.NDArray[np.float64], where: slice | npt.NDArray[np.intp]) -> Float32:
         """Offset, scale and limits of the channels ``where``, rounded once."""
-        raw -= self._offset[where]
-        raw *= self._scale[where]
-        np.maximum(raw, self._low[where], out=raw)
-        np.minimum(raw, self._high[where], out=raw)
+        places = self._places
+        raw -= places.offset[where]
+        raw *= places.scale[where]
+        np.maximum(raw, places.low[where], out=raw)
+        np.minimum(raw, places.high[where], out=raw)
         return raw.astype(np.float32)
 
     def _add_history(self, result: Float32) -> None:
-        depth = len(self._ring)
+        depth, places = len(self._ring), self._places
         if self._fresh:
             self._ring[:] = result
             self._fresh = False
-        rows = (self._tick - self._ticks) % depth
-        past = self._ring[rows, self._other].astype(np.float64)
-        result[self._historic] = self._scaled(past, self._historic)
+        rows = (self._tick - places.ticks) % depth
+        past = self._ring[rows, places.other].astype(np.float64)
+        result[places.historic] = self._scaled(past, places.historic)
         self._ring[self._tick % depth] = result
-        self._tick += 1
+
+
+def gait_frequency(gait: Gait, speed: float) -> float:
+    """Return the cycles a second at a commanded speed (norm of vx, vy and wz)."""
+    if not gait.top_speed:
+        return gait.frequency
+    share = min(speed / gait.top_speed, 1.0)
+    return gait.frequency + (gait.top_frequency - gait.frequency) * share
+
+
+def gait_values(gait: Gait, phase: float, speed: float) -> tuple[float, float, float]:
+    """Return cosine, sine and fraction of a cycle of ``gait``.
+
+    Args:
+        gait: the clock.
+        phase: its own, rad.
+        speed: norm of the commanded speed (vx in m/s, vy, wz in rad/s).
+    """
+    if speed < gait.stand_below:
+        if gait.stand_phase is None:
+            return 0.0, 0.0, 0.0
+        phase = gait.stand_phase
+    return math.cos(phase), math.sin(phase), phase / (2 * math.pi) % 1.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.policy.activations import LAYER_NORM, LINEAR, activate, layer_norm
 from qpolicy_ros.policy.observation import as_observations, refuse_non_finite
 
 if TYPE_CHECKING:
@@ -27,13 +28,20 @@ def baseline_actions(baseline: Baseline, observations: npt.ArrayLike) -> Float32
     matrix = as_observations(observations, baseline.mean.size)
     refuse_non_finite(matrix)
     with np.errstate(over="ignore"):
-        hidden = (matrix - baseline.mean) / baseline.std
+        hidden: Any = (matrix - baseline.mean) / baseline.std
     clip = np.float32(baseline.clip)
     hidden = np.clip(hidden, -clip, clip)
-    for weight, bias in zip(baseline.weights[:-1], baseline.biases[:-1], strict=True):
-        hidden = np.maximum(hidden @ weight.T + bias, np.float32(0))
-    last = hidden @ baseline.weights[-1].T + baseline.biases[-1]
-    actions: Float32 = np.tanh(last) * baseline.scale + baseline.bias
+    layers = iter(zip(baseline.weights, baseline.biases, strict=True))
+    norms = iter(zip(baseline.norm_scales, baseline.norm_shifts, strict=True))
+    for step in baseline.program:
+        if step[0] == LINEAR:
+            weight, bias = next(layers)
+            hidden = hidden @ weight.T + bias
+        elif step[0] == LAYER_NORM:
+            hidden = layer_norm(hidden, float(step[1]), *next(norms))
+        else:
+            hidden = activate(step, hidden)
+    actions: Float32 = hidden * baseline.scale + baseline.bias
     return actions
 
 

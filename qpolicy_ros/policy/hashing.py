@@ -8,9 +8,10 @@ spelling: ``F32``, ``I8``, ``I32``), a line feed, then its little-endian bytes i
 go in the order of their names.
 
 ``function_hash``: the line ``qpolicy-function-1``, canonical JSON of the bit-widths
-(``{"core":..,"input":..,"output":..}`` or ``null``) and of the contract (names, sources, limits,
-safe action, period, task, env_id), each followed by a line feed, then the tensors ``integer.*``
-and ``baseline.*``. It names what the policy computes.
+(``{"core":..,"input":..,"output":..}`` or ``null``), of the contract (names, sources, limits,
+safe action, period, task, env_id) and, where there are any, of the baseline's steps, each followed
+by a line feed, then the tensors ``integer.*`` and ``baseline.*``. It names what the policy
+computes.
 
 ``file_hash``: the line ``qpolicy-file-1``, the hexadecimal ``function_hash``, canonical JSON of
 the whole metadata without its two hash fields, each followed by a line feed, then the tensors
@@ -47,8 +48,9 @@ def canonical_json(value: object) -> str:
 def function_hash(metadata: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256, 64 hex digits, over what the policy computes; see the module's text."""
     digest = hashlib.sha256(b"qpolicy-function-1\n")
-    for key in ("bits", "contract"):
-        digest.update(canonical_json(metadata[key]).encode() + b"\n")
+    for key in ("bits", "contract", "steps"):
+        if key in metadata:  # files before version 3 have no steps
+            digest.update(canonical_json(metadata[key]).encode() + b"\n")
     _feed(digest, {name: t for name, t in tensors.items() if not name.startswith("golden.")})
     return digest.hexdigest()
 

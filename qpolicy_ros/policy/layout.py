@@ -16,8 +16,18 @@ from qpolicy_ros.policy.model import (
     Baseline,
     Channel,
     Contract,
+    Gait,
     Golden,
     IntegerNetwork,
+)
+from qpolicy_ros.policy.sources import (
+    CONSTANT,
+    GAIT,
+    POSE,
+    PREVIOUS_OUTPUT,
+    TWIST,
+    WRENCH,
+    parse_source,
 )
 
 if TYPE_CHECKING:
@@ -25,14 +35,22 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from qpolicy_ros.policy.model import PolicyArtifact
+    from qpolicy_ros.policy.model import PolicyArtifact, Step
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _FIELDS = ("format_version", "contract", "bits", "provenance", "function_hash", "file_hash")
 _CONTRACT_FIELDS = ("task", "env_id", "observation", "action", "period")
 _ROW = {Channel: 2, ActionChannel: 4}  # values that every row has; the others follow by name
-_LAYER = re.compile(r"(integer\.weight|integer\.threshold|baseline\.weight|baseline\.bias)\.\d+")
+# What rows have since version 3; a file that uses none of it is written as version 1 or 2.
+_NEW_IN_3 = {
+    Channel: {"unit"},
+    ActionChannel: {"kind", "scale", "offset", "kp", "kd", "effort_limit", "unit"},
+}
+_NEW_TOPICS = {PREVIOUS_OUTPUT, GAIT, CONSTANT, TWIST, POSE, WRENCH}
+_LAYER = re.compile(
+    r"(integer\.(weight|threshold)|baseline\.(weight|bias|norm_scale|norm_shift))\.\d+"
+)
 _NAMES = {
     "integer.mean",
     "integer.gain",
@@ -68,6 +86,9 @@ def tensors_of(artifact: PolicyArtifact) -> dict[str, npt.NDArray[Any]]:
     for index, weight in enumerate(baseline.weights):
         tensors[f"baseline.weight.{index}"] = weight
         tensors[f"baseline.bias.{index}"] = baseline.biases[index]
+    for index, scale in enumerate(baseline.norm_scales):
+        tensors[f"baseline.norm_scale.{index}"] = scale
+        tensors[f"baseline.norm_shift.{index}"] = baseline.norm_shifts[index]
     tensors["baseline.action_scale"] = baseline.scale
     tensors["baseline.action_bias"] = baseline.bias
     tensors["golden.observations"] = golden.observations
@@ -79,9 +100,11 @@ def metadata_of(artifact: PolicyArtifact) -> dict[str, Any]:
     """The metadata object of the file."""
     network = artifact.network
     contract, version = _contract_of(artifact.contract)
+    steps = artifact.baseline.steps
     return {
-        "format_version": version,
+        "format_version": 3 if steps else version,
         "contract": contract,
+        **({"steps": [list(step) for step in steps]} if steps else {}),
         "bits": None
         if network is None
         else {
@@ -122,8 +145,9 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
         f"{version} is newer than {FORMAT_VERSION}, which this software reads",
         "update qpolicy_ros",
     )
-    _check_keys(check, metadata, _FIELDS, "metadata")
-    _check_keys(check, metadata["contract"], _CONTRACT_FIELDS, "contract", ("time_limits",))
+    _check_keys(check, metadata, _FIELDS, "metadata", ("steps",))
+    later = ("time_limits", "gaits", "commands")
+    _check_keys(check, metadata["contract"], _CONTRACT_FIELDS, "contract", later)
     if metadata["bits"] is not None:
         _check_keys(check, metadata["bits"], ("input", "core", "output"), "bits")
         validate.check_bits(metadata["bits"], file)
@@ -168,6 +192,9 @@ def parse_tensors(
         biases=layers("baseline.bias"),
         scale=get("baseline.action_scale"),
         bias=get("baseline.action_bias"),
+        steps=_steps(check, metadata.get("steps", [])),
+        norm_scales=layers("baseline.norm_scale"),
+        norm_shifts=layers("baseline.norm_shift"),
     )
     bits = metadata["bits"]
     if bits is None:
@@ -195,6 +222,23 @@ def parse_tensors(
     return contract, baseline, network, golden
 
 
+def contract_fields(contract: Contract) -> dict[str, Any]:
+    """A contract as the metadata object holds it."""
+    return _contract_of(contract)[0]
+
+
+def parse_contract(fields: Any, file: object) -> Contract:
+    """Read what ``contract_fields`` made; its values are not checked here.
+
+    Raises:
+        PolicyError: a part is missing, unknown or malformed.
+    """
+    check = validate.Checker(file)
+    later = ("time_limits", "gaits", "commands")
+    _check_keys(check, fields, _CONTRACT_FIELDS, "contract", later)
+    return _contract(check, fields)
+
+
 def _contract_of(contract: Contract) -> tuple[dict[str, Any], int]:
     """Return the contract's object and the lowest format version that can hold it.
 
@@ -209,12 +253,33 @@ def _contract_of(contract: Contract) -> tuple[dict[str, Any], int]:
     }
     if contract.time_limits:
         fields["time_limits"] = {topic: float(limit) for topic, limit in contract.time_limits}
-    longer = (
-        len(row) > _ROW[kind]
-        for kind, rows in ((Channel, fields["observation"]), (ActionChannel, fields["action"]))
-        for row in rows
-    )
-    return fields, 2 if contract.time_limits or any(longer) else 1
+    if contract.gaits:
+        fields["gaits"] = [_gait_of(gait) for gait in contract.gaits]
+    if contract.commands:
+        fields["commands"] = [[s, float(low), float(high)] for s, low, high in contract.commands]
+    return fields, _version(contract, fields)
+
+
+def _version(contract: Contract, fields: Mapping[str, Any]) -> int:
+    """The lowest format version that can hold a contract."""
+    topics = {parse_source(channel.source).kind for channel in contract.observation}
+    rests = [
+        (kind, set(row[width]))
+        for kind, width in _ROW.items()
+        for row in fields["observation" if kind is Channel else "action"]
+        if len(row) > width
+    ]
+    later = any(_NEW_IN_3[kind] & names for kind, names in rests)
+    if contract.gaits or contract.commands or topics & _NEW_TOPICS or later:
+        return 3
+    return 2 if contract.time_limits or rests else 1
+
+
+def _gait_of(gait: Gait) -> list[Any]:
+    values = {field.name: getattr(gait, field.name) for field in dataclasses.fields(gait)[2:]}
+    defaults = {field.name: field.default for field in dataclasses.fields(gait)[2:]}
+    rest = {k: float(v) for k, v in values.items() if v is not None and v != defaults[k]}
+    return [gait.name, float(gait.frequency), rest]
 
 
 def _row(channel: Channel | ActionChannel) -> list[Any]:
@@ -246,6 +311,11 @@ def _contract(check: validate.Checker, fields: Mapping[str, Any]) -> Contract:
         rows[field] = tuple(channels)
     limits = fields.get("time_limits", {})
     check.require(isinstance(limits, dict), "contract.time_limits", "is not an object")
+    commands = fields.get("commands", [])
+    good = isinstance(commands, list) and all(
+        isinstance(row, list) and len(row) == 3 for row in commands
+    )
+    check.require(good, "contract.commands", "is not a list of [source, low, high]")
     return Contract(
         task=fields["task"],
         env_id=fields["env_id"],
@@ -253,7 +323,32 @@ def _contract(check: validate.Checker, fields: Mapping[str, Any]) -> Contract:
         action=rows["action"],
         period=fields["period"],
         time_limits=tuple(limits.items()),
+        gaits=_gaits(check, fields.get("gaits", [])),
+        commands=tuple(tuple(row) for row in commands),
     )
+
+
+def _gaits(check: validate.Checker, rows: object) -> tuple[Gait, ...]:
+    check.require(isinstance(rows, list), "contract.gaits", f"{rows!r:.60} is not a list")
+    assert isinstance(rows, list)
+    gaits = []
+    for index, row in enumerate(rows):
+        where = f"contract.gaits[{index}]"
+        good = isinstance(row, list) and len(row) == 3
+        check.require(good, where, f"{row!r:.60} is not [name, frequency, object]")
+        allowed = tuple(field.name for field in dataclasses.fields(Gait)[2:])
+        _check_keys(check, row[2], (), where, allowed)
+        gaits.append(Gait(row[0], row[1], **row[2]))
+    return tuple(gaits)
+
+
+def _steps(check: validate.Checker, rows: object) -> tuple[Step, ...]:
+    good = isinstance(rows, list) and all(
+        isinstance(row, list) and row and isinstance(row[0], str) for row in rows
+    )
+    check.require(good, "steps", "is not a list of [kind, numbers]")
+    assert isinstance(rows, list)
+    return tuple(tuple(row) for row in rows)
 
 
 def _check_keys(

@@ -21,8 +21,20 @@ Int64 = npt.NDArray[np.int64]
 FEATURE = "feature"
 HOLD, ZERO, DEFAULT = "hold", "zero", "default"
 
+POSITION, VELOCITY, EFFORT = "position", "velocity", "effort"
+
 MIN_BITS = 2
 MAX_BITS = 8
+
+
+Step = tuple[str | float, ...]
+"""One step of a baseline: its kind, then its numbers."""
+
+
+def plain_steps(layers: int) -> tuple[Step, ...]:
+    """Return the steps of a network with ReLU between its layers and tanh at its end."""
+    inner: tuple[Step, ...] = (("linear",), ("relu",)) * (layers - 1)
+    return (*inner, ("linear",), ("tanh",))
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ class Channel:
         missed: what stands in for a raw value that is older than its topic's time limit: the last
             one (``hold``), 0 (``zero``) or ``default``.
         default: the raw value that ``missed = default`` puts in.
+        unit: of the raw value, for people; empty where its source says it.
     """
 
     name: str
@@ -49,6 +62,7 @@ class Channel:
     high: float = math.inf
     missed: str = HOLD
     default: float = 0.0
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,14 @@ class ActionChannel:
         safe: the value that is safe to hold.
         default: the pose from which the policy starts; None takes ``safe``.
         rate: largest change a second, infinite where there is none.
+        kind: what is commanded: ``position`` (rad or m), ``velocity`` (rad/s or m/s) or ``effort``
+            (N m or N).
+        scale, offset: ``action = output * scale + offset``, where the output is the network's own,
+            before either; ``previous_output`` undoes them.
+        kp, kd: gains of the joint's position or velocity loop that the policy was trained with,
+            N m/rad and N m s/rad; None where they are not known.
+        effort_limit: of the joint's drive, N m or N; infinite where it is not known.
+        unit: of the action, for people; empty where ``kind`` says it.
     """
 
     name: str
@@ -69,6 +91,43 @@ class ActionChannel:
     safe: float
     default: float | None = None
     rate: float = math.inf
+    kind: str = POSITION
+    scale: float = 1.0
+    offset: float = 0.0
+    kp: float | None = None
+    kd: float | None = None
+    effort_limit: float = math.inf
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Gait:
+    """A clock that the policy walks to: its phase begins at ``offset`` and turns with time.
+
+    Attributes:
+        name: unique among the gaits; a source ``gait.cos:<name>`` reads it.
+        frequency: cycles a second.
+        offset: phase at the first tick, rad.
+        stand_below: while the norm of the commanded speed (vx, vy, wz) is below it, the policy
+            stands; 0 = it never does. The phase runs on.
+        stand_phase: the phase that the policy sees while it stands, rad; None: sine, cosine and
+            fraction all read 0.
+        top_speed, top_frequency: the clock turns faster with the commanded speed: linearly, from
+            ``frequency`` at 0 to ``top_frequency`` at ``top_speed`` and above; 0 = it does not.
+    """
+
+    name: str
+    frequency: float
+    offset: float = 0.0
+    stand_below: float = 0.0
+    stand_phase: float | None = None
+    top_speed: float = 0.0
+    top_frequency: float = 0.0
+
+    @property
+    def listens(self) -> bool:
+        """Whether it depends on the commanded speed."""
+        return self.stand_below > 0 or self.top_speed > 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +141,8 @@ class Contract:
         action: ``m`` channels.
         period: control period, s.
         time_limits: ``(topic, s)``: how old the last message of a topic may be.
+        gaits: the clocks that sources ``gait...`` read.
+        commands: ``(source, low, high)``: the commands that the policy was trained for.
     """
 
     task: str
@@ -90,6 +151,8 @@ class Contract:
     action: tuple[ActionChannel, ...]
     period: float
     time_limits: tuple[tuple[str, float], ...] = ()
+    gaits: tuple[Gait, ...] = ()
+    commands: tuple[tuple[str, float, float], ...] = ()
 
     @property
     def robot(self) -> bool:
@@ -116,6 +179,16 @@ class Contract:
         """Default pose, float32 ``(m,)``."""
         poses = [a.safe if a.default is None else a.default for a in self.action]
         return np.array(poses, np.float32)
+
+    @property
+    def output_scale(self) -> Float32:
+        """What the network's outputs are multiplied by to be actions, float32 ``(m,)``."""
+        return np.array([channel.scale for channel in self.action], np.float32)
+
+    @property
+    def output_offset(self) -> Float32:
+        """What is added to them then, float32 ``(m,)``."""
+        return np.array([channel.offset for channel in self.action], np.float32)
 
     @property
     def rate(self) -> Float32:
@@ -174,13 +247,16 @@ class IntegerNetwork:
 class Baseline:
     """The FP32 policy of the same task, with its own normalisation.
 
-    ``h = clip((x - mean) / std, -clip, clip)``, ReLU between layers,
-    ``action = tanh(last) * scale + bias``; all float32.
+    ``h = clip((x - mean) / std, -clip, clip)``, then the steps, then
+    ``action = last * scale + bias``; all float32.
 
     Attributes:
         mean, std: float32 ``(n,)``, ``std`` > 0.
-        weights, biases: float32 ``(out, in)`` and ``(out,)`` a layer.
+        weights, biases: float32 ``(out, in)`` and ``(out,)`` a ``linear`` step.
         scale, bias: float32 ``(m,)``.
+        steps: what is computed, in order: :mod:`qpolicy_ros.policy.activations` lists the kinds.
+            Empty: ReLU between the layers and tanh after the last one.
+        norm_scales, norm_shifts: float32 ``(width,)`` each, of the ``layer_norm`` steps in order.
     """
 
     mean: Float32
@@ -190,11 +266,19 @@ class Baseline:
     biases: tuple[Float32, ...]
     scale: Float32
     bias: Float32
+    steps: tuple[Step, ...] = ()
+    norm_scales: tuple[Float32, ...] = ()
+    norm_shifts: tuple[Float32, ...] = ()
 
     @property
     def hidden(self) -> tuple[int, ...]:
         """Widths of the hidden layers."""
         return tuple(int(weight.shape[0]) for weight in self.weights[:-1])
+
+    @property
+    def program(self) -> tuple[Step, ...]:
+        """The steps, written out also where ``steps`` is empty."""
+        return self.steps or plain_steps(len(self.weights))
 
 
 @dataclass(frozen=True, eq=False)

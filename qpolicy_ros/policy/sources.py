@@ -9,21 +9,40 @@
 ``odom.position:x|y|z``                   m; also ``orientation:x|y|z|w`` (nav_msgs/Odometry)
 ``odom.linear_velocity:x|y|z``            m/s, child frame; also ``angular_velocity``, rad/s
 ``cmd_vel.linear:x|y|z``                  m/s; also ``angular``, rad/s (geometry_msgs/Twist)
+``twist.linear:x|y|z``                    also ``angular`` (geometry_msgs/TwistStamped)
+``pose.position:x|y|z``                   also ``orientation`` (geometry_msgs/PoseStamped)
+``wrench.force:x|y|z``                    N; also ``torque``, N m (geometry_msgs/WrenchStamped)
 ``previous_action:<action name>``         the last published action, actuator units
+``previous_output:<action name>``         the network's last own output, before scale and offset
 ``history.<k>:<channel name>``            the value of another channel ``k`` ticks ago
+``gait.cos:<gait name>``                  also ``sin``; ``fraction`` of a cycle, 0 to 1
+``constant:<number>``                     that number at every tick
 ========================================  =====================================================
+
+A robot with several of one kind names them: ``wrench/left_foot.force:z`` is of the topic
+``wrench/left_foot``; ``twist`` and ``pose`` likewise.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import NamedTuple
 
 from qpolicy_ros.policy.model import FEATURE
 
 JOINT_STATES, IMU, ODOM, CMD_VEL = "joint_states", "imu", "odom", "cmd_vel"
-PREVIOUS_ACTION, HISTORY = "previous_action", "history"
+TWIST, POSE, WRENCH = "twist", "pose", "wrench"
+PREVIOUS_ACTION, PREVIOUS_OUTPUT = "previous_action", "previous_output"
+HISTORY, GAIT, CONSTANT = "history", "gait", "constant"
+
+#: What the standing rule of a gait listens to: vx, vy and wz.
+COMMAND = (f"{CMD_VEL}.linear:x", f"{CMD_VEL}.linear:y", f"{CMD_VEL}.angular:z")
+GAIT_FIELDS = ("cos", "sin", "fraction")
 
 MAX_HISTORY = 100
+
+_ROUNDING = 1e-6  # of a unit quaternion's squared length, sent as float32
 
 _XYZ, _XYZW = ("x", "y", "z"), ("x", "y", "z", "w")
 
@@ -43,16 +62,36 @@ TOPICS: dict[str, dict[str, tuple[str, ...]]] = {
         "angular_velocity": _XYZ,
     },
     CMD_VEL: {"linear": _XYZ, "angular": _XYZ},
+    TWIST: {"linear": _XYZ, "angular": _XYZ},
+    POSE: {"position": _XYZ, "orientation": _XYZW},
+    WRENCH: {"force": _XYZ, "torque": _XYZ},
 }
+#: Topics of which a robot may have several, ``<kind>/<name>``.
+_NAMED = (TWIST, POSE, WRENCH)
+_INNER = (PREVIOUS_ACTION, PREVIOUS_OUTPUT, HISTORY, GAIT, CONSTANT)
+_UNITS = {
+    "position": "m",
+    "orientation": "1",
+    "angular_velocity": "rad/s",
+    "linear_velocity": "m/s",
+    "linear_acceleration": "m/s²",
+    "projected_gravity": "1",
+    "linear": "m/s",
+    "angular": "rad/s",
+    "force": "N",
+    "torque": "N m",
+}
+_JOINT_UNITS = {"position": "rad", "velocity": "rad/s", "effort": "N m"}
 
 
 class Source(NamedTuple):
     """A parsed source.
 
     Attributes:
-        topic: one of :data:`TOPICS`, ``feature``, ``previous_action`` or ``history``.
+        topic: one of :data:`TOPICS`, perhaps with ``/<name>``; ``feature``; or one of the policy's
+            own: ``previous_action``, ``previous_output``, ``history``, ``gait``, ``constant``.
         field: field of the message; of a history, how many ticks ago.
-        key: joint, axis, action or channel.
+        key: joint, axis, action, channel, gait or number.
     """
 
     topic: str
@@ -60,14 +99,28 @@ class Source(NamedTuple):
     key: str
 
     @property
+    def kind(self) -> str:
+        """The topic without the name that tells it from others of its kind."""
+        return self.topic.partition("/")[0]
+
+    @property
     def external(self) -> bool:
         """Whether the value comes from a topic of the robot."""
-        return self.topic in TOPICS
+        return self.kind in TOPICS
 
     @property
     def ticks(self) -> int:
         """How many ticks ago, of a history."""
         return int(self.field)
+
+    @property
+    def unit(self) -> str:
+        """Of the raw value, empty where the source does not say it."""
+        if self.topic == JOINT_STATES:
+            return _JOINT_UNITS[self.field]
+        if self.topic in (PREVIOUS_OUTPUT, GAIT):
+            return "1"
+        return _UNITS.get(self.field, "") if self.external else ""
 
 
 def parse_source(text: str) -> Source:
@@ -82,21 +135,47 @@ def parse_source(text: str) -> Source:
     topic, _, field = head.partition(".")
     if not (colon and key):
         raise ValueError(f"{text!r} has no `:<name>` at its end")
-    if topic == PREVIOUS_ACTION and not field:
-        return Source(topic, "", key)
+    source = Source(topic, field, key)
+    if topic in _INNER:
+        return _inner(text, source)
+    kind, slash, name = topic.partition("/")
+    if kind not in TOPICS or (slash and not (kind in _NAMED and _is_topic(name))):
+        known = ", ".join([*TOPICS, *_INNER])
+        raise ValueError(f"{text!r}: {topic!r} is not one of {known}")
+    keys = TOPICS[kind].get(field)
+    if keys is None:
+        raise ValueError(f"{text!r}: {topic} has {', '.join(TOPICS[kind])}, not {field!r}")
+    if keys and key not in keys:
+        raise ValueError(f"{text!r}: {topic}.{field} has {', '.join(keys)}, not {key!r}")
+    return source
+
+
+def _inner(text: str, source: Source) -> Source:
+    """Check a source that the policy itself answers."""
+    topic, field, key = source
     if topic == HISTORY:
         if not field.isdecimal() or not 1 <= int(field) <= MAX_HISTORY:
             raise ValueError(f"{text!r}: {field!r} is not a number of ticks, 1 to {MAX_HISTORY}")
         return Source(topic, str(int(field)), key)
-    if topic not in TOPICS:
-        known = ", ".join([*TOPICS, PREVIOUS_ACTION, HISTORY])
-        raise ValueError(f"{text!r}: {topic!r} is not one of {known}")
-    keys = TOPICS[topic].get(field)
-    if keys is None:
-        raise ValueError(f"{text!r}: {topic} has {', '.join(TOPICS[topic])}, not {field!r}")
-    if keys and key not in keys:
-        raise ValueError(f"{text!r}: {topic}.{field} has {', '.join(keys)}, not {key!r}")
-    return Source(topic, field, key)
+    if topic == GAIT:
+        if field not in GAIT_FIELDS:
+            raise ValueError(f"{text!r}: {topic} has {', '.join(GAIT_FIELDS)}, not {field!r}")
+        return source
+    if field:
+        raise ValueError(f"{text!r}: {topic} has no fields, so not {field!r}")
+    if topic == CONSTANT:
+        try:
+            finite = math.isfinite(float(key))
+        except ValueError:
+            finite = False
+        if not finite:
+            raise ValueError(f"{text!r}: {key!r} is not a finite number")
+    return source
+
+
+def _is_topic(name: str) -> bool:
+    """Whether ``name`` is a relative ROS topic name."""
+    return re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII) is not None
 
 
 def projected_gravity(x: float, y: float, z: float, w: float) -> tuple[float, float, float]:
@@ -112,3 +191,20 @@ def projected_gravity(x: float, y: float, z: float, w: float) -> tuple[float, fl
         -2 * (y * z + x * w) / square,
         (x * x + y * y - z * z - w * w) / square,
     )
+
+
+def canonical_quaternion(
+    x: float, y: float, z: float, w: float
+) -> tuple[float, float, float, float]:
+    """Return the one of a rotation's two quaternions that policies see, of length 1.
+
+    A rotation has the quaternions q and -q, and sources may send either. The first of w, x, y, z
+    that is not 0 is above 0.
+    """
+    square = x * x + y * y + z * z + w * w
+    if abs(square - 1.0) > _ROUNDING and 0.0 < square < math.inf:
+        factor = 1.0 / math.sqrt(square)
+        x, y, z, w = x * factor, y * factor, z * factor, w * factor
+    if (w, x, y, z) < (0.0, 0.0, 0.0, 0.0):
+        x, y, z, w = -x, -y, -z, -w
+    return x, y, z, w

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_ros.common.errors import PolicyError
+from qpolicy_ros.policy.activations import CLIP, LAYER_NORM, LINEAR, STEPS, bound
 from qpolicy_ros.policy.bounds import network_bounds
 from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
@@ -30,18 +31,21 @@ INT32_MAX = 2**31 - 1
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _EXPORT = "export the policy again"
+_MAKE = "correct it in the task or the robot's description"
 
 
 class Checker:
     """Raises PolicyError with one file's name in front."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: object, remedy: str = "") -> None:
         self.file = file
+        # What lies in no file yet is being made, from a task or a robot.
+        self._remedy = remedy or (_EXPORT if str(file) else _MAKE)
 
-    def require(self, condition: bool, field: str, wrong: str, remedy: str = _EXPORT) -> None:
+    def require(self, condition: bool, field: str, wrong: str, remedy: str = "") -> None:
         """Raise unless ``condition``."""
         if not condition:
-            raise PolicyError.at(self.file, field, wrong, remedy)
+            raise PolicyError.at(self.file, field, wrong, remedy or self._remedy)
 
     def tensor(
         self, value: npt.NDArray[Any], field: str, dtype: str, shape: tuple[int, ...]
@@ -159,6 +163,7 @@ def check_baseline(baseline: Baseline, contract: Contract, file: object = "") ->
     for index, (weight, bias) in enumerate(zip(baseline.weights, baseline.biases, strict=True)):
         check.tensor(weight, f"baseline.weight.{index}", "float32", weight.shape)
         check.tensor(bias, f"baseline.bias.{index}", "float32", weight.shape[:1])
+    _check_steps(check, baseline)
     _check_overflow(check, baseline)
     check.tensor(baseline.scale, "baseline.action_scale", "float32", (outputs,))
     check.tensor(baseline.bias, "baseline.action_bias", "float32", (outputs,))
@@ -225,13 +230,77 @@ def _check_layers(
     check.require(width == outputs, f"{field}.{layers - 1}", f"{width} outputs, expected {outputs}")
 
 
+def _check_steps(check: Checker, baseline: Baseline) -> None:
+    """Raise PolicyError unless the steps are known and the tensors are theirs."""
+    field = "baseline.steps"
+    most = MAX_LAYERS * 4
+    steps = baseline.program
+    check.require(len(steps) <= most, field, f"{len(steps)} steps, at most {most}")
+    for index, step in enumerate(steps):
+        where = f"{field}[{index}]"
+        good = len(step) > 0 and step[0] in STEPS
+        wrong = f"{step[0] if step else step!r} is not one of {', '.join(STEPS)}"
+        check.require(good, where, wrong, "update qpolicy_ros or export the policy again")
+        count = STEPS[str(step[0])]
+        wrong = f"{step[0]} has {len(step) - 1} numbers, not {count}"
+        check.require(len(step) - 1 == count, where, wrong)
+        for number in step[1:]:
+            check.is_number(number, where)
+        if step[0] in {LAYER_NORM, "softplus"}:
+            check.require(float(step[1]) > 0, where, f"{step[1]} of {step[0]} is not above 0")
+        if step[0] == CLIP:
+            check.require(
+                float(step[1]) < float(step[2]), where, f"{step[1]} to {step[2]} is not ascending"
+            )
+    layers = sum(step[0] == LINEAR for step in steps)
+    wrong = f"{layers} layers, but {len(baseline.weights)} of baseline.weight"
+    check.require(layers == len(baseline.weights), field, wrong)
+    widths = _norm_widths(baseline)
+    for name, tensors in (
+        ("baseline.norm_scale", baseline.norm_scales),
+        ("baseline.norm_shift", baseline.norm_shifts),
+    ):
+        wrong = f"{len(tensors)}, but {len(widths)} layer_norm steps"
+        check.require(len(tensors) == len(widths), name, wrong)
+        for index, (tensor, width) in enumerate(zip(tensors, widths, strict=True)):
+            check.tensor(tensor, f"{name}.{index}", "float32", (width,))
+
+
+def _norm_widths(baseline: Baseline) -> list[int]:
+    """Widths that the ``layer_norm`` steps work on."""
+    widths, width, layers = [], baseline.mean.size, iter(baseline.weights)
+    for step in baseline.program:
+        if step[0] == LINEAR:
+            width = next(layers).shape[0]
+        elif step[0] == LAYER_NORM:
+            widths.append(int(width))
+    return widths
+
+
 def _check_overflow(check: Checker, baseline: Baseline) -> None:
     """No observation may drive a float32 sum to infinity, since infinity minus itself is NaN."""
     largest = np.full(baseline.mean.shape, baseline.clip, np.float64)
-    for index, (weight, bias) in enumerate(zip(baseline.weights, baseline.biases, strict=True)):
-        largest = np.abs(weight.astype(np.float64)) @ largest + np.abs(bias)
-        fits = bool(largest.max() < FLOAT32_MAX)
-        check.require(fits, f"baseline.weight.{index}", "sums can exceed float32")
+    layers = iter(zip(baseline.weights, baseline.biases, strict=True))
+    norms = iter(zip(baseline.norm_scales, baseline.norm_shifts, strict=True))
+    index = -1
+    for step in baseline.program:
+        if step[0] == LINEAR:
+            weight, bias = next(layers)
+            index += 1
+            largest = np.abs(weight.astype(np.float64)) @ largest + np.abs(bias)
+        elif step[0] == LAYER_NORM:
+            scale, shift = next(norms)
+            # The variance is a sum of squares of twice these at most.
+            largest = np.maximum(4 * largest**2 * largest.size, 0)
+            check.require(bool(largest.max() < FLOAT32_MAX), *_too_large(index))
+            largest = np.sqrt(largest.size) * np.abs(scale.astype(np.float64)) + np.abs(shift)
+        else:
+            largest = bound(step, largest)
+        check.require(bool(largest.max() < FLOAT32_MAX), *_too_large(index))
+
+
+def _too_large(index: int) -> tuple[str, str]:
+    return f"baseline.weight.{max(index, 0)}", "sums can exceed float32"
 
 
 def _first(value: npt.NDArray[Any], bad: npt.NDArray[np.bool_]) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any, Protocol
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, observation_names
-from qpolicy_ros.sim.description import is_robot
+from qpolicy_ros.sim.description import is_model, is_robot
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
+from qpolicy_ros.sim.stability import blow_up
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
+
+DEFAULT_EPISODE_STEPS = 1000
+"""Control steps after which training and evaluation cut an episode that has no limit."""
 
 
 class Simulated(Protocol):
@@ -23,6 +26,7 @@ class Simulated(Protocol):
     model: Any  # mujoco.MjModel, or None
     data: Any  # mujoco.MjData, or None
     step_limit: int | None  # steps until an episode is truncated
+    fault: str  # why the last step ended the episode as failed, empty if it did not
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode; return the float32 observation (n,)."""
@@ -54,6 +58,7 @@ class Simulation:
         env: the Gymnasium environment.
         model, data: MuJoCo model and state, None for an environment that is not MuJoCo.
         step_limit: steps until an episode is truncated, None where there is no limit.
+        fault: the joint whose physics blew up in the last step, empty if none did.
 
     Raises:
         PolicyError: unknown task, missing simulator dependency, or unsupported spaces.
@@ -68,18 +73,20 @@ class Simulation:
                 f"max_episode_steps: {max_episode_steps} is not a positive number of steps; "
                 "leave it out for the task's own limit"
             )
-        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")
+        if render_mode == "rgb_array":
+            prepare_rendering()
         self.env = _make(env_id, render_mode, max_episode_steps)
         _check_spaces(env_id, self.env)
         robot: Any = self.env.unwrapped
-        self.model = getattr(robot, "model", None)
-        self.data = getattr(robot, "data", None)
+        # A user's task may call anything of its own `model`, `data`, `contract` or `dt`.
+        self.model = _attribute(robot, "model", mujoco.MjModel)
+        self.data = _attribute(robot, "data", mujoco.MjData) if self.model else None
         spec = self.env.spec
         self.step_limit = max_episode_steps or (spec.max_episode_steps if spec else None)
         # A described robot knows its contract; a bare vector's names are read from the model.
-        self.contract = getattr(robot, "contract", None) or self._read_contract(env_id)
+        self.contract = _attribute(robot, "contract", Contract) or self._read_contract(env_id)
         self._low, self._high = self.contract.low, self.contract.high
+        self.fault = ""
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> np.ndarray:
         """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,).
@@ -87,19 +94,25 @@ class Simulation:
         ``options`` are the task's own; Gymnasium's MuJoCo tasks have none.
         """
         observation, _ = self.env.reset(seed=seed, options=options)
-        return np.asarray(observation, dtype=np.float32)
+        self.fault = ""
+        self._seen = _rounded(observation)
+        return self._seen
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Apply ``action`` (m,), clipped to its limits, for one control period.
 
         Returns:
-            observation float32 (n,), reward, terminated (by the task), truncated (by time).
+            observation float32 (n,), reward, terminated (by the task), truncated (by time). Where
+            the physics blew up it is the last observation before that, no reward, terminated.
         """
         # As the policy node does: a float32 sum may exceed a limit by one unit in the last place.
         action = np.clip(np.asarray(action, dtype=np.float32), self._low, self._high)
         observation, reward, terminated, truncated, _ = self.env.step(action)
-        observation = np.asarray(observation, dtype=np.float32)
-        return observation, float(reward), bool(terminated), bool(truncated)
+        self.fault = blow_up(self.model, self.data)
+        if self.fault:
+            return self._seen, 0.0, True, False
+        self._seen = _rounded(observation)
+        return self._seen, float(reward), bool(terminated), bool(truncated)
 
     def render(self) -> np.ndarray | None:
         """Return the frame (height, width, 3) uint8 of an ``rgb_array`` simulation."""
@@ -113,7 +126,7 @@ class Simulation:
     def _read_contract(self, env_id: str) -> Contract:
         observation, _ = self.env.reset(seed=0)
         space: Any = self.env.action_space
-        low, high = space.low, space.high
+        low, high = _inward(space.low, space.high)
         names = action_names(self.model, low.size)
         return Contract(
             task=task_name(env_id),
@@ -137,28 +150,30 @@ def open_simulation(
     render_mode: str | None = None,
     max_episode_steps: int | None = None,
     period: float | None = None,
+    contract: Contract | None = None,
+    fallen_below: float = 0.0,
 ) -> Simulated:
     """Open a task by name or Gymnasium id, a robot by name, or a file by its path.
 
-    A robot is one of ``config/robots`` or the path of its description (``*.yaml``); ``*.xml`` is a
-    bare MJCF model.
+    A robot is one of ``config/robots`` or the path of its description (``*.yaml``), or, for a
+    policy of ``contract``, of its MJCF file; without one ``*.xml`` is a bare MJCF model.
 
     Raises:
         PolicyError: as :class:`Simulation`, :class:`qpolicy_ros.sim.robot.RobotSimulation` and
             :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or ``period`` (s) given for a task or a
             robot, which have their own.
     """
-    if task.endswith((".xml", ".mjcf")):
+    if is_model(task) and contract is None:
         from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 only for MJCF files
 
         return MjcfSimulation(task, render_mode, max_episode_steps, period)
     if period is not None:
         wrong = f"{period:g} s is given, but {task!r} has a control period of its own"
         raise PolicyError.at("", "period", wrong, "give it for an MJCF file only")
-    if is_robot(task):
+    if is_robot(task) or is_model(task):
         from qpolicy_ros.sim.robot import RobotSimulation  # noqa: PLC0415 only for robots
 
-        return RobotSimulation(task, render_mode, max_episode_steps)
+        return RobotSimulation(task, render_mode, max_episode_steps, contract, fallen_below)
     return Simulation(task, render_mode, max_episode_steps)
 
 
@@ -170,13 +185,12 @@ def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
+            # Not every task takes `render_mode`.
+            drawn = {} if render_mode is None else {"render_mode": render_mode}
             return gymnasium.make(
-                env_id,
-                render_mode=render_mode,
-                max_episode_steps=max_episode_steps,
-                disable_env_checker=True,
+                env_id, max_episode_steps=max_episode_steps, disable_env_checker=True, **drawn
             )
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise PolicyError(f"task: {env_id} cannot be opened: {reason}") from error
     finally:
@@ -200,6 +214,33 @@ def _check_spaces(env_id: str, env: gymnasium.Env) -> None:
             f"task: {env_id}: action limits {acts.low.tolist()} to {acts.high.tolist()} are not "
             "finite; choose a task with finite action limits"
         )
+    fixed = np.flatnonzero(~(acts.low < acts.high))
+    if fixed.size:
+        at = int(fixed[0])
+        raise PolicyError(
+            f"task: {env_id}: action {at} is fixed, low {acts.low[at]:g} and high "
+            f"{acts.high[at]:g}; choose a task, or a wrapper, whose actions can all move"
+        )
+
+
+def _attribute(robot: Any, name: str, kind: type) -> Any:
+    """Return ``robot.name`` where it is what this package means by that name, else None."""
+    value = getattr(robot, name, None)
+    return value if isinstance(value, kind) else None
+
+
+def _rounded(observation: Any) -> np.ndarray:
+    """Return a float32 copy: a task may fill the same array again at its next step."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        return np.array(observation, dtype=np.float32)
+
+
+def _inward(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return action limits as float32, rounded so that none lies outside the task's own."""
+    lower, upper = low.astype(np.float32), high.astype(np.float32)
+    lower = np.where(lower < low, np.nextafter(lower, np.float32(np.inf)), lower)
+    upper = np.where(upper > high, np.nextafter(upper, np.float32(-np.inf)), upper)
+    return lower, upper
 
 
 def _describe(space: gymnasium.Space) -> str:
@@ -210,7 +251,7 @@ def _describe(space: gymnasium.Space) -> str:
 def _control_period(env_id: str, env: gymnasium.Env) -> float:
     """Control period in seconds: the simulator's own, else one rendered frame."""
     period = getattr(env.unwrapped, "dt", None)
-    if period is None:
+    if not isinstance(period, (int, float, np.number)):
         rate = env.metadata.get("render_fps")
         period = 1.0 / rate if rate else None
     if not period:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.sources import (
@@ -14,35 +14,61 @@ from qpolicy_ros.policy.sources import (
     IMU,
     JOINT_STATES,
     ODOM,
+    TWIST,
+    canonical_quaternion,
     parse_source,
     projected_gravity,
 )
+from qpolicy_ros.sim.display import mujoco
+from qpolicy_ros.sim.names import nearest
 
 ACCELEROMETER = "qpolicy_accelerometer"
 _AXES = "xyzw"
+_STILL = (np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
+_OWN = ("position", "velocity", "effort")  # fields of joint_states
 
 
 class Sensors:
-    """Reads the state of a model with one floating base.
+    """Reads the state of a robot, with a floating or with a fixed base.
+
+    ``imu`` and ``odom`` are in the frame of a site, of the base where the model has none. With
+    ``base_axes``, ``imu`` sits at its site and has the axes of the base.
 
     Args:
         model, data: MuJoCo model, with the accelerometer of ``build_model``, and its state.
-        base: name of the body with the free joint.
+        base: name of the body with the free joint; empty: the base is fixed.
         where: what an error names first: the description's file.
+        imu, odom: sites on the base; empty takes the base.
 
     Attributes:
         command: commanded velocity (6,): linear x, y, z (m/s), angular x, y, z (rad/s).
-        base: where the free joint begins in ``qpos`` and in ``qvel``.
+        base: where the free joint begins in ``qpos`` and in ``qvel``; None where it is fixed.
 
     Raises:
-        PolicyError: ``base`` is no body with a free joint.
+        PolicyError: ``base`` is no body with a free joint, or a site is not on it.
     """
 
-    def __init__(self, model: Any, data: Any, base: str, where: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        base: str,
+        where: str,
+        imu: str = "",
+        odom: str = "",
+        *,
+        base_axes: bool = False,
+    ) -> None:
         self._model, self._data, self._where = model, data, where
         self.command = np.zeros(6)
-        self.base = self._free_joint(base)
+        self.base = self._free_joint(base) if base else None
+        self._imu = self._frame(base, "" if base_axes else imu)
+        self._odom = self._frame(base, odom)
+        # Site and body between whose axes the measured acceleration is turned.
+        self._turn = (int(model.site(imu).id), int(model.body(base).id)) if base_axes else None
         self._acceleration = int(model.sensor(ACCELEROMETER).adr[0])
+        # What the base's sensors say, computed anew by `look`: see `_SLOTS`.
+        self._seen = np.zeros(_SLOTS["size"])
 
     def reader(self, text: str) -> Callable[[], float]:
         """Return a function that reads the source ``text``, SI units.
@@ -50,29 +76,56 @@ class Sensors:
         Raises:
             PolicyError: not a source, none of a sensor, or of a joint that the model lacks.
         """
-        try:
-            source = parse_source(text)
-        except ValueError as error:
-            remedy = "see docs/artifact.md for what there is"
-            raise PolicyError.at(self._where, "source", str(error), remedy) from error
-        if not source.external:
-            remedy = "ask the policy's Assembler for it"
-            raise PolicyError.at(self._where, "source", f"{text!r} is no sensor's", remedy)
-        array, index = self._place(source.topic, source.field, source.key)
-        if callable(array):
-            return lambda: float(array()[index])
-        return lambda: float(array[index])
+        read = self.gather((text,))
+        return lambda: float(read()[0])
+
+    def gather(self, texts: Sequence[str]) -> Callable[[], npt.NDArray[np.float64]]:
+        """Return a function that reads many sources at once, float64 in their order.
+
+        Raises:
+            PolicyError: as :meth:`reader`.
+        """
+        places = [self._place(text) for text in texts]
+        data = self._data
+        arrays = [data.qpos, data.qvel, data.qfrc_actuator, data.sensordata, self.command]
+        taken = [
+            ([i for i, p in enumerate(places) if p[0] == a], [p[1] for p in places if p[0] == a])
+            for a in range(len(arrays) + 1)
+        ]
+        parts = [
+            (arrays[a], np.array(to), np.array(at)) for a, (to, at) in enumerate(taken[:-1]) if to
+        ]
+        own_to, own_at = (np.array(list_, np.intp) for list_ in taken[-1])
+        result = np.empty(len(places))
+
+        def read() -> npt.NDArray[np.float64]:
+            for array, to, at in parts:
+                result[to] = array[at]
+            if own_to.size:
+                self._look()
+                result[own_to] = self._seen[own_at]
+            return result.copy()
+
+        return read
 
     def velocity(self) -> np.ndarray:
-        """Velocity of the base in its own frame, m/s (3,)."""
+        """Velocity of the base's origin in its own frame, m/s (3,)."""
+        if self.base is None:
+            return np.zeros(3)
         q, v = self.base
         result = np.empty(3)
         inverse = self._data.qpos[q + 3 : q + 7] * (1.0, -1.0, -1.0, -1.0)
         mujoco.mju_rotVecQuat(result, self._data.qvel[v : v + 3], inverse)
         return result
 
+    def turning(self) -> float:
+        """Return the base's angular velocity about its own z axis, rad/s."""
+        return 0.0 if self.base is None else float(self._data.qvel[self.base[1] + 5])
+
     def gravity(self) -> tuple[float, float, float]:
         """Gravity's unit vector in the base's frame."""
+        if self.base is None:
+            return (0.0, 0.0, -1.0)
         w, x, y, z = self._data.qpos[self.base[0] + 3 : self.base[0] + 7]
         return projected_gravity(x, y, z, w)
 
@@ -81,38 +134,93 @@ class Sensors:
         try:
             return self._model.joint(name)
         except KeyError as error:
-            known = ", ".join(self._model.joint(i).name for i in range(self._model.njnt))
+            known = [self._model.joint(i).name for i in range(self._model.njnt)]
             wrong = f"{name!r} is no joint of the model"
-            raise PolicyError.at(self._where, "joint", wrong, f"known: {known}") from error
+            raise PolicyError.at(self._where, "joint", wrong, nearest(name, known)) from error
 
-    def _place(self, topic: str, field: str, key: str) -> tuple[Any, int]:
-        """Return the array, or the function that gives one, and the index of a value."""
-        data, (q, v) = self._data, self.base
+    def _place(self, text: str) -> tuple[int, int]:
+        """Return which array of ``gather`` holds a source, and where in it."""
+        try:
+            source = parse_source(text)
+        except ValueError as error:
+            remedy = "see docs/artifact.md for what there is"
+            raise PolicyError.at(self._where, "source", str(error), remedy) from error
+        if not source.external:
+            remedy = "ask the policy's Assembler for it"
+            raise PolicyError.at(self._where, "source", f"{text!r} is no sensor's", remedy)
+        topic, field, key = source
         if topic == JOINT_STATES:
             joint = self.joint(key)
-            return {
-                "position": (data.qpos, int(joint.qposadr[0])),
-                "velocity": (data.qvel, int(joint.dofadr[0])),
-                "effort": (data.qfrc_actuator, int(joint.dofadr[0])),
-            }[field]
+            address = joint.qposadr if field == "position" else joint.dofadr
+            return _OWN.index(field), int(address[0])
         axis = _AXES.index(key)
-        # ROS puts a quaternion's w last, MuJoCo first.
-        orientation = (data.qpos, q + 3 + (axis + 1) % 4)
-        # MuJoCo gives a free joint's angular velocity in the body's frame.
-        angular = (data.qvel, v + 3 + axis)
-        places: dict[tuple[str, str], tuple[Any, int]] = {
-            (CMD_VEL, "linear"): (self.command, axis),
-            (CMD_VEL, "angular"): (self.command, axis + 3),
-            (IMU, "orientation"): orientation,
-            (IMU, "angular_velocity"): angular,
-            (IMU, "linear_acceleration"): (data.sensordata, self._acceleration + axis),
-            (IMU, "projected_gravity"): (self.gravity, axis),
-            (ODOM, "position"): (data.qpos, q + axis),
-            (ODOM, "orientation"): orientation,
-            (ODOM, "linear_velocity"): (self.velocity, axis),
-            (ODOM, "angular_velocity"): angular,
-        }
-        return places[topic, field]
+        if (topic, field) == (IMU, "linear_acceleration"):
+            if self._turn is None:
+                return 3, self._acceleration + axis
+            return 5, _SLOTS["turned acceleration"] + axis
+        if topic in (CMD_VEL, TWIST):
+            return 4, axis + (3 if field == "angular" else 0)
+        start = _SLOTS.get(f"{topic}.{field}")
+        if start is None:
+            wrong = f"{text!r} is of a topic that the simulated robot does not have"
+            raise PolicyError.at(self._where, "source", wrong, "use imu, odom or joint_states")
+        return 5, start + axis
+
+    def _look(self) -> None:
+        """Compute what the base's sensors say now."""
+        seen = self._seen
+        if self._turn is not None:
+            at, to = self._acceleration, _SLOTS["turned acceleration"]
+            site, body = self._data.site_xmat[self._turn[0]], self._data.xmat[self._turn[1]]
+            measured = site.reshape(3, 3) @ self._data.sensordata[at : at + 3]
+            seen[to : to + 3] = body.reshape(3, 3).T @ measured
+        if self.base is None:
+            position, turn, linear, angular = (*_STILL, _STILL[0], _STILL[0])
+        else:
+            q, v = self.base
+            position, turn = self._data.qpos[q : q + 3], self._data.qpos[q + 3 : q + 7]
+            linear = self.velocity()
+            # MuJoCo gives a free joint's angular velocity in the body's frame.
+            angular = self._data.qvel[v + 3 : v + 6]
+        for topic, (offset, frame) in ((IMU, self._imu), (ODOM, self._odom)):
+            first = _SLOTS[topic]
+            whole, spin = turn, angular
+            there = linear
+            if offset is not None:
+                there = np.empty(3)
+                mujoco.mju_cross(there, angular, offset)
+                there += linear
+            if frame is not None:
+                back = frame * (1.0, -1.0, -1.0, -1.0)
+                whole, spin, there = np.empty(4), np.empty(3), there.copy()
+                mujoco.mju_mulQuat(whole, turn, frame)
+                mujoco.mju_rotVecQuat(spin, angular, back)
+                mujoco.mju_rotVecQuat(there, there.copy(), back)
+            w, x, y, z = whole
+            # ROS puts a quaternion's w last, MuJoCo first.
+            seen[first : first + 4] = canonical_quaternion(x, y, z, w)
+            seen[first + 4 : first + 7] = spin
+            if topic == IMU:
+                seen[first + 7 : first + 10] = projected_gravity(x, y, z, w)
+            else:
+                seen[first + 7 : first + 10] = there
+                seen[first + 10 : first + 13] = position
+                if offset is not None:
+                    moved = np.empty(3)
+                    mujoco.mju_rotVecQuat(moved, offset, turn)
+                    seen[first + 10 : first + 13] += moved
+
+    def _frame(self, base: str, site: str) -> tuple[Any, Any]:
+        """Return a site's offset and orientation in the base's frame, None where there is none."""
+        if not site or not base:
+            return None, None
+        found = self._model.site(site)
+        if found.bodyid[0] != self._model.body(base).id:
+            wrong = f"site {site!r} is not on the base {base!r}"
+            raise PolicyError.at(self._where, "imu", wrong, "name a site of the base")
+        offset, frame = np.array(found.pos), np.array(found.quat)
+        turned = not np.allclose(np.abs(frame[0]), 1.0, atol=1e-9)
+        return (offset if offset.any() else None), (frame if turned else None)
 
     def _free_joint(self, name: str) -> tuple[int, int]:
         try:
@@ -124,3 +232,19 @@ class Sensors:
             wrong = f"{name!r} is no body with a free joint"
             raise PolicyError.at(self._where, "base", wrong, "name the robot's floating body")
         return int(joint.qposadr[0]), int(joint.dofadr[0])
+
+
+# Where `Sensors._seen` holds what.
+_SLOTS = {
+    IMU: 0,
+    f"{IMU}.orientation": 0,
+    f"{IMU}.angular_velocity": 4,
+    f"{IMU}.projected_gravity": 7,
+    ODOM: 10,
+    f"{ODOM}.orientation": 10,
+    f"{ODOM}.angular_velocity": 14,
+    f"{ODOM}.linear_velocity": 17,
+    f"{ODOM}.position": 20,
+    "turned acceleration": 23,
+    "size": 26,
+}

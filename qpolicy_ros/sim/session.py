@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ class Result(NamedTuple):
         seed: what the episode was reset with.
         terminated: the task ended it, not the time limit.
         missed: steps that had to use an action that answers an older observation.
+        velocity: mean forward, left (m/s) and turning (rad/s) of a robot; NaN of anything else.
+        fault: why the episode failed: the joint whose physics blew up; empty if it did not.
     """
 
     return_: float
@@ -26,6 +29,8 @@ class Result(NamedTuple):
     seed: int
     terminated: bool
     missed: int
+    velocity: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    fault: str = ""
 
 
 class Session:
@@ -64,7 +69,23 @@ class Session:
         self._missed += missed
         if not (terminated or truncated):
             return None
-        result = Result(self._return, self._length, self.seed, terminated, self._missed)
+        fault = self.simulation.fault
+        result = Result(
+            self._return,
+            self._length,
+            self.seed,
+            terminated,
+            self._missed,
+            velocity=self._velocity(),
+            fault=fault,
+        )
         self.results.append(result)
         self.next_episode()
         return result
+
+    def _velocity(self) -> tuple[float, float, float]:
+        mean = getattr(self.simulation, "mean_velocity", None)
+        if mean is None:
+            return (math.nan, math.nan, math.nan)
+        forward, left, turning = (float(value) for value in mean)
+        return forward, left, turning

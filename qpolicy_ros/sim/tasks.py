@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import gymnasium
 
@@ -39,6 +40,11 @@ def resolve_env_id(task: str) -> str:
             "or a Gymnasium environment id such as Hopper-v5"
         ) from error
     return task
+
+
+def file_label(task: str) -> str:
+    """Return ``task`` as part of a file's name: ``lab/Reach-v0`` becomes ``lab-Reach-v0``."""
+    return re.sub(r"[^\w.-]+", "-", task).strip("-.") or "task"
 
 
 def task_name(env_id: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.files import cache_folder, make_folder, write_atomically
 
 _PAIR = 2  # state and result
 
@@ -33,9 +32,7 @@ class Journal:
         self._file: Path | None = None
         self._kept: dict[str, Any] = {}
         if key:
-            base = os.environ.get("XDG_CACHE_HOME", "")
-            folder = (Path(base) if base else Path.home() / ".cache") / "qpolicy" / "verify"
-            folder.mkdir(parents=True, exist_ok=True)
+            folder = make_folder(cache_folder("qpolicy/verify"))
             self._file = folder / f"{key[:32]}.json"
             if self._file.is_file():
                 self._kept = self._read(self._file)

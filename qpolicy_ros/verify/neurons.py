@@ -76,7 +76,7 @@ def check_torch(artifact: PolicyArtifact, module: Path) -> list[Check]:
     name = "torch: weights, and codes over the accumulators of every neuron"
     checks.append(Check(name, result.compared, sum(result.mismatches.values()), first))
     baseline, contract = artifact.baseline, artifact.contract
-    table = action_table(snapped, baseline.scale, baseline.bias)
+    table = action_table(snapped, *qat.action_of(baseline))
     table = np.clip(table, contract.low[:, None], contract.high[:, None])
     distance = np.abs(table - network.table)
     far = distance > _TABLE_STEPS * np.spacing(np.abs(table))

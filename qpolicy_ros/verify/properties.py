@@ -1,4 +1,4 @@
-"""Part 6, where properties are given: what the policy can never do, for all inputs of a box."""
+"""Part 7, where properties are given: what the policy can never do, for all inputs of a box."""
 
 from __future__ import annotations
 

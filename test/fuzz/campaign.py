@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 TARGETS = (
     *("frames", "reply", "manifest", "policy", "bag", "bag_db3", "robot", "qat", "checkpoint"),
     *("certificate", "ledger", "curve", "hardware"),
+    *("onnx", "contract", "pickle", "zip"),
 )
 GROWTH_MB = 64.0
 HEADER = (

@@ -17,6 +17,7 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
+INCOMING = "qpolicy_ros.interchange.incoming"
 # Whose branches guide the fuzzer.
 INSTRUMENTED = {
     "policy": ["qpolicy_ros.policy", "qpolicy_ros.cli.info"],
@@ -37,6 +38,13 @@ INSTRUMENTED = {
     "ledger": ["qpolicy_training.select.ledger", "qpolicy_ros.common.json_files"],
     "curve": ["qpolicy_training.runs.curve", "qpolicy_ros.common.json_files"],
     "hardware": ["qpolicy_training.report.runs", "qpolicy_ros.common.json_files"],
+    "onnx": [f"{INCOMING}.{name}" for name in ("onnx_file", "reduce", "unwind", "folding")],
+    "contract": [f"{INCOMING}.contracts", f"{INCOMING}.contracts.yaml_file"],
+    "pickle": [f"{INCOMING}.inert_pickle"],
+    "zip": [
+        f"{INCOMING}.{name}"
+        for name in ("zip_files", "source", "chain", "checkpoints", "stable_baselines", "npz")
+    ],
     "robot": ["qpolicy_ros.sim.description"],
     "frames": ["qpolicy_ros.backends.fpga.frames"],
     "reply": ["qpolicy_ros.backends.fpga.frames", "qpolicy_ros.backends.fpga.uart"],

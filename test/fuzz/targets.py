@@ -9,12 +9,14 @@ import os
 import re
 import sqlite3
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import claims
+import foreign
 import numpy as np
 import results
 from policy_builders import random_artifact
@@ -151,6 +153,8 @@ def checkpoint_seeds() -> list[bytes]:
 class _NoRun:
     """As much of a run as a resumed distillation asks for."""
 
+    log = types.SimpleNamespace(seconds=0.0, earlier_cpu=0.0, saved_cpu=0.0)
+
     def rewind(self, curve: object, candidates: object) -> None:
         from qpolicy_training.runs.folder import Run  # noqa: PLC0415
 
@@ -195,8 +199,8 @@ def manifest_seeds() -> list[bytes]:
 def read_manifest(path: Path) -> None:
     """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
+    from qpolicy_fpga.report import report  # noqa: PLC0415
     from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
-    from qpolicy_fpga.report.report import report  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))
@@ -364,6 +368,12 @@ TARGETS = {
     "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
     "property": Target(from_file(claims.read_claim, ".yaml"), claims.property_seeds, "bytes", 600),
     "seen": Target(from_file(claims.read_seen, ".json"), claims.seen_seeds, "json", 1000),
+    "onnx": Target(from_file(foreign.read_network, ".onnx"), foreign.onnx_seeds, "bytes", 4000),
+    "contract": Target(
+        from_file(foreign.read_any_contract, ".yaml"), foreign.contract_seeds, "bytes", 1000
+    ),
+    "pickle": Target(from_file(foreign.read_inert, ".pkl"), foreign.pickle_seeds, "bytes", 2000),
+    "zip": Target(from_file(foreign.read_network, ".zip"), foreign.zip_seeds, "bytes", 16_000),
     "frames": Target(read_frames, frame_seeds, "bytes", 200),
     "reply": Target(read_reply, frame_seeds, "bytes", 100),
 }

@@ -25,6 +25,10 @@ EXECUTIONS = {
     "ledger": 3000,
     "curve": 3000,
     "hardware": 3000,
+    "onnx": 500,
+    "contract": 1000,
+    "pickle": 3000,
+    "zip": 500,
 }
 
 

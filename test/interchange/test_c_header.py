@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -100,3 +102,28 @@ def test_the_source_is_not_overwritten(tmp_path, capsys):
 def test_a_symbol_for_a_policy_file_is_refused(tmp_path, capsys):
     assert main(["export", "x", "--symbol", "a", "--out", str(tmp_path / "a")]) == 2
     assert "--symbol" in capsys.readouterr().err
+
+
+def compiled(folder, *lines):
+    """Compile a unit of these lines; return what the compiler says, empty for success."""
+    unit = folder / "unit.c"
+    unit.write_text("\n".join(lines) + "\nint main(void) { return 0; }\n")
+    done = subprocess.run(
+        ["cc", "-std=c99", "-Wall", "-Wno-unused-function", "-fsyntax-only", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_two_policies_in_one_unit_both_work_or_stop_the_compiler(tmp_path):
+    one, other = random_artifact(1, 4, (5,), 2), random_artifact(2, 4, (5,), 2)
+    (tmp_path / "one.h").write_text(c_header(one))
+    (tmp_path / "other.h").write_text(c_header(other))
+    (tmp_path / "renamed.h").write_text(c_header(other, "another"))
+    assert compiled(tmp_path, '#include "one.h"', '#include "one.h"') == ""
+    assert compiled(tmp_path, '#include "one.h"', '#include "renamed.h"') == ""
+    says = compiled(tmp_path, '#include "one.h"', '#include "other.h"')
+    assert "export one of them with another --symbol" in says

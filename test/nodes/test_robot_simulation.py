@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from balancer import balancer, contract, write_balancer
 from geometry_msgs.msg import Twist
 from monitor import Monitor
 from nav_msgs.msg import Odometry
@@ -11,8 +15,10 @@ from robot_files import write_robot
 from sensor_msgs.msg import Imu
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.harness.robot_walks import walks_over_ros
 from qpolicy_ros.nodes import qos
-from qpolicy_ros.policy import save_policy
+from qpolicy_ros.policy import Channel, load_policy, make_artifact, save_policy
+from qpolicy_ros.sim.commanded import open_commanded, walk_at
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.robot import RobotSimulation
 
@@ -115,3 +121,28 @@ def test_a_speed_for_a_task_that_is_no_robot_is_refused(start):
     node = start("mujoco_sim_node", task="hopper", speed=SPEED)
     assert node.wait() == 2
     assert "speed: 0.4 m/s, but 'hopper' is no robot; leave it out" in node.output
+
+
+def test_walks_over_ros_equal_those_offline(tmp_path):
+    """Two episodes, one after another: histories end where an episode does."""
+    own = contract()
+    before = Channel("before", "history.3:speed")
+    policy = balancer()
+    first = policy.baseline.weights[0]
+    wider = replace(
+        policy.baseline,
+        weights=(np.pad(first, ((0, 0), (0, 1)), constant_values=0.05), policy.baseline.weights[1]),
+        mean=np.zeros(9, np.float32),
+        std=np.ones(9, np.float32),
+    )
+    remembers = make_artifact(
+        replace(own, observation=(*own.observation, before)),
+        wider, None, {"returns": {}}, np.zeros((1, 9), np.float32),
+    )  # fmt: skip
+    save_policy(remembers, tmp_path / "balancer.safetensors")
+    artifact = load_policy(tmp_path / "balancer.safetensors")
+    robot, told = write_balancer(tmp_path), (0.3, 0.0, 0.2)
+    ours = walks_over_ros(artifact, robot, "fp32", told, range(2), 3.0)
+    simulation = open_commanded(robot, artifact.contract, 3.0)
+    backend = create_backend("fp32", artifact)
+    assert ours == [walk_at(backend.act, simulation, seed, told) for seed in range(2)]

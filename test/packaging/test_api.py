@@ -26,7 +26,7 @@ def public_module(name):
 
 def test_the_policy_file_s_formats_are_named():
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    (newest,) = re.findall(r"the policy file, formats 1 and (\d)", text)
+    (newest,) = re.findall(r"the policy file, formats 1 to (\d)", text)
     assert int(newest) == layout.FORMAT_VERSION
 
 

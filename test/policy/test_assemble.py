@@ -7,10 +7,20 @@ import math
 
 import numpy as np
 import pytest
-from policy_builders import make_contract
+from policy_builders import make_contract, random_artifact
 from robot_contracts import robot_contract
 
-from qpolicy_ros.policy import Assembler, Channel, ObservationError, PolicyError
+from qpolicy_ros.policy import (
+    ActionChannel,
+    Assembler,
+    Channel,
+    Gait,
+    ObservationError,
+    PolicyError,
+    load_policy,
+    save_policy,
+)
+from qpolicy_ros.policy.sources import COMMAND
 
 RAW = {
     "joint_states.position:hip": 0.3,
@@ -135,3 +145,127 @@ def test_a_vector_of_a_wrong_length_is_refused(assembler):
 def test_a_feature_vector_is_not_put_together():
     with pytest.raises(PolicyError, match="'value_0' comes from a feature vector"):
         Assembler(make_contract())
+
+
+def walker_contract(**changes):
+    """A robot that walks to a clock and sees its network's own outputs."""
+    gaits = (
+        Gait("left", 1.5, 0.0, stand_below=0.01, stand_phase=math.pi),
+        Gait("right", 1.5, math.pi, stand_below=0.1),
+        Gait("free", 2.0),
+    )
+    sources = [
+        "gait.cos:left", "gait.sin:left", "gait.cos:right", "gait.sin:right", "gait.fraction:free",
+        "previous_output:hip", "previous_output:knee", "constant:-0.25", "history.1:5",
+        "wrench/left_foot.force:z", "twist.linear:x", "pose.position:z",
+    ]  # fmt: skip
+    return dataclasses.replace(
+        robot_contract(),
+        observation=tuple(Channel(str(i), source) for i, source in enumerate(sources)),
+        action=(
+            ActionChannel("hip", -1.0, 1.0, 0.0, scale=0.5, offset=0.1),
+            ActionChannel("knee", -1.0, 1.0, 0.0, scale=0.25, offset=-0.2),
+        ),
+        time_limits=(("cmd_vel", 0.5), ("wrench/left_foot", 0.1)),
+        gaits=gaits,
+        **changes,
+    )
+
+
+def walk(assembler, speed=(0.3, 0.0, 0.0), force=1.0):
+    """One tick."""
+    command = dict(zip(COMMAND, speed, strict=True))
+    rest = {"wrench/left_foot.force:z": force, "twist.linear:x": 2.0, "pose.position:z": 3.0}
+    return assembler.observation({**command, **rest})
+
+
+def test_a_standing_rule_s_commands_are_asked_for_though_no_channel_shows_them():
+    sources = Assembler(walker_contract()).sources
+    assert set(COMMAND) <= set(sources)
+    assert len(sources) == 6
+
+
+def test_a_gait_turns_with_every_tick_from_its_offset():
+    assembler = Assembler(walker_contract())
+    for tick in range(100):
+        phase = 2 * math.pi * 1.5 * 0.02 * tick
+        expected = [math.cos(phase), math.sin(phase), -math.cos(phase), -math.sin(phase)]
+        values = walk(assembler)
+        assert values[:4] == pytest.approx(expected, abs=1e-6)
+        assert values[4] == pytest.approx(2.0 * 0.02 * tick % 1.0, abs=1e-6)
+
+
+def test_a_gait_stands_below_its_speed_and_its_phase_runs_on():
+    assembler = Assembler(walker_contract())
+    standing = walk(assembler, (0.0, 0.0, 0.009))
+    assert standing[:4] == pytest.approx([-1.0, 0.0, 0.0, 0.0], abs=1e-6)
+    slow = walk(assembler, (0.0, 0.05, 0.0))  # above the left one's speed, below the right one's
+    phase = 2 * math.pi * 1.5 * 0.02
+    assert slow[:4] == pytest.approx([math.cos(phase), math.sin(phase), 0, 0], abs=1e-6)
+
+
+def test_a_gait_may_turn_faster_with_the_command():
+    contract = walker_contract()
+    gait = Gait("left", 1.0, top_speed=2.0, top_frequency=2.0)
+    assembler = Assembler(dataclasses.replace(contract, gaits=(gait, *contract.gaits[1:])))
+    phase = 0.0
+    for speed, frequency in ((0.0, 1.0), (1.0, 1.5), (2.0, 2.0), (9.0, 2.0), (1.0, 1.5)):
+        assert walk(assembler, (speed, 0, 0))[:2] == pytest.approx(
+            [math.cos(phase), math.sin(phase)], abs=1e-6
+        )
+        phase += 2 * math.pi * frequency * 0.02
+
+
+def test_a_reset_starts_the_gaits_again():
+    assembler = Assembler(walker_contract())
+    first = walk(assembler).tolist()
+    walk(assembler)
+    assembler.reset()
+    assert walk(assembler).tolist() == first
+
+
+def test_the_previous_output_is_the_network_s_own():
+    assembler = Assembler(walker_contract())
+    assert walk(assembler)[5:7].tolist() == [0.0, 0.0]
+    assembler.acted([1.0, -1.0], computed=[2.1, -1.7])  # limits have cut what was published
+    values = walk(assembler)
+    assert values[5:7] == pytest.approx([4.0, -6.0])
+    assert values[8] == 0.0
+    assert walk(assembler)[8] == pytest.approx(4.0)
+
+
+def test_constants_and_stamped_topics_are_read():
+    values = walk(Assembler(walker_contract()), force=7.0)
+    assert values[7] == -0.25
+    assert values[9:].tolist() == [7.0, 2.0, 3.0]
+
+
+def test_a_file_keeps_all_of_it(tmp_path):
+    contract = walker_contract(commands=((COMMAND[0], -0.5, 1.0),))
+    action = dataclasses.replace(
+        contract.action[0], kind="velocity", kp=20.0, kd=0.5, effort_limit=23.7, unit="rad/s"
+    )
+    channel = dataclasses.replace(contract.observation[9], unit="N")
+    contract = dataclasses.replace(
+        contract,
+        action=(action, contract.action[1]),
+        observation=(*contract.observation[:9], channel, *contract.observation[10:]),
+    )
+    artifact = random_artifact(contract=contract)
+    save_policy(artifact, tmp_path / "a.safetensors")
+    assert load_policy(tmp_path / "a.safetensors").contract == contract
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"gaits": ()}, r"observation\[0\].source: 'left' is not a gait"),
+        ({"gaits": (Gait("left", 0.0),)}, "0.0 Hz is not above 0"),
+        ({"gaits": (Gait("left", 1.0), Gait("left", 2.0))}, "'left' appears twice"),
+        ({"commands": (("previous_output:hip", 0.0, 1.0),)}, "is no value of a topic"),
+        ({"commands": ((COMMAND[0], 1.0, 0.0),)}, "1.0 to 0.0 is not ascending"),
+    ],
+)
+def test_what_a_gait_or_command_cannot_be(changes, text):
+    with pytest.raises(PolicyError, match=text):
+        random_artifact(contract=dataclasses.replace(walker_contract(), **changes))

@@ -121,7 +121,7 @@ def test_a_wrong_channel_is_named(channel, message):
     ("changes", "message"),
     [
         ({"default": 1.5}, r"action\[0\].default: 1.5 is outside the limits -1.0 to 1.0 of 'hip'"),
-        ({"rate": 0.0}, r"action\[0\].rate: 0.0 a second is not above 0"),
+        ({"rate": 0.0}, r"action\[0\].rate: 0.0 is not above 0"),
         ({"rate": float("nan")}, r"action\[0\].rate: nan is not a finite number"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_source_is_taken_apart(text, parts):
         ("history.0:q", "'0' is not a number of ticks"),
         ("history.101:q", "'101' is not a number of ticks"),
         ("history:q", "'' is not a number of ticks"),
-        ("previous_action.x:q", "'previous_action' is not one of"),
+        ("previous_action.x:q", "previous_action has no fields"),
     ],
 )
 def test_what_is_wrong_is_named(text, wrong):

@@ -16,7 +16,7 @@ from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 from qpolicy_training.recipes.student import StudentConfig, train_student
 from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
 from qpolicy_training.rl.networks import Fp32Actor
-from qpolicy_training.runs import folder as run_module
+from qpolicy_training.runs import checkpoint as run_module
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state
 

@@ -17,7 +17,7 @@ from qpolicy_training.rl.learners import make_learner
 from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
 from qpolicy_training.rl.sac import Learner, SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
-from qpolicy_training.runs.folder import config_hash
+from qpolicy_training.runs.config import config_hash
 
 # With scales that are powers of two no product is rounded, so no code depends on how it is summed.
 SPEC = ActorSpec(11, 3, (24, 24), 6, 3, power_of_two=True)

@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
 from qpolicy_training.rl.sac import Learner, SacConfig
-from qpolicy_training.runs import folder as run_module
+from qpolicy_training.runs import checkpoint as run_module
+from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.curve import read_curve
-from qpolicy_training.runs.folder import Run, config_hash
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, save_state
 
 SHORT = SacConfig(
@@ -34,11 +36,11 @@ CONFIG = TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
 CHILD = textwrap.dedent(
     """
     import sys
-    from qpolicy_training.runs import folder, snapshots
+    from qpolicy_training.runs import checkpoint, snapshots
     from qpolicy_training.rl.sac import SacConfig
     from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
 
-    folder.CHECKPOINT_SECONDS = 0.0
+    checkpoint.CHECKPOINT_SECONDS = 0.0
     snapshots.FINAL_EPISODES = 1
     sac = SacConfig(
         steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
@@ -240,9 +242,9 @@ def test_a_full_disk_ends_tensorboards_log_and_not_the_run(
 
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     run = Run("hopper", CONFIG)
-    run._writer = Full()  # type: ignore[assignment]
-    run.scalar("train/return", 1.0, 1)
-    run.scalar("train/return", 2.0, 2)
+    run.log._writer = Full()  # type: ignore[assignment]
+    run.log.scalar("train/return", 1.0, 1)
+    run.log.scalar("train/return", 2.0, 2)
     run.close()
     assert capsys.readouterr().err.count("No space left on device; TensorBoard's log stops") == 1
 
@@ -251,7 +253,7 @@ def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "checkpoint.safetensors"
     whole = (unbroken / "checkpoint.safetensors").read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PolicyError, match=r"checkpoint\.safetensors.*damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors.*damaged"):
         load_state(damaged)
 
 
@@ -314,7 +316,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PolicyError, match="No space left on device; free some space"):
+    with pytest.raises(InputError, match="No space left on device; free some space"):
         save_state(path, {}, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
@@ -345,6 +347,6 @@ def test_every_field_of_the_configuration_names_the_run() -> None:
     assert config_hash(CONFIG) != config_hash(
         TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SacConfig(steps=1501))
     )
-    assert run_module.config_hash(CONFIG) == config_hash(
+    assert config_hash(CONFIG) == config_hash(
         TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
     )

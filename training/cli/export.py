@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from qpolicy_training.quant.equality import (
     sample_observations,
 )
 from qpolicy_training.quant.export import build_artifact
-from qpolicy_training.quant.qat_file import SUFFIX, load_qat
+from qpolicy_training.quant.qat_file import SUFFIX, QatPolicy, load_qat
 from qpolicy_training.quant.snapped import snap
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ def export_policy(
     """Write the policy of a trained module; 0 if written, 1 if a code differs."""
     source = _source(source)
     qat = load_qat(source)
-    fp32 = _baseline(baseline, source, qat.task)
-    artifact = build_artifact(qat.actor, qat.mean, qat.std, fp32, qat.provenance, qat.observations)
+    fp32 = _baseline(baseline, source, qat)
+    artifact = build_artifact(
+        qat.actor, qat.mean, qat.std, fp32, qat.provenance, qat.observations, qat.action
+    )
     assert artifact.network is not None
     snapped = snap(qat.actor, qat.mean, qat.std)
     samples = sample_observations(qat.mean, qat.std, observations, seed)
@@ -78,14 +81,29 @@ def _source(path: Path) -> Path:
     return found[0]
 
 
-def _baseline(given: Path | None, source: Path, task: str) -> PolicyArtifact:
-    beside = source.with_name("fp32.safetensors")
-    path = given or (beside if beside.is_file() else find_policy(f"{task}/fp32"))
-    artifact = load_policy(path)
-    if artifact.contract.task != task:
-        wrong = f"policy of {artifact.contract.task!r}, the module was trained for {task!r}"
-        raise PolicyError.at(path, "task", wrong, "give --baseline of the same task")
-    return artifact
+def _baseline(given: Path | None, source: Path, qat: QatPolicy) -> PolicyArtifact:
+    """Return the FP32 policy that the new file is to carry.
+
+    Where the module's provenance names its teacher, that is the one: ``fp32.safetensors`` beside
+    the module, or what is shipped.
+    """
+    task, wanted = qat.task, qat.provenance.get("teacher_file_hash")
+    if given is not None:
+        found = [given]
+    else:
+        beside = source.with_name("fp32.safetensors")
+        found = [path for path in (beside,) if path.is_file()]
+        with contextlib.suppress(PolicyError):
+            found.append(find_policy(f"{task}/fp32"))
+    for path in found:
+        artifact = load_policy(path)
+        if artifact.contract.task != task:
+            wrong = f"policy of {artifact.contract.task!r}, the module was trained for {task!r}"
+            raise PolicyError.at(path, "task", wrong, "give --baseline of the same task")
+        if given is not None or wanted in (None, artifact.file_hash):
+            return artifact
+    wrong = f"the teacher {str(wanted)[:12]} is not at hand" if wanted else f"none of {task!r}"
+    raise PolicyError.at(source, "baseline", wrong, "give the FP32 policy by --baseline FILE")
 
 
 def _text(report: dict[str, Any]) -> str:

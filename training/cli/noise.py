@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import mujoco
 import numpy as np
 import tyro
 from tqdm import tqdm
@@ -21,6 +20,8 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.policy import find_policy, load_policy, require_features, require_task
+from qpolicy_ros.sim.display import mujoco
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.report.noise import interval, returns_under_noise
 
 if TYPE_CHECKING:
@@ -91,25 +92,38 @@ def main(args: Args) -> int:
         "rows": rows,
     }
     if folder:
-        write_atomically(
-            folder / f"noise-{contract.task}.json", (json.dumps(report) + "\n").encode()
-        )
-        write_atomically(folder / f"noise-{contract.task}.png", _figure(report))
+        stem = f"noise-{file_label(contract.task)}"
+        write_atomically(folder / f"{stem}.json", (json.dumps(report) + "\n").encode())
+        write_atomically(folder / f"{stem}.png", _figure(report))
     print(json.dumps(report) if args.json else _table(report, args.sigmas))
     return 0
 
 
 def _subjects(artifacts: list[PolicyArtifact]) -> Iterator[tuple[str, str, PolicyArtifact]]:
     """Yield name, backend and artifact: each policy, and the baseline that the first carries."""
-    for artifact in artifacts:
+    for artifact, label in zip(artifacts, _labels(artifacts), strict=True):
         network = artifact.network
         width = max((network or artifact.baseline).hidden)
         shape = f"{network.input_bits}/{network.core_bits}" if network else "FP32"
         backend = "integer" if network else "fp32"
-        yield f"ours, {Path(artifact.path).stem}: {shape}, h {width}", backend, artifact
+        yield f"ours, {label}: {shape}, h {width}", backend, artifact
     first = artifacts[0]
     if first.network is not None:
         yield f"ours, teacher: FP32, h {max(first.baseline.hidden)}", "fp32", first
+
+
+def _labels(artifacts: list[PolicyArtifact]) -> list[str]:
+    """Return a name for each: the file's, with as many folders before it as tell them apart."""
+    paths = [Path(artifact.path).resolve().with_suffix("") for artifact in artifacts]
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
+        labels = ["/".join(path.parts[-count:]) for path in paths]
+        if len(set(labels)) == len(set(paths)):
+            break
+    # The same file given twice is still two rows.
+    return [
+        f"{label} ({labels[:i].count(label) + 1})" if labels.count(label) > 1 else label
+        for i, label in enumerate(labels)
+    ]
 
 
 def _table(report: dict[str, Any], sigmas: tuple[float, ...]) -> str:

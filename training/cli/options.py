@@ -10,6 +10,7 @@ from qpolicy_training.runs.state import ensure_writable
 if TYPE_CHECKING:
     from pathlib import Path
 
+SUFFIX = ".safetensors"
 MOST_SEED = 2**63 - 1  # torch's
 MOST_UNITS = 16_384  # a matrix between two such layers takes 1 GiB, its optimiser twice that
 
@@ -29,4 +30,22 @@ def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Pat
     if not hidden or not 1 <= min(hidden) <= max(hidden) <= MOST_UNITS:
         message = f"--hidden: {hidden}: give a width from 1 to {MOST_UNITS} for each hidden layer"
         raise PolicyError(message)
+    check_out(out)
     ensure_writable(out)
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a policy's file beside which a run's other files would get its name.
+
+    Raises ``PolicyError`` with a name that does.
+    """
+    if out is None:
+        return
+    if out.suffix != SUFFIX:
+        stem = out.name.removesuffix(".csv").removesuffix(".jsonl")
+        message = f"--out: {out}: a policy's file ends in {SUFFIX}; give {stem}{SUFFIX}"
+        raise PolicyError(message)
+    if out.name.endswith(f".qat{SUFFIX}"):
+        stem = out.name.removesuffix(f".qat{SUFFIX}")
+        message = f"--out: {out}: the trained module gets this name; give {stem}{SUFFIX}"
+        raise PolicyError(message)

@@ -1,5 +1,7 @@
 """Make a low-bit policy from an FP32 one: post-training, by distillation, or by RL (QAT).
 
+The teacher's own task trains the student; --robot trains it on any robot for which the teacher's
+contract says where its values come from, and --bag on recordings alone, without a simulator.
 Writes OUT (the integer policy with its FP32 baseline), and beside it OUT's .qat.safetensors (the
 trained module, from which `qpolicy export` makes the policy again) and .csv (the curve). The same
 command resumes a run that was killed.
@@ -8,21 +10,22 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.qat_file import load_qat
-from qpolicy_training.recipes.deliver import deliver, teacher_facts
 from qpolicy_training.recipes.distill import DistillConfig
-from qpolicy_training.recipes.student import Start, Student, StudentConfig, train_student
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.provenance import file_digest
+from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
+
+if TYPE_CHECKING:
+    from qpolicy_training.recipes.student import Start, StudentConfig
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,13 @@ class Args:
     """FP32 policy: a name such as hopper/fp32, or a file; --teacher says the same."""
     method: Literal["ptq", "distill", "qat"] = "distill"
     """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
-    hidden: tuple[int, ...] = (256, 256)
-    """Units of the hidden layers."""
+    robot: str = ""
+    """distill: robot to train on, a name of config/robots, a description (.yaml) or an MJCF file
+    (.xml)."""
+    bag: tuple[Path, ...] = ()
+    """distill: recordings to train on, rosbag2 folders or files: no simulator takes part."""
+    hidden: tuple[int, ...] = ()
+    """Units of the hidden layers (default: 256 256; for ptq the teacher's)."""
     b_in: int = 8
     """Bits of the input codes, 2 to 8."""
     b_core: int = 3
@@ -75,8 +83,21 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
     teacher = load_policy(find_policy(args.teacher))
+    usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
+    args = replace(args, hidden=args.hidden or usual)
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
+    if args.robot or args.bag:
+        from qpolicy_training.cli.foreign import quantize_foreign  # noqa: PLC0415 a path of its own
+
+        return quantize_foreign(args, teacher)
+    if not teacher.contract.env_id:
+        wrong = "is of no task that can be simulated by itself"
+        raise PolicyError.at(teacher.path, "task", wrong, "give --robot or --bag")
+    # What needs Gymnasium and MuJoCo, which recordings do without.
+    from qpolicy_training.recipes.deliver import deliver  # noqa: PLC0415
+    from qpolicy_training.recipes.student import train_student  # noqa: PLC0415
+
     config, start = _config(args, teacher)
     student, run, winner = train_student(
         config, teacher.baseline, start, args.resume_from, finish=args.finish
@@ -99,15 +120,18 @@ def main(args: Args) -> int:
     if args.json:
         print(json.dumps({"policy": str(out), "run": str(run.folder), **artifact.provenance}))
     else:
-        share = returns["integer"]["mean"] / returns["fp32"]["mean"]
-        print(
-            f"{out}: return {returns['integer']['mean']:.0f}, {share:.1%} of the teacher's "
-            f"{returns['fp32']['mean']:.0f} over {args.episodes} episodes"
-        )
+        beside = beside_teacher(returns["integer"]["mean"], returns["fp32"]["mean"])
+        print(f"{out}: return {beside} over {args.episodes} episodes")
     return 0
 
 
 def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
+    from qpolicy_training.recipes.student import (  # noqa: PLC0415 as above
+        Start,
+        Student,
+        StudentConfig,
+    )
+
     if args.method != "qat" and (args.start or args.critic):
         message = f"--start and --critic belong to --method qat, not {args.method}"
         raise PolicyError(message)

@@ -23,12 +23,12 @@ from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_po
 from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.quant_actor import ActorSpec
-from qpolicy_training.recipes.deliver import deliver, teacher_facts
+from qpolicy_training.recipes.deliver import deliver
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.student import load_student
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.provenance import file_digest
+from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 from qpolicy_training.select.config import (
     HARDWARE_COSTS,
     PAPER_AXES,
@@ -295,10 +295,10 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
     if args.json:
         print(json.dumps(result))
         return 0
-    share = returns["integer"]["mean"] / returns["fp32"]["mean"]
+    beside = beside_teacher(returns["integer"]["mean"], returns["fp32"]["mean"])
     print(
         f"{out}: {shape} (hidden / core / input / output bits), return "
-        f"{returns['integer']['mean']:.0f}, {share:.1%} of the teacher's over {args.episodes} "
+        f"{beside} over {args.episodes} "
         f"episodes; {facts['sweep_stages']} stages, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes"
     )
     return 0

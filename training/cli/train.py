@@ -24,13 +24,12 @@ from qpolicy_ros.policy import (
 )
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.deliver import teacher_facts
 from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.golden import golden_observations, measured_returns
-from qpolicy_training.runs.provenance import provenance
+from qpolicy_training.runs.provenance import provenance, teacher_facts
 
 if TYPE_CHECKING:
     from qpolicy_training.recipes.teacher import Teacher

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 STD_FLOOR = 1e-3
 CLIP = 10.0
+_SETTLED = 100  # observations before anything is said of how they vary
 
 
 class RunningNormaliser:
@@ -44,6 +45,18 @@ class RunningNormaliser:
         if self.count > 1:
             std = np.sqrt(self._m2 / self.count)
             self.std = np.maximum(std, STD_FLOOR).astype(np.float32)
+
+    def blind(self) -> list[int]:
+        """Indices of observations that vary, but by less than ``STD_FLOOR``.
+
+        They are divided by the floor, so they stay near zero and a policy hardly sees them.
+        """
+        if self.frozen or self.count < _SETTLED:
+            return []
+        std = np.sqrt(self._m2 / self.count)
+        # What rounding makes of a constant is no variation.
+        varies = std > 1e-6 * np.abs(self._mean)
+        return np.flatnonzero(varies & (std > 0) & (std < STD_FLOOR)).tolist()
 
     def __call__(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalise ``(n,)`` or ``(batch, n)`` observations, float32."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.sim.environment import Simulation
+from qpolicy_ros.sim.environment import DEFAULT_EPISODE_STEPS, Simulation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEFAULT_EPISODE_STEPS = 1000
+
+class TaskError(PolicyError):
+    """A task gave a value that nothing can be learnt from."""
 
 
 class TrainingEnv:
@@ -34,19 +36,49 @@ class TrainingEnv:
         self.scale = ((high - low) / 2).astype(np.float32)
         self.bias = ((high + low) / 2).astype(np.float32)
         self.observations = len(self.contract.observation)
+        self._episode_steps = 0
+        self._last = np.zeros(self.observations, np.float32)
         self.actions = low.size
 
     def start(self, seed: int | None) -> NDArray[np.float32]:
         """Begin an episode; ``seed`` None continues the environment's random sequence."""
         observation, _ = self._simulation.env.reset(seed=seed)
-        return np.asarray(observation, np.float32)
+        self._episode_steps = 0
+        self._last = self._finite(np.array(observation, np.float32), "observation")
+        return self._last
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool]:
-        """Apply an action in [-1, 1]: ``(observation, reward, terminated, truncated)``."""
+        """Apply an action in [-1, 1]: ``(observation, reward, terminated, truncated)``.
+
+        The last observation of an episode that the task ended takes no part in learning, so where
+        a simulation blew up and it is not finite, the one before stands in for it.
+
+        Raises ``TaskError`` for a reward, or another observation, that is not finite.
+        """
         observation, reward, terminated, truncated = self._simulation.step(
             action * self.scale + self.bias
         )
+        self._episode_steps += 1
+        self._finite(np.array([reward]), "reward")
+        if terminated and not np.isfinite(observation).all():
+            observation = self._last
+        self._last = self._finite(observation, "observation")
         return observation, reward, terminated, truncated
+
+    def _finite(self, values: NDArray[Any], what: str) -> NDArray[Any]:
+        """Return ``values`` if all are finite."""
+        if np.isfinite(values).all():
+            return values
+        index = int(np.argmin(np.isfinite(values)))
+        where = f"{what}[{index}]" if what == "observation" else what
+        names = self.contract.observation
+        name = f" ({names[index].name})" if what == "observation" else ""
+        message = (
+            f"task: {self.contract.task}: {where}{name} is {values[index]} at step "
+            f"{self._episode_steps} of an episode; mend the task, or end the episode there "
+            "(terminated); what was saved before goes on with the same command"
+        )
+        raise TaskError(message)
 
     def expert(self) -> NDArray[np.float32]:
         """What the task's scripted controller would do now, in [-1, 1].

@@ -171,6 +171,7 @@ def build_artifact(
     baseline_artifact: PolicyArtifact,
     provenance: dict[str, Any],
     golden_observations: npt.ArrayLike,
+    action: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> PolicyArtifact:
     """Policy artifact of a trained actor, with the contract and baseline of its teacher.
 
@@ -181,6 +182,7 @@ def build_artifact(
         baseline_artifact: FP32 policy of the same task; gives contract, action range, baseline.
         provenance: JSON-able.
         golden_observations: float32 ``(k, n)``.
+        action: scale and bias of ``tanh(u) * scale + bias``, ``(m,)`` each; None: the baseline's.
 
     Raises:
         PolicyError: the actor does not fit the task, or a part breaks a rule.
@@ -192,7 +194,7 @@ def build_artifact(
         wrong = f"{spec.observations} inputs and {spec.actions} outputs, {contract.task} has {task}"
         remedy = "give the FP32 policy of the actor's task"
         raise PolicyError.at(baseline_artifact.path, "baseline", wrong, remedy)
-    network = export_network(actor, mean, std, baseline.scale, baseline.bias)
+    network = export_network(actor, mean, std, *(action or (baseline.scale, baseline.bias)))
     low, high = contract.low[:, None], contract.high[:, None]
     # bias +- scale may round to one float32 beyond the limit that it stands for.
     np.clip(network.table, low, high, out=network.table)

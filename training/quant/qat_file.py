@@ -1,8 +1,9 @@
 """The trained quantised module as a file: ``<name>.qat.safetensors``, beside the policy's own.
 
 Tensors: ``actor.weight.{i}``, ``actor.bias.{i}`` and ``actor.range.{i}`` (the range parameters of
-the activation quantisers, input first), ``mean`` and ``std`` of its normalisation, and
-``observations`` for golden vectors and for verification. The architecture is JSON metadata.
+the activation quantisers, input first), ``mean`` and ``std`` of its normalisation,
+``observations`` for golden vectors and for verification, and where the actions are not the FP32
+baseline's range ``action_scale`` and ``action_bias``. The architecture is JSON metadata.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from qpolicy_ros.policy import Baseline
+
 SUFFIX = ".qat.safetensors"
 FORMAT = "qpolicy-qat-1"
+_ACTION = ("action_scale", "action_bias")
 _REMEDY = "give a .qat.safetensors file made by `qpolicy quantize`"
 
 
@@ -44,6 +48,8 @@ class QatPolicy:
         mean: of its normalisation, float32 ``(n,)``; std: the same.
         observations: float32 ``(k, n)``, for golden vectors.
         provenance: JSON-able.
+        action: scale and bias, float32 ``(m,)`` each, of ``tanh(u) * scale + bias``; None: those
+            of the FP32 baseline.
     """
 
     task: str
@@ -52,6 +58,11 @@ class QatPolicy:
     std: npt.NDArray[np.float32]
     observations: npt.NDArray[np.float32]
     provenance: dict[str, Any]
+    action: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+
+    def action_of(self, baseline: Baseline) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Scale and bias of the actions, with the baseline that lies beside the module."""
+        return self.action or (baseline.scale, baseline.bias)
 
 
 def qat_path(policy: str | os.PathLike[str]) -> Path:
@@ -74,6 +85,8 @@ def save_qat(qat: QatPolicy, path: str | os.PathLike[str]) -> None:
     }
     for field in ("mean", "std", "observations"):
         tensors[field] = np.ascontiguousarray(getattr(qat, field), np.float32)
+    for field, value in zip(_ACTION, qat.action or (), strict=False):
+        tensors[field] = np.ascontiguousarray(value, np.float32)
     meta = {
         "format": FORMAT,
         "task": qat.task,
@@ -102,7 +115,9 @@ def load_qat(path: str | os.PathLike[str]) -> QatPolicy:
             parameter.copy_(torch.from_numpy(value))
     for scaling in actor.scalings():
         scaling.counter = scaling.collect_stats_steps + 1
-    size = (spec.observations,)
+    size, actions = (spec.observations,), (spec.actions,)
+    scaled = any(name in tensors for name in _ACTION)
+    scale, bias = (_tensor(tensors, n, file, actions) if scaled else None for n in _ACTION)
     rows = tensors["observations"].shape[:1] if "observations" in tensors else ()
     return QatPolicy(
         task,
@@ -111,6 +126,7 @@ def load_qat(path: str | os.PathLike[str]) -> QatPolicy:
         _tensor(tensors, "std", file, size),
         _tensor(tensors, "observations", file, rows + size),
         provenance,
+        None if scale is None or bias is None else (scale, bias),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qpolicy_training.runs.folder import require_positive
+from qpolicy_training.runs.config import require_positive
 
 EXPERT_NOISE = 0.1
 """Standard deviation of the noise on the expert's own actions in the first round, of full scale:

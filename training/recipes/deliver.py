@@ -50,16 +50,6 @@ def deliver(
     return artifact
 
 
-def teacher_facts(teacher: PolicyArtifact) -> dict[str, object]:
-    """What the provenance of a student says of its teacher."""
-    return {
-        "teacher_file_hash": teacher.file_hash,
-        "teacher_provenance": {
-            key: value for key, value in teacher.provenance.items() if key != "returns"
-        },
-    }
-
-
 def _artifact(
     student: Student, teacher: PolicyArtifact, facts: dict[str, object], episodes: int
 ) -> PolicyArtifact:

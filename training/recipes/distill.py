@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
-from qpolicy_training.runs.folder import ADDED_LATER, DivergedError
+from qpolicy_training.recipes.regress import adam, fit
+from qpolicy_training.runs.config import ADDED_LATER
+from qpolicy_training.runs.folder import DivergedError
 from qpolicy_training.runs.state import (
     adam_state,
     load_state,
@@ -52,6 +53,12 @@ class DistillConfig(DaggerConfig):
     """Rounds of: the student drives, the teacher labels, the student trains."""
     products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
     """Precision of the backward pass' matrix products, as --sac.products."""
+    evaluate_last: int = field(default=10**6, metadata=ADDED_LATER)
+    """On a robot: how many of the last rounds are played and compete."""
+    finalists: int = field(default=3, metadata=ADDED_LATER)
+    """On a robot: how many students compete on fresh seeds at the end."""
+    walks: int = field(default=20, metadata=ADDED_LATER)
+    """On a robot: walks at each command by which those are judged."""
 
 
 def stages(b_core: int) -> list[int]:
@@ -115,7 +122,7 @@ def distill(
         observations = collect_teacher(teacher, env, config.round_steps * 2, seed)
         student = QuantActor(rounds[0].spec)
         calibrate(student, _normalised(teacher, observations))
-        state = _State(0, student, _adam(student, config), observations)
+        state = _State(0, student, adam(student, config), observations)
     inputs = _normalised(teacher, state.observations)
     labels = _labels(teacher, state.observations)
     with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
@@ -125,9 +132,10 @@ def distill(
             if current.first:
                 sample = inputs[rng.permutation(len(inputs))[:CALIBRATION]]
                 state.student = with_bits(state.student, current.spec, sample)
-                state.optimiser = _adam(state.student, config)
+                state.optimiser = adam(state.student, config)
             start = 0 if current.first else state.done - _stage_start(rounds, state.done)
-            loss = _fit(state, (inputs, labels), config, rng, (start, current.stage_rounds))
+            place = (start, current.stage_rounds)
+            loss = fit(state.student, state.optimiser, (inputs, labels), config, rng, place)
             if not math.isfinite(loss):
                 message = (
                     f"{run.folder}: loss: {loss} in round {state.done + 1}: the run diverged; the "
@@ -162,10 +170,6 @@ def _stage_start(rounds: Sequence[Round], done: int) -> int:
     return max(index for index in range(done + 1) if rounds[index].first)
 
 
-def _adam(student: QuantActor, config: DistillConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(student.parameters(), config.learning_rate, fused=True)
-
-
 def _save(path: Path, state: _State, run: Run) -> None:
     tensors = {
         **module_state("actor", state.student),
@@ -178,7 +182,7 @@ def _save(path: Path, state: _State, run: Run) -> None:
         "curve": run.curve,
         "resumes": run.resumes,
         "seconds": run.curve[-1][2] if run.curve else 0.0,
-        "cpu_seconds": run.count_cpu(),
+        "cpu_seconds": run.log.count_cpu(),
     }
     save_state(path, tensors, meta)
 
@@ -194,44 +198,12 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         optimiser = torch.optim.Adam(student.parameters(), fused=True)
         restore_adam("adam", optimiser, tensors)
         run.rewind(meta["curve"], meta["candidates"])
-        run.seconds = float(meta["seconds"])
-        run.earlier_cpu = run.saved_cpu = float(meta.get("cpu_seconds", 0.0))
+        run.log.seconds = float(meta["seconds"])
+        run.log.earlier_cpu = run.log.saved_cpu = float(meta.get("cpu_seconds", 0.0))
         run.resumes = meta["resumes"]
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})
         return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
-
-
-def _fit(
-    state: _State,
-    data: tuple[torch.Tensor, torch.Tensor],
-    config: DistillConfig,
-    rng: np.random.Generator,
-    place: tuple[int, int],
-) -> float:
-    """One round of regression onto the teacher's actions; returns the mean loss.
-
-    ``place``: this round's number in its stage and the rounds of the stage.
-    """
-    inputs, labels = data
-    passes = QuantisedOnce(state.student, getattr(torch, config.products))
-    total = 0.0
-    for update in range(config.round_updates):
-        share = (place[0] + update / config.round_updates) / place[1]
-        floor = config.learning_rate / 20
-        rate = floor + (config.learning_rate - floor) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        index = torch.from_numpy(rng.integers(0, len(inputs), config.batch))
-        with torch.no_grad():
-            actions = torch.tanh(passes(inputs[index])[0])
-            error = actions - labels[index]
-            # The gradient of the mean square, through tanh.
-            passes.backward(error * (1.0 - actions * actions) * (2.0 / error.numel()), None)
-            state.optimiser.step()
-            passes.changed()
-            total += error.square().mean().item()
-    return total / config.round_updates
 
 
 def _normalised(teacher: Teacher, observations: np.ndarray) -> torch.Tensor:

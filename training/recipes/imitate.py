@@ -17,13 +17,15 @@ import torch
 from torch.nn.functional import mse_loss
 
 from qpolicy_ros.policy import require_task
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
 from qpolicy_training.recipes.teacher import Teacher, load_snapshot
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.torch_setup import prepare
-from qpolicy_training.runs.folder import ADDED_LATER, DivergedError, Run
+from qpolicy_training.runs.config import ADDED_LATER
+from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.snapshots import Winner, choose, held_out_return, normaliser_state
 from qpolicy_training.runs.state import module_state
 
@@ -74,7 +76,7 @@ def imitate(
     env = TrainingEnv(config.task)
     observation = env.start(config.seed)
     expert, normaliser = _expert(env, teacher)
-    run = Run(f"{env.contract.task}-{config.kind}", config)
+    run = Run(f"{file_label(env.contract.task)}-{config.kind}", config)
     run.rewind([], {})
     actor = Fp32Actor(env.observations, env.actions, config.hidden)
     now = Teacher(actor, normaliser, env.scale, env.bias)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
@@ -24,7 +25,9 @@ from qpolicy_training.recipes.teacher import Teacher
 from qpolicy_training.rl.learners import make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
-from qpolicy_training.runs.folder import ADDED_LATER, Run
+from qpolicy_training.runs.checkpoint import adopt
+from qpolicy_training.runs.config import ADDED_LATER
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.snapshots import (
     Winner,
     choose,
@@ -133,10 +136,10 @@ def train_student(
         config.b_out,
     )
     stands = finish and resume_from is None
-    run = Run(f"{env.contract.task}-{config.method}", config, parent, finish=stands)
+    run = Run(f"{file_label(env.contract.task)}-{config.method}", config, parent, finish=stands)
     try:
         if resume_from is not None:
-            run.adopt(resume_from)
+            adopt(run, resume_from)
         teacher = Teacher.of(baseline)
         if config.method == "ptq":
             _post_training(config, run, env, spec, teacher)

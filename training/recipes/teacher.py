@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qpolicy_ros.policy import Baseline
+from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import CLIP, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.rl.learners import make_learner
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.sac import SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
+from qpolicy_training.runs.checkpoint import adopt
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.snapshots import (
     Winner,
@@ -79,7 +81,18 @@ class Teacher:
 
     @classmethod
     def of(cls, baseline: Baseline) -> Teacher:
-        """The teacher that an artifact's FP32 baseline is."""
+        """The teacher that an artifact's FP32 baseline is.
+
+        Raises:
+            PolicyError: it has other activations than ours: somebody else trained it.
+        """
+        if baseline.steps:
+            kinds = ", ".join(dict.fromkeys(str(s[0]) for s in baseline.steps if s[0] != "linear"))
+            wrong = (
+                f"has {kinds or 'no activations'}, not ReLU between its layers and tanh at its end"
+            )
+            remedy = "distil it on its robot or from recordings: --robot or --bag"
+            raise PolicyError.at("", "baseline", wrong, remedy)
         actor = Fp32Actor(baseline.mean.size, baseline.scale.size, baseline.hidden)
         layers = [*actor.hidden, actor.mean]
         with torch.no_grad():
@@ -105,9 +118,9 @@ def train_teacher(
     learner = make_learner(actor, (env.observations, env.actions, config.hidden[-1]), config.sac)
     normaliser = RunningNormaliser(env.observations)
     stands = finish and resume_from is None
-    run = Run(f"{env.contract.task}-{config.kind}", config, finish=stands)
+    run = Run(f"{file_label(env.contract.task)}-{config.kind}", config, finish=stands)
     if resume_from is not None:
-        run.adopt(resume_from)
+        adopt(run, resume_from)
     now = Teacher(actor, normaliser, env.scale, env.bias)
 
     def held_out(step: int) -> float:

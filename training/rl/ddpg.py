@@ -19,7 +19,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
 from qpolicy_training.rl.networks import TwinCritic
 from qpolicy_training.rl.sac import SacConfig, gradient_step, passed_through
-from qpolicy_training.runs.folder import require_positive
+from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.state import Parts
 
 if TYPE_CHECKING:

@@ -20,19 +20,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from qpolicy_training.experience.normaliser import CLIP, RunningNormaliser
+from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
-from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.rl.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.rl.torch_setup import prepare
-from qpolicy_training.runs.folder import ADDED_LATER, DivergedError, require_positive
+from qpolicy_training.runs.checkpoint import Resumable, resume, save_if_due
+from qpolicy_training.runs.config import ADDED_LATER, require_positive
+from qpolicy_training.runs.folder import DivergedError
 from qpolicy_training.runs.state import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qpolicy_training.experience.agent import Agent
+    from qpolicy_training.experience.task_env import TrainingEnv
     from qpolicy_training.runs.folder import Run
+
+_NAMED = 8  # observations that a note lists
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,8 @@ def train(
     prepare(seed)
     rng = np.random.default_rng(seed)
     replay = ReplayBuffer(run.folder / "replay.f32", config.steps, env.observations, env.actions)
-    step = run.resume(learner, normaliser, replay, env, rng, config.steps)
+    parts = Resumable(learner, normaliser, replay, env, rng)
+    step = resume(run, parts, config.steps)
     warm = run.warm
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
@@ -260,6 +265,8 @@ def train(
             episode_return += reward
             step += 1
 
+            if replay.size == config.learning_starts:
+                _note_blind(run, normaliser, env)
             if replay.size >= config.learning_starts and step % config.train_frequency == 0:
                 batch = _normalise(replay.sample(config.batch, rng), normaliser)
                 loss = learner.update(batch)
@@ -270,13 +277,24 @@ def train(
                 run.record(step, evaluate(step))
             progress.update(step)
             if terminated or truncated or step == config.steps:
-                run.scalar("train/return", episode_return, step)
+                run.log.scalar("train/return", episode_return, step)
                 # Between episodes the simulator has no state but its random generator, which is
                 # what makes a resume exact for every task.
-                run.checkpoint_if_due(
-                    step, learner, normaliser, replay, env, rng, force=step == config.steps
-                )
+                save_if_due(run, step, parts, force=step == config.steps)
                 observation, episode_return = env.start(None), 0.0
+
+
+def _note_blind(run: Run, normaliser: RunningNormaliser, env: TrainingEnv) -> None:
+    """Say which observations vary too little for a policy to see."""
+    found = normaliser.blind()
+    if not found:
+        return
+    names = ", ".join(env.contract.observation[index].name for index in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    run.log.note(
+        f"note: {names}{more}: vary by less than {STD_FLOOR}, so a policy hardly sees them; scale "
+        "them in the task"
+    )
 
 
 def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
@@ -298,7 +316,7 @@ def _require_finite(run: Run, step: int, loss: float) -> None:
 
 
 def _log(run: Run, learner: Agent, step: int, loss: float) -> None:
-    run.scalar("train/critic_loss", loss, step)
+    run.log.scalar("train/critic_loss", loss, step)
     for name, value in learner.scalars().items():
-        run.scalar(f"train/{name}", value, step)
-    run.scalar("train/steps_per_second", run.speed(step, time.monotonic()), step)
+        run.log.scalar(f"train/{name}", value, step)
+    run.log.scalar("train/steps_per_second", run.log.speed(step, time.monotonic()), step)

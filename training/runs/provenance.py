@@ -6,14 +6,16 @@ import hashlib
 import platform
 import shlex
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.revision import revision
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyArtifact, PolicyError
+
+_PACKAGES = ("mujoco", "gymnasium", "torch", "brevitas")
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
@@ -21,12 +23,27 @@ def provenance(**facts: Any) -> dict[str, Any]:
     return {
         "command": shlex.join(["qpolicy", *sys.argv[1:]]),
         "git_revision": revision(Path(__file__).resolve().parent),
-        "mujoco_version": version("mujoco"),
-        "gymnasium_version": version("gymnasium"),
-        "torch_version": version("torch"),
-        "brevitas_version": version("brevitas"),
+        **{f"{name}_version": _version(name) for name in _PACKAGES},
         "python_version": platform.python_version(),
         **facts,
+    }
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version, None where it is not installed: recordings need no simulator."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def teacher_facts(teacher: PolicyArtifact) -> dict[str, object]:
+    """What the provenance of a student says of its teacher."""
+    return {
+        "teacher_file_hash": teacher.file_hash,
+        "teacher_provenance": {
+            key: value for key, value in teacher.provenance.items() if key != "returns"
+        },
     }
 
 
@@ -48,3 +65,12 @@ def file_digest(path: Path) -> str:
     except OSError as error:
         message = f"{path}: {error.strerror}; give a file that exists"
         raise PolicyError(message) from None
+
+
+def beside_teacher(mean: float, teacher: float) -> str:
+    """Say a student's mean return beside its teacher's.
+
+    A share means something only of returns above zero, so the difference is said in their own unit.
+    """
+    share = f"; {mean / teacher:.1%}" if mean > 0 and teacher > 0 else ""
+    return f"{mean:.4g}, the teacher's {teacher:.4g} ({mean - teacher:+.3g}{share})"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.sim import evaluate
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.provenance import file_digest
@@ -63,7 +64,7 @@ class Sweep:
         self._critic = critic
         contract = teacher.contract
         self.sizes = (len(contract.observation), len(contract.action))
-        self.run = Run(f"{contract.task}-select", config)
+        self.run = Run(f"{file_label(contract.task)}-select", config)
         self.folder = self.run.folder
         self.ledger = Ledger(self.folder / NAME)
         self.costs = CostModel(config, self.sizes, hardware, self.folder / "costs.json")

@@ -24,7 +24,8 @@ from qpolicy_training.recipes.student import (
     load_student,
     train_student,
 )
-from qpolicy_training.runs.folder import DivergedError, config_hash
+from qpolicy_training.runs.config import config_hash
+from qpolicy_training.runs.folder import DivergedError
 from qpolicy_training.select.ledger import read_json
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def _played(job: Job, student: Student, run: Run, winner: Winner, began: float) 
         "mean": float(np.mean(returns)),
         "std": float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0,
         # With what interrupted tries of this stage took, as far as they came to save it.
-        "cpu_seconds": round(max(run.earlier_cpu - paid, 0.0) + _since(began), 2),
-        "training_cpu": run.saved_cpu,
+        "cpu_seconds": round(max(run.log.earlier_cpu - paid, 0.0) + _since(began), 2),
+        "training_cpu": run.log.saved_cpu,
         "interruptions": max(len(run.resumes) - len(rows), 0),
     }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.interchange.outgoing.c_assemble import c_assemble
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.bounds import network_bounds
 
@@ -58,6 +59,7 @@ def c_header(artifact: PolicyArtifact, name: str = "") -> str:
         "P": prefix.upper(),
         "task": artifact.contract.task,
         "hash": artifact.function_hash,
+        "id": artifact.function_hash[:8],
         "n": network.weights[0].shape[1],
         "m": network.weights[-1].shape[0],
         "low": low,
@@ -73,6 +75,7 @@ def c_header(artifact: PolicyArtifact, name: str = "") -> str:
         "mean": _floats(network.mean),
         "gain": _floats(network.gain),
         "table": _floats(network.table.reshape(-1)),
+        "assemble": c_assemble(artifact.contract, prefix),
     }
     return re.sub(r"@(\w+?)@", lambda match: str(values[match[1]]), _TEMPLATE)
 
@@ -160,10 +163,16 @@ _TEMPLATE = """\
  *
  * With QPOLICY_FLOAT defined before the header is included there is also @p@_act, from @n@ float
  * observation values to @m@ actions. It needs IEEE float32 without excess precision and without
- * -ffast-math: then codes and actions are bit for bit those of the other engines.
+ * -ffast-math: then codes and actions are bit for bit those of the other engines. For a robot's
+ * policy QPOLICY_ASSEMBLE adds names and units, and @p@_assemble from raw values to observation.
  */
-#ifndef @P@_H
+#ifdef @P@_H
+#if @P@_FUNCTION_ID != 0x@id@
+#error "two policies are called @p@ here: export one of them with another --symbol"
+#endif
+#else
 #define @P@_H
+#define @P@_FUNCTION_ID 0x@id@ /* of @P@_FUNCTION_HASH */
 
 #include <stdint.h>
 
@@ -253,6 +262,6 @@ static inline int @p@_act(const float observation[@n@], float action[@m@]) {
     return -1;
 }
 #endif /* QPOLICY_FLOAT */
-
+@assemble@
 #endif /* @P@_H */
 """

@@ -162,3 +162,26 @@ def test_tables_of_a_fixed_and_of_an_inverted_input(place):
         assert inverted >> at & 1 == table >> (at | 1 << place) & 1
         assert inverted >> (at | 1 << place) & 1 == table >> at & 1
     assert depends(table, place, 4) == (low != high)
+
+
+def test_what_an_earlier_run_wrote_is_gone(tmp_path):
+    deep = random_artifact(4, 5, (6, 6), 2)
+    shallow = random_artifact(5, 5, (6,), 2)
+    first = generate(deep, "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
+    (tmp_path / "mine.v").write_text("// kept\n")
+    second = generate(shallow, "xc7a15t", 100.0, "latency", tmp_path)
+    left = {path.name for path in tmp_path.glob("*.v")}
+    assert set(first["files"]) - set(second["files"])
+    assert left == {name for name in second["files"] + second["bench"] if name.endswith(".v")} | {
+        "mine.v"
+    }
+
+
+def test_an_old_manifest_cannot_have_other_files_removed(tmp_path):
+    outside = tmp_path / "outside.v"
+    outside.write_text("// kept\n")
+    folder = tmp_path / "core"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"files": ["../outside.v", 3], "bench": []}')
+    generate(random_artifact(5, 5, (6,), 2), "xc7a15t", 100.0, "latency", folder)
+    assert outside.is_file()

@@ -1,0 +1,158 @@
+"""The examination: is the policy sound on this robot, and if not, which one change mends it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qpolicy_ros.doctor.changes import Change, Fit, changes
+from qpolicy_ros.doctor.trials import Command, Stage, Trial
+from qpolicy_ros.policy import PolicyArtifact, PolicyError
+from qpolicy_ros.sim.description import RobotDescription, find_robot
+from qpolicy_ros.sim.robot_model import build_model
+
+COMMANDS: tuple[Command, ...] = ((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.3, 0.2, 0.0))
+_SEEDS = (0, 1)
+_SECONDS = 6.0
+_FOLLOWS = 0.4  # share of the commanded forward speed that a sound policy makes at least
+_AGAINST = -0.1  # of a commanded turn or step to the left, the other way round
+_BETTER = 0.1  # by how much a change must lower the mean cost to be named
+# Rounds of the search: commands, seeds, seconds, and how many changes go on.
+_ROUNDS = ((1, 1, 1.0, 40), (3, 1, 2.5, 10), (4, 2, 6.0, 3))
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the examination found.
+
+    Attributes:
+        sound: whether the contract fits.
+        change: the one that mends it; None where it is sound or none does.
+        fit: the network's connection with that change.
+        before, after: the trials as given, and with the change.
+        tried: how many changes were played.
+        why: why it is not sound, in a few words.
+        next_best: faults of the changes that came behind, best first.
+    """
+
+    sound: bool
+    change: Change | None
+    fit: Fit
+    before: list[Trial]
+    after: list[Trial]
+    tried: int
+    why: str
+    next_best: list[str]
+
+
+def examine(
+    artifact: PolicyArtifact, robot: str | RobotDescription, say: Say = lambda _: None
+) -> Finding:
+    """Play a policy's FP32 network on a robot, and search where it fails.
+
+    Args:
+        artifact: of a robot's contract.
+        robot: a name, a file, or a description.
+        say: told what is going on.
+
+    Raises:
+        PolicyError: no robot's contract, a robot that lacks a joint or cannot fall.
+    """
+    contract = artifact.contract
+    if not contract.robot:
+        remedy = "import the policy with a contract that says where its values come from"
+        wrong = "comes from a feature vector, not from a robot"
+        raise PolicyError.at(artifact.path, "contract", wrong, remedy)
+    description = find_robot(robot) if isinstance(robot, str) else robot
+    built = build_model(description, contract, visual=False)
+    if not built.base:
+        where = description.file or description.name
+        wrong = "is fixed, so that nothing shows whether a policy works"
+        raise PolicyError.at(where, "base", wrong, "give a robot with a floating base")
+    stage = Stage(description, artifact.baseline, built)
+    given = Fit.of(contract, artifact.baseline)
+    commands = _commands(artifact)
+    before = stage.play([given], commands, _SEEDS, _SECONDS)[0]
+    why = _complaint(before)
+    if not why:
+        return Finding(True, None, given, before, before, 0, "", [])
+    say(f"not sound: {why}")
+    candidates = changes(given, built.model)
+    found, order = _search(stage, given, candidates, commands, say)
+    better = cost(before) - cost(found) > _BETTER if order else False
+    mends = better and not _complaint(found)
+    change = order[0] if mends else None
+    return Finding(
+        False,
+        change,
+        change.apply(given) if change else given,
+        before,
+        found if change else before,
+        len(candidates),
+        why,
+        [other.fault for other in order[1 if change else 0 :][:3]],
+    )
+
+
+def cost(trials: list[Trial]) -> float:
+    """Mean cost of several walks."""
+    return float(np.mean([trial.cost for trial in trials]))
+
+
+def _search(
+    stage: Stage,
+    given: Fit,
+    candidates: list[Change],
+    commands: list[Command],
+    say: Say,
+) -> tuple[list[Trial], list[Change]]:
+    """Play all changes for a moment, the better ones for longer; best first, with its trials."""
+    left = candidates
+    trials: list[list[Trial]] = []
+    for count, seeds, seconds, kept in _ROUNDS:
+        fits = [change.apply(given) for change in left]
+        trials = stage.play(fits, commands[:count], range(seeds), seconds)
+        ranked = sorted(range(len(left)), key=lambda i: cost(trials[i]))[:kept]
+        say(f"{len(left)} changes played for {seconds:g} s, {len(ranked)} go on")
+        left, trials = [left[i] for i in ranked], [trials[i] for i in ranked]
+    return (trials[0] if trials else []), left
+
+
+def _commands(artifact: PolicyArtifact) -> list[Command]:
+    """Return the commands to play, within what the policy was trained for."""
+    limits = {source: (low, high) for source, low, high in artifact.contract.commands}
+    sources = ("cmd_vel.linear:x", "cmd_vel.linear:y", "cmd_vel.angular:z")
+    heard = any(c.source.startswith(("cmd_vel.", "twist.")) for c in artifact.contract.observation)
+    if not heard:
+        return [(0.0, 0.0, 0.0)]
+    pairs = [limits.get(source, (-np.inf, np.inf)) for source in sources]
+    low, high = (np.array(column) for column in zip(*pairs, strict=True))
+    clipped = [np.clip(command, low, high).tolist() for command in COMMANDS]
+    return list(dict.fromkeys((x, y, turn) for x, y, turn in clipped))
+
+
+def _complaint(trials: list[Trial]) -> str:
+    """Return what is wrong with how a policy walks, empty if it walks."""
+    for trial in trials:
+        told = " / ".join(f"{value:g}" for value in trial.command)
+        if not trial.up:
+            return f"it falls (told {told})"
+    for axis, name in enumerate(("forward", "left", "turning")):
+        # A command along one axis alone tells; others are judged by falls.
+        alone = [t for t in trials if t.command[axis] > 0 and not any(np.delete(t.command, axis))]
+        if not alone:
+            continue
+        told = alone[0].command[axis]
+        made = float(np.mean([trial.velocity[axis] for trial in alone]))
+        least = _FOLLOWS * told if axis == 0 else _AGAINST
+        if made < least:
+            return f"told {told:g} {name} it makes {made:.2f}"
+    sideways = [t for t in trials if t.command[1] > 0 and t.command[0] > 0]
+    made = float(np.mean([t.velocity[1] for t in sideways])) if sideways else 0.0
+    if made < _AGAINST:
+        return f"told {sideways[0].command[1]:g} left it makes {made:.2f}"
+    return ""

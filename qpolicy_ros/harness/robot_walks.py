@@ -1,0 +1,74 @@
+"""Walks through ROS 2 in lock-step: policy_node and a simulated robot, two processes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
+from qpolicy_ros.harness.observer import Episode
+from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
+
+_LAST_MESSAGES = 2.0  # s for what is still under way when the simulator has ended
+
+
+def walks_over_ros(
+    artifact: PolicyArtifact,
+    robot: str,
+    backend: str,
+    command: Command,
+    seeds: range,
+    seconds: float,
+    progress: Callable[[Walked], object] = lambda _: None,
+) -> list[Walked]:
+    """Play one walk a seed, as :func:`qpolicy_ros.sim.commanded.walk_at` does offline.
+
+    Args:
+        artifact: loaded from a file, of a robot's contract.
+        robot: as for :class:`qpolicy_ros.sim.robot.RobotSimulation`.
+        backend: name.
+        command: forward and left (m/s), turning (rad/s).
+        seeds: one after another.
+        seconds: of each walk.
+        progress: called with each walk that is over.
+
+    Raises:
+        NodeError: a node failed.
+    """
+    period = artifact.contract.period
+    use_free_domain()
+    with children_end_with_us(), tempfile.TemporaryDirectory() as logs:
+        job = Job(artifact, seeds.start, round(seconds / period), Path(logs))
+        simulator = {
+            "task": str(Path(robot).absolute()) if Path(robot).exists() else robot,
+            "policy": artifact.path,
+            "command": [float(value) for value in command],
+            "fallen_below": FALLEN_BELOW,
+        }
+        policy = {"ramp_time": 0.0}
+        with pair_of_nodes(
+            job, [backend], len(seeds), policy_options=policy, simulator_options=simulator
+        ) as pair:
+            observer, told = pair.observer, 0
+            while pair.simulator.code is None and len(observer.episodes) < len(seeds):
+                pair.spin(policy_only=True)
+                for episode in observer.episodes[told:]:
+                    told += 1
+                    progress(_walked(episode, period))
+            end = time.monotonic() + _LAST_MESSAGES
+            while len(observer.episodes) < len(seeds) and time.monotonic() < end:
+                observer.spin(0.05)
+            if pair.simulator.code:
+                raise NodeError(pair.simulator.complaint())
+            episodes = sorted(observer.episodes)
+    if len(episodes) < len(seeds):
+        raise NodeError("messages of the nodes were lost; is this machine overloaded?")
+    return [_walked(episode, period) for episode in episodes]
+
+
+def _walked(episode: Episode, period: float) -> Walked:
+    return Walked(episode.seed, not episode.terminated, episode.velocity, episode.length * period)

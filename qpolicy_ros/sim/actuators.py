@@ -1,0 +1,120 @@
+"""Actuators for a contract's actions: the model's own, made to follow, or new ones.
+
+An action names a joint, or an actuator. A joint's action is a position, a velocity or an effort in
+SI units; the actuator that drives the joint is changed where it takes something else: a motor
+becomes the position loop that the robot's driver closes around it (``kp``, ``kd``), its limits
+stay. An actuator's action is its control as it is: a site's thrust, a muscle, anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from qpolicy_ros.policy import ActionChannel, Contract, PolicyError
+from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
+from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
+from qpolicy_ros.sim.names import nearest
+
+_JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+
+
+def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> bool:
+    """Give every action of ``contract`` an actuator of its kind; return whether one is new.
+
+    Raises:
+        PolicyError: an action names neither a joint nor an actuator, or no gains are known.
+    """
+    where = description.file or description.name
+    joints = [joint.name for joint in spec.joints]
+    driving = {a.target: a for a in spec.actuators if a.trntype in _JOINT_KINDS}
+    new = False
+    for action in contract.action:
+        if action.name in joints:
+            new |= _drive(spec, driving.get(action.name), action, description)
+        elif spec.actuator(action.name) is None:
+            known = [*joints, *(a.name for a in spec.actuators)]
+            wrong = f"{action.name!r} is no joint and no actuator of the model"
+            raise PolicyError.at(where, "joint", wrong, nearest(action.name, known))
+    return new
+
+
+def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
+    """Return the actuator of an action, and what the action is multiplied by to be its control."""
+    joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, action.name)
+    for index in range(model.nu if joint >= 0 else 0):
+        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in _JOINT_KINDS:
+            if model.actuator_trnid[index, 0] != joint:
+                continue
+            gear = float(model.actuator_gear[index, 0])
+            return index, 1 / gear if action.kind == EFFORT else gear
+    return int(model.actuator(action.name).id), 1.0
+
+
+def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription) -> bool:
+    """Give one joint an actuator; return whether it is another than the model's."""
+    gains = description.position_control
+    kp = float(gains["kp"]) if gains else action.kp
+    kd = float(gains["kv"]) if gains else action.kd
+    if actuator is not None and _kind(actuator) == action.kind:
+        damping = float(spec.joint(action.name).damping[0])
+        if (kp is None and kd is None) or (not gains and _has_gains(actuator, kp, kd, damping)):
+            return False
+    if (action.kind == POSITION and kp is None) or (action.kind == VELOCITY and kd is None):
+        where = description.file or description.name
+        lacks = "has no actuator" if actuator is None else f"is driven by a {_kind(actuator)}"
+        gain = "kp" if action.kind == POSITION else "kd"
+        wrong = (
+            f"{action.name!r} {lacks} actuator"
+            if actuator is not None
+            else (f"{action.name!r} {lacks}")
+        )
+        remedy = f"give the gain {gain} in the contract, or position_control in a description"
+        raise PolicyError.at(where, "joint", f"{wrong}, and no gains are known", remedy)
+    if actuator is None:
+        actuator = spec.add_actuator(name=action.name, target=action.name)
+        actuator.trntype = mujoco.mjtTrn.mjTRN_JOINT
+    elif _kind(actuator) == EFFORT and action.kind != EFFORT:
+        # A motor's control is a torque, a position actuator's a position: the contract limits it.
+        reach = np.sort(np.array(actuator.ctrlrange) * actuator.gear[0])
+        if reach[0] < reach[1] and not np.any(actuator.forcerange):
+            actuator.forcerange = reach
+            actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
+        actuator.gear = [1.0, 0, 0, 0, 0, 0]
+        actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+    if np.isfinite(action.effort_limit):
+        actuator.forcerange = [-action.effort_limit, action.effort_limit]
+        actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
+    if action.kind == POSITION:
+        actuator.set_to_position(kp=kp, kv=kd or 0.0)
+    elif action.kind == VELOCITY:
+        actuator.set_to_velocity(kv=kd)
+    else:
+        actuator.set_to_motor()
+        actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+    return True
+
+
+def _has_gains(actuator: Any, kp: float | None, kd: float | None, damping: float) -> bool:
+    """Whether an actuator has these gains; a model may have the damping in its joint."""
+    own_kp, own_kd = float(actuator.gainprm[0]), -float(actuator.biasprm[2])
+    same_kp = kp is None or np.isclose(kp, own_kp, rtol=1e-3)
+    damped = (own_kd, damping, own_kd + damping)
+    return bool(same_kp and (kd is None or any(np.isclose(kd, d, rtol=1e-3) for d in damped)))
+
+
+def _kind(actuator: Any) -> str:
+    """Return what an actuator's control is: position, velocity, effort, or ``general``."""
+    gain, bias = actuator.gainprm[0], actuator.biasprm
+    still = actuator.dyntype == mujoco.mjtDyn.mjDYN_NONE
+    if actuator.gaintype != mujoco.mjtGain.mjGAIN_FIXED or not still:
+        return "general"
+    if actuator.biastype == mujoco.mjtBias.mjBIAS_NONE:
+        return EFFORT
+    if actuator.biastype == mujoco.mjtBias.mjBIAS_AFFINE and bias[1] == -gain != 0:
+        return POSITION
+    if actuator.biastype == mujoco.mjtBias.mjBIAS_AFFINE and bias[2] == -gain != 0:
+        return VELOCITY
+    return "general"

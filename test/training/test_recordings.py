@@ -1,0 +1,97 @@
+"""What a policy saw, put together again from bags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from balancer import balancer, contract, write_balancer
+from robot_bags import record_walk
+
+from qpolicy_ros.policy import Channel, PolicyError
+from qpolicy_ros.policy.baseline import baseline_actions
+from qpolicy_training.experience.recordings import read_recordings
+
+SENSORS = ("joint_states", "imu", "odom", "cmd_vel")
+MEMORY = (
+    Channel("last:left", "previous_output:left_wheel"),
+    Channel("before", "history.2:tilt"),
+)
+
+
+def remembering():
+    """A policy that sees previous outputs and a history too, without using them."""
+    policy = balancer()
+    own = contract(observation=(*policy.contract.observation, *MEMORY))
+    b = policy.baseline
+    wider = np.pad(b.weights[0], ((0, 0), (0, 2)))
+    return replace(
+        policy,
+        contract=own,
+        baseline=replace(
+            b, weights=(wider, b.weights[1]), mean=np.zeros(10, np.float32),
+            std=np.ones(10, np.float32),
+        ),
+    )  # fmt: skip
+
+
+def read(bags, policy):
+    return read_recordings(bags, policy.contract, lambda x: baseline_actions(policy.baseline, x))
+
+
+def test_observations_are_put_together_as_the_policy_saw_them(tmp_path):
+    policy = remembering()
+    seen = record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 4.0)
+    recording = read([tmp_path / "bag"], policy)
+    assert recording.observations.shape == seen.shape
+    assert np.abs(recording.observations - seen).max() < 1e-5
+    assert not recording.exact
+    assert recording.starts == [0]
+
+
+def test_without_actions_the_policys_own_answers_stand_in(tmp_path):
+    policy = remembering()
+    seen = record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 4.0, SENSORS)
+    recording = read([tmp_path / "bag"], policy)
+    assert np.abs(recording.observations - seen).max() < 1e-4
+    assert any("no actions" in note for note in recording.notes)
+
+
+def test_what_the_node_says_that_it_saw_is_taken_as_it_is(tmp_path):
+    policy = balancer()
+    seen = record_walk(tmp_path / "a", policy, write_balancer(tmp_path), 2.0, ("observation",))
+    recording = read([tmp_path / "a", tmp_path / "a"], policy)
+    assert recording.exact
+    assert np.array_equal(recording.observations, np.concatenate([seen, seen]))
+    assert recording.starts == [0, len(seen)]
+
+
+def test_topics_that_are_needed_are_named(tmp_path):
+    policy = balancer()
+    record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 2.0, ("odom", "cmd_vel"))
+    with pytest.raises(
+        PolicyError, match=r"no messages on imu, joint_states.* it has cmd_vel, odom"
+    ):
+        read([tmp_path / "bag"], policy)
+
+
+def test_joints_that_are_needed_are_named(tmp_path):
+    policy = balancer()
+    record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 2.0)
+    first, *rest = policy.contract.observation
+    other = replace(first, source="joint_states.position:elbow")
+    with pytest.raises(PolicyError, match=r"joint_states: has no 'elbow'; it has .*left_wheel"):
+        read_recordings(
+            [tmp_path / "bag"], replace(policy.contract, observation=(other, *rest)), lambda x: x
+        )
+
+
+@pytest.mark.parametrize("content", [None, "no bag"])
+def test_what_is_no_bag_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "bag.mcap"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PolicyError, match=r"bag\.mcap: bag: ") as caught:
+        read([path], balancer())
+    assert "\n" not in str(caught.value)

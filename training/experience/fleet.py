@@ -1,0 +1,175 @@
+"""Many copies of one described robot, stepped together, so that policies answer in batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist
+from qpolicy_ros.sim.description import RobotDescription, find_robot
+from qpolicy_ros.sim.robot import START_SPREAD, RobotSimulation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from qpolicy_ros.policy import Contract
+
+    Float32 = NDArray[np.float32]
+    Batch = Callable[[Float32], Float32]
+
+# What a walking policy is commonly told, where its contract does not say it: m/s, m/s, rad/s.
+USUAL_COMMANDS = {
+    "cmd_vel.linear:x": (-0.5, 1.0),
+    "cmd_vel.linear:y": (-0.5, 0.5),
+    "cmd_vel.angular:z": (-1.0, 1.0),
+}
+# The largest command of each axis at which students are judged, `robot_student.COMMANDS`.
+JUDGED = {"cmd_vel.linear:x": 0.5, "cmd_vel.linear:y": 0.2, "cmd_vel.angular:z": 0.5}
+_AXES = tuple(USUAL_COMMANDS)
+_STANDING, _SINGLE = 0.15, 0.4  # shares of commands: none at all, one axis alone
+_HOLD = (1.0, 5.0)  # s that a command lasts
+_EPISODE = 10.0  # s
+_PUSH_EVERY, _PUSH = 4.0, 0.3  # s on average, m/s
+
+
+class Fleet:
+    """Robots that share a model and differ in state, command and start.
+
+    Args:
+        robot: a name, a file, or a description.
+        contract: of the policy that is to run.
+        count: how many.
+
+    Attributes:
+        contract: as given.
+        ranges: lowest and highest forward, left (m/s) and turning command (rad/s), ``(3, 2)``; 0
+            where the policy does not listen to it.
+    """
+
+    def __init__(self, robot: str | RobotDescription, contract: Contract, count: int) -> None:
+        described = find_robot(robot) if isinstance(robot, str) else robot
+        self.contract = contract
+        first = RobotSimulation(described, contract=contract, fallen_below=FALLEN_BELOW)
+        self.robots = [first]
+        for _ in range(count - 1):
+            self.robots.append(
+                RobotSimulation(
+                    described, contract=contract, fallen_below=FALLEN_BELOW, built=first.built
+                )
+            )
+        self.ranges = command_ranges(contract, described)
+        self._period = contract.period
+
+    def collect(
+        self, act: Batch, steps: int, rng: np.random.Generator, *, disturbed: bool = True
+    ) -> Float32:
+        """Return the observations of ``steps`` control steps in all, float32 ``(steps, n)``.
+
+        Commands, starts and pushes are drawn; a robot that falls, or whose 10 s are over, starts
+        anew.
+
+        Args:
+            act: observations ``(count, n)`` to actions ``(count, m)``.
+            steps: rounded up to a multiple of the number of robots.
+            rng: draws.
+            disturbed: whether robots are pushed.
+        """
+        count = len(self.robots)
+        rows = -(-steps // count)
+        seen = np.empty((rows, count, len(self.contract.observation)), np.float32)
+        now = np.stack([self._start(robot, rng) for robot in self.robots])
+        age = rng.integers(0, round(_EPISODE / self._period), count)  # ends do not fall together
+        for row in range(rows):
+            seen[row] = now
+            actions = act(now)
+            for index, robot in enumerate(self.robots):
+                if disturbed and rng.random() < self._period / _PUSH_EVERY:
+                    self._push(robot, rng)
+                robot.advance(actions[index])
+                age[index] += 1
+                if robot.fallen or age[index] * self._period >= _EPISODE:
+                    now[index] = self._start(robot, rng)
+                    age[index] = 0
+                    continue
+                if rng.random() < self._period / float(np.mean(_HOLD)):
+                    robot.command = as_twist(self.draw_command(rng))
+                now[index] = robot.observe()
+        return seen.reshape(-1, seen.shape[-1])[:steps]
+
+    def walk(
+        self, act: Batch, commands: Sequence[Sequence[float]], seeds: Sequence[int], seconds: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Play one walk a command and seed, as ``qpolicy walk --robot`` does.
+
+        Returns:
+            Whether each stayed up ``(commands, seeds)``, and its mean velocity
+            ``(commands, seeds, 3)``, NaN where it fell too early.
+        """
+        jobs = [(c, s) for c in range(len(commands)) for s in range(len(seeds))]
+        up = np.zeros((len(commands), len(seeds)), np.bool_)
+        velocity = np.full((len(commands), len(seeds), 3), np.nan)
+        ticks = round(seconds / self._period)
+        for start in range(0, len(jobs), len(self.robots)):
+            batch = jobs[start : start + len(self.robots)]
+            now = np.zeros((len(self.robots), len(self.contract.observation)), np.float32)
+            alive = list(range(len(batch)))
+            for index, (c, s) in enumerate(batch):
+                self.robots[index].command = as_twist(commands[c])
+                now[index] = self.robots[index].reset(seeds[s])
+            for _ in range(ticks):
+                actions = act(now)
+                for index in list(alive):
+                    robot = self.robots[index]
+                    robot.advance(actions[index])
+                    if robot.fallen:
+                        alive.remove(index)
+                    else:
+                        now[index] = robot.observe()
+                if not alive:
+                    break
+            for index in alive:
+                up[batch[index]] = True
+                velocity[batch[index]] = self.robots[index].mean_velocity
+        return up, velocity
+
+    def draw_command(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw a command (3,): none, along one axis, or along all."""
+        command = rng.uniform(self.ranges[:, 0], self.ranges[:, 1])
+        kind = rng.random()
+        if kind < _STANDING:
+            command[:] = 0.0
+        elif kind < _STANDING + _SINGLE:
+            free = np.flatnonzero(np.ptp(self.ranges, axis=1))
+            kept = rng.choice(free) if free.size else 0
+            command[np.arange(3) != kept] = 0.0
+        return command
+
+    def _start(self, robot: RobotSimulation, rng: np.random.Generator) -> Float32:
+        robot.command = as_twist(self.draw_command(rng))
+        robot.stand(rng, START_SPREAD * rng.uniform(0.0, 2.0))
+        return robot.observe()
+
+    def _push(self, robot: RobotSimulation, rng: np.random.Generator) -> None:
+        if robot.sensors.base is not None:
+            first = robot.sensors.base[1]
+            robot.data.qvel[first : first + 2] += rng.uniform(-_PUSH, _PUSH, 2)
+
+
+def command_ranges(contract: Contract, description: RobotDescription) -> NDArray[np.float64]:
+    """Lowest and highest forward, left and turning command ``(3, 2)``.
+
+    The description's; else the contract's, widened by what students are judged at; else what is
+    usual. 0 for what no channel reads.
+    """
+    known = {}
+    for source, low, high in contract.commands:
+        judged = JUDGED.get(source, 0.0)
+        known[source] = (min(low, -judged), max(high, judged))
+    known |= dict(description.commands)
+    read = {channel.source for channel in contract.observation}
+    read |= {f"cmd_vel{s.removeprefix('twist')}" for s in read if s.startswith("twist.")}
+    rows = [known.get(s, USUAL_COMMANDS[s]) if s in read else (0.0, 0.0) for s in _AXES]
+    return np.array(rows, np.float64)
