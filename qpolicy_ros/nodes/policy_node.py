@@ -202,8 +202,7 @@ class PolicyNode(LifecycleNode):
         return response
 
     def _start_loading(self) -> Loading:
-        server = self._server
-        if server is None:
+        if (server := self._server) is None:
             raise PolicyError("load: nothing is configured; configure the node first")
         if self._loading is not None:
             raise PolicyError("load: one is under way; wait for it")
@@ -221,8 +220,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        trusted = self._value("trusted_keys")
-        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
+        given = (server.artifact, file, names, self._options(), done)
+        self._loading = Loading(*given, self._value("trusted_keys"))
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:

@@ -61,7 +61,7 @@ def cp_sat(  # noqa: C901  one model, built from top to bottom
             at = np.nonzero(row)[0]
             terms = [codes[i] for i in at]
             total = cp_model.LinearExpr.weighted_sum(terms, row[at].tolist())
-            base, bits = 0, []
+            base, bits = 0, list[tuple[Any, int]]()
             for bound, count in _steps(question.thresholds[layer][neuron]):
                 if bound <= least[neuron]:
                     base += count
@@ -184,7 +184,7 @@ def milp(question: Question, seconds: float) -> Outcome:  # noqa: C901, PLR0912 
         new = []
         for neuron, row in enumerate(weight):
             columns, values, constant = _sum(codes, row)
-            base, bits = 0, []
+            base, bits = 0, list[tuple[Any, int]]()
             for bound, count in _steps(question.thresholds[layer][neuron]):
                 if bound <= least[neuron]:
                     base += count
@@ -281,14 +281,14 @@ class _Program:
         """``no``, or ``yes`` or ``open`` with values where there are any."""
         with _quiet():
             solver = highspy.Highs()
-        for name, value in (
+        for name, setting in (
             ("output_flag", False),
             ("threads", 1),
             ("time_limit", seconds),
             ("random_seed", 1),
             ("mip_max_improving_sols", 1),
         ):
-            solver.setOptionValue(name, value)
+            solver.setOptionValue(name, setting)
         infinity = highspy.kHighsInf
         count = len(self.low)
         solver.addVars(count, np.array(self.low), np.array(self.high))
