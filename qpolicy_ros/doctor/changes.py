@@ -163,7 +163,7 @@ def _acting(factor: float) -> Change:
         for action in fit.contract.action:
             middle = action.offset
             ends = sorted(middle + (end - middle) * factor for end in (action.low, action.high))
-            safe = float(np.clip(action.safe, *ends))
+            safe = min(max(action.safe, ends[0]), ends[1])
             actions.append(
                 replace(action, scale=action.scale * factor, low=ends[0], high=ends[1], safe=safe)
             )
