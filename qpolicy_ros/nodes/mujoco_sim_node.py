@@ -160,8 +160,8 @@ class MujocoSimNode(Node):
 
     def _finish(self, result: Result) -> None:
         count, wanted = len(self._session.results), self._value("episodes")
-        figures = [float(value) for value in (*result[:-1], *result.velocity)]
-        message = JointState(name=list(EPISODE), position=figures)
+        figures = (*result[:-1], *result.velocity)
+        message = JointState(name=list(EPISODE), position=[float(each) for each in figures])
         message.header.stamp = self._stamp()
         self._episode_publisher.publish(message)
         missed = f", {result.missed} late actions" if self._realtime else ""
@@ -350,10 +350,9 @@ class MujocoSimNode(Node):
             sensors.command[[0, 1, 5]] = command
             self._robot_topics = RobotTopics(self, sensors.gather, joints, command)
         elif any(command):
-            speed = self._value("speed")
+            speed, task = self._value("speed"), self._contract.task
             name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
-            wrong = f"{told}, but {self._contract.task!r} is no robot"
-            raise PolicyError.at("", name, wrong, "leave it out")
+            raise PolicyError.at("", name, f"{told}, but {task!r} is no robot", "leave it out")
         else:
             profile = qos.profile(depth=100, deadline=self._value("deadline"))
             self._observation_publisher = create(JointState, "observation", profile)
