@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qpolicy_ros.doctor.changes import Change, Fit, changes
+from qpolicy_ros.doctor.changes import changes
+from qpolicy_ros.doctor.fit import Change, Fit
 from qpolicy_ros.doctor.trials import Command, Stage, Trial
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.sim.description import RobotDescription, find_robot

@@ -56,7 +56,7 @@ class SimPublishers:
         *,
         named: bool,
         deadline: float,
-        command: tuple[float, float, float],
+        command: Sequence[float],
         speed: float,
     ) -> None:
         contract = simulation.contract
