@@ -25,7 +25,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     "$environment/bin/pip" install -q --upgrade pip setuptools wheel
     # numpy 1.26 is what Ubuntu 24.04 has and what Jazzy's rclpy was built against.
     "$environment/bin/pip" install -q "numpy==1.26.4" "${wheels[@]/#/ros-jazzy-}"
-    "$environment/bin/pip" install -q "numpy==1.26.4" -e ".[sim,latency,dev]"
+    "$environment/bin/pip" install -q "numpy==1.26.4" imageio -e ".[sim,latency,dev]"
     echo "$wanted" > "$stamp"
 fi
 

@@ -98,16 +98,13 @@ class PolicyNode(LifecycleNode):
             realtime.apply_to(self)
             server = self._server = self._load()
             contract = server.artifact.contract
-            lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            self._outputs = Outputs(
-                self,
-                contract,
-                deadline,
-                lockstep=lockstep,
-                sender=sender_name(self),
-                trajectory=self._value("joint_trajectory"),
-                library=self._hot_path.library,
-            )
+            options = {
+                "lockstep": self._value("lockstep"),
+                "trajectory": self._value("joint_trajectory"),
+                "library": self._hot_path.library,
+            }
+            deadline = self._value("deadline")
+            self._outputs = Outputs(self, contract, deadline, sender=sender_name(self), **options)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
