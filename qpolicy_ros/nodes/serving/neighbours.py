@@ -103,11 +103,13 @@ class Neighbours:
         for sender, parts in self._heard[topic].items():
             for part, at in parts.items():
                 if at >= since:
-                    senders[part].append(names.get(sender, f"sender {len(senders[part]) + 1}"))
+                    senders[part].append(names.get(sender, ""))
         double = {part: who for part, who in senders.items() if len(who) > 1}
         if not double:
             return []
-        who = " and ".join(sorted(next(iter(double.values()))))
+        found = next(iter(double.values()))
+        # Before Kilted a message does not say which of the publishers sent it.
+        who = " and ".join(sorted(found if all(found) else {_node_name(info) for info in others}))
         shown = [repr(part) for part in double if part != ""]
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         what = f"{', '.join(shown[:_SHOWN])}{more}" if shown else "the same values"
