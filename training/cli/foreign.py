@@ -97,7 +97,7 @@ def _on_bags(args: Args, teacher: PolicyArtifact) -> tuple[ForeignCourse, dict[s
         return baseline_actions(teacher.baseline, observations)
 
     recording = read_recordings(args.bag, teacher.contract, teach)
-    facts = {
+    facts: dict[str, Any] = {
         "bags": [bag.name for bag in args.bag],
         "coverage": coverage(recording, teacher.contract),
     }
