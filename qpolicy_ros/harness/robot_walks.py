@@ -46,7 +46,7 @@ def walks_over_ros(
         simulator: dict[str, Value] = {
             "task": str(Path(robot).absolute()) if Path(robot).exists() else robot,
             "policy": artifact.path,
-            "command": [float(value) for value in command],
+            "command": list(map(float, command)),
             "fallen_below": FALLEN_BELOW,
         }
         policy = {"ramp_time": 0.0}
