@@ -11,7 +11,7 @@ from qpolicy_fpga.emit.core import RESULTS_SOURCE, core_timing, emit_core
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
 from qpolicy_fpga.emit.testbench import emit_bench
-from qpolicy_fpga.emit.verilog import LUT_SOURCE
+from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import logic_budget
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qpolicy_fpga.emit.core import Core
     from qpolicy_fpga.emit.layer import LayerHardware
     from qpolicy_fpga.explore.choose import Choice
+    from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
@@ -79,7 +80,7 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
 
 def generate(
     artifact: PolicyArtifact,
-    part: str,
+    part: str | Part,
     clock_mhz: float,
     fit: str,
     out: Path,
@@ -91,7 +92,7 @@ def generate(
 
     Args:
         artifact: a policy with an integer network.
-        part: one of ``parts.PARTS``.
+        part: one of ``devices.PARTS``, by name, or one of them with less in it.
         clock_mhz: clock, MHz.
         fit: ``latency`` (fewest cycles that fit) or ``area`` (fewest look-up tables).
         out: folder, made if it is missing.
@@ -109,18 +110,21 @@ def generate(
         raise PolicyError.at(
             artifact.path, "integer", "there is no integer network", "quantise the policy first"
         )
-    device = find_part(part)
+    device = find_part(part) if isinstance(part, str) else part
+    timed = clock_mhz * device.slowdown
     room = part_beside(network, device) if with_io else device
     choice, front = choose(network, room, clock_mhz, fit, max_latency)
-    design = build(network, choice.forms, clock_mhz)
+    design = build(network, choice.forms, timed)
     while max_latency is not None and design.core.cycles > max_latency:
         # A tree that the estimate did not sample took one more register.
         choice, _ = choose(network, room, clock_mhz, fit, choice.cycles - 1)
-        design = build(network, choice.forms, clock_mhz)
+        design = build(network, choice.forms, timed)
     manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
     manifest["max_latency"] = max_latency
     manifest["estimate"] = _estimate(choice)
     manifest["pareto"] = [_estimate(other) for other in front]
+    if device.family != "xc7":
+        design.files["qpolicy_lut.v"] = PLAIN_LUT_SOURCE
     bench = emit_bench(artifact, design.core)
     manifest["bench"] = sorted(bench)
     manifest["device"] = device.device

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.files import cache_folder
 from qpolicy_ros.policy import PolicyError
@@ -71,7 +72,7 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT}".encode())
+    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {_FORM}".encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
@@ -85,6 +86,7 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
     return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
 
 
+_FORM = "a primitive a table"  # how tables reach Yosys (``tables``)
 # Run in a process of its own: Yosys keeps global state and prints to standard output.
 _SCRIPT = """\
 import sys
@@ -92,7 +94,7 @@ from pyosys import libyosys as ys
 top, work, *files = sys.argv[1:]
 design = ys.Design()
 for name in files:
-    ys.run_pass(f'read_verilog "{name}"', design)
+    ys.run_pass(f'read_verilog -DQPOLICY_XILINX "{name}"', design)
 ys.run_pass(f"synth_xilinx -family xc7 -flatten -noiopad -top {top}", design)
 ys.run_pass(f"tee -q -o {work}/stat.json stat -json", design)
 ys.run_pass(f"write_verilog -noexpr {work}/mapped.v", design)
@@ -127,14 +129,22 @@ def yosys_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def run_yosys(script: str, arguments: Sequence[str], made: Path) -> None:
+def run_yosys(
+    script: str, arguments: Sequence[str], made: Path, folder: Path | None = None
+) -> None:
     """Run a script of pyosys, which makes the file ``made``, in a process of its own.
+
+    Args:
+        script: in Python.
+        arguments: of it.
+        made: what it writes last.
+        folder: in which it runs and finds the files that sources read.
 
     Raises:
         PolicyError: it refuses the sources.
         BackendError: it takes too long.
     """
-    done = run_limited("yosys", [sys.executable, "-c", script, *arguments])
+    done = run_limited("yosys", [sys.executable, "-c", script, *arguments], folder=folder)
     if done.returncode or not made.is_file():
         reason = " ".join((done.stdout + done.stderr).split())[-400:]
         raise PolicyError(f"yosys: failed: {reason}")
@@ -142,7 +152,9 @@ def run_yosys(script: str, arguments: Sequence[str], made: Path) -> None:
 
 def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:
     sta = work / "sta.txt"
-    run_yosys(_SCRIPT, [top, str(work), *map(str, files)], sta)
+    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+        sources = write_xilinx(files, Path(scratch))
+        run_yosys(_SCRIPT, [top, str(work), *map(str, sources)], sta)
     text = (work / "stat.json").read_text(encoding="utf-8")
     cells = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
     delay, path = _critical_path(sta.read_text(encoding="utf-8"))

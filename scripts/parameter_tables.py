@@ -36,7 +36,7 @@ def page() -> str:
 
 def row(spec: Any) -> str:
     """Return one parameter's line."""
-    kind = "string array" if isinstance(spec.default, list) else TYPES[type(spec.default)]
+    kind = TYPES.get(type(spec.default), "string array" if spec.default else "integer array")
     bounds = "" if spec.bounds is None else " to ".join(map(number, spec.bounds))
     start = "yes" if spec.read_only else ""
     shown = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default

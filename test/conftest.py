@@ -23,6 +23,7 @@ _GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full, which `make test-full` sets."""
     parser.addoption("--full", action="store_true", help="full counts instead of stated subsets")
+    parser.addoption("--planted-table", help="file for the table of test/replay/test_planted.py")
     parser.addoption(
         "--fault-table", help="file for the table that test/nodes/test_faults.py makes"
     )

@@ -165,8 +165,17 @@ def complement(table: int, place: int, count: int) -> int:
 
 
 LUT_SOURCE = """\
-// One look-up table: y = TABLE[a]. On a Xilinx part it is the primitive itself, so that what the
-// generator counted is what is built; elsewhere, and in simulation, it is plain Verilog.
+// One look-up table: y = TABLE[a]. For Vivado it is the primitive itself, so that what the
+// generator counted is what is built; so it is for Yosys with -DQPOLICY_XILINX. Elsewhere, and in
+// simulation, it is plain Verilog.
+`ifndef SYNTHESIS
+`define QPOLICY_PLAIN
+`endif
+`ifdef YOSYS
+`ifndef QPOLICY_XILINX
+`define QPOLICY_PLAIN
+`endif
+`endif
 module qpolicy_lut #(
     parameter K = 6,
     parameter [63:0] TABLE = 64'h0
@@ -174,7 +183,10 @@ module qpolicy_lut #(
     input  wire [K-1:0] a,
     output wire         y
 );
-`ifdef SYNTHESIS
+`ifdef QPOLICY_PLAIN
+    wire [(1<<K)-1:0] content = TABLE[(1<<K)-1:0];
+    assign y = content[a];
+`else
     generate
         if (K == 2) begin : k2
             LUT2 #(.INIT(TABLE[3:0])) lut (.O(y), .I0(a[0]), .I1(a[1]));
@@ -191,9 +203,8 @@ module qpolicy_lut #(
                 .O(y), .I0(a[0]), .I1(a[1]), .I2(a[2]), .I3(a[3]), .I4(a[4]), .I5(a[5]));
         end
     endgenerate
-`else
-    wire [(1<<K)-1:0] content = TABLE[(1<<K)-1:0];
-    assign y = content[a];
 `endif
 endmodule
 """
+# For parts of other makers, whose tools may define SYNTHESIS too.
+PLAIN_LUT_SOURCE = "`define QPOLICY_PLAIN\n" + LUT_SOURCE

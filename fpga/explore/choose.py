@@ -59,7 +59,12 @@ class Choice:
     def excess(self, part: Part) -> dict[str, float]:
         """By how much each resource of ``part`` is exceeded; empty if it fits."""
         allowed = 1 - MARGIN
-        used = {"lut": self.lut, "ff": self.ff, "carry4": self.carry4, "bram36": self.bram36}
+        used = {
+            "lut": self.lut * part.lut_cost,
+            "ff": self.ff,
+            "carry4": self.carry4,
+            "bram36": self.bram36,
+        }
         used["dsp"] = self.dsp
         limits = {
             "lut": part.lut * allowed,
@@ -84,11 +89,13 @@ def choose(
         raise PolicyError(f"fit: {fit!r} is not known; choose latency or area")
     if not clock_mhz > 0:
         raise PolicyError(f"clock_mhz: {clock_mhz} is not above 0; 100 is usual")
-    if clock_mhz > MAX_CLOCK_MHZ:
+    most = MAX_CLOCK_MHZ / part.slowdown
+    if clock_mhz > most:
         raise PolicyError(
             f"clock_mhz: {clock_mhz:g} is too fast for one look-up table between two registers "
-            f"with its routing; ask for {MAX_CLOCK_MHZ:.0f} at most"
+            f"with its routing; ask for {most:.0f} at most"
         )
+    clock_mhz *= part.slowdown
     options = [list(_undominated(_candidates(network, i, clock_mhz))) for i in _layers(network)]
     choices = [_total(network, costs) for costs in product(*options) if _follow(costs)]
     front = _front([choice for choice in choices if not choice.excess(part)])
@@ -197,8 +204,16 @@ def _refusal(
             f"does takes {fastest}; allow that, or take a larger part"
         )
     quick = [c for c in choices if max_latency is None or c.cycles <= max_latency] or choices
-    nearest = min(quick, key=lambda c: max(c.lut / part.lut, c.bram36 / part.bram36))
+    nearest = min(
+        quick, key=lambda c: max(c.lut * part.lut_cost / part.lut, c.bram36 / part.bram36)
+    )
     over = ", ".join(f"{v:,.0f} {k} too many" for k, v in nearest.excess(part).items())
-    larger = [p.name for p in PARTS.values() if any(not c.excess(p) for c in quick)]
-    remedy = f"take the {larger[0]} or" if larger else "no supported part holds it, take"
+    larger = [
+        p.name
+        for p in PARTS.values()
+        if p.family == part.family and any(not c.excess(p) for c in quick)
+    ]
+    remedy = (
+        f"take the {larger[0]} or" if larger else "no supported part of its family holds it, take"
+    )
     return f"part: the policy does not fit the {part.name}: {over}; {remedy} a narrower policy"

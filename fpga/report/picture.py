@@ -17,10 +17,11 @@ def draw(manifest: dict[str, Any], facts: dict[str, Any]) -> str:
     height = TOP + ROW * (len(layers) + 1) + 60
     scale = (WIDTH - LEFT - 40) / cycles
     title = f"{manifest['task']}: {cycles} cycles on {manifest['part']}"
+    depth = facts["depth_ns"]
     detail = (
-        f"{facts['lut']:,} LUT, {facts['ff']:,} FF, {facts['bram36']:g} block RAM, "
-        f"{facts['depth_ns']:.2f} ns before routing, a new observation every "
-        f"{manifest['initiation_interval']} cycles"
+        f"{facts['lut']:,g} LUT, {facts['ff']:,g} FF, {facts['bram36']:g} block RAM, "
+        + (f"{depth:.2f} ns before routing, " if depth is not None else "")
+        + f"a new observation every {manifest['initiation_interval']} cycles"
     )
     parts = [
         (

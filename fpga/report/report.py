@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from qpolicy_fpga.build.cells import SYNTHESIS, count_core
+from qpolicy_fpga.build.result import read_result
 from qpolicy_fpga.emit.testbench import INPUTS
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.plan.devices import find_part
+from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.report.energy import METHOD, estimate_energy
 from qpolicy_fpga.report.picture import draw
@@ -22,6 +24,7 @@ from qpolicy_ros.policy import PolicyError
 
 MAX_BYTES = 16 << 20  # of golden vectors; they are a few kilobytes
 _HEX = re.compile("[0-9a-fA-F]{1,64}")  # a beat has 256 bits at most
+_RESOURCES = ("lut", "carry4", "ff", "bram36", "dsp")
 REPORT, PICTURE, VIVADO = "report.json", "pipeline.svg", "vivado/reports"
 # What `qpolicy fpga report --json` prints; report.json has more.
 KEYS = (
@@ -38,6 +41,10 @@ KEYS = (
     "depth_ns",
     "energy_nj_estimate",
     "function_hash",
+    "routed_mhz",
+    "routed_tool",
+    "bitstream",
+    "latency_ns",
 )
 
 
@@ -56,33 +63,26 @@ def report(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     part = find_part(manifest["part"])
     files = [folder / name for name in manifest["files"] if name.endswith(".v")]
-    cells = synthesise(files, manifest["top"])
-    energy = estimate_energy(folder, manifest, _golden_codes(folder, manifest))
-    used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
-    used |= {"bram36": cells.bram36, "dsp": cells.dsp}
-    limits = {name: getattr(part, name) for name in used}
-    facts = {
+    facts: dict[str, Any] = {
         "part": part.name,
         "clock_mhz": manifest["clock_mhz"],
         "cycles": manifest["cycles"],
         "initiation_interval": manifest["initiation_interval"],
-        **used,
-        "fits": all(used[name] <= limits[name] for name in used),
-        "depth_ns": cells.depth_ns,
-        "energy_nj_estimate": round(energy.nj, 3),
+    }
+    facts |= _cells(folder, manifest, files, part)
+    limits = {name: getattr(part, name) for name in _RESOURCES}
+    facts |= {
+        "fits": all(facts[name] <= limits[name] for name in _RESOURCES),
         "function_hash": manifest["function_hash"],
         "latency_us": manifest["cycles"] / manifest["clock_mhz"],
         "actions_per_s": 1e6 * manifest["clock_mhz"] / manifest["initiation_interval"],
         "depth_allowed_ns": logic_budget(manifest["clock_mhz"]),
-        "critical_path": cells.path,
         "limits": limits,
-        "energy_nj_range": [round(energy.low_nj, 3), round(energy.high_nj, 3)],
-        "energy_method": METHOD,
-        "net_changes_per_action": round(energy.changes, 1),
+        "estimate": manifest.get("estimate"),
         "layers": manifest["layers"],
         "pareto": manifest["pareto"],
-        "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7, sta without routing",
         "picture": str(folder / PICTURE),
+        **routed(folder, manifest["function_hash"]),
     }
     if "io" in manifest:
         facts["end_to_end"] = end_to_end(folder, manifest)
@@ -92,6 +92,49 @@ def report(folder: Path) -> dict[str, Any]:
     write_atomically(folder / REPORT, (json.dumps(facts, indent=1) + "\n").encode())
     write_atomically(folder / PICTURE, draw(manifest, facts).encode())
     return facts
+
+
+def _cells(folder: Path, manifest: dict[str, Any], files: list[Path], part: Part) -> dict[str, Any]:
+    """Resources, path before routing and energy; the last two of the 7 series only."""
+    if part.family != "xc7":
+        return {
+            **count_core(files, manifest["top"], part.family),
+            "depth_ns": None,
+            "critical_path": "",
+            "energy_nj_estimate": None,
+            "synthesis": f"Yosys {YOSYS} {SYNTHESIS[part.family]}",
+        }
+    cells = synthesise(files, manifest["top"])
+    energy = estimate_energy(folder, manifest, _golden_codes(folder, manifest))
+    return {
+        **{name: getattr(cells, name) for name in _RESOURCES},
+        "depth_ns": cells.depth_ns,
+        "critical_path": cells.path,
+        "energy_nj_estimate": round(energy.nj, 3),
+        "energy_nj_range": [round(energy.low_nj, 3), round(energy.high_nj, 3)],
+        "energy_method": METHOD,
+        "net_changes_per_action": round(energy.changes, 1),
+        "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7, sta without routing",
+    }
+
+
+def routed(folder: Path, function_hash: str) -> dict[str, Any]:
+    """Return what ``build_bitstream`` left in a folder; its names with None if nothing.
+
+    Raises:
+        InputError: it is damaged or of another core.
+    """
+    built = read_result(folder, function_hash)
+    if built is None:
+        return dict.fromkeys(("routed_mhz", "routed_tool", "bitstream", "latency_ns"))
+    file = built["bitstream"]
+    return {
+        "routed_mhz": built["routed_mhz"],
+        "routed_tool": built["tool"],
+        "bitstream": str(folder / file) if file else None,
+        "latency_ns": built["latency_ns"],
+        "routed": built,
+    }
 
 
 def end_to_end(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -133,17 +176,18 @@ def table(facts: dict[str, Any]) -> str:
     for name, limit in facts["limits"].items():
         share = facts[name] / limit
         rows.append((name, f"{facts[name]:,g} of {limit:,} ({share:.0%})"))
-    low, high = facts["energy_nj_range"]
-    rows += [
-        ("fits", "yes" if facts["fits"] else "no"),
-        (
-            "path",
-            f"{facts['depth_ns']:.2f} ns before routing, {facts['depth_allowed_ns']:.2f} allowed",
-        ),
-        ("energy", f"{facts['energy_nj_estimate']:.1f} nJ an action ({low:.1f} to {high:.1f})"),
-        ("", facts["energy_method"]),
-        ("picture", facts["picture"]),
-    ]
+    rows.append(("fits", "yes" if facts["fits"] else "no"))
+    if facts["depth_ns"] is not None:
+        depth, allowed = facts["depth_ns"], facts["depth_allowed_ns"]
+        rows.append(("path", f"{depth:.2f} ns before routing, {allowed:.2f} allowed"))
+        low, high = facts["energy_nj_range"]
+        energy = facts["energy_nj_estimate"]
+        rows.append(("energy", f"{energy:.1f} nJ an action ({low:.1f} to {high:.1f})"))
+        rows.append(("", facts["energy_method"]))
+    if facts.get("estimate"):
+        rows.append(("estimate", f"{facts['estimate']['lut']:,} tables of six inputs"))
+    rows += routed_rows(facts)
+    rows.append(("picture", facts["picture"]))
     if "end_to_end" in facts:
         whole = facts["end_to_end"]
         text = (
@@ -161,6 +205,25 @@ def table(facts: dict[str, Any]) -> str:
     rows.append(("pareto", "cycles  LUT (estimated)"))
     rows += [("", f"{point['cycles']:6}  {point['lut']:,}") for point in facts["pareto"]]
     return "\n".join(f"{label:<9} {text}" for label, text in rows)
+
+
+def routed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows on what was placed and routed; none if nothing was."""
+    built = facts.get("routed")
+    if built is None:
+        return []
+    logic, routing = built.get("logic_ns", 0.0), built.get("routing_ns", 0.0)
+    verdict = "met" if built["meets"] else "NOT met"
+    text = f"{built['routed_mhz']:g} MHz by {built['tool']} on {built['board']}, "
+    text += f"{built['latency_ns']:g} ns at it; {built['clock_mhz']:g} MHz asked, {verdict}"
+    rows = [("routed", text)]
+    if logic + routing:
+        share = routing / (logic + routing)
+        path = " > ".join(f"{name} {ns:g}" for name, ns in built["path"])
+        rows.append(("", f"{logic:.2f} ns logic, {routing:.2f} ns routing ({share:.0%})"))
+        rows.append(("", f"path, ns: {path}"))
+    rows.append(("bitstream", facts["bitstream"] or "none"))
+    return rows
 
 
 def describe_layer(layer: dict[str, Any]) -> str:

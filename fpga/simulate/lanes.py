@@ -33,6 +33,7 @@ class LaneSimulation:
     Args:
         folder: what ``generate`` wrote.
         manifest: its manifest.
+        gates: simulated instead of what Yosys reads in ``folder``: the gates of a routed netlist.
 
     Raises:
         PolicyError: Yosys is missing (says how to install it) or refuses the Verilog, or when the
@@ -40,13 +41,16 @@ class LaneSimulation:
         BackendError: there is no C compiler, or it fails.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], gates: netlist.Netlist | None = None
+    ) -> None:
         self.manifest = manifest
         files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        given = lanes_cpp.emit_lanes(gates) if gates else ""
         compiler = find_compiler()
         # What -march=native is on this machine, as the cache may be seen from others.
         machine = run_tool([compiler, *_FLAGS, "-dM", "-E", "-x", "c++", "/dev/null"])
-        key = hashlib.sha256("\0".join([YOSYS, machine, *_FLAGS]).encode())
+        key = hashlib.sha256("\0".join([YOSYS, machine, *_FLAGS, given]).encode())
         for path in (
             *files,
             *(Path(str(module.__file__)) for module in (lanes_cpp, netlist)),
@@ -55,7 +59,7 @@ class LaneSimulation:
             key.update(path.name.encode() + b"\0" + path.read_bytes())
 
         def compile_model(scratch: Path) -> None:
-            text = lanes_cpp.emit_lanes(netlist.read_netlist(files, manifest["top"]))
+            text = given or lanes_cpp.emit_lanes(netlist.read_netlist(files, manifest["top"]))
             (scratch / "netlist.inc").write_text(text, encoding="ascii")
             out = str(scratch / "done" / "model.so")
             run_tool([compiler, *_FLAGS, f"-I{scratch}", str(_HARNESS), "-o", out])
@@ -104,6 +108,32 @@ class LaneSimulation:
         flat = bits.reshape(rounds * LANES, outputs)[: len(codes)]
         accepted, valid, first = np.repeat(times, LANES, axis=1)[:, : len(codes)]
         return Run(unpack_codes(flat, self.manifest["b_out"]), accepted, valid, first)
+
+    def cycles(self, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Give every copy its own bit a clock cycle, and return the bit that it gives back.
+
+        For gates whose ports are one bit in, one bit out, always ready and always valid.
+
+        Args:
+            levels: 0 or 1, ``(cycles, lanes)``.
+
+        Raises:
+            PolicyError: the handshake is not as stated.
+        """
+        data = np.ascontiguousarray(np.packbits(levels, axis=1, bitorder="little"))
+        out = np.zeros_like(data)
+        times = np.full((3, len(data)), -1, np.int64)
+        self._library.lanes_reset()
+        arguments = (len(data), 1, 256, 256, 1)
+        count = self._library.lanes_run(
+            ctypes.c_void_p(data.ctypes.data),
+            *map(ctypes.c_long, arguments),
+            ctypes.c_void_p(out.ctypes.data),
+            ctypes.c_void_p(times.ctypes.data),
+        )
+        if count != len(data):
+            raise PolicyError("rtl: a design behind a line is not always ready")
+        return np.unpackbits(out, axis=1, bitorder="little")
 
     def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Bits ``(rounds, beats, bus, lanes / 8)``."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.yosys import run_yosys, yosys_folder
 from qpolicy_ros.policy import PolicyError
 
@@ -64,7 +65,7 @@ design = ys.Design()
 def run(command):
     ys.run_pass(command, design)
 for name in files:
-    run(f'read_verilog "{name}"')
+    run(f'read_verilog -DQPOLICY_XILINX "{name}"')
 run(f"hierarchy -check -top {top}")
 run("proc")
 run("flatten")
@@ -110,16 +111,23 @@ class Netlist:
         gates: in no order.
         roms: read at once, without a clock.
         registers: ``(d, q)``: at the clock's edge ``q`` becomes ``d``; all are 0 at first.
+        names: net by its name in the sources, ``layer0.tree1.r0[3]``.
     """
 
     ports: dict[str, tuple[Net, ...]] = field(default_factory=dict)
     gates: list[Gate] = field(default_factory=list)
     roms: list[Rom] = field(default_factory=list)
     registers: list[tuple[Net, Net]] = field(default_factory=list)
+    names: dict[str, Net] = field(default_factory=dict)
 
 
-def read_netlist(files: Sequence[Path], top: str) -> Netlist:
+def read_netlist(files: Sequence[Path], top: str, clock: str = "clk") -> Netlist:
     """Return the gates of module ``top``.
+
+    Args:
+        files: Verilog.
+        top: a module.
+        clock: its port.
 
     Raises:
         PolicyError: Yosys is not installed (says how to) or refuses the sources, or they hold what
@@ -131,14 +139,18 @@ def read_netlist(files: Sequence[Path], top: str) -> Netlist:
         carry, out, tables = (Path(folder, name) for name in names)
         carry.write_text(_CARRY, encoding="ascii")
         tables.write_text(_TABLES, encoding="ascii")
-        run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, files)], out)
+        sources = write_xilinx(files, Path(folder))
+        run_yosys(_SCRIPT, [top, str(carry), str(out), str(tables), *map(str, sources)], out)
         content = json.loads(out.read_text(encoding="utf-8"))
-    return _netlist(content["modules"][top])
+    return _netlist(content["modules"][top], clock)
 
 
-def _netlist(module: dict[str, Any]) -> Netlist:
+def _netlist(module: dict[str, Any], port: str) -> Netlist:
     netlist = Netlist({name: tuple(port["bits"]) for name, port in module["ports"].items()})
-    (clock,) = netlist.ports["clk"]
+    for name, net in module["netnames"].items():
+        for at, bit in enumerate(net["bits"], net.get("offset", 0)):
+            netlist.names[name if len(net["bits"]) == 1 else f"{name}[{at}]"] = bit
+    (clock,) = netlist.ports[port]
     for cell in module["cells"].values():
         kind, ends = cell["type"], cell["connections"]
         if kind in _GATES:

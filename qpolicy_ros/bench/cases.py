@@ -87,9 +87,7 @@ def shipped() -> list[Case]:
 def random_case(name: str) -> Case:
     """Return a policy of the shape ``name`` of ``SHAPES``, the same one every time."""
     shape = SHAPES[name]
-    rng = np.random.default_rng(0)
     inputs, outputs = shape.widths[0], shape.widths[-1]
-    baseline = _random_baseline(rng, shape)
     contract = Contract(
         task=name,
         env_id="",
@@ -97,6 +95,32 @@ def random_case(name: str) -> Case:
         action=tuple(ActionChannel(f"motor_{j}", -1.0, 1.0, 0.0) for j in range(outputs)),
         period=0.01,
     )
+    return _random_case(name, shape, contract)
+
+
+def robot_case(period: float) -> Case:
+    """Return a policy for a robot of twelve joints, the same one every time.
+
+    Args:
+        period: of a control step, s.
+    """
+    joints = [f"joint_{j}" for j in range(12)]
+    contract = Contract(
+        task="robot shape",
+        env_id="",
+        observation=(
+            *(Channel(f"q_{j}", f"joint_states.position:{j}") for j in joints),
+            *(Channel(f"last_{j}", f"previous_action:{j}") for j in joints),
+        ),
+        action=tuple(ActionChannel(j, -1.0, 1.0, 0.0) for j in joints),
+        period=period,
+    )
+    return _random_case("robot shape", Shape((24, 64, 64, 12), 3, 8), contract)
+
+
+def _random_case(name: str, shape: Shape, contract: Contract) -> Case:
+    rng = np.random.default_rng(0)
+    baseline = _random_baseline(rng, shape)
     observations = _around(baseline)
     network = _random_network(rng, shape, baseline, observations)
     artifact = make_artifact(contract, baseline, network, {"seed": 0}, observations[:8])

@@ -1,31 +1,24 @@
 """The peer of ``policy_node``: as bare a node as rclpy allows, same messages, same QoS.
 
 It answers each observation with a constant action and the observation's stamp, and does nothing
-else; if asked, it publishes the policy node's other two messages too.
+else.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from typing import Any
 
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import Spec, declare
 from qpolicy_ros.nodes.runtime import Stop, run
-from qpolicy_ros.nodes.serving.timing import STAGES
 
 SUMMARY = "Answer every observation with the same action."
 
-SPECS = (
-    Spec("actions", 1, "values in an action", (1, 1000), read_only=True),
-    Spec("all_messages", False, "publish action and timing too", read_only=True),
-)
+SPECS = (Spec("actions", 1, "values in an action", (1, 1000), read_only=True),)
 
 
 class EchoNode(Node):
@@ -38,14 +31,6 @@ class EchoNode(Node):
         self._answer = JointState(name=[f"motor_{j}" for j in range(count)])
         self._answer.position = array("d", bytes(8 * count))
         self._publisher = self.create_publisher(JointState, "action_stamped", qos.COMMAND)
-        self._others: list[tuple[Publisher, Any]] = []
-        if self.get_parameter("all_messages").value:
-            action = Float64MultiArray(data=self._answer.position)
-            timing = JointState(name=list(STAGES), position=array("d", bytes(8 * len(STAGES))))
-            self._others = [
-                (self.create_publisher(Float64MultiArray, "action", qos.COMMAND), action),
-                (self.create_publisher(JointState, "timing", qos.FIGURES), timing),
-            ]
         self.create_subscription(JointState, "observation", self._on_observation, qos.COMMAND)
 
     def close(self) -> None:
@@ -54,8 +39,6 @@ class EchoNode(Node):
     def _on_observation(self, message: JointState) -> None:
         self._answer.header.stamp = message.header.stamp
         self._publisher.publish(self._answer)
-        for publisher, other in self._others:
-            publisher.publish(other)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The ROS 2 loop: observation published until action received, against a bare echo node.
+"""The ROS 2 loop: observation published until action received, against echoes in C and Python.
 
 Every subject is a process of its own with topics of its own; this process publishes an
 observation at a fixed rate, waits for the action with its stamp and takes the time.
@@ -7,17 +7,20 @@ observation at a fixed rate, waits for the action with its stamp and takes the t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from qpolicy_ros.bench import jitter
 from qpolicy_ros.bench.cases import Case, random_case
-from qpolicy_ros.bench.exchange import ECHO, ECHO_ALL, RATE, exchanges
+from qpolicy_ros.bench.exchange import C_ECHO, ECHO, RATE, exchanges
 from qpolicy_ros.bench.figure import draw_ecdf
 from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
+from qpolicy_ros.common.machine import scheduler
 from qpolicy_ros.common.plots import colour
 from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy.baseline import fp32_tolerance
@@ -26,12 +29,38 @@ Say = Callable[[str], None]
 Times = dict[str, npt.NDArray[np.int64]]
 
 NAME = "ros_loop"
-SOAK = "ros_soak"
 _BACKENDS = ("integer", "fp32")
 _CASES = ("hopper shape", "ant shape", "humanoid shape")  # 11, 27 and 376 values
-_COLOURS = {ECHO: "#999999", ECHO_ALL: "#444444"}
-_NODES = {ECHO: ECHO, ECHO_ALL: ECHO_ALL} | {name: f"policy_node {name}" for name in _BACKENDS}
-_SAMPLES = 20  # of the memory in a soak
+_COLOURS = {ECHO: "#999999", C_ECHO: "#444444"}
+_NODES = {ECHO: ECHO, C_ECHO: C_ECHO} | {name: f"policy_node {name}" for name in _BACKENDS}
+
+
+class _Plan(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        cases: policies.
+        sessions: how often the nodes are started anew: where the scheduler puts a process stays.
+        rounds, calls: of each session.
+        sustained, faster: s at the rate, and at twice the rate.
+        jitter: s of a robot's commands.
+    """
+
+    cases: tuple[str, ...]
+    sessions: int
+    rounds: int
+    calls: int
+    sustained: int
+    faster: int
+    jitter: int
+
+    def sustain(self) -> tuple[tuple[float, int], ...]:
+        """Rates, Hz, and how long each, s."""
+        return (RATE, self.sustained), (2 * RATE, self.faster)
+
+
+_QUICK = _Plan(_CASES[:1], 1, 5, 100, 1, 1, 1)
+_FULL = _Plan(_CASES, 3, 8, 250, 60, 10, 20)
 
 
 def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
@@ -46,76 +75,73 @@ def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
         DisagreementError: a node's actions are not those of the policy.
         NodeError: a node failed or did not answer.
     """
-    # Where the scheduler puts a process stays a while: start them anew now and then.
-    sessions, rounds, calls, sustained = (1, 5, 100, 1) if quick else (3, 8, 250, 60)
+    plan = _QUICK if quick else _FULL
     use_free_domain()
     facts = conditions(
-        rate_hz=RATE, sessions=sessions, rounds=rounds, calls_per_round=calls, sustained_s=sustained
+        scheduler=scheduler(),
+        rate_hz=RATE,
+        sessions=plan.sessions,
+        rounds=plan.rounds,
+        calls_per_round=plan.calls,
+        sustained_s=plan.sustained,
+        faster_s=plan.faster,
+        jitter_s=plan.jitter,
     )
-    results: dict[str, tuple[Times, dict[str, float]]] = {}
+    times: dict[str, Times] = {}
+    cpu: dict[str, dict[str, float]] = {}
     with children_end_with_us():
-        for name in _CASES[:1] if quick else _CASES:
-            case = random_case(name)
-            parts, cpu = [], []
-            for session in range(sessions):
-                say(f"{name}: session {session + 1}/{sessions}")
-                times, used = _session(case, _BACKENDS, rounds, calls, session)
-                parts.append(times)
-                cpu.append(used)
-            results[name] = (
-                {_NODES[key]: np.concatenate([part[key] for part in parts]) for key in parts[0]},
-                {_NODES[key]: float(np.mean([used[key] for used in cpu])) for key in cpu[0]},
-            )
-        say(f"{_CASES[0]}: {sustained} s at {RATE:g} Hz each")
-        longer, _ = _session(random_case(_CASES[0]), _BACKENDS[:1], sustained, int(RATE), 0)
-    found = {
-        name: {n: summary(t) for n, t in times.items()} for name, (times, _) in results.items()
-    }
+        for name in plan.cases:
+            times[name], cpu[name] = _sessions(random_case(name), plan, say)
+        missed = _missed(plan, say)
+        say(f"a robot at {jitter.RATE:g} Hz, {plan.jitter} s each")
+        deviations = jitter.measure(plan.jitter)
+    found = {name: {n: summary(t) for n, t in each.items()} for name, each in times.items()}
     rows = [
         compare(f"{NAME}/{case}", name, peer, latency, latencies[peer])
         for case, latencies in found.items()
-        for peer in (ECHO, ECHO_ALL)
+        for peer in (C_ECHO, ECHO)
         for name, latency in latencies.items()
-        if name not in (ECHO, ECHO_ALL)
+        if name not in (C_ECHO, ECHO)
     ]
-    missed = {_NODES[n]: int(np.sum(t > 1e9 / RATE)) for n, t in longer.items()}
-    facts |= {"missed_deadlines": missed}
-    cpu_us = {case: used for case, (_, used) in results.items()}
-    write(out, NAME, rows, facts, _table(found, cpu_us, missed, facts))
-    shown = results[_CASES[0]][0]
+    facts |= {"missed_deadlines": missed[RATE], "missed_deadlines_2khz": missed[2 * RATE]}
+    facts |= {
+        "jitter_us": {
+            name: [round(float(q), 1) for q in np.quantile(values, (0.5, 0.99, 1.0)) / 1e3]
+            for name, values in deviations.items()
+        }
+    }
+    page = _table(found, cpu, missed, facts, jitter.table(deviations, plan.jitter))
+    write(out, NAME, rows, facts, page)
     colours = {**_COLOURS, **{_NODES[name]: colour(name) for name in _BACKENDS}}
-    draw_ecdf(shown, colours, f"ROS 2 loop, {_CASES[0]}, {RATE:g} Hz", out / f"{NAME}.png")
+    title = f"ROS 2 loop, {plan.cases[0]}, {RATE:g} Hz"
+    draw_ecdf(times[plan.cases[0]], colours, title, out / f"{NAME}.png")
     return rows
 
 
-def soak(out: Path, say: Say, ticks: int) -> None:
-    """Answer ``ticks`` observations as fast as they come; write what memory the nodes held.
+def _sessions(case: Case, plan: _Plan, say: Say) -> tuple[Times, dict[str, float]]:
+    """Return all sessions' round trips, ns, and CPU µs an answer, by node."""
+    parts, cpu = [], []
+    for session in range(plan.sessions):
+        say(f"{case.name}: session {session + 1}/{plan.sessions}")
+        times, used = _session(case, _BACKENDS, plan.rounds, plan.calls, session)
+        parts.append(times)
+        cpu.append(used)
+    return (
+        {_NODES[key]: np.concatenate([part[key] for part in parts]) for key in parts[0]},
+        {_NODES[key]: float(np.mean([used[key] for used in cpu])) for key in cpu[0]},
+    )
 
-    Raises:
-        NodeError: a node failed or did not answer.
-    """
-    use_free_domain()
-    facts = conditions(ticks=ticks)
-    case = random_case(_CASES[0])
-    rows = []
-    with children_end_with_us(), exchanges(case, _BACKENDS[:1]) as found:
-        for key in (ECHO, _BACKENDS[0]):
-            exchange = found[key]
-            kib = []
-            for sample in range(_SAMPLES + 1):
-                if sample:
-                    exchange.flood(ticks // _SAMPLES)
-                kib.append(exchange.resident_kib())
-            say(f"{_NODES[key]}: {ticks} ticks, {kib[0]} to {kib[-1]} KiB")
-            rows.append({"bench": SOAK, "subject": _NODES[key], "ticks": ticks, "rss_kib": kib})
-    lines = ["# Memory of a node over many ticks", "", _SOAKED.format(samples=_SAMPLES), ""]
-    lines += ["| node | ticks | at the start, KiB | after 5 % | half way | at the end |"]
-    lines += ["|---|---:|---:|---:|---:|---:|"]
-    for row in rows:
-        kib = row["rss_kib"]  # type: ignore[assignment]
-        picked = " | ".join(str(kib[index]) for index in (0, 1, _SAMPLES // 2, _SAMPLES))
-        lines.append(f"| {row['subject']} | {row['ticks']} | {picked} |")
-    write(out, SOAK, rows, facts, [*lines, "", *describe(facts)])
+
+def _missed(plan: _Plan, say: Say) -> dict[float, dict[str, int]]:
+    """Return how many round trips took longer than a period, by rate and node."""
+    found = {}
+    with exchanges(random_case(_CASES[0]), _BACKENDS[:1]) as nodes:
+        for rate, seconds in plan.sustain():
+            say(f"{_CASES[0]}: {seconds} s at {rate:g} Hz each")
+            blocks = {name: partial(each.block, rate=rate) for name, each in nodes.items()}
+            times = interleave(blocks, seconds, int(rate))
+            found[rate] = {_NODES[n]: int(np.sum(t > 1e9 / rate)) for n, t in times.items()}
+    return found
 
 
 def _session(
@@ -164,30 +190,43 @@ def verify(case: Case, backend: str, ask: Callable[[np.ndarray], npt.NDArray[np.
 def _table(
     found: Mapping[str, Mapping[str, Latency]],
     cpu: Mapping[str, Mapping[str, float]],
-    missed: Mapping[str, int],
+    missed: Mapping[float, Mapping[str, int]],
     facts: Mapping[str, Any],
+    more: list[str],
 ) -> list[str]:
     """Return the Markdown page."""
     lines = ["# The ROS 2 loop", "", _HOW.format(rate=f"{RATE:g}"), ""]
     for case, latencies in found.items():
         lines += [f"## {random_case(case).shape}", ""]
-        lines += [
-            "| node | p50, µs | spread of p50 | p99, µs | p50 / echo | p99 / echo | CPU, µs |"
-        ]
-        lines += ["|---|---:|---:|---:|---:|---:|---:|"]
-        echo = latencies[ECHO]
+        lines += ["| node | p50, µs | spread of p50 | p99, µs | p50 / C | p99 / C | p50 / rclpy |"]
+        lines[-1] += " p99 / rclpy | CPU, µs |"
+        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
         for name, latency in latencies.items():
+            shares = [
+                share
+                for echo in (latencies[C_ECHO], latencies[ECHO])
+                for share in (latency.p50 / echo.p50, latency.p99 / echo.p99)
+            ]
             lines.append(
                 f"| {name} | {latency.p50:.0f} | {latency.low:.0f} to {latency.high:.0f} "
-                f"| {latency.p99:.0f} | {latency.p50 / echo.p50:.2f} "
-                f"| {latency.p99 / echo.p99:.2f} | {cpu[case][name]:.0f} |"
+                f"| {latency.p99:.0f} | {' | '.join(f'{share:.2f}' for share in shares)} "
+                f"| {cpu[case][name]:.0f} |"
             )
         lines.append("")
-    seconds = facts["sustained_s"]
-    lines += [f"## Missed deadlines, {seconds} s at {RATE:g} Hz", "", _MISSED, ""]
-    lines += ["| node | round trips longer than the period |", "|---|---:|"]
-    lines += [f"| {name} | {count} of {seconds * int(RATE)} |" for name, count in missed.items()]
-    lines += ["", "![round trips](ros_loop.png)", "", *describe(facts)]
+    lines += ["## Missed deadlines", "", _MISSED, ""]
+    lines += [
+        "| node | rate, Hz | round trips longer than the period | of |",
+        "|---|---:|---:|---:|",
+    ]
+    for (rate, counts), seconds in zip(
+        missed.items(), (facts["sustained_s"], facts["faster_s"]), strict=True
+    ):
+        lines += [
+            f"| {name} | {rate:g} | {count} | {seconds * int(rate)} |"
+            for name, count in counts.items()
+        ]
+    lines += ["", *more, "![round trips](ros_loop.png)", "", *describe(facts)]
+    lines.append(f"- all processes run with {facts['scheduler']}")
     lines.append(
         f"- nodes started {facts['sessions']} times, each time {facts['rounds']} rounds of "
         f"{facts['calls_per_round']} observations"
@@ -197,15 +236,12 @@ def _table(
 
 _HOW = (
     "Observation published until stamped action received over DDS between two processes, at {rate} "
-    "Hz, random policies of three of the paper's shapes. `rclpy echo` answers with a constant: "
-    "what it takes is the price of rclpy and DDS. The policy node publishes three messages an "
-    "answer (the stamped action first, then the bare action and its timing); `rclpy echo, 3 "
-    "messages` does so too. All nodes run side by side and are asked in turn, block by block in "
-    "shuffled order; before that their actions are compared with the golden ones. Spread: "
-    "quartiles of the rounds' medians. CPU: of the node's process, an answer."
+    "Hz, random policies of three of the paper's shapes. Who asks is written in C on `rcl`, so "
+    "that little but the node is timed. `C echo` answers with a constant, in C on `rcl`: the price "
+    "of DDS alone. `rclpy echo` does the same in Python: the price of rclpy. The policy node "
+    "publishes the stamped action first, then the bare action and its timing where anybody "
+    "listens. All nodes run side by side and are asked in turn, block by block in shuffled order; "
+    "before that their actions are compared with the golden ones. Spread: quartiles of the rounds' "
+    "medians. CPU: of the node's process, an answer."
 )
 _MISSED = "In blocks of one second in turn, so that a busy moment of the machine hits them all."
-_SOAKED = (
-    "Resident memory of the process, taken {samples} times while it answers one observation after "
-    "the other. `qpolicy bench soak --ticks 1000000` writes this page."
-)

@@ -37,14 +37,14 @@ class Args:
         "fpga",
     )
     """inference: one action from Python, against torch, ONNX Runtime and C.
-    loop: observation to action over ROS 2, against a bare echo node.
+    loop: observation to action over ROS 2, against echoes in C and Python (7 minutes).
     startup: import, and process start to active node.
     training: steps a second against Stable-Baselines3 and sbx.
     fpga: cores synthesised by Yosys beside the paper's, and what generating and simulating cost.
     cortex: instructions of the C header on simulated microcontrollers, beside a float MLP.
     distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
-    soak: a node's memory over many ticks.
+    soak: a node's memory over many ticks, with its backend swapped under them.
     targets: every target beside the rows that are in OUT, and the tables of docs/results.md from
     them where OUT is docs/benchmarks; measures nothing, and is part of every run."""
     quick: bool = False
@@ -108,10 +108,10 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
 
         yield loop.NAME, _dicts(loop.run(out, _say, quick=quick))
     elif suite == "soak":
-        from qpolicy_ros.bench import loop  # noqa: PLC0415
+        from qpolicy_ros.bench import soak  # noqa: PLC0415
 
-        loop.soak(out, _say, args.ticks)
-        yield loop.SOAK, []
+        soak.run(out, _say, args.ticks)
+        yield soak.NAME, []
     elif suite == "cortex":
         from qpolicy_ros.bench.cortex_m import instructions  # noqa: PLC0415
 

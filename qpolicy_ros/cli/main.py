@@ -59,6 +59,11 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "qpolicy_ros.cli.verify:main", "prove that torch, software and hardware agree; certify it"
     ),
+    "prove": Command(
+        "qpolicy_ros.cli.prove:main", "prove or refute what a policy can never do, for a whole box"
+    ),
+    "seen": Command("qpolicy_ros.cli.seen:main", "record which input codes a policy sees"),
+    "sign": Command("qpolicy_ros.cli.sign:main", "sign a policy file, or check its signature"),
     "report": Command("qpolicy_training.cli.report:main", "show what was reached, by the paper"),
     "noise": Command("qpolicy_training.cli.noise:main", "play policies under observation noise"),
     "evaluate": Command("qpolicy_ros.cli.evaluate:main", "run episodes and report their returns"),
@@ -70,6 +75,9 @@ COMMANDS: dict[str, Command] = {
     "record": Command("qpolicy_ros.cli.record:main", "record the nodes' topics into a bag"),
     "latency": Command(
         "qpolicy_ros.cli.latency:main", "say how long answers took, from recorded bags"
+    ),
+    "replay": Command(
+        "qpolicy_ros.cli.replay:main", "compute a recording's commands again, bit for bit"
     ),
     "bench": Command("qpolicy_ros.cli.bench:main", "measure inference latency"),
     "demo": Command("qpolicy_ros.cli.demo:main", "drive a simulated robot over ROS 2, and film it"),
@@ -84,7 +92,9 @@ GIVEN_UP: dict[str, str] = {"evaluate": "--policy", "walk": "--policy"}
 EXTRAS: dict[str, str] = {
     "PIL": "demo",
     "brevitas": "train",
+    "cryptography": "sign",
     "gymnasium": "sim",
+    "highspy": "prove",
     "imageio": "demo",
     "imageio_ffmpeg": "demo",
     "matplotlib": "demo",
@@ -92,6 +102,7 @@ EXTRAS: dict[str, str] = {
     "mujoco_menagerie": "sim",
     "onnx": "import",
     "onnxruntime": "import",
+    "ortools": "prove",
     "pyosys": "fpga",
     "ray": "ray",
     "rosbags": "latency",

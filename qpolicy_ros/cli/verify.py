@@ -1,6 +1,7 @@
 """Prove that torch, integer software and generated hardware compute the same bits; certify it.
 
-Five parts: accumulator bounds, every neuron, formal proofs, the whole chain, closed-loop returns.
+Five parts: accumulator bounds, every neuron, formal proofs, the whole chain, closed-loop returns; a
+sixth, what was placed and routed, with --build.
 The certificate (JSON and Markdown) is written beside the policy. An interrupted run goes on where
 it stopped.
 """
@@ -32,10 +33,16 @@ class Args:
     nothing."""
     rtl: Path | None = None
     """Folder that `qpolicy fpga generate` wrote; by default it is generated for the xc7a15t."""
+    build: Path | None = None
+    """Folder that `qpolicy fpga build` wrote: its Verilog is what is verified, and so are its
+    routed netlist and, for an iCE40, the bitstream read back."""
     core_frames: int = 1_000_000
     """Observations through the simulated core; a certificate says if they were fewer."""
+    properties: tuple[Path, ...] = ()
+    """Property files, or folders of them, that the certificate shall hold as proven; at most 60 s
+    of processor time each."""
     out: Path | None = None
-    """Folder for the certificates, instead of beside the policies; needed where --rtl or
+    """Folder for the certificates, instead of beside the policies; needed where --rtl, --build or
     --core-frames would replace a certificate of the whole."""
     json: bool = False
     """Print one JSON object on standard output."""
@@ -50,8 +57,7 @@ def main(args: Args) -> int:
     if not 1 <= args.core_frames <= _MOST_FRAMES:
         raise UsageError(f"--core-frames: {args.core_frames}; give 1 to {_MOST_FRAMES}")
     policies = args.policies or tuple(shipped())
-    if args.rtl is not None and len(policies) != 1:
-        raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
+    _check_belongings(args, policies)
     if args.out is not None:
         make_folder(args.out)
     elif not args.quick:
@@ -61,7 +67,10 @@ def main(args: Args) -> int:
 
     results = []
     for policy in policies:
-        result, file = verify(Request(policy, args.quick, args.rtl, args.core_frames))
+        request = Request(
+            policy, args.quick, args.rtl, args.core_frames, args.build, args.properties
+        )
+        result, file = verify(request)
         results.append(result)
         if not args.quick:
             certificate.save(result, certificate.certificate_path(file, args.out))
@@ -70,6 +79,23 @@ def main(args: Args) -> int:
     if args.json:
         print(dumps(results))
     return 0 if all(result["passed"] for result in results) else 1
+
+
+def _check_belongings(args: Args, policies: Sequence[str]) -> None:
+    """Refuse what belongs to one policy, where several are verified.
+
+    Raises:
+        UsageError: that is so, or two folders of hardware are given.
+    """
+    for flag, given in (
+        ("--build", args.build),
+        ("--rtl", args.rtl),
+        ("--properties", args.properties),
+    ):
+        if given and len(policies) != 1:
+            raise UsageError(f"{flag}: {given} belongs to one policy; name that policy")
+    if args.build is not None and args.rtl is not None:
+        raise UsageError(f"--build: {args.build} is other hardware than --rtl {args.rtl}; give one")
 
 
 def _keep_certificates(args: Args, policies: Sequence[str]) -> None:
@@ -81,7 +107,7 @@ def _keep_certificates(args: Args, policies: Sequence[str]) -> None:
     """
     from qpolicy_ros.verify.certificate import certificate_path  # noqa: PLC0415  as in main
 
-    flag = "--rtl" if args.rtl is not None else ""
+    flag = "--build" if args.build is not None else "--rtl" if args.rtl is not None else ""
     if args.core_frames < Args.core_frames:
         flag = "--core-frames"
     for policy in policies:

@@ -7,7 +7,15 @@ from typing import Literal, TypeVar
 _MOST_CHARACTERS = 300  # of a value that a hostile file puts into the text
 
 Reason = Literal[
-    "non_finite", "wrong_length", "missing", "extra", "misnamed", "implausible", "waiting", "stale"
+    "non_finite",
+    "wrong_length",
+    "missing",
+    "extra",
+    "misnamed",
+    "implausible",
+    "waiting",
+    "stale",
+    "unseen",
 ]
 
 
@@ -50,7 +58,7 @@ class ObservationError(ValueError):
 
     Attributes:
         reason: ``non_finite``, ``wrong_length``, ``missing``, ``extra``, ``misnamed``; of a robot's
-            messages also ``implausible``, ``waiting`` or ``stale``.
+            messages also ``implausible``, ``waiting`` or ``stale``; of a supervisor ``unseen``.
         index: position of the offending value in the observation, -1 where there is none.
     """
 

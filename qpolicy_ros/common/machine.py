@@ -39,7 +39,7 @@ def scheduler() -> str:
     if not hasattr(os, "sched_getscheduler"):
         return ""
     names = {os.SCHED_OTHER: "SCHED_OTHER", os.SCHED_FIFO: "SCHED_FIFO", os.SCHED_RR: "SCHED_RR"}
-    kind = os.sched_getscheduler(0)
+    kind = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
     if kind in (os.SCHED_FIFO, os.SCHED_RR):
         return f"{names[kind]}, priority {os.sched_getparam(0).sched_priority}"
     return f"{names.get(kind, kind)}, nice {os.nice(0)}"

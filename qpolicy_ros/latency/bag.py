@@ -91,7 +91,7 @@ class Bag:
             for batch in scan.batches():
                 for part in unpack_messages(batch) if self.compression == "message" else (batch,):
                     self.count += len(part.log)
-                    yield part
+                    yield part._replace(places=[before + place for place in part.places])
         finally:
             self.topics |= scan.topics
         self.count = before + scan.count
@@ -178,9 +178,38 @@ def _described(path: Path) -> Bag:
     if compression not in MODES or (compression != "none" and packer != FORMAT):
         wrong = f"{compression!r} by {packer!r} is unknown"
         raise BagError.at(file, "compression_mode", wrong, "convert it by `ros2 bag convert`")
-    files = [path / name for name in names]
+    files, notes = [path / name for name in names], []
     missing = [each.name for each in files if not each.exists()]
     if missing or not files:
         wrong = f"{', '.join(missing) or 'no file'} {'is missing' if missing else 'is named'}"
         raise BagError.at(file, "relative_file_paths", wrong, "copy the whole folder")
-    return Bag(path, files, storage, version, compression)
+    for extra in _unlisted(path, names):
+        if compression == "none" and _continues(extra.name, names):
+            files.append(extra)
+            notes.append(f"{extra.name} is not listed in metadata.yaml, and read too")
+        else:
+            notes.append(f"{extra.name} is not listed in metadata.yaml and is left out")
+    return Bag(path, files, storage, version, compression, notes)
+
+
+def _unlisted(path: Path, names: list[str]) -> list[Path]:
+    """Return the storage files that ``metadata.yaml`` does not know, in the order of splits."""
+    others = [each for each in path.iterdir() if each.suffix in _SUFFIXES]
+    others = [each for each in others if each.name not in names]
+    return sorted(others, key=lambda each: (_split(each.name)[1], each.name))
+
+
+def _continues(name: str, names: list[str]) -> bool:
+    """Whether ``name`` is a later split of the same recording."""
+    stem, number, suffix = _split(name)
+    known = [_split(each) for each in names]
+    return number >= 0 and any(
+        (stem, suffix) == (each[0], each[2]) and number > each[1] for each in known
+    )
+
+
+def _split(name: str) -> tuple[str, int, str]:
+    """Return the parts of ``<stem>_<number><suffix>``; the number is -1 where there is none."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    head, _, number = stem.rpartition("_")
+    return (head, int(number), suffix) if number.isdecimal() else (stem, -1, suffix)

@@ -105,11 +105,19 @@ def compare(samples: dict[str, dict[str, Resampled]], statistic: str) -> list[Co
     for index, faster in enumerate(order):
         for slower in order[index + 1 :]:
             first, second = samples[faster][statistic], samples[slower][statistic]
-            ratio = Resampled(second.value / first.value, second.draws / first.draws)
+            value = float(_ratio(np.array(second.value), np.array(first.value)))
+            ratio = Resampled(value, _ratio(second.draws, first.draws))
             confidence = float((first.draws < second.draws).mean())
             found.append(
                 Comparison(statistic, faster, slower, ratio.value, *ratio.interval, confidence)
             )
+    return found
+
+
+def _ratio(above: Values, below: Values) -> Values:
+    """Return ``above / below``; two times of zero are equal."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Values = np.where((above == 0.0) & (below == 0.0), 1.0, above / below)
     return found
 
 

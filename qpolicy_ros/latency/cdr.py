@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+_AT_ONCE = 2000  # messages
 _HEAD = 4  # bytes of encapsulation; alignment counts from there
 _STAMP_END = _HEAD + 8
 _NANOSECONDS = 1_000_000_000
@@ -38,12 +39,32 @@ class JointStates(NamedTuple):
     positions: npt.NDArray[np.float64]
 
 
+class Group(NamedTuple):
+    """Those of many messages that have the same names and lengths.
+
+    Attributes:
+        rows: which messages, ascending, (n,).
+        stamps, frames, names, positions: as of :class:`JointStates`.
+        velocities, efforts: float64 (n, as many as the messages have, often none).
+    """
+
+    rows: npt.NDArray[np.intp]
+    stamps: npt.NDArray[np.int64]
+    frames: npt.NDArray[np.str_]
+    names: tuple[str, ...]
+    positions: npt.NDArray[np.float64]
+    velocities: npt.NDArray[np.float64]
+    efforts: npt.NDArray[np.float64]
+
+
 class _Layout(NamedTuple):
     """Where the fields of one message are: offsets in bytes."""
 
     frame: slice
     names: tuple[str, ...]
     positions: slice
+    velocities: slice
+    efforts: slice
     order: str
 
 
@@ -66,20 +87,34 @@ def joint_states(payloads: Sequence[bytes]) -> JointStates:
     Raises:
         CdrError: a message does not fit its type, or names or lengths differ between messages.
     """
-    lengths = np.array([len(payload) for payload in payloads])
-    found: list[tuple[npt.NDArray[np.intp], JointStates]] = []
-    for length in np.unique(lengths):
+    found = joint_groups(payloads)
+    for group in found:
+        if group.names and group.positions.shape[1] != len(group.names):
+            wrong = f"{len(group.names)} names and {group.positions.shape[1]} values"
+            raise CdrError(f"a message has {wrong}")
+    order = np.argsort(np.concatenate([group.rows for group in found]), kind="stable")
+    all_ = join([JointStates(*group[1:5]) for group in found])
+    return JointStates(all_.stamps[order], all_.frames[order], all_.names, all_.positions[order])
+
+
+def joint_groups(payloads: Sequence[bytes]) -> list[Group]:
+    """Return the fields of any messages, a group for each list of names and lengths.
+
+    Raises:
+        CdrError: a message does not fit its type.
+    """
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    found = []
+    for length in sorted(set(lengths.tolist())):
         left = np.flatnonzero(lengths == length)
         joined = b"".join([payloads[int(index)] for index in left])
         rows = np.frombuffer(joined, np.uint8).reshape(len(left), -1)
         while len(left):
             layout = _layout(rows[0].tobytes())
             same = _same(rows, layout)
-            found.append((left[same], _read(rows[same], layout)))
+            found.append(_read(left[same], rows[same], layout))
             left, rows = left[~same], rows[~same]
-    order = np.argsort(np.concatenate([index for index, _ in found]), kind="stable")
-    all_ = join([states for _, states in found])
-    return JointStates(all_.stamps[order], all_.frames[order], all_.names, all_.positions[order])
+    return found
 
 
 def join(parts: Sequence[JointStates]) -> JointStates:
@@ -103,22 +138,37 @@ def join(parts: Sequence[JointStates]) -> JointStates:
 
 
 def _same(rows: npt.NDArray[np.uint8], layout: _Layout) -> npt.NDArray[np.bool_]:
-    """Whether each row equals the first but for stamp, frame and positions."""
-    fixed = np.ones(rows.shape[1], bool)
-    fixed[_HEAD:_STAMP_END] = False
-    fixed[layout.frame] = False
-    fixed[layout.positions] = False
-    return np.asarray((rows[:, fixed] == rows[0, fixed]).all(axis=1))
+    """Whether each row equals the first but for stamp, frame and values."""
+    free = [slice(_HEAD, _STAMP_END), layout.frame]
+    free += [layout.positions, layout.velocities, layout.efforts]
+    free.sort(key=lambda span: (span.start, span.stop))
+    ends = [span.start for span in free] + [rows.shape[1]]
+    begins = [0] + [span.stop for span in free]
+    same = np.ones(len(rows), bool)
+    for start in range(0, len(rows), _AT_ONCE):  # as many as a processor keeps at hand
+        part = slice(start, start + _AT_ONCE)
+        for begin, end in zip(begins, ends, strict=True):
+            if begin < end:
+                same[part] &= (rows[part, begin:end] == rows[0, begin:end]).all(axis=1)
+    return same
 
 
-def _read(rows: npt.NDArray[np.uint8], layout: _Layout) -> JointStates:
-    content = np.ascontiguousarray(rows[:, layout.positions])
-    positions = content.view(f"{layout.order}f8").astype(np.float64)
+def _read(index: npt.NDArray[np.intp], rows: npt.NDArray[np.uint8], layout: _Layout) -> Group:
+    def values(place: slice) -> npt.NDArray[np.float64]:
+        if place.start == place.stop:
+            return np.empty((len(rows), 0))
+        content = np.ascontiguousarray(rows[:, place])
+        return content.view(f"{layout.order}f8").astype(np.float64)
+
     frame = np.ascontiguousarray(rows[:, layout.frame])
     width = frame.shape[1]
     raw = frame.view(f"S{width}").ravel() if width else np.full(len(rows), b"")
-    frames = np.char.decode(raw, "utf-8", "replace")
-    return JointStates(_stamps(rows), frames, layout.names, positions.reshape(len(rows), -1))
+    if (raw == raw[0]).all():
+        frames = np.full(len(raw), raw[0].decode("utf-8", "replace"))
+    else:
+        frames = np.char.decode(raw, "utf-8", "replace")
+    columns = map(values, (layout.positions, layout.velocities, layout.efforts))
+    return Group(index, _stamps(rows), frames, layout.names, *columns)
 
 
 def _stamps(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -146,16 +196,17 @@ def _layout(message: bytes) -> _Layout:
             length, place = _count(message, place, order)
             names.append(message[place : place + max(length - 1, 0)].decode())
             place += length
-        count, place = _count(message, place, order)
-        place += -(place - _HEAD) % 8 if count else 0
+        spans = []
+        for _ in range(3):
+            count, place = _count(message, place, order)
+            place += -(place - _HEAD) % 8 if count else 0
+            spans.append(slice(place, place + 8 * count))
+            place += 8 * count
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise CdrError("a message is cut or of another type") from error
-    end = place + 8 * count
-    if frame.stop > len(message) or end > len(message):
+    if max(frame.stop, place) > len(message):
         raise CdrError("a message is cut or of another type")
-    if names and count != len(names):
-        raise CdrError(f"a message has {len(names)} names and {count} values")
-    return _Layout(frame, tuple(names), slice(place, end), order)
+    return _Layout(frame, tuple(names), spans[0], spans[1], spans[2], order)
 
 
 def _count(message: bytes, place: int, order: str) -> tuple[int, int]:

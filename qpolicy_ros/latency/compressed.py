@@ -50,7 +50,7 @@ def unpack_messages(batch: Batch) -> Iterator[Batch]:
     Raises:
         ReaderError: one is damaged or too large; those before it have been yielded.
     """
-    done, held = batch._replace(log=[], publish=[], payloads=[]), 0
+    done, held = Batch.of(batch.topic, batch.kind), 0
     trouble = None
     for index, data in enumerate(batch.payloads):
         try:
@@ -61,10 +61,11 @@ def unpack_messages(batch: Batch) -> Iterator[Batch]:
         done.payloads.append(payload)
         done.log.append(batch.log[index])
         done.publish.extend(batch.publish[index : index + 1])
+        done.places.append(batch.places[index])
         held += len(payload)
         if held >= _HELD_BYTES:
             yield done
-            done, held = batch._replace(log=[], publish=[], payloads=[]), 0
+            done, held = Batch.of(batch.topic, batch.kind), 0
     if done.log:
         yield done
     if trouble is not None:

@@ -7,8 +7,11 @@ length is looked at before its bytes, and work and bytes are bounded by the file
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -70,8 +73,8 @@ class Scan:
         yield from self._flush()
 
     def _read(self, size: int) -> Iterator[Batch]:
-        place = quote(str(self.path.absolute()))
-        with closing(sqlite3.connect(f"file:{place}?immutable=1", uri=True)) as file:
+        with _whole(self.path) as path, closing(_connect(path)) as file:
+            size += path.stat().st_size - self.path.stat().st_size
             limit = _STEPS + _STEPS_A_BYTE * size
 
             def work() -> bool:
@@ -129,10 +132,11 @@ class Scan:
                 raise ReaderError(f"rows hold more than the {size} bytes of the file")
             batch = self._batches.get(number)
             if batch is None:
-                batch = self._batches[number] = Batch(*chosen[number], [], [], [])
+                batch = self._batches[number] = Batch.of(*chosen[number])
             batch.payloads.append(data)
             batch.log.append(log)
             self.count += 1
+            batch.places.append(self.count)
             held += len(data)
             if len(batch.log) >= BATCH or held >= _HELD_BYTES:
                 held = 0
@@ -141,6 +145,32 @@ class Scan:
     def _flush(self) -> Iterator[Batch]:
         yield from self._batches.values()
         self._batches = {}
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield a file with all messages.
+
+    A recorder that was killed leaves the last ones in a write-ahead log beside the file (rosbag2's
+    preset ``resilient``). SQLite puts them into the file when it opens both: into a copy, as a
+    recording is not changed by being read.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.is_file() or not log.stat().st_size:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+        copy = Path(folder, "bag.db3")
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
+        with closing(sqlite3.connect(copy, isolation_level=None)) as file:
+            file.execute("PRAGMA trusted_schema = OFF")
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield copy
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)
 
 
 def _check_tables(file: sqlite3.Connection) -> None:

@@ -22,7 +22,11 @@ Draw = Callable[[Axes, Report], None]
 _POINTS = 4000  # of a curve, or of a cloud below its tail
 _SWAPS = 40  # with more than that, lines would hide the answers
 _STAGE_COLOURS = dict(
-    zip(STAGES, ("#bbbbbb", "#56b4e9", "#cc79a7", "#0072b2", "#e69f00", "#dddddd"), strict=True)
+    zip(
+        STAGES,
+        ("#bbbbbb", "#56b4e9", "#f0e442", "#cc79a7", "#0072b2", "#e69f00", "#dddddd"),
+        strict=True,
+    )
 )
 _WIDE = 20.0  # a span that a linear axis no longer shows
 _PLAIN = StrMethodFormatter("{x:,g}")
@@ -35,6 +39,7 @@ _STYLE: Any = {
     "grid.alpha": 0.3,
     "legend.fontsize": 8,
     "svg.hashsalt": "qpolicy",
+    "text.parse_math": False,  # names may hold a dollar sign
 }
 
 
@@ -53,7 +58,7 @@ def ecdf(axis: Axes, report: Report) -> None:
         chosen = chosen[chosen < len(values)]
         axis.step(
             values[chosen], share[chosen], where="post", color=colour(sample.name), lw=1.4,
-            label=f"{sample.name} (n = {len(values):,})",
+            label=f"{_label(sample.name)} (n = {len(values):,})",
         )  # fmt: skip
     if np.isfinite(report.deadline):
         label = f"deadline, {report.deadline:,.0f} µs"
@@ -79,7 +84,7 @@ def over_time(axis: Axes, report: Report) -> None:
             kept = own[high | (np.arange(len(own)) % max(1, len(own) // _POINTS) == 0)]
             axis.plot(
                 seconds[kept], each.latency[kept], ".", ms=2.0, color=colour(sample.name),
-                rasterized=True, label=None if sample.name in named else sample.name,
+                rasterized=True, label=None if sample.name in named else _label(sample.name),
             )  # fmt: skip
             named.add(sample.name)
         _mark(axis, each, seconds, start, marks)
@@ -116,14 +121,16 @@ def stages(axis: Axes, report: Report) -> None:
     for name in STAGES:
         if not all(name in sample.stages for sample in samples):
             continue
-        widths = np.array([sample.stages[name].mean() for sample in samples])
+        known = [sample.stages[name] for sample in samples]
+        known = [values[np.isfinite(values)] for values in known]
+        widths = np.array([values.mean() if len(values) else 0.0 for values in known])
         axis.barh(range(len(samples)), widths, left=left, label=name, color=_STAGE_COLOURS[name])
         left += widths
     for place, total in enumerate(left):
         axis.annotate(
             f" {total:,.0f} µs", (total, place), va="center", fontsize=8, annotation_clip=False
         )
-    axis.set_yticks(range(len(samples)), [sample.name for sample in samples])
+    axis.set_yticks(range(len(samples)), [_label(sample.name) for sample in samples])
     axis.set(xlabel="mean, µs", title="Where the time goes")
     axis.margins(x=0.15)
     axis.grid(visible=False, axis="y")
@@ -144,7 +151,7 @@ def side_by_side(axis: Axes, report: Report) -> None:
             error = [[max(found.value - low, 0.0)], [max(high - found.value, 0.0)]]
             axis.errorbar(
                 found.value, len(_STATISTICS) - 1 - row + offset, xerr=error, fmt="o", ms=4,
-                capsize=3, color=colour(sample.name), label=None if row else sample.name,
+                capsize=3, color=colour(sample.name), label=None if row else _label(sample.name),
             )  # fmt: skip
     axis.set_yticks(range(len(_STATISTICS)), _STATISTICS[::-1])
     axis.set(xlabel="latency, µs", ylim=(-0.6, len(_STATISTICS) - 0.4))
@@ -154,6 +161,12 @@ def side_by_side(axis: Axes, report: Report) -> None:
     axis.xaxis.set_major_formatter(_PLAIN)
     axis.set_title(f"Side by side, with {LEVEL:.0%} bootstrap intervals")
     axis.legend(loc="best")
+
+
+def _label(name: str) -> str:
+    """Return ``name`` as a legend shows it: one that begins with an underscore would be hidden."""
+    shown = "".join(each if each.isprintable() else "?" for each in name)
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 PANELS: dict[str, tuple[Draw, tuple[float, float]]] = {

@@ -43,6 +43,7 @@ class Batch(NamedTuple):
         log: times of arrival, ns.
         publish: times of sending, ns; empty where the storage has none.
         payloads: serialized messages (CDR).
+        places: numbers of the messages in the file, of all topics.
     """
 
     topic: str
@@ -50,6 +51,12 @@ class Batch(NamedTuple):
     log: list[int]
     publish: list[int]
     payloads: list[bytes]
+    places: list[int]
+
+    @classmethod
+    def of(cls, topic: str, kind: str) -> Batch:
+        """Return an empty one."""
+        return cls(topic, kind, [], [], [], [])
 
 
 Wanted = Callable[[str, str], bool]
@@ -171,6 +178,7 @@ class Scan:
                 batch.log.append(log)
                 batch.publish.append(publish)
                 batch.payloads.append(content[start + 22 : place])
+                batch.places.append(self.count)
             elif operation == _SCHEMA:
                 (number,) = struct.unpack_from("<H", content, start)
                 self._schemas[number] = _text(content, start + 2)[0]
@@ -187,7 +195,7 @@ class Scan:
         topic, kind = self._channels.get(channel, ("", ""))
         if not self.wanted(topic, kind):
             return None
-        batch = self._batches[channel] = Batch(topic, kind, [], [], [])
+        batch = self._batches[channel] = Batch.of(topic, kind)
         return batch
 
 

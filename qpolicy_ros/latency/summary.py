@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -140,7 +141,7 @@ class Report:
             "round_trip": {"n": len(sample.round_trip), **_quantiles(sample.round_trip)}
             if len(sample.round_trip)
             else None,
-            "stages": {name: _quantiles(values) for name, values in sample.stages.items()},
+            "stages": {name: _stage(values) for name, values in sample.stages.items()},
             "warm_up": {"n": len(sample.warm_up), **_quantiles(sample.warm_up)}
             if len(sample.warm_up)
             else None,
@@ -257,6 +258,13 @@ def _quantiles(values: Micros) -> dict[str, float | None]:
     }
 
 
+def _stage(values: Micros) -> dict[str, float | None]:
+    """Return the figures of a stage, of the answers that know it."""
+    known = values[np.isfinite(values)]
+    unknown = len(values) - len(known)
+    return _quantiles(known) | ({"unknown": unknown} if unknown else {})
+
+
 def _period(periods: Micros) -> dict[str, float] | None:
     """Return what the time from answer to answer is and how much it varies, µs."""
     if not len(periods):
@@ -302,8 +310,8 @@ def _check_one_artifact(ticks: Sequence[Ticks]) -> None:
     """Refuse to mix answers of two policies."""
     seen: dict[str, str] = {}
     for each in ticks:
-        for _, values in each.trace.reports:
-            value = values.get("function_hash")
+        for report in each.trace.reports:
+            value = report.values.get("function_hash")
             if value:
                 seen.setdefault(value, str(each.trace.bag.path))
             if len(seen) > 1:
@@ -350,8 +358,14 @@ def _conditions(ticks: Sequence[Ticks], notes: list[str]) -> dict[str, str]:
 
 
 def to_json(report: Report) -> str:
-    """Return the figures as one JSON object; a deadline that is unknown is null."""
-    figures = report.figures()
-    if not np.isfinite(report.deadline):
-        figures["deadline_us"] = None
-    return json.dumps(figures)
+    """Return the figures as one JSON object; what is unknown or infinite is null."""
+    return json.dumps(_finite(report.figures()), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

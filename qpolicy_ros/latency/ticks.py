@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.latency.bag import BagError
-from qpolicy_ros.latency.trace import Micros, Nanos, Series, Trace, is_wall
+from qpolicy_ros.latency.trace import Micros, Nanos, Series, Trace, is_wall, set_back
 
 UNKNOWN = "unknown"
 
 #: Stages that are plotted, in the order in which they happen.
-STAGES = ("transport", "queue", "quantise", "infer", "publish", "other")
+#: ``wait`` is a robot's: from the oldest message's arrival to the tick that used it.
+STAGES = ("transport", "queue", "wait", "quantise", "infer", "publish", "other")
 
 _US = 1000.0  # ns
 _RARE = 0.01  # share of answers that may lack an age without changing what latency means
@@ -84,8 +85,8 @@ def read_ticks(trace: Trace) -> Ticks:
         remedy = "record while observations are answered"
         raise BagError.at(trace.bag.path, "answers", "there are none", remedy)
     keys = _keys(trace, series, clock or "log")
-    run = keys.runs(times)
-    backends = _backends(trace, named, times if clock != "publish" else series.log, notes)
+    run = keys.runs(series)
+    backends = _backends(trace, named, series.places, notes)
     known = series.stamps != 0
     if not known.all():
         notes.append(f"{int((~known).sum())} answers have no stamp")
@@ -93,7 +94,8 @@ def read_ticks(trace: Trace) -> Ticks:
     if drops is None:
         notes.append("no observation topic or no stamps: drops are unknown")
     swaps = np.flatnonzero((backends[1:] != backends[:-1]) & (run[1:] == run[:-1])) + 1
-    jumps = keys.starts[(keys.starts > times[0]) & (keys.starts <= times[-1])]
+    within = (keys.starts > series.places[0]) & (keys.starts <= series.places[-1])
+    jumps = times[np.searchsorted(series.places, keys.starts[within])]
     return Ticks(
         trace,
         times,
@@ -111,7 +113,7 @@ def read_ticks(trace: Trace) -> Ticks:
         resent,
         untimed,
         swaps,
-        np.sort(np.concatenate([trace.episodes, jumps])),
+        np.sort(np.concatenate([getattr(trace.episodes, clock or "log"), jumps])),
         _period(trace, series),
         notes,
     )
@@ -163,9 +165,11 @@ def _stages(given: dict[str, Micros]) -> dict[str, Micros]:
     stages: dict[str, Micros] = {}
     if np.isfinite(given.get("age", np.full(1, np.nan))).any():
         age, queue = given["age"], given.get("queue", nothing)
-        queue = np.where(np.isfinite(queue), queue, 0.0)
-        # Three readings of the clock: a difference of some nanoseconds below zero is none.
-        stages = {"transport": np.maximum(age - queue, 0.0), "queue": queue}
+        if np.isfinite(queue).any():
+            # Three readings of the clock: a difference of some nanoseconds below zero is none.
+            stages = {"transport": np.maximum(age - queue, 0.0), "queue": queue}
+        else:
+            stages = {"wait": age}
     return stages | parts | {"other": np.maximum(given["total"] - sum(parts.values()), 0.0)}
 
 
@@ -193,50 +197,49 @@ class _Keys:
     """Numbers that tell equal stamps of different runs apart.
 
     Attributes:
-        starts: when each run but the first began, ns.
-        column: of a series, the times that ``starts`` are of.
+        starts: where each run but the first begins, see ``Series.places``.
         first, width: smallest stamp, and what separates two runs, ns.
     """
 
     starts: Nanos
-    column: str
     first: int
     width: int
 
-    def runs(self, times: Nanos) -> Nanos:
-        """Return the number of the run at each time."""
-        return np.searchsorted(self.starts, times, "right").astype(np.int64)
+    def runs(self, series: Series) -> Nanos:
+        """Return the number of the run of each message."""
+        return np.searchsorted(self.starts, series.places, "right").astype(np.int64)
 
     def of(self, series: Series) -> Nanos:
         """Return one number a message."""
-        return self.runs(getattr(series, self.column)) * self.width + (series.stamps - self.first)
+        return self.runs(series) * self.width + (series.stamps - self.first)
 
 
 def _keys(trace: Trace, answers: Series, column: str) -> _Keys:
-    """Find the runs: stamps go back where a simulation is started anew or its clock is set."""
+    """Find the runs: stamps or times go back where a simulation starts anew or a clock is set."""
     series = trace.observations if len(trace.observations.log) else answers
+    times = getattr(series, column)
     back = np.flatnonzero(np.diff(series.stamps) < 0) + 1
     # A message sent again may arrive behind the next one.
-    real = [i for i in back if series.stamps[i] < np.median(series.stamps[max(0, i - 5) : i])]
+    real = [int(i) for i in back if series.stamps[i] < np.median(series.stamps[max(0, i - 5) : i])]
+    real = sorted({*real, *set_back(times)})
     stamps = np.concatenate([each.stamps for each in (series, trace.actions, answers)])
     given = stamps[stamps != 0]
     first, last = (int(given.min()), int(given.max())) if len(given) else (0, 0)
-    starts = np.asarray(getattr(series, column)[real], np.int64)
-    return _Keys(starts, column, first, last - first + 1)
+    return _Keys(np.asarray(series.places[real], np.int64), first, last - first + 1)
 
 
 def _backends(
-    trace: Trace, named: npt.NDArray[np.str_], log: Nanos, notes: list[str]
+    trace: Trace, named: npt.NDArray[np.str_], places: Nanos, notes: list[str]
 ) -> npt.NDArray[np.str_]:
     """Return who answered; where the messages do not say, what the diagnostics said then."""
     if (named != "").all():
         return named
-    reported = [(time, values["backend"]) for time, values in trace.reports if "backend" in values]
+    reported = [(r.place, r.values["backend"]) for r in trace.reports if "backend" in r.values]
     if not reported:
         notes.append("the bag does not say which backend answered")
         return np.where(named == "", UNKNOWN, named)
     notes.append("backends are those that the diagnostics named, once a second")
-    place = np.searchsorted([time for time, _ in reported], log, "right") - 1
+    place = np.searchsorted([each for each, _ in reported], places, "right") - 1
     names = np.array([name for _, name in reported])[np.maximum(place, 0)]
     return np.where(named == "", names, named)
 
@@ -245,25 +248,22 @@ def _losses(
     trace: Trace, answers: Series, backends: npt.NDArray[np.str_], keys: _Keys
 ) -> tuple[dict[str, int] | None, dict[str, int] | None, int, int]:
     """Count observations without action, actions sent twice, observations sent twice."""
-    column = keys.column
     observed = np.unique(keys.of(trace.observations), return_index=True)
     stamped = trace.actions.stamps != 0
     acted = keys.of(trace.actions)[stamped]
     if not len(acted) or not trace.observations.stamps.any():
         return None, None, 0, 0
-    times = getattr(answers, column)
-    order = np.argsort(times, kind="stable")
 
     def serving(at: Nanos) -> npt.NDArray[np.str_]:
-        place = np.searchsorted(times[order], at, "right") - 1
-        return backends[order][np.maximum(place, 0)]
+        place = np.searchsorted(answers.places, at, "right") - 1
+        return backends[np.maximum(place, 0)]
 
     def count(names: npt.NDArray[np.str_]) -> dict[str, int]:
         return {str(name): int((names == name).sum()) for name in np.unique(backends)}
 
-    sent = getattr(trace.observations, column)[observed[1]]
+    sent = trace.observations.places[observed[1]]
     # Before the first answer the policy was not there; the last may still be under way.
-    asked = (sent >= times[order[0]]) & (sent < times[order[-1]])
+    asked = (sent >= answers.places[0]) & (sent < answers.places[-1])
     dropped = sent[asked & ~np.isin(observed[0], acted)]
     unique, times_acted = np.unique(acted, return_counts=True)
     answered = keys.of(answers)

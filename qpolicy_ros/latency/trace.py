@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,21 +24,41 @@ DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 _STAMPED = ("observation", "action_stamped")
 _VALUED = ("timing", "round_trip", "episode")
 _WALL = 946_684_800 * 10**9  # 2000-01-01: no clock of a simulation or since boot is as late
+_LASTING = 10  # messages that are earlier than the one before them once a clock was set back
 _POLICY_STATUS = "policy_node"
+_POLICY_WHAT = ": policy"  # of a policy node that was given another name
 
 
 class Series(NamedTuple):
     """Messages of one topic in order of arrival.
 
+    Clocks may be set while a robot records; :attr:`places` go on.
+
     Attributes:
+        places: order of arrival among the messages of all topics, ascending, int64 (n,).
         log: arrival at the recorder, int64 (n,), ns.
         publish: sending, int64 (n,), ns; equals ``log`` where the storage has none.
         stamps: ``header.stamp``, int64 (n,), ns.
     """
 
+    places: Nanos
     log: Nanos
     publish: Nanos
     stamps: Nanos
+
+
+class Report(NamedTuple):
+    """A status that the policy node reported.
+
+    Attributes:
+        log: arrival, ns.
+        place: order of arrival among the messages of all topics.
+        values: by key; ``name`` and ``hardware_id`` are the status's own.
+    """
+
+    log: int
+    place: int
+    values: dict[str, str]
 
 
 class Timing(NamedTuple):
@@ -64,8 +85,8 @@ class Trace:
         timing: answers; None without the topic.
         observations, actions: messages with their stamps; empty without the topic.
         round_trip: stamps and durations, µs.
-        episodes: when an episode ended, log times, ns.
-        reports: the policy node's status by log time, oldest first.
+        episodes: the ends of episodes.
+        reports: the policy node's statuses, oldest first.
     """
 
     bag: Bag
@@ -74,14 +95,14 @@ class Trace:
     observations: Series
     actions: Series
     round_trip: tuple[Nanos, Micros]
-    episodes: Nanos
-    reports: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    episodes: Series
+    reports: list[Report] = field(default_factory=list)
 
     def condition(self, name: str) -> str:
         """Return the newest value of a condition, empty if the bag does not say."""
-        for _, values in reversed(self.reports):
-            if values.get(name):
-                return values[name]
+        for report in reversed(self.reports):
+            if report.values.get(name):
+                return report.values[name]
         return ""
 
 
@@ -105,7 +126,10 @@ def read_trace(bag: Bag, namespace: str = "") -> Trace:
             raise BagError.at(
                 bag.path, batch.topic, str(error), f"record {batch.kind} on this topic"
             ) from error
-    chosen = _choose(bag, parts, namespace)
+    _order_by_arrival(parts)
+    home = choose_home(bag, list(parts), namespace, ("/timing", "/action_stamped"))
+    names = (*_STAMPED, *_VALUED)
+    chosen = {name: parts[f"{home}/{name}"] for name in names if f"{home}/{name}" in parts}
     series = {name: _series(chosen.get(name, [])) for name in (*_STAMPED, *_VALUED)}
     for name in (*_STAMPED, "timing"):
         _check_clocks(bag, name, series[name])
@@ -132,8 +156,8 @@ def read_trace(bag: Bag, namespace: str = "") -> Trace:
         series["observation"],
         series["action_stamped"],
         round_trip,
-        series["episode"].log,
-        _reports(parts),
+        series["episode"],
+        _reports(bag, parts, home),
     )
 
 
@@ -145,11 +169,12 @@ def is_wall(times: Nanos) -> bool:
 class _Part(NamedTuple):
     """What is kept of a batch."""
 
+    places: Nanos
     log: Nanos
     publish: Nanos
     stamps: Nanos
     states: JointStates | None
-    reports: list[tuple[int, dict[str, str]]]
+    reports: list[Report]
 
 
 def _wanted(topic: str, kind: str) -> bool:
@@ -162,46 +187,61 @@ def _wanted(topic: str, kind: str) -> bool:
 def _part(batch: Batch) -> _Part:
     """Take what is needed out of a batch; CdrError if a message does not fit."""
     name = batch.topic.rpartition("/")[2]
-    log = np.array(batch.log, np.int64)
+    places, log = np.array(batch.places, np.int64), np.array(batch.log, np.int64)
     publish = np.array(batch.publish, np.int64) if any(batch.publish) else log
     if name == "diagnostics":
-        reports = [
-            (time, status)
-            for time, payload in zip(batch.log, batch.payloads, strict=True)
-            for status in _statuses(payload)
-        ]
-        return _Part(log, publish, np.zeros(len(log), np.int64), None, reports)
+        return _Part(places, log, publish, np.zeros(len(log), np.int64), None, reports_in(batch))
     if name in _STAMPED:
-        return _Part(log, publish, stamps(batch.payloads), None, [])
+        return _Part(places, log, publish, stamps(batch.payloads), None, [])
     states = joint_states(batch.payloads)
-    return _Part(log, publish, states.stamps, states, [])
+    return _Part(places, log, publish, states.stamps, states, [])
+
+
+def reports_in(batch: Batch) -> list[Report]:
+    """Return the policy nodes' statuses in messages of ``/diagnostics``.
+
+    Raises:
+        CdrError: a message is of another type.
+    """
+    found = zip(batch.log, batch.places, batch.payloads, strict=True)
+    return [
+        Report(log, place, values) for log, place, payload in found for values in _statuses(payload)
+    ]
 
 
 def _statuses(payload: bytes) -> list[dict[str, str]]:
-    """Return the policy node's statuses in one message."""
     try:
         message: Any = _TYPES.deserialize_cdr(payload, DIAGNOSTICS)
     except Exception as error:
         raise CdrError("a message is cut or of another type") from error
     return [
-        {"message": status.message, **{item.key: item.value for item in status.values}}
+        {
+            "message": status.message,
+            **{item.key: item.value for item in status.values},
+            "name": status.name,
+            "hardware_id": status.hardware_id,
+        }
         for status in message.status
-        if _POLICY_STATUS in status.name
+        if _POLICY_STATUS in status.name or status.name.endswith(_POLICY_WHAT)
     ]
 
 
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
 
-def _choose(bag: Bag, parts: dict[str, list[_Part]], namespace: str) -> dict[str, list[_Part]]:
-    """Return the parts of one policy node by the topics' last names."""
-    homes = sorted(
-        {
-            topic.rpartition("/")[0]
-            for topic in parts
-            if topic.endswith(("/timing", "/action_stamped"))
-        }
-    )
+def choose_home(bag: Bag, topics: list[str], namespace: str, signs: tuple[str, ...]) -> str:
+    """Return the namespace of one policy node, empty or with a leading slash.
+
+    Args:
+        bag: for the error's text.
+        topics: full names of those that are recorded.
+        namespace: the one that is wanted; empty takes the only one.
+        signs: last names that only a policy node's topics have, with their slash.
+
+    Raises:
+        BagError: there is none, or several and none is named.
+    """
+    homes = sorted({topic.rpartition("/")[0] for topic in topics if topic.endswith(signs)})
     if not homes:
         shown = sorted(bag.topics)[:6]
         more = ", ..." if len(bag.topics) > len(shown) else ""
@@ -215,22 +255,68 @@ def _choose(bag: Bag, parts: dict[str, list[_Part]], namespace: str) -> dict[str
     if not namespace and len(homes) > 1:
         wrong = f"the topics of several policies: {', '.join(home or '/' for home in homes)}"
         raise BagError.at(bag.path, "topics", wrong, "choose one by --namespace")
-    home = wanted if namespace else homes[0]
-    names = (*_STAMPED, *_VALUED)
-    return {name: parts[f"{home}/{name}"] for name in names if f"{home}/{name}" in parts}
+    return wanted if namespace else homes[0]
+
+
+def _order_by_arrival(parts: dict[str, list[_Part]]) -> None:
+    """Number all messages in the order of their arrival."""
+    ranks = arrival(
+        {
+            topic: (np.concatenate([p.places for p in each]), np.concatenate([p.log for p in each]))
+            for topic, each in parts.items()
+        }
+    )
+    for topic, each in parts.items():
+        start = 0
+        for index, part in enumerate(each):
+            numbers = ranks[topic][start : start + len(part.places)]
+            start += len(numbers)
+            reports = part.reports
+            if reports:
+                new = dict(zip(part.places.tolist(), numbers.tolist(), strict=True))
+                reports = [report._replace(place=new[report.place]) for report in reports]
+            each[index] = part._replace(places=numbers, reports=reports)
+
+
+def arrival(topics: dict[str, tuple[Nanos, Nanos]]) -> dict[str, Nanos]:
+    """Return the order of arrival of all messages, by topic, from places in the file and times.
+
+    A recorder writes in that order, so the order in the file is it. But tools sort and merge bags
+    topic by topic: where no clock was set back, times are the order.
+    """
+    if any(set_back(log[np.argsort(places)]) for places, log in topics.values()) or not topics:
+        return {topic: places for topic, (places, _) in topics.items()}
+    all_places, all_log = (np.concatenate(each) for each in zip(*topics.values(), strict=True))
+    rank = np.empty(len(all_places), np.int64)
+    rank[np.lexsort((all_places, all_log))] = np.arange(len(all_places))
+    ends = np.cumsum([len(places) for places, _ in topics.values()])[:-1]
+    return dict(zip(topics, np.split(rank, ends), strict=True))
+
+
+def set_back(times: Nanos) -> list[int]:
+    """Return where a clock was set back, by the times of one topic in the order of arrival.
+
+    A message or two out of order are the work of a recorder with several threads.
+    """
+    found = []
+    for index in map(int, np.flatnonzero(np.diff(times) < 0) + 1):
+        after = times[index : index + _LASTING]
+        if len(after) == _LASTING and (after < times[index - 1]).all():
+            found.append(index)
+    return found
 
 
 def _order(parts: Sequence[_Part]) -> npt.NDArray[np.intp]:
     """Return the order of arrival."""
-    return np.argsort(np.concatenate([part.log for part in parts]), kind="stable")
+    return np.argsort(np.concatenate([part.places for part in parts]), kind="stable")
 
 
 def _series(parts: Sequence[_Part]) -> Series:
     if not parts:
         none = np.empty(0, np.int64)
-        return Series(none, none, none)
+        return Series(none, none, none, none)
     order = _order(parts)
-    columns = zip(*((part.log, part.publish, part.stamps) for part in parts), strict=True)
+    columns = zip(*(part[:4] for part in parts), strict=True)
     return Series(*(np.concatenate(column)[order] for column in columns))
 
 
@@ -246,9 +332,37 @@ def _values(bag: Bag, name: str, parts: Sequence[_Part]) -> JointStates | None:
         raise BagError.at(bag.path, name, str(error), remedy) from error
 
 
-def _reports(parts: dict[str, list[_Part]]) -> list[tuple[int, dict[str, str]]]:
+def _reports(bag: Bag, parts: dict[str, list[_Part]], home: str) -> list[Report]:
     found = [report for each in parts.values() for part in each for report in part.reports]
-    return sorted(found, key=lambda report: report[0])
+    homes = {topic.rpartition("/")[0] for topic in parts if topic.endswith("/action_stamped")}
+    own, note = own_reports(found, home, homes)
+    bag.notes += [note] if note else []
+    return own
+
+
+def own_reports(found: list[Report], home: str, homes: set[str]) -> tuple[list[Report], str]:
+    """Return the statuses of one policy node, oldest first, and what a reader should know.
+
+    Args:
+        found: of all nodes of the graph, which share one topic.
+        home: namespace of the node, empty or with a leading slash.
+        homes: namespaces whose commands are in the bag.
+    """
+    found = sorted(found, key=lambda report: report.place)
+    named = [report for report in found if report.values["hardware_id"]]
+    own = [r for r in named if r.values["hardware_id"].rpartition("/")[0] == home]
+    if own or (named and len(named) == len(found)):
+        return own, ""
+    # Older nodes do not say whose status it is.
+    bare = [report for report in found if not report.values["hardware_id"]]
+    hashes = [r.values["function_hash"] for r in bare if r.values.get("function_hash")]
+    changes = sum(a != b for a, b in itertools.pairwise(hashes))
+    if len(homes) > 1 or changes > len(set(hashes)):
+        return [], (
+            "several policy nodes report and do not say which is which: conditions, control period "
+            "and policy of this one are unknown"
+        )
+    return bare, ""
 
 
 _CLOCKS = {True: "wall time", False: "simulated or monotonic time"}
@@ -256,7 +370,8 @@ _CLOCKS = {True: "wall time", False: "simulated or monotonic time"}
 
 def _check_clocks(bag: Bag, topic: str, series: Series) -> None:
     """Refuse a topic whose times come from two clocks."""
-    for what, times in series._asdict().items():
+    for what in ("log", "publish", "stamps"):
+        times = getattr(series, what)
         given = times if what != "stamps" else times[times != 0]  # zero: answers no observation
         wall = given >= _WALL
         if len(given) and wall.any() != wall.all():

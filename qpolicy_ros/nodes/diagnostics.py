@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -13,19 +13,25 @@ ERROR = DiagnosticStatus.ERROR
 
 
 def diagnostics(
-    stamp: Time, name: str, level: bytes, message: str, values: Mapping[str, object]
+    node: Node, what: str, level: bytes, message: str, values: Mapping[str, object]
 ) -> DiagnosticArray:
-    """Return an array with one status.
+    """Return an array with one status of ``node``, stamped now.
+
+    Its name is ``<node>: <what>``, which rqt and the aggregator group by; the node's with its
+    namespace, so that two robots in one graph are told apart, and so is ``hardware_id``.
 
     Args:
-        stamp: time of the report.
-        name: ``<node>: <what>``, which rqt and the aggregator group by.
+        node: whose status it is.
+        what: the part of it.
         level: OK, WARN or ERROR.
         message: one line for people.
         values: figures for tools.
     """
-    status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="")
+    name = node.get_fully_qualified_name()
+    status = DiagnosticStatus(
+        level=level, name=f"{name.lstrip('/')}: {what}", message=message, hardware_id=name
+    )
     status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     array = DiagnosticArray(status=[status])
-    array.header.stamp = stamp
+    array.header.stamp = node.get_clock().now().to_msg()
     return array

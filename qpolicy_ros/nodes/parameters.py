@@ -8,20 +8,22 @@ from typing import NamedTuple
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from qpolicy_ros.policy import PolicyError
 
-Value = bool | int | float | str | list[str] | list[float]
+Value = bool | int | float | str | list[str] | list[int] | list[float]
 
 
 class Spec(NamedTuple):
     """One parameter.
 
     Attributes:
-        name, default: as in ROS; the default's type is the parameter's type.
+        name, default: as in ROS; the default's type is the parameter's type, [] is integers.
         description: what it does, with its unit.
         bounds: smallest and largest value of a number, or None.
         read_only: can be set at start only.
+        choices: what a text may be; empty = anything.
     """
 
     name: str
@@ -29,6 +31,13 @@ class Spec(NamedTuple):
     description: str
     bounds: tuple[float, float] | None = None
     read_only: bool = False
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: object) -> None:
+        """Raise PolicyError where ``value`` is none of the choices."""
+        if self.choices and value not in self.choices:
+            remedy = f"choose one of {', '.join(self.choices)}"
+            raise PolicyError.at("", self.name, f"{value!r} is unknown", remedy)
 
 
 def declare(node: Node, specs: Iterable[Spec]) -> None:
@@ -50,11 +59,14 @@ def declare(node: Node, specs: Iterable[Spec]) -> None:
 
 def _declare_one(node: Node, spec: Spec) -> None:
     try:
-        node.declare_parameter(spec.name, spec.default, _descriptor(spec))
+        # ROS cannot tell the type of an empty list: such a parameter is unset at first.
+        default = spec.default if spec.default != [] else Parameter.Type.INTEGER_ARRAY
+        node.declare_parameter(spec.name, default, _descriptor(spec))
     except ParameterException as error:
         reason = " ".join(str(error).split()).rstrip(".")
         remedy = f"give a {type(spec.default).__name__}, for example {spec.default!r}"
         raise PolicyError.at("parameters", spec.name, reason, remedy) from error
+    spec.check(node.get_parameter(spec.name).value if spec.choices else None)
 
 
 def help_text(program: str, summary: str, specs: Sequence[Spec]) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qpolicy_ros.policy.model import Baseline, Contract, IntegerNetwork
+    from qpolicy_ros.policy.signing import TrustedKeys
 
 __all__ = [
     "FORMAT_VERSION",
@@ -102,14 +103,19 @@ def save_policy(artifact: PolicyArtifact, path: str | os.PathLike[str]) -> None:
     write_atomically(target, safetensors.numpy.save(tensors_of(artifact), metadata))
 
 
-def load_policy(path: str | os.PathLike[str]) -> PolicyArtifact:
+def load_policy(path: str | os.PathLike[str], trusted: TrustedKeys | None = None) -> PolicyArtifact:
     """Read a policy file and check everything in it, golden vectors included.
 
+    Args:
+        path: of the file.
+        trusted: keys of which one must have signed it; None takes any file.
+
     Raises:
-        PolicyError: the file is missing, not a policy, damaged, altered or from a newer version.
+        PolicyError: the file is missing, not a policy, damaged, altered or from a newer version;
+            with ``trusted`` also if it is not signed, or by another.
     """
     file = Path(path)
-    text, tensors = read_container(file)
+    text, tensors = read_container(file, trusted.check(file) if trusted else None)
     metadata = parse_metadata(text, file)
     contract, baseline, network, golden = parse_tensors(metadata, tensors, file)
     artifact = PolicyArtifact(

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpolicy_ros.common.errors import ObservationError, PolicyError
-from qpolicy_ros.policy.model import FEATURE
-from qpolicy_ros.policy.sources import (
-    COMMAND,
-    CONSTANT,
-    GAIT,
-    GAIT_FIELDS,
-    HISTORY,
-    PREVIOUS_ACTION,
-    PREVIOUS_OUTPUT,
-    parse_source,
-)
+from qpolicy_ros.common.errors import ObservationError
+from qpolicy_ros.policy.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qpolicy_ros.policy.model import Contract, Float32, Gait
+
+    Raw = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
 
 
 class Assembler:
@@ -52,55 +44,15 @@ class Assembler:
     """
 
     def __init__(self, contract: Contract) -> None:
-        channels = contract.observation
-        parsed = [parse_source(channel.source) for channel in channels]
-        for channel in channels:
-            if channel.source == FEATURE:
-                remedy = "give it a source on a topic of the robot"
-                wrong = f"{channel.name!r} comes from a feature vector, not from a robot"
-                raise PolicyError.at("", "contract.observation", wrong, remedy)
-        outer = [c.source for c, s in zip(channels, parsed, strict=True) if s.external]
-        listens = any(gait.listens for gait in contract.gaits)
-        outer += COMMAND if listens else ()
-        self.sources: tuple[str, ...] = tuple(dict.fromkeys(outer))
-        self._channels = channels
+        self._places = places = Places(contract)
+        self.sources: tuple[str, ...] = places.sources
+        self._channels = contract.observation
         self._default = contract.default.astype(np.float64)
         self._output_scale = np.array([a.scale for a in contract.action], np.float64)
         self._output_offset = np.array([a.offset for a in contract.action], np.float64)
         self._gaits, self._period = contract.gaits, contract.period
-        # Places of the raw values: the sources, the actions, the outputs, the gaits' fields, the
-        # constants, and one unused place for histories.
-        place = {source: index for index, source in enumerate(self.sources)}
-        self._command = [place[source] for source in COMMAND] if listens else []
-        self._actions = slice(len(place), len(place) + len(contract.action))
-        self._outputs = slice(self._actions.stop, self._actions.stop + len(contract.action))
-        inner = [
-            *(f"{PREVIOUS_ACTION}:{a.name}" for a in contract.action),
-            *(f"{PREVIOUS_OUTPUT}:{a.name}" for a in contract.action),
-            *(f"{GAIT}.{field}:{gait.name}" for gait in contract.gaits for field in GAIT_FIELDS),
-        ]
-        constants = [c.source for c, s in zip(channels, parsed, strict=True) if s.topic == CONSTANT]
-        for text in dict.fromkeys([*inner, *constants]):
-            place[text] = len(place)
-        names = {channel.name: index for index, channel in enumerate(channels)}
-        self._raw = np.zeros(len(place) + 1)
-        for text in constants:
-            self._raw[place[text]] = float(parse_source(text).key)
-        self._take = np.full(len(channels), len(place))
-        self._past: list[tuple[int, int, int]] = []  # channel, its other channel, ticks
-        for index, (channel, source) in enumerate(zip(channels, parsed, strict=True)):
-            if source.topic == HISTORY:
-                self._past.append((index, names[source.key], source.ticks))
-            else:
-                self._take[index] = place[channel.source]
-        self._offset = np.array([channel.offset for channel in channels], np.float64)
-        self._scale = np.array([channel.scale for channel in channels], np.float64)
-        self._low = np.array([channel.low for channel in channels], np.float64)
-        self._high = np.array([channel.high for channel in channels], np.float64)
-        history = np.array(self._past, np.intp).reshape(-1, 3)
-        self._historic, self._other, self._ticks = history.T
-        depth = int(self._ticks.max(initial=0))
-        self._ring = np.zeros((depth, len(channels)), np.float32)
+        self._raw = places.values.copy()
+        self._ring = np.zeros((places.depth, len(self._channels)), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -108,10 +60,10 @@ class Assembler:
         self._tick = 0
         self._fresh = True
         self._phases = [gait.offset for gait in self._gaits]
-        self._raw[self._actions] = self._default
-        self._raw[self._outputs] = 0.0
+        self._raw[self._places.actions] = self._default
+        self._raw[self._places.outputs] = 0.0
 
-    def observation(self, raw: Mapping[str, float] | Sequence[float]) -> Float32:
+    def observation(self, raw: Raw) -> Float32:
         """Return the observation of this tick, float32 ``(n,)``, and count the tick.
 
         Args:
@@ -127,8 +79,8 @@ class Assembler:
             self._turn_gaits()
         # A product beyond float32's range becomes infinite, which the backend refuses.
         with np.errstate(over="ignore"):
-            result = self._scaled(values[self._take], slice(None))
-            if self._past:
+            result = self._scaled(values[self._places.take], slice(None))
+            if self._places.depth:
                 self._add_history(result)
         self._tick += 1
         return result
@@ -141,14 +93,14 @@ class Assembler:
             computed: ``(m,)`` that the policy answered, before limits of any kind cut it; None
                 where nothing did.
         """
-        self._raw[self._actions] = action
+        self._raw[self._places.actions] = action
         own = np.asarray(action if computed is None else computed, np.float64)
-        self._raw[self._outputs] = (own - self._output_offset) / self._output_scale
+        self._raw[self._places.outputs] = (own - self._output_offset) / self._output_scale
 
     def _turn_gaits(self) -> None:
         """Write sine, cosine and fraction of every gait at this tick, and turn it to the next."""
-        values, at = self._raw, self._outputs.stop
-        speed = math.sqrt(sum(values[place] ** 2 for place in self._command))
+        values, at = self._raw, self._places.gaits
+        speed = math.sqrt(sum(values[place] * values[place] for place in self._places.command))
         for index, gait in enumerate(self._gaits):
             phase = self._phases[index]
             values[at : at + 3] = gait_values(gait, phase, speed)
@@ -156,7 +108,7 @@ class Assembler:
             turned = phase + 2 * math.pi * gait_frequency(gait, speed) * self._period
             self._phases[index] = math.fmod(turned, 2 * math.pi)
 
-    def _fill(self, raw: Mapping[str, float] | Sequence[float]) -> None:
+    def _fill(self, raw: Raw) -> None:
         count = len(self.sources)
         if isinstance(raw, Mapping):
             try:
@@ -179,20 +131,21 @@ class Assembler:
 
     def _scaled(self, raw: npt.NDArray[np.float64], where: slice | npt.NDArray[np.intp]) -> Float32:
         """Offset, scale and limits of the channels ``where``, rounded once."""
-        raw -= self._offset[where]
-        raw *= self._scale[where]
-        np.maximum(raw, self._low[where], out=raw)
-        np.minimum(raw, self._high[where], out=raw)
+        places = self._places
+        raw -= places.offset[where]
+        raw *= places.scale[where]
+        np.maximum(raw, places.low[where], out=raw)
+        np.minimum(raw, places.high[where], out=raw)
         return raw.astype(np.float32)
 
     def _add_history(self, result: Float32) -> None:
-        depth = len(self._ring)
+        depth, places = len(self._ring), self._places
         if self._fresh:
             self._ring[:] = result
             self._fresh = False
-        rows = (self._tick - self._ticks) % depth
-        past = self._ring[rows, self._other].astype(np.float64)
-        result[self._historic] = self._scaled(past, self._historic)
+        rows = (self._tick - places.ticks) % depth
+        past = self._ring[rows, places.other].astype(np.float64)
+        result[places.historic] = self._scaled(past, places.historic)
         self._ring[self._tick % depth] = result
 
 

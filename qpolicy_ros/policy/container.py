@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +14,7 @@ from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.hashing import DTYPE_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -30,8 +31,14 @@ _RESTORE = "restore it from its source"
 _FOREIGN = "give a policy file made by `qpolicy export`"
 
 
-def read_container(file: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
+def read_container(
+    file: Path, check: Callable[[bytes], None] | None = None
+) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """Return the metadata text and the tensors by name.
+
+    Args:
+        file: to be read.
+        check: gets all bytes before one of them is parsed; what it raises goes on.
 
     Raises:
         PolicyError: no such file, a folder, empty, too large, truncated, not safetensors, or
@@ -39,7 +46,12 @@ def read_container(file: Path) -> tuple[str, dict[str, npt.NDArray[Any]]]:
     """
     try:
         size = _regular_size(file)
-        with file.open("rb") as stream:
+        with file.open("rb") as opened:
+            stream: BinaryIO = opened
+            if check is not None:
+                checked = opened.read(size)
+                check(checked)
+                stream = io.BytesIO(checked)
             header = _header(stream, size, file)
             text = _metadata_text(header, file)
             _check_entries(header, size, stream.tell(), file)

@@ -24,6 +24,8 @@ _TITLES = {
     "formal": "3. Formal proofs of the generated hardware",
     "chain": "4. The whole chain",
     "loops": "5. Closed-loop returns",
+    "bitstream": "6. Placed, routed and loaded",
+    "properties": "7. Proven properties",
     "certificate": "Agreement with the certificate",
 }
 _OF_A_PROCESSOR = "c/"  # c/avx2: weights of every neuron

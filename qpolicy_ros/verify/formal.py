@@ -25,7 +25,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
@@ -45,6 +45,30 @@ SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
 WHOLE_SECONDS = 10  # for a whole neuron
 _PHASES = ("phase", "phase_next")
 WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
+
+
+class Proof(NamedTuple):
+    """What one proof is about.
+
+    Attributes:
+        kind: ``planes``, ``step``, ``tail`` or ``whole``.
+        layer: its index.
+        place: of the tree, neuron or step in it.
+        neurons: how many neurons the proof is about.
+        label: told apart by, where several sources are proven at once.
+    """
+
+    kind: str
+    layer: int
+    place: int
+    neurons: int
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} of layer {self.layer}, place {self.place}"
+
+
+Outcomes = dict[Proof, str]  # "proved", "refuted" or "unfinished"
 
 
 class FormalLayer:
@@ -148,7 +172,7 @@ class FormalLayer:
             neurons = self.neurons_of(place)
             reachable = self.form["tail"] == "scale"
             tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)
-            one = [(f"tail {self.index} {place} {len(neurons)}", tail)]
+            one = [(Proof("tail", self.index, place, len(neurons)), tail)]
             groups.append(
                 {
                     **common,
@@ -161,12 +185,13 @@ class FormalLayer:
             if tree.held:
                 planes = int(self.form["planes"]) if self.spec.parts == 1 else 0
                 text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
-                one = [(f"step {self.index} {place} {len(neurons)}", text)]
+                one = [(Proof("step", self.index, place, len(neurons)), text)]
                 groups.append(
                     {**common, "free": [tree.step, "held"], "shown": ["next"], "miters": one}
                 )
             if whole and self.can_be_whole(place):
-                one = [(f"whole {self.index} {place} 1", neuron_miter(self.spec, place, tree.name))]
+                text = neuron_miter(self.spec, place, tree.name)
+                one = [(Proof("whole", self.index, place, 1), text)]
                 groups.append(
                     {**common, "free": [], "shown": [], "miters": one, "timeout": WHOLE_SECONDS}
                 )
@@ -202,7 +227,7 @@ class FormalLayer:
         bits = (self._steps - 1).bit_length()
         miters = [
             (
-                f"planes {self.index} {step} 1",
+                Proof("planes", self.index, step, 1),
                 planes_miter(self.spec, name, int(self.form["planes"]), step, select, bits),
             )
             for step in range(self._steps)
@@ -217,8 +242,8 @@ class FormalLayer:
         }
 
 
-def prove(groups: list[dict[str, Any]], progress: Progress) -> dict[str, str]:
-    """Run the worker over groups of proofs; outcome by name.
+def prove(groups: list[dict[str, Any]], progress: Progress) -> Outcomes:
+    """Run the worker over groups of proofs; the outcome of each.
 
     Raises:
         PolicyError: Yosys is missing (says how to install it) or refuses a source.
@@ -226,7 +251,7 @@ def prove(groups: list[dict[str, Any]], progress: Progress) -> dict[str, str]:
     if importlib.util.find_spec("pyosys") is None:
         remedy = "install it with `pip install 'qpolicy_ros[fpga]'`"
         raise PolicyError.at("", "pyosys", "is not installed", remedy)
-    outcomes: dict[str, str] = {}
+    outcomes: Outcomes = {}
     with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
         jobs, results, log = (Path(folder, name) for name in ("jobs", "results", "log"))
         results.touch()
@@ -248,9 +273,9 @@ def prove(groups: list[dict[str, Any]], progress: Progress) -> dict[str, str]:
         finally:
             worker.kill()
             worker.wait()
-        outcomes.update(json.loads(line) for line in complete)
-        wanted = [name for group in groups for name, _ in group["miters"]]
-        missing = [name for name in wanted if name not in outcomes]
+        outcomes |= {Proof(*fields): outcome for fields, outcome in map(json.loads, complete)}
+        wanted = [proof for group in groups for proof, _ in group["miters"]]
+        missing = [proof for proof in wanted if proof not in outcomes]
         if missing:
             text = log.read_text(encoding="utf-8", errors="replace")
             errors = [line for line in text.splitlines() if "ERROR" in line or "Error" in line]
@@ -259,15 +284,12 @@ def prove(groups: list[dict[str, Any]], progress: Progress) -> dict[str, str]:
     return outcomes
 
 
-def summarise(kind: str, what: str, outcomes: dict[str, str]) -> Check | None:
-    """The check of all proofs of one kind; an unfinished one counts as wrong. None without any.
-
-    A name is the kind, the layer, the place in it and how many neurons the proof is about.
-    """
-    chosen = {name: outcome for name, outcome in outcomes.items() if name.split()[0] == kind}
-    wrong = {name: outcome for name, outcome in chosen.items() if outcome != "proved"}
+def summarise(kind: str, what: str, outcomes: Outcomes) -> Check | None:
+    """The check of all proofs of one kind; an unfinished one counts as wrong. None without any."""
+    chosen = {proof: outcome for proof, outcome in outcomes.items() if proof.kind == kind}
+    wrong = {proof: outcome for proof, outcome in chosen.items() if outcome != "proved"}
     if not chosen:
         return None
-    compared, failed = (sum(int(n.split()[3]) for n in names) for names in (chosen, wrong))
-    first = "; ".join(f"{name}: {outcome}" for name, outcome in list(wrong.items())[:4])
+    compared, failed = (sum(proof.neurons for proof in proofs) for proofs in (chosen, wrong))
+    first = "; ".join(f"{proof}: {outcome}" for proof, outcome in list(wrong.items())[:4])
     return Check(f"{what} (SAT, {len(chosen)} proofs)", compared, failed, first)

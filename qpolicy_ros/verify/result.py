@@ -33,7 +33,7 @@ class Part:
     """One part of a certificate.
 
     Attributes:
-        name: ``bounds``, ``neurons``, ``formal``, ``chain`` or ``loops``.
+        name: ``bounds``, ``neurons``, ``formal``, ``chain``, ``loops`` or ``properties``.
         checks: at least one.
         uncovered: what this part leaves open, in words.
     """

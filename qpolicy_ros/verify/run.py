@@ -16,7 +16,17 @@ from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify import bounds, certificate, chain, formal, loops, neurons, source_hashes
+from qpolicy_ros.verify import (
+    bitstream,
+    bounds,
+    certificate,
+    chain,
+    formal,
+    loops,
+    neurons,
+    properties,
+    source_hashes,
+)
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 
@@ -37,14 +47,18 @@ class Request:
     Attributes:
         policy: file or shipped name.
         quick: parts 1 and 2 and a sample of 4, compared with the certificate that there is.
-        rtl: generated folder; None generates one.
+        rtl: generated folder; None generates one, or takes that of ``build``.
         core_frames: observations through the simulated core.
+        build: folder of `qpolicy fpga build`, whose netlist and bitstream are verified too.
+        properties: files of claims to be proved too, or folders of them.
     """
 
     policy: str
     quick: bool
     rtl: Path | None
     core_frames: int
+    build: Path | None = None
+    properties: tuple[Path, ...] = ()
 
 
 def verify(request: Request) -> tuple[dict[str, Any], Path]:
@@ -60,10 +74,11 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         remedy = "give a policy with an integer network"
         raise PolicyError.at(file, "integer", "holds an FP32 baseline alone", remedy)
     module = file.with_suffix(".qat.safetensors")
+    claimed = properties.read_properties(request.properties, artifact)
     label = f"{file.resolve().parent.name}/{file.stem}"
     source_hashes.check_kernel()
     rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
-    with _hardware(artifact, request.rtl) as folder:
+    with _hardware(artifact, request.build or request.rtl) as folder:
         manifest = read_manifest(folder)
         if manifest["function_hash"] != artifact.function_hash:
             wrong = f"{manifest['function_hash'][:12]}..., the policy's is "
@@ -78,6 +93,8 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         state = canonical_json([rooms, tools, rtl, manifest["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
         parts = _parts(request, artifact, module, folder, manifest, journal)
+        if claimed:
+            parts.append(properties.check_properties(artifact, claimed, journal))
         content: dict[str, Any] = {
             "format": certificate.FORMAT,
             "policy": label,
@@ -93,8 +110,9 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
             "parts": [part.as_json() for part in parts],
         }
     kept = certificate.certificate_path(file)
-    if request.quick and (request.rtl is not None or not kept.is_file()):
-        why = "--rtl is other hardware" if request.rtl is not None else "there is none beside it"
+    other = request.rtl is not None or request.build is not None
+    if request.quick and (other or not kept.is_file()):
+        why = "this is other hardware" if other else "there is none beside it"
         journal.say(f"note: not compared with a certificate: {why}")
     elif request.quick:
         old = certificate.load(kept)
@@ -148,6 +166,19 @@ def _parts(
     )
     if not request.quick:
         parts.append(loops.check_loops(artifact, folder, journal))
+    if request.build is not None:
+        journal.say("routed netlist and bitstream")
+        quick = request.quick
+        parts.append(
+            bitstream.check_bitstream(
+                artifact,
+                folder,
+                manifest,
+                journal,
+                frames=chain.QUICK_FRAMES if quick else request.core_frames,
+                serial_frames=bitstream.QUICK_SERIAL_FRAMES if quick else bitstream.SERIAL_FRAMES,
+            )
+        )
     return parts
 
 
@@ -156,24 +187,26 @@ def _prove(
     journal: Journal,
     *,
     whole: bool,
-) -> tuple[dict[str, str], list[Check]]:
-    """All proofs, a layer at a time: outcomes by name, and what rewriting proved."""
-    outcomes: dict[str, str] = {}
+) -> tuple[formal.Outcomes, list[Check]]:
+    """All proofs, a layer at a time: their outcomes, and what rewriting proved."""
+    outcomes: formal.Outcomes = {}
     dots = []
     for layer in layers:
 
-        def work(layer: formal.FormalLayer = layer) -> dict[str, str]:
+        def work(layer: formal.FormalLayer = layer) -> list[Any]:
             with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
-                return formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
+                found = formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
+            return list(found.items())
 
         kind = "with whole neurons" if whole else "pieces"
-        outcomes |= journal.once(f"SAT of layer {layer.index}, {kind}", work)
+        kept = journal.once(f"SAT of layer {layer.index}, {kind}", work)
+        outcomes |= {formal.Proof(*fields): outcome for fields, outcome in kept}
         if whole:
             dots.append(layer.dots())
     return outcomes, dots
 
 
-def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: list[Check]) -> Part:
+def _formal(layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: list[Check]) -> Part:
     checks = list(dots)
     for kind, what in (
         ("planes", "the trees see the bit planes of the codes"),
@@ -183,8 +216,8 @@ def _formal(layers: list[formal.FormalLayer], outcomes: dict[str, str], dots: li
         check = formal.summarise(kind, what, outcomes)
         checks += [check] if check else []
     # A whole neuron may take too long; that it was proven in pieces stands either way.
-    whole = {name: value for name, value in outcomes.items() if name.startswith("whole ")}
-    ended = {name: value for name, value in whole.items() if value != "unfinished"}
+    whole = {proof: value for proof, value in outcomes.items() if proof.kind == "whole"}
+    ended = {proof: value for proof, value in whole.items() if value != "unfinished"}
     check = formal.summarise("whole", "whole neurons, from input bits to the code", ended)
     checks += [check] if check else []
     count = sum(len(layer.spec.weights) for layer in layers)

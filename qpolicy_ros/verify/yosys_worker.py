@@ -48,7 +48,7 @@ def main(jobs: Path, results: Path) -> None:
         for group in json.loads(jobs.read_text(encoding="utf-8")):
             design = ys.Design()
             _prepare(run, group, flow)
-            for name, text in group["miters"]:
+            for proof, text in group["miters"]:
                 miter.write_text(text, encoding="ascii")
                 run("design -load base")
                 run(f"read_verilog {miter}")
@@ -60,7 +60,7 @@ def main(jobs: Path, results: Path) -> None:
                 said = log.read_text(encoding="utf-8", errors="replace")
                 found = [word for mark, word in _OUTCOMES.items() if mark in said]
                 outcome = found[0] if found else "unfinished"
-                out.write(json.dumps([name, outcome]) + "\n")
+                out.write(json.dumps([proof, outcome]) + "\n")
                 out.flush()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from qpolicy_ros.bench import loop
+from qpolicy_ros.bench import loop, soak
 from qpolicy_ros.bench.cases import random_case
 from qpolicy_ros.bench.measure import DisagreementError
 
@@ -24,13 +24,13 @@ def written(tmp_path_factory):
     return rows, out
 
 
-def test_each_backend_meets_the_echo_node(written):
+def test_each_backend_meets_both_echoes(written):
     rows, _ = written
     assert [(row.subject, row.peer) for row in rows] == [
+        ("policy_node integer", "C echo"),
+        ("policy_node fp32", "C echo"),
         ("policy_node integer", "rclpy echo"),
         ("policy_node fp32", "rclpy echo"),
-        ("policy_node integer", "rclpy echo, 3 messages"),
-        ("policy_node fp32", "rclpy echo, 3 messages"),
     ]
     assert all(row.p99_us >= row.p50_us > 10 for row in rows)
 
@@ -39,18 +39,26 @@ def test_rows_page_and_plot_are_written(written):
     rows, out = written
     stored = json.loads((out / "ros_loop.json").read_text())
     assert [row["ratio"] for row in stored] == [row.ratio for row in rows]
-    assert stored[0]["conditions"]["rate_hz"] == 1000
-    missed = stored[0]["conditions"]["missed_deadlines"]
-    assert missed.keys() == {"rclpy echo", "rclpy echo, 3 messages", "policy_node integer"}
-    assert "| policy_node fp32 |" in (out / "ros_loop.md").read_text()
+    facts = stored[0]["conditions"]
+    assert facts["rate_hz"] == 1000
+    nodes = {"C echo", "rclpy echo", "policy_node integer"}
+    assert facts["missed_deadlines"].keys() == facts["missed_deadlines_2khz"].keys() == nodes
+    page = (out / "ros_loop.md").read_text()
+    assert "| policy_node fp32 |" in page
+    for who in ("the machine (clock_nanosleep)", "policy_node", "policy_node, rclpy"):
+        p50, p99, most = facts["jitter_us"][who]
+        assert 0 < p50 <= p99 <= most
+        assert f"| {who} | " in page
     assert (out / "ros_loop.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_soak_says_what_memory_the_nodes_held(tmp_path, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    loop.soak(tmp_path, lambda _: None, 200)
+    monkeypatch.setattr(soak, "_TICKS_A_SWAP", 20)
+    soak.run(tmp_path, lambda _: None, 200)
     rows = json.loads((tmp_path / "ros_soak.json").read_text())
     assert [row["subject"] for row in rows] == ["rclpy echo", "policy_node integer"]
+    assert [row["swaps"] for row in rows] == [0, 10]
     for row in rows:
         assert len(row["rss_kib"]) == 21
         assert all(kib > 1000 for kib in row["rss_kib"])

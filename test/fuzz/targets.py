@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import claims
 import foreign
 import numpy as np
 import results
@@ -198,8 +199,8 @@ def manifest_seeds() -> list[bytes]:
 def read_manifest(path: Path) -> None:
     """Read, then report and lay out what it describes; no name in it may leave its folder."""
     from qpolicy_fpga import manifest as reader  # noqa: PLC0415
+    from qpolicy_fpga.report import report  # noqa: PLC0415
     from qpolicy_fpga.report.picture import draw  # noqa: PLC0415
-    from qpolicy_fpga.report.report import report  # noqa: PLC0415
     from qpolicy_fpga.wrappers.tops import Sizes, top  # noqa: PLC0415
 
     path.replace(path.with_name(reader.MANIFEST))
@@ -365,6 +366,8 @@ TARGETS = {
     "ledger": Target(from_file(results.read_sweep), results.ledger_seeds, "lines", 2000),
     "curve": Target(from_file(results.read_curve), results.curve_seeds, "bytes", 200),
     "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
+    "property": Target(from_file(claims.read_claim, ".yaml"), claims.property_seeds, "bytes", 600),
+    "seen": Target(from_file(claims.read_seen, ".json"), claims.seen_seeds, "json", 1000),
     "onnx": Target(from_file(foreign.read_network, ".onnx"), foreign.onnx_seeds, "bytes", 4000),
     "contract": Target(
         from_file(foreign.read_any_contract, ".yaml"), foreign.contract_seeds, "bytes", 1000

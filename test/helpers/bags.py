@@ -45,14 +45,14 @@ def joint_state(
     return bytes(TYPES.serialize_cdr(message, JOINT_STATE))
 
 
-def report(values: dict[str, str]) -> bytes:
+def report(values: dict[str, str], name: str = "policy_node: policy", hardware: str = "") -> bytes:
     """Return a serialized status of the policy node."""
     kinds = TYPES.types
     status = kinds["diagnostic_msgs/msg/DiagnosticStatus"](
         level=0,
-        name="policy_node: policy",
+        name=name,
         message="active",
-        hardware_id="",
+        hardware_id=hardware,
         values=[
             kinds["diagnostic_msgs/msg/KeyValue"](key=key, value=value)
             for key, value in values.items()

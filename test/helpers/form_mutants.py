@@ -254,10 +254,10 @@ def form_mutants(name, folder, kinds=KINDS):
         (mutant / f"qpolicy_layer{index}.v").write_text(text)
         by[at], jobs = _read(artifact.network, good, mutant, manifest, index)
         for job in jobs:
-            miters = [(f"{proof} m{at}", miter) for proof, miter in job["miters"]]
+            miters = [(proof._replace(label=str(at)), miter) for proof, miter in job["miters"]]
             groups.append({**job, "miters": miters})
     for proof, outcome in formal.prove(groups, lambda _: None).items():
-        at = int(proof.rpartition("m")[2])
+        at = int(proof.label)
         if outcome != "proved":
             by[at] = by[at] or "part 3, SAT"
     for at, (index, fault, place, _) in enumerate(drawn):

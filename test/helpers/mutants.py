@@ -168,10 +168,10 @@ def layer_mutants(policy, folder, count, seed=0):
         found[at] = not layer.dots().passed
         (mutant / "scratch").mkdir()
         for job in layer.jobs(mutant / "scratch", whole=False):
-            miters = [(f"{name} m{at}", text) for name, text in job["miters"]]
+            miters = [(proof._replace(label=str(at)), text) for proof, text in job["miters"]]
             groups.append({**job, "miters": miters})
-    for name, outcome in formal.prove(groups, lambda _: None).items():
-        found[int(name.rpartition("m")[2])] |= outcome != "proved"
+    for proof, outcome in formal.prove(groups, lambda _: None).items():
+        found[int(proof.label)] |= outcome != "proved"
     left = [at for at in found if not found[at]]
     same = {at: _same_codes(folder / "good", folder / f"layer{at}", manifest) for at in left}
     return [Mutant(*place, found[at], same.get(at, False)) for at, place in enumerate(places)]
@@ -199,7 +199,7 @@ def _same_codes(good, mutant, manifest):
             miter += "pair dut(.c(c), .a(a), .b(b)); assign ok = a == b; endmodule\n"
             common = {"files": [str(good / "qpolicy_lut.v"), str(file)], "top": "pair"}
             common |= {"timeout": 120, "free": [], "shown": []}
-            groups.append({**common, "miters": [(f"same {index} {place} 1", miter)]})
+            groups.append({**common, "miters": [(formal.Proof("same", index, place, 1), miter)]})
     outcomes = formal.prove(groups, lambda _: None)
     return bool(outcomes) and set(outcomes.values()) == {"proved"}
 

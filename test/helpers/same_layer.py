@@ -50,7 +50,10 @@ def same_layer(network, good, mutant, manifest, index):
         free = [select] if steps > 1 else []
         groups.append(_pair(mutant, name, both, free, "c", {select: steps}))
     outcomes = formal.prove(
-        [{**g, "miters": [(f"pair {at} 0 1", g["miters"])]} for at, g in enumerate(groups)],
+        [
+            {**g, "miters": [(formal.Proof("pair", at, 0, 1), g["miters"])]}
+            for at, g in enumerate(groups)
+        ],
         lambda _: None,
     )
     return bool(outcomes) and set(outcomes.values()) == {"proved"}

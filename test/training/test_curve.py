@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.common.errors import InputError
 from qpolicy_training.runs.curve import MOST_BYTES, read_curve, write_curve
 
 
@@ -36,7 +36,7 @@ HEAD = b"step,held_out_return,seconds\n"
 def test_what_is_no_curve_is_named_in_one_line(tmp_path, content, wrong):
     file = tmp_path / "c.csv"
     file.write_bytes(content)
-    with pytest.raises(PolicyError) as refused:
+    with pytest.raises(InputError) as refused:
         read_curve(file)
     assert str(refused.value).startswith(f"{file}: ")
     assert wrong in str(refused.value)

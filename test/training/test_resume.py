@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
@@ -241,7 +242,7 @@ def test_a_full_disk_ends_tensorboards_log_and_not_the_run(
 
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     run = Run("hopper", CONFIG)
-    run._writer = Full()  # type: ignore[assignment]
+    run.log._writer = Full()  # type: ignore[assignment]
     run.log.scalar("train/return", 1.0, 1)
     run.log.scalar("train/return", 2.0, 2)
     run.close()
@@ -252,7 +253,7 @@ def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "checkpoint.safetensors"
     whole = (unbroken / "checkpoint.safetensors").read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PolicyError, match=r"checkpoint\.safetensors.*damaged"):
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors.*damaged"):
         load_state(damaged)
 
 
@@ -315,7 +316,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PolicyError, match="No space left on device; free some space"):
+    with pytest.raises(InputError, match="No space left on device; free some space"):
         save_state(path, {}, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"

@@ -10,6 +10,7 @@ from tiny_policy import forge, write_tiny_policy
 
 from qpolicy_fpga import generate
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
 from qpolicy_ros.verify import certificate
 from qpolicy_ros.verify.journal import Journal
@@ -235,7 +236,7 @@ def test_an_altered_certificate_is_refused(tmp_path):
 def test_what_is_no_certificate_is_refused(tmp_path, text):
     path = tmp_path / "paper.certificate.json"
     path.write_text(text)
-    with pytest.raises(PolicyError, match=r"paper\.certificate\.json: .*make it again"):
+    with pytest.raises(InputError, match=r"paper\.certificate\.json: .*make it again"):
         certificate.load(path)
 
 

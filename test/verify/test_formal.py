@@ -82,7 +82,7 @@ def test_every_piece_of_every_neuron_is_proven(name, tmp_path):
 def test_whole_neurons_are_proven_at_once(tmp_path):
     network, manifest = write(tmp_path, *SHAPES["unrolled, table"])
     found = outcomes(layers(network, tmp_path, manifest), tmp_path / "scratch", whole=True)
-    whole = [outcome for name, outcome in found.items() if name.startswith("whole")]
+    whole = [outcome for proof, outcome in found.items() if proof.kind == "whole"]
     assert whole == ["proved"] * 6
 
 
@@ -115,7 +115,7 @@ def test_a_flipped_bit_of_an_adder_s_table_is_found(unrolled):
     made = layers(network, folder, manifest)
     assert made[0].dots().wrong == 1
     found = outcomes(made[:1], folder / "scratch", whole=True)
-    assert "refuted" in {value for name, value in found.items() if name.startswith("whole")}
+    assert "refuted" in {value for proof, value in found.items() if proof.kind == "whole"}
 
 
 def test_a_flipped_bit_of_a_looked_up_weight_is_found(tmp_path):
@@ -175,7 +175,7 @@ def test_bit_planes_of_the_wrong_code_are_found(unrolled):
     folder, network, manifest = unrolled
     edit(folder / "qpolicy_layer0.v", r"codes\[1\]", "codes[4]")
     found = outcomes(layers(network, folder, manifest)[:1], folder / "scratch")
-    assert found["planes 0 0 1"] == "refuted"
+    assert found[formal.Proof("planes", 0, 0, 1)] == "refuted"
 
 
 def test_a_wrong_weight_in_block_ram_is_found(tmp_path):
@@ -220,7 +220,7 @@ def test_a_threshold_that_the_policy_does_not_have_is_found(unrolled):
     row = network.thresholds[0][2].copy()
     network.thresholds[0][2] = np.sort(row - 1)
     found = outcomes(layers(network, folder, manifest)[:1], folder / "scratch")
-    assert found["tail 0 2 1"] == "refuted"
+    assert found[formal.Proof("tail", 0, 2, 1)] == "refuted"
 
 
 def test_verilog_of_another_hand_is_refused(unrolled):

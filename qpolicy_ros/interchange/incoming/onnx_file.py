@@ -18,16 +18,14 @@ from qpolicy_ros.interchange.incoming.graph import (
     Node,
     refused,
 )
+from qpolicy_ros.interchange.incoming.onnx_run import EXPORT, INSTALL, onnx_runner
 from qpolicy_ros.interchange.incoming.reduce import Reducer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qpolicy_ros.policy.model import Float32
 
 FIRST_OPSET = 7
-_INSTALL = "pip install 'qpolicy_ros[import]'"
-_EXPORT = "export the policy again"
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 # What protobuf's fields raise where a file has other types in them than the format says.
 _DAMAGED = (TypeError, ValueError, AttributeError, IndexError, KeyError, OverflowError)
@@ -53,12 +51,11 @@ def read_onnx(path: Path, output: str = "", *, parts: Sequence[str] = ()) -> Inc
         raise
     except _DAMAGED as error:
         wrong = f"is damaged: {type(error).__name__}: {error}"
-        raise InputError.at(path, "graph", wrong, _EXPORT) from error
+        raise InputError.at(path, "graph", wrong, EXPORT) from error
 
 
 def _read(path: Path, output: str, parts: Sequence[str]) -> Incoming:
-    model = _loaded(path)
-    _check_operators(path, model)
+    model = load_model(path)
     inputs = _inputs(path, model)
     if parts:
         inputs = _in_order(path, inputs, parts)
@@ -77,7 +74,7 @@ def _read(path: Path, output: str, parts: Sequence[str]) -> Incoming:
     graph = _graph(model, inputs, sizes, chosen)
     width = graph.width
     network = Reducer(graph, path).network(chosen)
-    run, runtime = _session(path, model, inputs, sizes, chosen)
+    run, runtime = onnx_runner(path, model, inputs, sizes, chosen)
     return Incoming(
         kind="ONNX",
         network=network,
@@ -99,17 +96,22 @@ def onnx_metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in _parsed(path).metadata_props}
 
 
-def _loaded(path: Path) -> Any:
+def load_model(path: Path) -> Any:
+    """Return a parsed file with its weights; its operators are those that ONNX Runtime has.
+
+    Raises:
+        InputError: no ONNX file, too large, too old, or with operators of somebody's own.
+    """
     model = _parsed(path)
     import onnx  # noqa: PLC0415  parsed already, so it is there
 
     opset = max((entry.version for entry in model.opset_import if not entry.domain), default=1)
     if opset < FIRST_OPSET:
         wrong = f"opset {opset}, read are {FIRST_OPSET} and newer"
-        raise InputError.at(path, "opset", wrong, _EXPORT)
+        raise InputError.at(path, "opset", wrong, EXPORT)
     nodes = len(model.graph.node) + sum(len(function.node) for function in model.functions)
     if nodes > MOST_NODES:
-        raise InputError.at(path, "graph", f"{nodes} operators, at most {MOST_NODES}", _EXPORT)
+        raise InputError.at(path, "graph", f"{nodes} operators, at most {MOST_NODES}", EXPORT)
     if model.functions:
         try:
             from onnx import inliner  # noqa: PLC0415
@@ -117,11 +119,12 @@ def _loaded(path: Path) -> Any:
             model = inliner.inline_local_functions(model)
         except Exception as error:  # onnx raises its own C++ errors
             wrong = f"its functions cannot be put in place: {error}"
-            raise InputError.at(path, "graph", wrong, _EXPORT) from error
+            raise InputError.at(path, "graph", wrong, EXPORT) from error
     left = MOST_BYTES - path.stat().st_size
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             left -= _load_external(path, tensor, left)
+    _check_operators(path, model)
     return model
 
 
@@ -134,14 +137,14 @@ def _parsed(path: Path) -> Any:
         import onnx  # noqa: PLC0415  for this format only
         from google.protobuf.message import DecodeError  # noqa: PLC0415
     except ImportError as error:
-        raise InputError.at(path, "onnx", "onnx is not installed", _INSTALL) from error
+        raise InputError.at(path, "onnx", "onnx is not installed", INSTALL) from error
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError.at(path, "file", f"is no ONNX file: {error}", _EXPORT) from error
+        raise InputError.at(path, "file", f"is no ONNX file: {error}", EXPORT) from error
     if not model.graph.node:
-        raise InputError.at(path, "file", "is no ONNX file, or has no operators", _EXPORT)
+        raise InputError.at(path, "file", "is no ONNX file, or has no operators", EXPORT)
     return model
 
 
@@ -154,7 +157,7 @@ def _load_external(path: Path, tensor: Any, left: int) -> int:
         file = (folder / place).resolve()
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or -1)
     except (ValueError, OSError) as error:
-        raise InputError.at(path, field, f"its place is damaged: {error}", _EXPORT) from error
+        raise InputError.at(path, field, f"its place is damaged: {error}", EXPORT) from error
     if not place or not file.is_relative_to(folder):
         wrong = f"lies in {place!r}, which is not beside the file"
         raise InputError.at(path, field, wrong, "put the files into one folder")
@@ -181,7 +184,7 @@ def _inputs(path: Path, model: Any) -> list[Any]:
     given = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in given]
     if not inputs:
-        raise InputError.at(path, "graph", "has no input", _EXPORT)
+        raise InputError.at(path, "graph", "has no input", EXPORT)
     return inputs
 
 
@@ -192,7 +195,7 @@ def _in_order(path: Path, inputs: list[Any], names: Sequence[str]) -> list[Any]:
         wrong = (
             f"inputs {', '.join(map(repr, known))}, where {', '.join(map(repr, names))} are said"
         )
-        raise InputError.at(path, "graph", wrong, _EXPORT)
+        raise InputError.at(path, "graph", wrong, EXPORT)
     return [known[name] for name in names]
 
 
@@ -245,7 +248,7 @@ def _check_operators(path: Path, model: Any) -> None:
     for node in model.graph.node:
         if node.domain not in _DOMAINS:
             wrong = f"is an operator of {node.domain!r}, which nothing here can run"
-            raise refused(path, repr(node.name or node.op_type), wrong, _EXPORT)
+            raise refused(path, repr(node.name or node.op_type), wrong, EXPORT)
 
 
 def _graph(model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str) -> Graph:
@@ -338,64 +341,3 @@ def _node(index: int, node: Any, constants: dict[str, Any]) -> Node:
     attributes["feature_axis"] = axis != 0
     name = node.name or f"{node.op_type}_{index}"
     return Node(op, tuple(inputs), tuple(node.output), attributes, f"{node.op_type} {name}")
-
-
-def open_session(path: Path, model: Any = None) -> tuple[Any, str]:
-    """Return ONNX Runtime's session of a file, whose operators it knows, and its version.
-
-    Args:
-        path: of the file.
-        model: it, loaded; None loads it.
-
-    Raises:
-        InputError: no ONNX file, or ONNX Runtime cannot run it.
-    """
-    try:
-        import onnxruntime  # noqa: PLC0415  for this format only
-    except ImportError as error:
-        raise InputError.at(path, "onnx", "onnxruntime is not installed", _INSTALL) from error
-    if model is None:
-        model = _loaded(path)
-        _check_operators(path, model)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # its errors have no common base
-        raise _cannot_run(path, error) from error
-    return session, f"onnxruntime {onnxruntime.__version__}"
-
-
-def _cannot_run(path: Path, error: Exception) -> InputError:
-    wrong = f"ONNX Runtime cannot run it: {str(error).splitlines()[0]}"
-    return InputError.at(path, "graph", wrong, _EXPORT)
-
-
-def _session(
-    path: Path, model: Any, inputs: list[Any], sizes: list[tuple[int, int]], output: str
-) -> tuple[Any, str]:
-    session, runtime = open_session(path, model)
-    kinds = {1: np.float32, 10: np.float16, 11: np.float64}
-    feeds = [
-        (value.name, size, (1,) * (rank - 1) + (size,), kinds[value.type.tensor_type.elem_type])
-        for value, (size, rank) in zip(inputs, sizes, strict=True)
-    ]
-
-    def run(observations: Float32) -> Float32:
-        answers = []
-        for row in observations:
-            given, start = {}, 0
-            for name, size, shape, kind in feeds:
-                given[name] = row[start : start + size].reshape(shape).astype(kind)
-                start += size
-            answers.append(np.ravel(session.run([output], given)[0]))
-        return np.array(answers, np.float32)
-
-    try:
-        run(np.zeros((1, sum(size for size, _ in sizes)), np.float32))
-    except Exception as error:
-        raise _cannot_run(path, error) from error
-    return run, runtime

@@ -18,7 +18,8 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import read_json
 from qpolicy_ros.interchange.incoming.graph import MOST_BYTES
-from qpolicy_ros.interchange.incoming.onnx_file import open_session
+from qpolicy_ros.interchange.incoming.onnx_file import load_model
+from qpolicy_ros.interchange.incoming.onnx_run import open_session
 from qpolicy_ros.interchange.incoming.torchscript import import_torch, load_checked
 from qpolicy_ros.interchange.incoming.zip_files import Zip
 from qpolicy_ros.policy import ObservationError
@@ -167,7 +168,7 @@ class _OnnxRuntime:
     """ONNX Runtime; inputs that an output feeds are the state."""
 
     def __init__(self, source: Path, output: str) -> None:
-        self._session, self.name = open_session(source)
+        self._session, self.name = open_session(source, load_model(source))
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self._observation, states = _observation_of(source, inputs)
         self._state: dict[str, Any] = {}

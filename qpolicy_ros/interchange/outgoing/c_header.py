@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.interchange.outgoing.c_assemble import c_assemble
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.bounds import network_bounds
 
@@ -74,6 +75,7 @@ def c_header(artifact: PolicyArtifact, name: str = "") -> str:
         "mean": _floats(network.mean),
         "gain": _floats(network.gain),
         "table": _floats(network.table.reshape(-1)),
+        "assemble": c_assemble(artifact.contract, prefix),
     }
     return re.sub(r"@(\w+?)@", lambda match: str(values[match[1]]), _TEMPLATE)
 
@@ -161,7 +163,8 @@ _TEMPLATE = """\
  *
  * With QPOLICY_FLOAT defined before the header is included there is also @p@_act, from @n@ float
  * observation values to @m@ actions. It needs IEEE float32 without excess precision and without
- * -ffast-math: then codes and actions are bit for bit those of the other engines.
+ * -ffast-math: then codes and actions are bit for bit those of the other engines. For a robot's
+ * policy QPOLICY_ASSEMBLE adds names and units, and @p@_assemble from raw values to observation.
  */
 #ifdef @P@_H
 #if @P@_FUNCTION_ID != 0x@id@
@@ -259,6 +262,6 @@ static inline int @p@_act(const float observation[@n@], float action[@m@]) {
     return -1;
 }
 #endif /* QPOLICY_FLOAT */
-
+@assemble@
 #endif /* @P@_H */
 """

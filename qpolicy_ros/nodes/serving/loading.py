@@ -19,6 +19,7 @@ from qpolicy_ros.backends import Backend, BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes.serving.server import build
 from qpolicy_ros.policy import Contract, PolicyArtifact, PolicyError, load_policy
+from qpolicy_ros.policy.signing import TrustedKeys
 
 Built = tuple[PolicyArtifact, dict[str, Backend]]
 
@@ -34,6 +35,7 @@ class Loading:
         backends: names of the backends to build.
         options: options of each backend by its name.
         done: called once, when ``built`` or ``error`` is there.
+        trusted: files of public keys, one of which must have signed the policy; none takes any.
 
     Attributes:
         built: the policy and its backends, None if it failed.
@@ -47,7 +49,9 @@ class Loading:
         backends: Sequence[str],
         options: Mapping[str, Mapping[str, Any]],
         done: Callable[[], object],
+        trusted: Sequence[str] = (),
     ) -> None:
+        self._trusted = list(trusted)
         self.built: Built | None = None
         self.error = ""
         self._serving, self._file = serving, file
@@ -89,6 +93,7 @@ class Loading:
 
     def _rehearse(self) -> None:
         request = {"file": self._file, "backends": self._backends, "options": self._options}
+        request["trusted"] = self._trusted
         command = [sys.executable, "-m", __name__, json.dumps(request)]
         self._child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -104,7 +109,7 @@ class Loading:
     def _build(self) -> Built:
         artifact = self._serving
         if self._file != artifact.path:
-            artifact = load_policy(self._file)
+            artifact = load_policy(self._file, keys(self._trusted))
             check_contract_equal(artifact, self._serving.contract)
         backends: dict[str, Backend] = {}
         try:
@@ -115,6 +120,16 @@ class Loading:
                 backend.close()
             raise
         return artifact, backends
+
+
+def keys(files: Sequence[str]) -> TrustedKeys | None:
+    """The keys in ``files``; None, which takes any policy, where none is named.
+
+    Raises:
+        InputError: one of them is no key.
+    """
+    named = [file for file in files if file]
+    return TrustedKeys(named) if named else None
 
 
 def check_contract_equal(artifact: PolicyArtifact, serving: Contract) -> None:
@@ -132,7 +147,7 @@ def _main(request: str) -> int:
     """Build in a process of its own; the reason of a failure goes to standard output."""
     wanted = json.loads(request)
     try:
-        artifact = load_policy(wanted["file"])
+        artifact = load_policy(wanted["file"], keys(wanted["trusted"]))
         for name in wanted["backends"]:
             build(name, artifact, wanted["options"]).close()
     except (InputError, BackendError) as error:

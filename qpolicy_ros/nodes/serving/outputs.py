@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
+from qpolicy_ros.nodes.rcl.messages import Stamp, Writer, open_writer, set_stamp
+from qpolicy_ros.nodes.serving.neighbours import Wanted
 from qpolicy_ros.nodes.serving.timing import STAGES, Instants, stages
+from qpolicy_ros.nodes.serving.trajectory import Trajectory
 from qpolicy_ros.policy import Contract
 
-NO_TIME = Time()  # stamp of a safe action that answers no observation
+NO_TIME: Stamp = (0, 0)  # of a safe action that answers no observation
 _LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
+
+
+def sent_topics(*, lockstep: bool = False, deadline: float = 0.0) -> dict[str, Wanted]:
+    """Return the topics that carry commands, for ``Neighbours``."""
+    command = qos.profile(depth=1, deadline=deadline)
+    stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+    return {
+        "action": Wanted(Float64MultiArray, command, remedy="remap it, or mend who takes it"),
+        "action_stamped": Wanted(JointState, stamped, remedy="remap it, or mend who takes it"),
+    }
 
 
 class Outputs:
@@ -30,10 +42,15 @@ class Outputs:
         contract: gives the actions' names.
         lockstep: nothing overtakes: a recorder shall get every action.
         timing: whether to publish the stages' durations too.
+        trajectory: whether to publish ``joint_trajectory`` too.
+        sender: who sends, for ``header.frame_id`` of ``action_stamped``.
         deadline: s, offered to DDS; 0 = none.
+        library: the hot path's C part, None to publish through rclpy.
 
     Attributes:
         stamped: the last action sent.
+        stamp: its stamp.
+        sender: as given.
     """
 
     def __init__(
@@ -44,53 +61,85 @@ class Outputs:
         *,
         lockstep: bool,
         timing: bool = True,
+        sender: str = "",
+        trajectory: bool = False,
+        library: Any = None,
     ) -> None:
-        self.stamped = JointState(name=[channel.name for channel in contract.action])
-        self._action, self._timing = Float64MultiArray(), JointState(name=list(STAGES))
+        self.library = library
+        self.sender = sender
+        self.stamp = NO_TIME
         self._node = node
-        self._publishers: list[Publisher] = []
-        command = qos.profile(depth=1, deadline=deadline)
-        stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+        self._writers: list[Writer] = []
+        self._trajectory: Trajectory | None = None
+        sent = sent_topics(lockstep=lockstep, deadline=deadline)
         try:
-            self._action_publisher = self._create(Float64MultiArray, "action", command)
-            self._stamped_publisher = self._create(JointState, "action_stamped", stamped)
+            self._action = self._create(Float64MultiArray, "action", sent["action"].profile)
+            self._stamped = self._create(
+                JointState, "action_stamped", sent["action_stamped"].profile
+            )
             if timing:
-                self._timing_publisher = self._create(JointState, "timing", qos.FIGURES)
+                self._timing = self._create(JointState, "timing", qos.FIGURES)
+                self._timing.message.name = list(STAGES)
+            self._trajectory = Trajectory(node, contract) if trajectory else None
         except BaseException:
             self.destroy()
             raise
+        self.stamped = self._stamped.message
+        self.stamped.name = [channel.name for channel in contract.action]
+        self.stamped.header.frame_id = sender
 
-    def send(self, action: npt.NDArray[np.float32], stamp: Time) -> None:
+    def send(self, action: npt.NDArray[np.float32], stamp: Stamp) -> None:
         """Send ``action`` (m,) on both topics."""
-        values = array("d", action.tolist())
-        self.stamped.header.stamp = stamp
+        self.stamp = stamp
+        set_stamp(self.stamped, stamp)
+        values = self._stamped.row(action)
         self.stamped.position = values
-        self._action.data = values
-        self._stamped_publisher.publish(self.stamped)
-        self._action_publisher.publish(self._action)
+        self._stamped.publish()
+        if self._action.is_heard():
+            self._action.message.data = values
+            self._action.publish()
+        if self._trajectory is not None:
+            self._trajectory.send(values)
 
     def repeat(self) -> None:
         """Send the last stamped action again."""
-        self._stamped_publisher.publish(self.stamped)
+        self._stamped.publish()
 
-    def send_timing(self, stamp: Time, backend: str, instants: Instants) -> None:
-        """Send the stages of one answer of ``backend``."""
-        self._timing.header.stamp = stamp
-        self._timing.header.frame_id = backend
-        self._timing.position = stages(instants)
-        self._timing_publisher.publish(self._timing)
+    def name_inputs(self, names: Sequence[str]) -> None:
+        """Let ``timing`` have these values behind the stages."""
+        self._timing.message.name = [*STAGES, *names]
+
+    def send_timing(
+        self, stamp: Stamp, backend: str, instants: Instants, inputs: Sequence[float] = ()
+    ) -> None:
+        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs.
+
+        Not where nobody listens.
+        """
+        if not self._timing.is_heard():
+            return
+        message = self._timing.message
+        set_stamp(message, stamp)
+        message.header.frame_id = backend
+        values = stages(instants)
+        values.extend(inputs)
+        message.position = values
+        self._timing.publish()
 
     def flush(self) -> None:
         """Wait until what was sent last has arrived, for a moment at most."""
-        for publisher in (self._action_publisher, self._stamped_publisher):
-            publisher.wait_for_all_acked(_LAST_WORD)
+        for writer in (self._action, self._stamped):
+            writer.publisher.wait_for_all_acked(_LAST_WORD)
 
     def destroy(self) -> None:
         """Stop publishing."""
-        while self._publishers:
-            self._node.destroy_publisher(self._publishers.pop())
+        while self._writers:
+            self._writers.pop().close()
+        if self._trajectory is not None:
+            self._trajectory.destroy()
+            self._trajectory = None
 
-    def _create(self, kind: type, topic: str, profile: QoSProfile) -> Publisher:
-        publisher: Publisher = self._node.create_publisher(kind, topic, profile)
-        self._publishers.append(publisher)
-        return publisher
+    def _create(self, kind: type, topic: str, profile: QoSProfile) -> Writer:
+        writer = open_writer(self._node, kind, topic, profile, self.library)
+        self._writers.append(writer)
+        return writer

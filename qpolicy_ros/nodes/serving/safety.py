@@ -19,6 +19,9 @@ class ObservationReader:
 
     The order of a list of names is worked out once and remembered as long as the same list comes.
 
+    NumPy warns of a value beyond float32's range unless it is told not to, which takes as long as
+    the rest: whoever serves tells it once, ``np.seterr(over="ignore")``.
+
     Args:
         contract: gives the ordered names of the n observation values.
     """
@@ -26,6 +29,7 @@ class ObservationReader:
     def __init__(self, contract: Contract) -> None:
         self._expected = [channel.name for channel in contract.observation]
         self._names: list[str] = []
+        self._same: Sequence[str] = ()  # the last list given: not compared again
         self._order: npt.NDArray[np.intp] | None = None
 
     def read(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -44,12 +48,13 @@ class ObservationReader:
             raise ObservationError(
                 "wrong_length", f"observation: {len(values)} values for {expected} {whose}"
             )
-        if names and names != self._names:
-            self._order = self._match(names)
-            self._names = list(names)
+        if names and names is not self._same:
+            if names != self._names:
+                self._order = self._match(names)
+                self._names = list(names)
+            self._same = names
         # A float64 beyond float32's range becomes infinite, which the backend refuses.
-        with np.errstate(over="ignore"):
-            observation = np.array(values, dtype=np.float32)
+        observation = np.array(values, dtype=np.float32)
         if not names or self._order is None:
             return observation
         return observation[self._order]
@@ -85,6 +90,10 @@ class ActionGuard:
         contract: gives limits, each joint's rate, safe action (m,) and control period (s).
         rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
+
+    Attributes:
+        elapsed_ns: from the action before to the last one, ns; the rate limit counts one control
+            period of it at most.
     """
 
     def __init__(
@@ -95,12 +104,14 @@ class ActionGuard:
     ) -> None:
         self.safe = contract.safe
         self._low, self._high = contract.low, contract.high
+        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._period_ns = round(contract.period * 1e9)
         self._clock = clock
         # Infinite times no time at all would be NaN.
         self._joint_rates = np.minimum(contract.rate.astype(np.float64), _NO_RATE)
         self.set_rate_limit(rate_limit)
         self._last, self._last_ns = self.safe, clock()
+        self.elapsed_ns = 0
 
     def set_rate_limit(self, rate_limit: float) -> None:
         """Change the rate limit (actuator units/s, 0 = off) from the next action on."""
@@ -113,10 +124,15 @@ class ActionGuard:
 
     def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return ``action`` (m,) within limits and not too far from the last one returned."""
-        limited = np.clip(action, self._low, self._high)
+        limited = action
+        for value, (low, high) in zip(action.tolist(), self._limits, strict=True):
+            if not low <= value <= high:  # seldom: looking takes less than NumPy's clip
+                limited = np.clip(action, self._low, self._high)
+                break
         now = self._clock()
+        self.elapsed_ns = now - self._last_ns
         if self._limits_rate:
-            elapsed = min(now - self._last_ns, self._period_ns)
+            elapsed = min(self.elapsed_ns, self._period_ns)
             step = (self._rate * (elapsed * 1e-9)).astype(np.float32)
             limited = np.clip(limited, self._last - step, self._last + step)
         # Kept without a limit too: one that is set while serving starts from here.

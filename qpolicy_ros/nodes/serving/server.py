@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.seen import OFF, Supervisor, make_supervisor
 
 _WARM_UP_CALLS = 200  # caches, allocator and branch predictors; a few milliseconds
 
@@ -35,9 +37,12 @@ class PolicyServer:
         preload: names of the backends to build and check now; ``backend`` always is.
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
+        clock: the robot's time, ns, in which the rate limit counts.
 
     Attributes:
         artifact: the policy.
+        clock: as given.
+        supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
         refused: how many observations were refused, by reason.
@@ -58,6 +63,7 @@ class PolicyServer:
         preload: Sequence[str] = (),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
+        clock: RobotClock | Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -67,8 +73,11 @@ class PolicyServer:
         self._deadline_ns = 0
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
-        self.guard = ActionGuard(artifact.contract, rate_limit)
+        self.clock = clock
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
         self._reader = ObservationReader(artifact.contract)
+        self.supervisor: Supervisor | None = None
+        self._supervise = (OFF, "")
         options = options or {}
         check_known(backend)
         for name in preload:
@@ -98,6 +107,13 @@ class PolicyServer:
         if trouble:
             raise PolicyError.at("", "backend", f"{name!r} is not ready: {trouble}", remedy)
 
+    def check_option(self, name: str) -> None:
+        """Raise PolicyError if ``name`` is an option of a backend that has been built already."""
+        backend = name.partition(".")[0]
+        if backend in self.ready:
+            wrong = f"backend {backend!r} is ready and keeps what it was built with"
+            raise PolicyError.at("", name, wrong, "clean the node up, set it, configure again")
+
     def swap(self, name: str) -> None:
         """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""
         self.check_ready(name)
@@ -107,13 +123,24 @@ class PolicyServer:
         """Refuse an action that takes a backend longer than this, 0 = take any."""
         self._deadline_ns = round(seconds * 1e9)
 
+    def supervise(self, mode: str, file: str = "") -> None:
+        """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
+        self.supervisor = make_supervisor(self.artifact, mode, file)
+        self._supervise = (mode, file)
+
     def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
 
         Backends of another policy go; of the same one, those of the same names are replaced.
+
+        Raises:
+            InputError: unseen codes are to be refused, and nothing says which were seen.
         """
         name = self.backend
         old = dict(self.ready)
+        if artifact.function_hash != self.artifact.function_hash:
+            # Other codes: those beside the new policy.
+            self.supervisor = make_supervisor(artifact, self._supervise[0])
         if artifact.function_hash != self.artifact.function_hash:
             self.ready.clear()
             self.failed.clear()
@@ -154,6 +181,8 @@ class PolicyServer:
         """
         self.started_ns = time.monotonic_ns()
         try:
+            if self.supervisor is not None:
+                self.supervisor.look(observation)
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
             self._check_finite(action)

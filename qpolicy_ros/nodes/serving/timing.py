@@ -6,6 +6,12 @@
 ``infer``     the rest of the backend's work
 ``publish``   limits, and handing both action messages to the middleware
 ``total``     callback to action published: ``quantise``, ``infer``, ``publish`` and reading
+``elapsed``   since the action before, as the rate limit counted it; what `qpolicy replay` needs
+
+For a robot, what each tick used follows, by topic:
+
+``age.<topic>``    since the arrival of the message used; NaN before the first
+``stamp.<topic>``  that message's stamp, counted from the stamp of this message
 
 All but ``age`` and ``queue`` come from one monotonic clock. The message's ``header.frame_id``
 names the backend that answered.
@@ -14,12 +20,11 @@ names the backend that answered.
 from __future__ import annotations
 
 import math
-import time
 from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-STAGES = ("age", "queue", "quantise", "infer", "publish", "total")
+STAGES = ("age", "queue", "quantise", "infer", "publish", "total", "elapsed")
 
 _MICROSECOND_NS = 1000.0
 
@@ -33,6 +38,7 @@ class Instants(NamedTuple):
         arrived, started, inferred, published: callback entered, backend called, backend returned,
             both actions published.
         quantise_ns: the part of ``inferred - started`` spent on the input.
+        elapsed_ns: from the action before to this one, see ``ActionGuard.elapsed_ns``.
     """
 
     age_ns: int
@@ -42,22 +48,23 @@ class Instants(NamedTuple):
     inferred: int
     published: int
     quantise_ns: int
+    elapsed_ns: int
 
 
-def ages(info: Mapping[str, Any] | None) -> tuple[int, int]:
+def ages(info: Mapping[str, Any] | None, now: int) -> tuple[int, int]:
     """Return how long ago a message was sent and arrived, ns; negative where unknown.
 
     Args:
         info: the middleware's times of the message, None where rclpy does not hand them out.
+        now: wall clock, ns.
     """
-    now = time.time_ns()
     sent, received = (info["source_timestamp"], info["received_timestamp"]) if info else (0, 0)
     return now - sent if sent else -1, now - received if received else -1
 
 
 def stages(instants: Instants) -> array[float]:
     """Return the durations named by :data:`STAGES`, µs, ready for a message."""
-    age, queue, arrived, started, inferred, published, quantise = instants
+    age, queue, arrived, started, inferred, published, quantise, elapsed = instants
     return array(
         "d",
         (
@@ -67,5 +74,6 @@ def stages(instants: Instants) -> array[float]:
             (inferred - started - quantise) / _MICROSECOND_NS,
             (published - inferred) / _MICROSECOND_NS,
             (published - arrived) / _MICROSECOND_NS,
+            elapsed / _MICROSECOND_NS,
         ),
     )

@@ -1,0 +1,98 @@
+"""Cells of a core on parts of other makers than Xilinx, as Yosys counts them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qpolicy_fpga.tables import as_yosys
+from qpolicy_fpga.yosys import CACHE, YOSYS, run_yosys, yosys_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SYNTHESIS = {
+    "ecp5": "synth_ecp5",
+    "ice40": "synth_ice40 -device u -dsp",
+    "gowin": "synth_gowin -family gw2a -noiopads",
+}
+# Tables, flip-flops, carries of four bits, block RAM of 36 Kbit, multipliers of 25 x 18 bits: how
+# much of each a cell counts for. A wide multiplexer lies beside the tables that it chooses from.
+_WEIGHTS: dict[str, tuple[float, float, float, float, float]] = {
+    **{f"LUT{size}": (1, 0, 0, 0, 0) for size in range(1, 5)},
+    "CCU2C": (2, 0, 0.5, 0, 0),
+    "TRELLIS_DPR16X4": (6, 0, 0, 0, 0),
+    "TRELLIS_FF": (0, 1, 0, 0, 0),
+    "DP16KD": (0, 0, 0, 0.5, 0),
+    "PDPW16KD": (0, 0, 0, 0.5, 0),
+    "MULT18X18D": (0, 0, 0, 0, 0.5),
+    "SB_LUT4": (1, 0, 0, 0, 0),
+    "SB_CARRY": (0, 0, 0.25, 0, 0),
+    "SB_RAM40_4K": (0, 0, 0, 1 / 9, 0),
+    "SB_MAC16": (0, 0, 0, 0, 0.25),
+    "ALU": (1, 0, 0.25, 0, 0),
+    "pROM": (0, 0, 0, 0.5, 0),
+    "SDPB": (0, 0, 0, 0.5, 0),
+    "MULT18X18": (0, 0, 0, 0, 0.5),
+}
+_FLIP_FLOPS = ("SB_DFF", "DFF")
+_NAMES = ("lut", "ff", "carry4", "bram36", "dsp")
+_SCRIPT = """\
+import sys
+from pyosys import libyosys as ys
+command, top, out, *files = sys.argv[1:]
+design = ys.Design()
+for name in files:
+    ys.run_pass(f'read_verilog -icells "{name}"', design)
+ys.run_pass(f"{command} -top {top}", design)
+ys.run_pass("flatten", design)
+ys.run_pass(f"tee -q -o {out} stat -json", design)
+"""
+
+
+def count(cells: Mapping[str, int]) -> dict[str, float]:
+    """Return resources, in the estimate's units, of cells by their type."""
+    totals = [0.0] * len(_NAMES)
+    for kind, number in cells.items():
+        weights = _WEIGHTS.get(kind)
+        if weights is None and kind.startswith(_FLIP_FLOPS):
+            weights = (0, 1, 0, 0, 0)
+        for at, weight in enumerate(weights or ()):
+            totals[at] += weight * number
+    found = dict(zip(_NAMES, totals, strict=True))
+    return {name: x if name == "bram36" else math.ceil(x) for name, x in found.items()}
+
+
+def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]:
+    """Return what a core's Verilog comes to on a part of ``family``; cached by its content.
+
+    Raises:
+        PolicyError: Yosys is not installed (says how to) or refuses the sources.
+        BackendError: it takes too long.
+    """
+    yosys_folder()
+    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {SYNTHESIS[family]}".encode())
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    kept = CACHE / f"{digest.hexdigest()[:32]}-{family}.json"
+    if not kept.is_file():
+        with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+            folder = Path(scratch)
+            sources = []
+            for path in files:
+                sources.append(folder / path.name)
+                sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
+            out = folder / "cells.json"
+            run_yosys(_SCRIPT, [SYNTHESIS[family], top, str(out), *map(str, sources)], out, folder)
+            cells = json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"]
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(count(cells)), encoding="utf-8")
+        partial.replace(kept)
+    found: dict[str, float] = json.loads(kept.read_text("utf-8"))
+    return found
