@@ -20,6 +20,7 @@ from qpolicy_ros.bench.exchange import C_ECHO, ECHO, RATE, exchanges
 from qpolicy_ros.bench.figure import draw_ecdf
 from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
+from qpolicy_ros.common.machine import scheduler
 from qpolicy_ros.common.plots import colour
 from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy.baseline import fp32_tolerance
@@ -77,6 +78,7 @@ def run(out: Path, say: Say, *, quick: bool = False) -> list[Row]:
     plan = _QUICK if quick else _FULL
     use_free_domain()
     facts = conditions(
+        scheduler=scheduler(),
         rate_hz=RATE,
         sessions=plan.sessions,
         rounds=plan.rounds,
@@ -224,6 +226,7 @@ def _table(
             for name, count in counts.items()
         ]
     lines += ["", *more, "![round trips](ros_loop.png)", "", *describe(facts)]
+    lines.append(f"- all processes run with {facts['scheduler']}")
     lines.append(
         f"- nodes started {facts['sessions']} times, each time {facts['rounds']} rounds of "
         f"{facts['calls_per_round']} observations"

@@ -53,7 +53,12 @@ SIM = "qpolicy_ros.sim"
 HARNESS = "qpolicy_ros.harness"
 ROOMS = [
     room("qpolicy_ros/common", {"numpy"}, set(), late="matplotlib rclpy"),
-    room("qpolicy_ros/policy", {"numpy", "safetensors"}, {COMMON}, late="ament_index_python"),
+    room(
+        "qpolicy_ros/policy",
+        {"numpy", "safetensors"},
+        {COMMON},
+        late="ament_index_python cryptography",
+    ),
     room("qpolicy_ros/backends", {"numpy"}, {COMMON, POLICY}, late="pynq serial"),
     room(
         "qpolicy_ros/sim",
@@ -137,7 +142,7 @@ ROOMS = [
     ),
 ]
 # The simulator's node is the one that may know the simulator.
-SIM_NODES = {"mujoco_sim_node"}
+SIM_NODES = {"mujoco_sim_node", "sim_publishers"}
 
 
 def imported(source: str, package: str, *, at_top: bool = False) -> set[str]:
