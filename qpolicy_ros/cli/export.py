@@ -41,8 +41,9 @@ class Args:
     Else: a policy file, or a shipped policy's name."""
     out: Path
     """File to write."""
-    format: Literal["policy", "c", "qonnx", "qonnx-quant"] = "policy"
-    """policy: an integer policy file. c: a C99 header. qonnx, qonnx-quant: an ONNX file."""
+    format: Literal["policy", "c", "qonnx", "qonnx-quant", "ros2-control"] = "policy"
+    """policy: an integer policy file. c: a C99 header. qonnx, qonnx-quant: an ONNX file.
+    ros2-control: the YAML of a controller with the policy's joints in its order."""
     baseline: Path | None = None
     """policy: FP32 policy of the same task; by default fp32.safetensors beside the source, else
     the shipped one."""
@@ -52,6 +53,8 @@ class Args:
     """Seed of these observations."""
     symbol: str = ""
     """c: what every name in the header starts with; empty for qpolicy_<task>."""
+    trajectory: bool = False
+    """ros2-control: a joint_trajectory_controller, not a forward_command_controller."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -62,6 +65,8 @@ def main(args: Args) -> int:
         raise UsageError(f"--symbol: {args.format} has no symbols; give --format c with it")
     if args.baseline and args.format != "policy":
         raise UsageError(f"--baseline: {args.format} has its own; leave it out")
+    if args.trajectory and args.format != "ros2-control":
+        raise UsageError(f"--trajectory: {args.format} has none; give --format ros2-control")
     for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
         if value < least:
             raise UsageError(f"--{option}: {value} is too small; give {least} or more")
@@ -83,6 +88,8 @@ def main(args: Args) -> int:
             as_json=args.json,
         )
     artifact = load_policy(find_policy(args.source))
+    if args.format == "ros2-control":
+        return _export_controllers(args, artifact)
     return _export_c(args, artifact) if args.format == "c" else _export_qonnx(args, artifact)
 
 
@@ -104,6 +111,19 @@ def _export_c(args: Args, artifact: PolicyArtifact) -> int:
             f"{args.out}: written; call {report['symbol']}_infer\n"
             f"  function {artifact.function_hash}"
         )
+    return 0
+
+
+def _export_controllers(args: Args, artifact: PolicyArtifact) -> int:
+    from qpolicy_ros.interchange.outgoing import controllers  # noqa: PLC0415  as above
+
+    text = controllers(artifact, trajectory=args.trajectory)
+    write_atomically(args.out, text.encode("utf-8"))
+    joints = [action.name for action in artifact.contract.action]
+    if args.json:
+        print(json.dumps({"controllers": str(args.out), "joints": joints}))
+    else:
+        print(f"{args.out}: written; {len(joints)} joints in the policy's order")
     return 0
 
 

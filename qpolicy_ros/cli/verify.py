@@ -57,13 +57,7 @@ def main(args: Args) -> int:
     if not 1 <= args.core_frames <= _MOST_FRAMES:
         raise UsageError(f"--core-frames: {args.core_frames}; give 1 to {_MOST_FRAMES}")
     policies = args.policies or tuple(shipped())
-    if args.build is not None and (len(policies) != 1 or args.rtl is not None):
-        wrong = f"--build: {args.build} is one policy's hardware"
-        raise UsageError(f"{wrong}; name that policy, and no --rtl")
-    if args.rtl is not None and len(policies) != 1:
-        raise UsageError(f"--rtl: {args.rtl} is one policy's hardware; name that policy")
-    if args.properties and len(policies) != 1:
-        raise UsageError("--properties: they are of one policy; name that policy")
+    _check_belongings(args, policies)
     if args.out is not None:
         make_folder(args.out)
     elif not args.quick:
@@ -85,6 +79,23 @@ def main(args: Args) -> int:
     if args.json:
         print(dumps(results))
     return 0 if all(result["passed"] for result in results) else 1
+
+
+def _check_belongings(args: Args, policies: Sequence[str]) -> None:
+    """Refuse what belongs to one policy, where several are verified.
+
+    Raises:
+        UsageError: that is so, or two folders of hardware are given.
+    """
+    for flag, given in (
+        ("--build", args.build),
+        ("--rtl", args.rtl),
+        ("--properties", args.properties),
+    ):
+        if given and len(policies) != 1:
+            raise UsageError(f"{flag}: {given} belongs to one policy; name that policy")
+    if args.build is not None and args.rtl is not None:
+        raise UsageError(f"--build: {args.build} is other hardware than --rtl {args.rtl}; give one")
 
 
 def _keep_certificates(args: Args, policies: Sequence[str]) -> None:

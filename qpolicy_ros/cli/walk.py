@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-import mujoco
 import tyro
 from tqdm import tqdm
 
@@ -30,6 +29,7 @@ from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.commanded import SECONDS, Walked, Walks, open_commanded, walk_at
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.tracking import Walk, commanded_robot, require_same_robot, walk
 

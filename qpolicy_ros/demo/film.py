@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +22,7 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.plots import colour
 from qpolicy_ros.harness.processes import Child
 from qpolicy_ros.sim import Simulation
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.session import Session
 
 _SIZE = 480  # pixels, both ways

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.backends import BackendError, create_backend
@@ -24,6 +23,7 @@ from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_acti
 from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact, engine_kinds, find_policy, load_policy
 from qpolicy_ros.sim import spread
+from qpolicy_ros.sim.display import mujoco
 
 _TASKS = ("hopper", "halfcheetah")
 _BACKENDS = ("integer", "fp32", "fpga")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from qpolicy_ros.doctor.fit import Change, Fit, base_of
 from qpolicy_ros.doctor.orders import joint_orders
-from qpolicy_ros.policy import Baseline, Channel, Contract
+from qpolicy_ros.policy import Channel, Contract
 from qpolicy_ros.policy.sources import (
     HISTORY,
     JOINT_STATES,
@@ -37,52 +38,6 @@ _GROUPS = {
 _IN_DEGREES = ("joint positions", "joint velocities", "angular velocity")
 _UNSCALED = ("gravity", "joint positions")  # nobody scales these: signs and degrees only
 _AXES = ("angular velocity", "gravity", "linear velocity", "command")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a network is connected by.
-
-    Attributes:
-        contract: of the policy.
-        scale, bias: of its outputs, float32 ``(m,)``: action = output * scale + bias.
-    """
-
-    contract: Contract
-    scale: Any
-    bias: Any
-
-    @classmethod
-    def of(cls, contract: Contract, baseline: Baseline) -> Fit:
-        """Return what a policy file has."""
-        return cls(contract, baseline.scale, baseline.bias)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for two that connect a network alike."""
-        # Names are what a channel is called, its source what it is.
-        seen = [(c.source, c.scale, c.offset) for c in _resolved(self.contract)]
-        done = [(a.name, float(f"{s:.5g}"), round(float(b), 5)) for a, s, b in zip(
-            self.contract.action, self.scale, self.bias, strict=True)]  # fmt: skip
-        rounded = [(s, float(f"{k:.5g}"), round(o, 5)) for s, k, o in seen]
-        return (tuple(rounded), tuple(done))
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change.
-
-    Attributes:
-        fault: what is wrong where this change mends it.
-        mend: what to change in the contract.
-        kind: ``order``, ``sign``, ``scale``, ``offset``, ``history`` or ``quaternion``.
-        apply: the change.
-    """
-
-    fault: str
-    mend: str
-    kind: str
-    apply: Callable[[Fit], Fit]
 
 
 def changes(fit: Fit, model: Any) -> list[Change]:
@@ -163,7 +118,7 @@ def _acting(factor: float) -> Change:
         for action in fit.contract.action:
             middle = action.offset
             ends = sorted(middle + (end - middle) * factor for end in (action.low, action.high))
-            safe = float(np.clip(action.safe, *ends))
+            safe = min(max(action.safe, ends[0]), ends[1])
             actions.append(
                 replace(action, scale=action.scale * factor, low=ends[0], high=ends[1], safe=safe)
             )
@@ -301,7 +256,7 @@ def _joint_runs(contract: Contract, names: Sequence[str]) -> list[list[int]]:
     """Return the places of the channels that list the joints: one run a field and a tick."""
     runs: dict[tuple[str, str, int], list[int]] = {}
     for place, channel in enumerate(contract.observation):
-        base, ticks = _base(contract, channel)
+        base, ticks = base_of(contract, channel)
         source = parse_source(base.source)
         if source.key in names and source.topic in (JOINT_STATES, PREVIOUS_ACTION, PREVIOUS_OUTPUT):
             runs.setdefault((source.topic, source.field, ticks), []).append(place)
@@ -317,38 +272,14 @@ def _listed(contract: Contract, names: Sequence[str]) -> list[str]:
 
 
 def _joint(contract: Contract, channel: Channel) -> str:
-    return parse_source(_base(contract, channel)[0].source).key
-
-
-def _base(contract: Contract, channel: Channel) -> tuple[Channel, int]:
-    """Return the channel that a history is of, and how many ticks ago."""
-    source = parse_source(channel.source)
-    if source.topic != HISTORY:
-        return channel, 0
-    base = next(other for other in contract.observation if other.name == source.key)
-    return base, source.ticks
-
-
-def _resolved(contract: Contract) -> list[Channel]:
-    """Return the channels with histories named by the source that they are of."""
-    named = {channel.name: channel for channel in contract.observation}
-    result = []
-    for channel in contract.observation:
-        source = parse_source(channel.source)
-        if source.topic == HISTORY:
-            base = named[source.key]
-            what = f"{source.ticks} ago {base.source}"
-            result.append(replace(base, source=what, scale=base.scale * channel.scale))
-        else:
-            result.append(channel)
-    return result
+    return parse_source(base_of(contract, channel)[0].source).key
 
 
 # Histories and quaternions -----------------------------------------------------------------
 
 
 def _histories(contract: Contract) -> Iterator[Change]:
-    bases = [_base(contract, channel) for channel in contract.observation]
+    bases = [base_of(contract, channel) for channel in contract.observation]
     if not any(ticks for _, ticks in bases):
         return
     first = {base.name: place for place, (base, ticks) in enumerate(bases) if not ticks}
@@ -394,7 +325,7 @@ def _quaternions(contract: Contract) -> Iterator[Change]:
     for topic in ("imu", "odom", "pose"):
         runs: dict[int, dict[str, int]] = {}
         for place, channel in enumerate(contract.observation):
-            base, ticks = _base(contract, channel)
+            base, ticks = base_of(contract, channel)
             if base.source.startswith(f"{topic}.orientation:"):
                 runs.setdefault(ticks, {})[base.source[-1]] = place
         if not runs or any(set(run) != set("xyzw") for run in runs.values()):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qpolicy_ros.doctor.changes import Change, Fit, changes
+from qpolicy_ros.doctor.changes import changes
+from qpolicy_ros.doctor.fit import Change, Fit
 from qpolicy_ros.doctor.trials import Command, Stage, Trial
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.sim.description import RobotDescription, find_robot
@@ -146,11 +147,11 @@ def _complaint(trials: list[Trial]) -> str:
         alone = [t for t in trials if t.command[axis] > 0 and not any(np.delete(t.command, axis))]
         if not alone:
             continue
-        told = alone[0].command[axis]
+        asked = alone[0].command[axis]
         made = float(np.mean([trial.velocity[axis] for trial in alone]))
-        least = _FOLLOWS * told if axis == 0 else _AGAINST
+        least = _FOLLOWS * asked if axis == 0 else _AGAINST
         if made < least:
-            return f"told {told:g} {name} it makes {made:.2f}"
+            return f"told {asked:g} {name} it makes {made:.2f}"
     sideways = [t for t in trials if t.command[1] > 0 and t.command[0] > 0]
     made = float(np.mean([t.velocity[1] for t in sideways])) if sideways else 0.0
     if made < _AGAINST:

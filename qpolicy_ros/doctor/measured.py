@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.doctor.changes import Fit, changes
+from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.examine import examine
+from qpolicy_ros.doctor.fit import Fit
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.robot_model import build_model

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qpolicy_ros.doctor.changes import Fit
+from qpolicy_ros.doctor.fit import Fit
 from qpolicy_ros.policy import Baseline
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist

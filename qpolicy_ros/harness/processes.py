@@ -19,7 +19,7 @@ _DOMAINS = 101  # higher ones collide with the ephemeral ports of Linux
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST = 7400, 250, (10, 12)  # DDS-RTPS 2.2, section 9.6.1.1
 _LOG_PREFIX = re.compile(r"^(\[[^\]]*\] ?)+: ?")
 
-Value = str | bool | int | float | list[str]
+Value = str | bool | int | float | list[str] | list[float]
 
 
 class NodeError(RuntimeError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
 from qpolicy_ros.harness.observer import Episode
-from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import NodeError, Value, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
 
@@ -43,10 +43,10 @@ def walks_over_ros(
     use_free_domain()
     with children_end_with_us(), tempfile.TemporaryDirectory() as logs:
         job = Job(artifact, seeds.start, round(seconds / period), Path(logs))
-        simulator = {
+        simulator: dict[str, Value] = {
             "task": str(Path(robot).absolute()) if Path(robot).exists() else robot,
             "policy": artifact.path,
-            "command": [float(value) for value in command],
+            "command": list(map(float, command)),
             "fallen_below": FALLEN_BELOW,
         }
         policy = {"ramp_time": 0.0}

@@ -9,41 +9,31 @@ A task with a feature vector publishes `observation`; a robot publishes what a r
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from array import array
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
-from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.duration import Duration
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import declare
-from qpolicy_ros.nodes.robot_topics import RobotTopics
 from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.sim_clock import Pace
+from qpolicy_ros.nodes.sim_publishers import SimPublishers
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import open_simulation, spread
-from qpolicy_ros.sim.channels import joint_names
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
-
-EPISODE = ("return", "length", "seed", "terminated", "missed", "vx", "vy", "wz")
-
-_NANOSECONDS = 1_000_000_000
-_DISCOVERY = 1.0  # s
-_BETWEEN = 50  # periods from an episode's end to the next one's start: the policy begins anew
-_LAST_WORD = Duration(seconds=0.5)
 
 
 class MujocoSimNode(Node):
@@ -63,8 +53,7 @@ class MujocoSimNode(Node):
         self._simulation = self._open()
         contract = self._contract = self._simulation.contract
         self._film = self._open_film()
-        self._period_ns = round(contract.period * _NANOSECONDS)
-        self._now_ns = 0
+        self._pace = Pace(self, contract.period)
         self._paused = False
         self._action = contract.safe
         self._answer: npt.NDArray[np.float32] | None = None  # to the observation now published
@@ -93,16 +82,7 @@ class MujocoSimNode(Node):
         """Finish the film, let the last results arrive, close the simulation."""
         if self._film is not None:
             self._film.close()
-        # Short runs end before DDS has found everyone who wants their results.
-        end = time.monotonic() + _DISCOVERY
-        publisher = self._episode_publisher
-        while (
-            self._session.results
-            and not publisher.get_subscription_count()
-            and time.monotonic() < end
-        ):
-            time.sleep(0.02)
-        publisher.wait_for_all_acked(_LAST_WORD)
+        self._topics.let_results_arrive(self._session.results)
         self._simulation.close()
 
     # Steps
@@ -119,14 +99,14 @@ class MujocoSimNode(Node):
                 self.get_logger().error(complaint)
                 self._complaint = complaint
             return
-        answers = message.header.stamp == self._observation_message.header.stamp
+        answers = message.header.stamp == self._topics.stamp
         if not self._realtime and (not answers or self._answer is not None):
             return  # an answer to an earlier observation, or the same one twice
         self._action = action
         if answers:
             # The first observation waits for the policy to start: that is no round trip.
             if self._heard and self._answer is None:
-                self._report_round_trip(arrived)
+                self._topics.report_round_trip(arrived)
             self._answer = action
         self._heard, self._heard_at, self._held = True, time.monotonic(), False
         if answers and not (self._realtime or self._paused):
@@ -135,11 +115,14 @@ class MujocoSimNode(Node):
     def _tick(self) -> None:
         """Make one step of real time."""
         if self._paused:
+            self._pace.pause()
             return
         self._give_up_if_silent()
         if self._heard:
+            began = time.monotonic()
             self._hold_if_silent()
             self._step()
+            self._pace.stepped(time.monotonic() - began)
         else:
             # The robot is not switched on before its policy is there.
             self._publish()
@@ -149,7 +132,7 @@ class MujocoSimNode(Node):
         if self._paused or self._answer is not None:
             return
         self._give_up_if_silent()
-        self._publish_observation()
+        self._topics.publish_again()
 
     def _step(self) -> None:
         result = self._session.step(self._action, missed=self._answer is None)
@@ -159,25 +142,25 @@ class MujocoSimNode(Node):
         self._publish(anew=result is not None)
 
     def _finish(self, result: Result) -> None:
-        count, wanted = len(self._session.results), self._value("episodes")
-        figures = [float(value) for value in (*result[:-1], *result.velocity)]
-        message = JointState(name=list(EPISODE), position=figures)
-        message.header.stamp = self._stamp()
-        self._episode_publisher.publish(message)
+        results = self._session.results
+        count, wanted = len(results), self._value("episodes")
+        self._topics.report_episode(result)
         missed = f", {result.missed} late actions" if self._realtime else ""
-        self.get_logger().info(
-            f"episode {count} (seed {result.seed}): return {result.return_:.3f}, "
-            f"{result.length} steps{missed}{'' if result.terminated else ', time limit'}"
-        )
+        text = f"episode {count} (seed {result.seed}): {_reward(result.return_)}, "
+        if result.fault:
+            self.get_logger().error(f"{text}failed after {result.length} steps: {result.fault}")
+        else:
+            limit = "" if result.terminated else ", time limit"
+            self.get_logger().info(f"{text}{result.length} steps{missed}{limit}")
         self._action = self._contract.safe
         if wanted and count >= wanted:
             self._timer.cancel()
             self._paused = True
-            returns = [each.return_ for each in self._session.results]
-            self.get_logger().info(
-                f"{count} episodes: return {np.mean(returns):.3f} ± {spread(returns):.3f}"
-            )
-            self._stop()
+            returns = [each.return_ for each in results]
+            failed = sum(bool(each.fault) for each in results)
+            ended = f"{count} episodes: {_reward(float(np.mean(returns)), spread(returns))}"
+            self.get_logger().info(f"{ended}, {failed} failed" if failed else ended)
+            self._stop(1 if failed else 0)
 
     def _hold_if_silent(self) -> None:
         """Apply the safe action after ``action_timeout``, as an actuator does by itself."""
@@ -198,51 +181,11 @@ class MujocoSimNode(Node):
     # Messages
 
     def _publish(self, *, anew: bool = False) -> None:
-        """Publish the observation with the next stamp.
-
-        ``anew``: an episode begins. A robot's stamps leave a gap then, by which the policy knows
-        that its histories end; the stamps of a feature vector count the steps.
-        """
-        apart = _BETWEEN if anew and self._robot_topics is not None else 1
-        self._now_ns += apart * self._period_ns
+        """Publish the observation with the next stamp; ``anew`` where an episode begins."""
         self._answer = None
-        stamp = self._stamp()
-        self._clock_publisher.publish(ClockMessage(clock=stamp))
-        message = self._observation_message
-        message.header.stamp = stamp
-        if self._robot_topics is not None:
-            self._robot_topics.read()
-        else:
-            message.position = _doubles(self._session.observation)
-        self._published_ns = time.monotonic_ns()
-        self._publish_observation()
-        if self._robot_topics is None and self._joints_message.name:
-            data = self._simulation.data
-            self._joints_message.header.stamp = stamp
-            self._joints_message.position = _doubles(data.qpos[self._qpos])
-            self._joints_message.velocity = _doubles(data.qvel[self._qvel])
-            self._joints_publisher.publish(self._joints_message)
+        self._topics.publish(self._session.observation, anew=anew)
         if not self._realtime and hasattr(self, "_timer"):
             self._timer.reset()
-
-    def _publish_observation(self) -> None:
-        """Publish what the policy needs, or publish it again."""
-        message = self._observation_message
-        if self._robot_topics is not None:
-            self._robot_topics.publish(message.header.stamp)
-        else:
-            self._observation_publisher.publish(message)
-
-    def _report_round_trip(self, arrived: int) -> None:
-        """Publish the time from the observation's first publication to its action, µs."""
-        message = self._round_trip_message
-        message.header.stamp = self._observation_message.header.stamp
-        message.position = array("d", ((arrived - self._published_ns) / 1000.0,))
-        self._round_trip_publisher.publish(message)
-
-    def _stamp(self) -> Time:
-        seconds, nanoseconds = divmod(self._now_ns, _NANOSECONDS)
-        return Time(sec=seconds, nanosec=nanoseconds)
 
     def _check(self, message: JointState, action: npt.NDArray[np.float32]) -> str:
         """Return what is wrong with an action, empty if nothing is."""
@@ -281,7 +224,7 @@ class MujocoSimNode(Node):
             response.message = "not paused; call ~/pause first"
         elif self._answer is None and not self._realtime:
             response.message = "the observation has not been answered yet"
-            self._publish_observation()
+            self._topics.publish_again()
         else:
             self._step()
             response.success = True
@@ -339,56 +282,26 @@ class MujocoSimNode(Node):
         if wanted not in {"auto", "always", "never"}:
             raise PolicyError.at("", "names", f"{wanted!r} is unknown", "auto, always or never")
         named = wanted == "always" or (wanted == "auto" and len(names) <= NAMES_UP_TO)
-        self._observation_message = JointState(name=names if named else [])
         self._action_names = [channel.name for channel in self._contract.action]
-        joints, self._qpos, self._qvel = _scalar_joints(self._simulation.model)
-        self._joints_message = JointState(name=joints)
-        create = self.create_publisher
-        sensors, command = _sensors(self._simulation), self._command()
-        self._robot_topics: RobotTopics | None = None
-        if sensors is not None:
-            sensors.command[[0, 1, 5]] = command
-            self._robot_topics = RobotTopics(self, sensors.gather, joints, command)
-        elif any(command):
-            speed = self._value("speed")
-            name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
-            wrong = f"{told}, but {self._contract.task!r} is no robot"
-            raise PolicyError.at("", name, wrong, "leave it out")
-        else:
-            profile = qos.profile(depth=100, deadline=self._value("deadline"))
-            self._observation_publisher = create(JointState, "observation", profile)
-            self._joints_publisher = create(JointState, "joint_states", qos.FIGURES)
-        self._clock_publisher = create(ClockMessage, "/clock", qos.FIGURES)
-        self._episode_publisher = create(JointState, "episode", qos.EPISODES)
-        self._round_trip_message = JointState(name=["round_trip"])
-        self._round_trip_publisher = create(JointState, "round_trip", qos.FIGURES)
-        self.create_subscription(JointState, "action_stamped", self._on_action, qos.COMMAND)
+        self._topics = SimPublishers(
+            self,
+            self._simulation,
+            named=named,
+            deadline=self._value("deadline"),
+            command=self._command(),
+            speed=self._value("speed"),
+        )
+        self.create_subscription(JointState, "action_stamped", self._on_action, qos.HEARD)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/step", self._on_step)
 
 
-def _sensors(simulation: Any) -> Any:
-    """Return the sensors of a described robot, or of one inside a task; None for others."""
-    robot = getattr(getattr(getattr(simulation, "env", None), "unwrapped", None), "robot", None)
-    return getattr(simulation, "sensors", getattr(robot, "sensors", None))
-
-
-def _scalar_joints(
-    model: Any,
-) -> tuple[list[str], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Names of the hinge and slide joints and where they are in ``qpos`` and ``qvel``."""
-    if model is None:
-        return [], np.empty(0, np.intp), np.empty(0, np.intp)
-    kinds = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-    scalar = np.isin(model.jnt_type, [int(kind) for kind in kinds])
-    names = [name for name, chosen in zip(joint_names(model), scalar, strict=True) if chosen]
-    return names, model.jnt_qposadr[scalar], model.jnt_dofadr[scalar]
-
-
-def _doubles(values: npt.NDArray[Any]) -> array[float]:
-    """Return ``values`` as a message field takes them fastest."""
-    return array("d", np.asarray(values, dtype=np.float64).tobytes())
+def _reward(return_: float, spread_: float | None = None) -> str:
+    """Say what an episode returned; a robot without a task has no reward."""
+    if math.isnan(return_):
+        return "no reward"
+    return f"return {return_:.3f}" + ("" if spread_ is None else f" ± {spread_:.3f}")
 
 
 def main(args: list[str] | None = None) -> None:

@@ -23,6 +23,7 @@ class Spec(NamedTuple):
         description: what it does, with its unit.
         bounds: smallest and largest value of a number, or None.
         read_only: can be set at start only.
+        choices: what a text may be; empty = anything.
     """
 
     name: str
@@ -30,6 +31,13 @@ class Spec(NamedTuple):
     description: str
     bounds: tuple[float, float] | None = None
     read_only: bool = False
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: object) -> None:
+        """Raise PolicyError where ``value`` is none of the choices."""
+        if self.choices and value not in self.choices:
+            remedy = f"choose one of {', '.join(self.choices)}"
+            raise PolicyError.at("", self.name, f"{value!r} is unknown", remedy)
 
 
 def declare(node: Node, specs: Iterable[Spec]) -> None:
@@ -58,6 +66,7 @@ def _declare_one(node: Node, spec: Spec) -> None:
         reason = " ".join(str(error).split()).rstrip(".")
         remedy = f"give a {type(spec.default).__name__}, for example {spec.default!r}"
         raise PolicyError.at("parameters", spec.name, reason, remedy) from error
+    spec.check(node.get_parameter(spec.name).value if spec.choices else None)
 
 
 def help_text(program: str, summary: str, specs: Sequence[Spec]) -> str:

@@ -23,20 +23,23 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.machine import conditions, live_conditions
 from qpolicy_ros.nodes import diagnostics, qos, realtime
 from qpolicy_ros.nodes.parameters import declare
-from qpolicy_ros.nodes.policy_specs import SPECS, SUMMARY
+from qpolicy_ros.nodes.policy_specs import REPORTED, SPECS, SUMMARY
 from qpolicy_ros.nodes.rcl.choice import HotPath
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading, keys
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
-from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
 from qpolicy_ros.nodes.serving.outputs import Outputs
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
+from qpolicy_ros.nodes.serving.status import Status
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
 
-_UNTIL_CLEANUP = frozenset({"policy", "task"})
+_UNTIL_CLEANUP = frozenset({"policy", "task", "use_sim_time"})
+_SPECS = {spec.name: spec for spec in SPECS}
 _NOT_SERVING = "not active: configure and activate first"
 
 
@@ -62,7 +65,8 @@ class PolicyNode(LifecycleNode):
         self.make_executor = self._hot_path.make_executor
         self._conditions = conditions()
         self._session = secrets.token_hex(4)  # another one after a restart
-        self._swaps = self._held_reported = self._slow_reported = 0
+        self._status = Status(self._counts)
+        self._swaps = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -94,9 +98,13 @@ class PolicyNode(LifecycleNode):
             realtime.apply_to(self)
             server = self._server = self._load()
             contract = server.artifact.contract
-            lockstep, deadline = self._value("lockstep"), self._value("deadline")
-            library = self._hot_path.library
-            self._outputs = Outputs(self, contract, deadline, lockstep=lockstep, library=library)
+            options = {
+                "lockstep": self._value("lockstep"),
+                "trajectory": self._value("joint_trajectory"),
+                "library": self._hot_path.library,
+            }
+            deadline = self._value("deadline")
+            self._outputs = Outputs(self, contract, deadline, sender=sender_name(self), **options)
         except Exception as error:  # noqa: BLE001 rclpy would swallow it without a word
             self._unload()
             return self._fail(error)
@@ -191,8 +199,7 @@ class PolicyNode(LifecycleNode):
         return response
 
     def _start_loading(self) -> Loading:
-        server = self._server
-        if server is None:
+        if (server := self._server) is None:
             raise PolicyError("load: nothing is configured; configure the node first")
         if self._loading is not None:
             raise PolicyError("load: one is under way; wait for it")
@@ -210,8 +217,8 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        trusted = self._value("trusted_keys")
-        self._loading = Loading(server.artifact, file, names, self._options(), done, trusted)
+        given = (server.artifact, file, names, self._options(), done)
+        self._loading = Loading(*given, self._value("trusted_keys"))
         return self._loading
 
     def _take_loaded(self, loading: Loading) -> tuple[bool, str]:
@@ -239,56 +246,18 @@ class PolicyNode(LifecycleNode):
 
     def _report(self) -> None:
         """Publish the node's state, once a second."""
-        server, loop, counts = self._server, self._loop, self._counts
-        values: dict[str, object] = {"state": self._state, "backend": self._value("backend")}
-        if loop is not None:
-            modes = loop.modes
-            values |= {"mode": modes.mode.value}
-            if modes.mode is not Mode.POLICY:
-                values["reason"] = f"{modes.reason.value}: {modes.text}"
-        if server is not None:
-            values["ready"] = ", ".join(server.ready)
-            values |= {f"not_ready.{name}": reason for name, reason in server.failed.items()}
-            values["policy"] = server.artifact.path
-            values["function_hash"] = server.artifact.function_hash
-            values["period_ms"] = f"{server.artifact.contract.period * 1e3:g}"
-            values |= {f"refused.{name}": count for name, count in server.refused.items()}
-            values["last_reason"] = server.last_reason
-            values |= server.supervisor.facts() if server.supervisor is not None else {}
-        no_action = counts.no_action
-        refused = sum(n for name, n in no_action.items() if name not in _INTENDED)
-        values |= {f"no_action.{name}": count for name, count in no_action.items()}
-        values |= {
-            "answered": counts.answered,
-            "repeated": counts.repeated,
-            "refused": refused,
-            "stale": counts.stale,
-            "late": counts.late,
-            "deadline_missed": counts.deadline_missed,
+        more = {
+            "backend": self._value("backend"),
             "swaps": self._swaps,
             "session": self._session,
-            **{f"parameter.{name}": self._value(name) for name in _REPORTED},
+            **{f"parameter.{name}": self._value(name) for name in REPORTED},
             **self._conditions,
             "hot_path": self._hot_path.state,
             **live_conditions(self.executor),
         }
-        if loop is not None:
-            values |= loop.facts()
-        held, slow = refused + counts.stale, counts.late + counts.deadline_missed
-        level, text = diagnostics.OK, self._state
-        if self._failure:
-            level, text = diagnostics.ERROR, self._failure
-        elif loop is not None and server is not None and loop.stale:
-            level, text = diagnostics.ERROR, server.last_reason
-        elif loop is not None and loop.modes.mode is Mode.SAFE:
-            level = diagnostics.ERROR
-            text = f"{loop.modes.reason.value}: {loop.modes.text}"
-        elif server is not None and held > self._held_reported:
-            level, text = diagnostics.WARN, server.last_reason
-        elif slow > self._slow_reported:
-            level = diagnostics.WARN
-            text = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
-        self._held_reported, self._slow_reported = held, slow
+        level, text, values = self._status.report(
+            self._state, self._failure, self._server, self._loop, more
+        )
         self._diagnostics.publish(diagnostics.diagnostics(self, "policy", level, text, values))
 
     # Parameters
@@ -311,6 +280,10 @@ class PolicyNode(LifecycleNode):
                 check_known(parameter.value)
             else:
                 self._server.check_ready(parameter.value)
+        elif parameter.name.partition(".")[0] in BACKENDS:
+            _SPECS[parameter.name].check(parameter.value)
+            if self._server is not None:
+                self._server.check_option(parameter.name)
         elif parameter.name in _UNTIL_CLEANUP and self._server is not None:
             raise PolicyError(
                 f"{parameter.name}: cannot change while the node is {self._state}; clean up first"
@@ -321,8 +294,10 @@ class PolicyNode(LifecycleNode):
             return
         if parameter.name == "backend" and parameter.value != self._server.backend:
             # The one thread that runs this runs the hot path too: between two observations.
+            before = self._server.backend
             self._server.swap(parameter.value)
             self._swaps += 1
+            self.get_logger().info(f"backend: {before} -> {parameter.value}")
         elif parameter.name == "rate_limit":
             self._server.guard.set_rate_limit(parameter.value)
         elif parameter.name == "inference_deadline":
@@ -357,6 +332,7 @@ class PolicyNode(LifecycleNode):
             self.get_parameter_or("preload").value or (),
             self._options(),
             self._value("rate_limit"),
+            RobotClock(self),
         )
         server.set_deadline(self._value("inference_deadline"))
         server.supervise(self._value("unseen"), self._value("seen_codes"))
@@ -365,8 +341,7 @@ class PolicyNode(LifecycleNode):
     def _make_loop(self) -> Loop:
         assert self._server is not None
         assert self._outputs is not None
-        names = ("timeout", "deadline", "ramp_time", "lockstep", "engage", "position_commands")
-        options = Options(**{name: self._value(name) for name in names})
+        options = Options(**{name: self._value(name) for name in Options._fields})
         kind = RobotLoop if self._server.artifact.contract.robot else FeatureLoop
         return kind(self, self._server, self._outputs, self._counts, options)
 
@@ -385,6 +360,8 @@ class PolicyNode(LifecycleNode):
         self._close_loop()
         loop.send_safe()
         outputs.flush()
+        # Frozen garbage would never be collected.
+        gc.unfreeze()
 
     def _close_loop(self) -> None:
         if self._loop is not None:
@@ -402,18 +379,7 @@ class PolicyNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
-
-
-# What `qpolicy replay` needs beside the messages to compute the commands again.
-_REPORTED = (
-    "rate_limit",
-    "timeout",
-    "inference_deadline",
-    "ramp_time",
-    "position_commands",
-    "lockstep",
-)
-_INTENDED = {reason.value for reason in INTENDED}
+        gc.collect()
 
 
 def main(args: list[str] | None = None) -> None:

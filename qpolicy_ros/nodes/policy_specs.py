@@ -39,6 +39,16 @@ SPECS = (
     Spec("position_commands", True, "robots: the actions are joint positions; false: the ramp "
          "starts at the safe action, and positions are not checked against the limits",
          read_only=True),
+    Spec("enable_stamped_cmd_vel", False, "robots: `cmd_vel` carries TwistStamped; false: Twist",
+         read_only=True),
+    Spec("odom_twist_frame", "child", "robots: frame of the twist in `odom`: child (as "
+         "nav_msgs/Odometry says) or world (as some simulators send it)", read_only=True,
+         choices=("child", "world")),
+    Spec("controller", "", "robots: the ros2_control controller that takes `action`, such as "
+         "/policy_controller: ~/start is refused until its `joints` are the policy's, in order; "
+         "empty asks nobody", read_only=True),
+    Spec("joint_trajectory", False, "robots: send `joint_trajectory` too, for a "
+         "joint_trajectory_controller", read_only=True),
     Spec("lockstep", False, "reliable observations, and an observation sent again gets the same "
          "answer again; robots: a tick for each new stamp", read_only=True),
     Spec("autostart", False, "configure and activate at start; exit with status 2 if that fails",
@@ -55,11 +65,22 @@ SPECS = (
     Spec("load.backend", "", "backend that ~/load builds; empty takes the serving one"),
     Spec("load.policy", "", "policy that ~/load takes it from: a task name or a file; empty takes "
          "the serving one"),
-    Spec("integer.engine", "auto", "engine of the integer backend: auto, c or numpy"),
+    Spec("integer.engine", "auto", "engine of the integer backend: auto, c or numpy",
+         choices=("auto", "c", "numpy")),
     Spec("fpga.transport", "rtlsim", "how the fpga backend is reached: rtlsim (the generated "
-         "Verilog, simulated), pynq or uart"),
+         "Verilog, simulated), pynq or uart", choices=("rtlsim", "pynq", "uart")),
     Spec("fpga.device", "", "uart: the serial port, `@` and its baud rate if not 1000000; pynq: "
          "the IP's name in the overlay, empty for qpolicy_0"),
     Spec("fpga.bitstream", "", "pynq: the .bit to load, its .hwh beside it; rtlsim: a folder "
          "of `qpolicy fpga generate`, empty to generate one"),
 )  # fmt: skip
+
+# What `qpolicy replay` needs beside the messages to compute the commands again.
+REPORTED = (
+    "rate_limit",
+    "timeout",
+    "inference_deadline",
+    "ramp_time",
+    "position_commands",
+    "lockstep",
+)

@@ -10,7 +10,15 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-__all__ = ["COMMAND", "EPISODES", "FIGURES", "SubscriptionEventCallbacks", "profile"]
+__all__ = [
+    "COMMAND",
+    "EPISODES",
+    "FIGURES",
+    "HEARD",
+    "SHARED_DEPTH",
+    "SubscriptionEventCallbacks",
+    "profile",
+]
 
 
 def profile(*, reliable: bool = True, depth: int = 1, deadline: float = 0.0) -> QoSProfile:
@@ -27,6 +35,13 @@ def profile(*, reliable: bool = True, depth: int = 1, deadline: float = 0.0) -> 
 
 #: Commands to controllers: only the newest counts, and it must arrive.
 COMMAND = profile(depth=1)
+
+#: Messages that may be waiting to be taken: where several send on one topic, the last one of one
+#: sender must not push out another's.
+SHARED_DEPTH = 32
+
+#: Commands as a listener takes them who must hear every sender.
+HEARD = profile(depth=SHARED_DEPTH)
 
 #: Figures that a recorder should not miss.
 FIGURES = profile(depth=100)

@@ -85,18 +85,21 @@ def run(
         if unknown:
             wrong, remedy = f"{unknown[0]!r} is unknown", "parameters go behind --ros-args"
             raise PolicyError.at("", "arguments", wrong, f"{remedy}, as -p NAME:=VALUE")
-        rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
-    # What rclpy raises for arguments that it cannot parse, half surrogates among them.
     except (InputError, RuntimeError, UnicodeError, TypeError) as error:
         return _fail(name, error)
     stop = Stop()
-    try:
-        with _signals(stop):
-            return _spin(program, stop)
-    except InputError as error:
-        return _fail(name, error)
-    finally:
-        rclpy.try_shutdown()
+    with _signals(stop, for_good=args is None):
+        try:
+            rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
+        # What rclpy raises for arguments that it cannot parse, half surrogates among them.
+        except (RuntimeError, UnicodeError, TypeError) as error:
+            return _fail(name, error)
+        try:
+            return 0 if stop else _spin(program, stop)
+        except InputError as error:
+            return _fail(name, error)
+        finally:
+            rclpy.try_shutdown()
 
 
 def checked_namespace(namespace: str) -> str:
@@ -142,8 +145,11 @@ def _fail(name: str, error: Exception) -> int:
 
 
 @contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into ``stop``.
+def _signals(stop: Stop, *, for_good: bool) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into ``stop``; any further one too, until the process has ended.
+
+    With ``for_good`` the process ends after this: what a terminal or launch sends meanwhile must
+    not break its status.
 
     The main thread waits inside the middleware, where Python's handlers do not run. So a second
     thread reads the byte that the interpreter writes on a signal, and wakes the executor.
@@ -165,7 +171,7 @@ def _signals(stop: Stop) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(descriptor)
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
         writer.close()
         listener.join()
         reader.close()

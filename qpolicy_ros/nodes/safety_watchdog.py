@@ -62,9 +62,10 @@ class SafetyWatchdog(Node):
         self._last_is_safe = True
         self._sending = False
         self._took_over = 0
-        self._outputs = Outputs(self, contract, 0.0, lockstep=False, timing=False)
-        self._outputs.stamped.header.frame_id = self.get_name()  # says who sent it
-        self.create_subscription(JointState, "action_stamped", self._on_action, qos.COMMAND)
+        self._outputs = Outputs(
+            self, contract, 0.0, lockstep=False, timing=False, sender=self.get_name()
+        )
+        self.create_subscription(JointState, "action_stamped", self._on_action, qos.HEARD)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(contract.period, self._look, clock=steady)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)

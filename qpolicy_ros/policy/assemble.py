@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from qpolicy_ros.policy.model import Contract, Float32, Gait
 
+    Raw = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
+
 
 class Assembler:
     """Puts observations together and remembers what history and previous actions need.
@@ -61,7 +63,7 @@ class Assembler:
         self._raw[self._places.actions] = self._default
         self._raw[self._places.outputs] = 0.0
 
-    def observation(self, raw: Mapping[str, float] | Sequence[float]) -> Float32:
+    def observation(self, raw: Raw) -> Float32:
         """Return the observation of this tick, float32 ``(n,)``, and count the tick.
 
         Args:
@@ -106,7 +108,7 @@ class Assembler:
             turned = phase + 2 * math.pi * gait_frequency(gait, speed) * self._period
             self._phases[index] = math.fmod(turned, 2 * math.pi)
 
-    def _fill(self, raw: Mapping[str, float] | Sequence[float]) -> None:
+    def _fill(self, raw: Raw) -> None:
         count = len(self.sources)
         if isinstance(raw, Mapping):
             try:

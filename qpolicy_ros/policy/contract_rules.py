@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from qpolicy_ros.policy.model import (
     DEFAULT,
     EFFORT,
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
 MAX_GAITS = 16
 
 
-def check_contract(contract: Contract, file: object = "") -> None:
-    """Raise PolicyError unless names, sources, limits, defaults and times make sense."""
-    check = Checker(file)
+def check_contract(contract: Contract, file: object = "", remedy: str = "") -> None:
+    """Raise PolicyError unless names, sources, limits, defaults and times make sense.
+
+    ``remedy`` is for a ``file`` that is no policy.
+    """
+    check = Checker(file, remedy)
     check.is_text(contract.task, "task")
     check.is_text(contract.env_id, "env_id", empty=True)
     check.is_number(contract.period, "period")
@@ -77,7 +82,8 @@ def _check_action(check: Checker, field: str, action: ActionChannel) -> None:
     for part in ("low", "high", "safe"):
         check.is_number(getattr(action, part), f"{field}.{part}")
     limits = f"limits {action.low} to {action.high} of {action.name!r}"
-    check.require(action.low < action.high, field, f"{limits} are not ascending")
+    ascending = action.low < action.high and bool(np.float32(action.low) < np.float32(action.high))
+    check.require(ascending, field, f"{limits} are not ascending")
     inside = action.low <= action.safe <= action.high
     check.require(inside, f"{field}.safe", f"{action.safe} is outside the {limits}")
     if action.default is not None:

@@ -10,17 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import read_text
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
 
 SUFFIX = ".sig"
 SIGNATURE_BYTES = 64
@@ -108,7 +102,8 @@ def _signature(file: Path) -> bytes:
     return content
 
 
-def _private(path: Path) -> Ed25519PrivateKey:
+def _private(path: Path) -> Any:
+    """The Ed25519 private key in a file."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  an extra
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
         Ed25519PrivateKey as Private,
@@ -136,7 +131,8 @@ def _with_password(load: Any, text: bytes, password: bytes | None) -> Any:
         return load(text, password=None)
 
 
-def _public(path: Path) -> Ed25519PublicKey:
+def _public(path: Path) -> Any:
+    """The Ed25519 public key in a file."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  an extra
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
         Ed25519PublicKey as Public,

@@ -42,6 +42,8 @@ GAIT_FIELDS = ("cos", "sin", "fraction")
 
 MAX_HISTORY = 100
 
+_ROUNDING = 1e-6  # of a unit quaternion's squared length, sent as float32
+
 _XYZ, _XYZW = ("x", "y", "z"), ("x", "y", "z", "w")
 
 #: Topic -> field -> keys; no keys means any joint's name.
@@ -189,3 +191,20 @@ def projected_gravity(x: float, y: float, z: float, w: float) -> tuple[float, fl
         -2 * (y * z + x * w) / square,
         (x * x + y * y - z * z - w * w) / square,
     )
+
+
+def canonical_quaternion(
+    x: float, y: float, z: float, w: float
+) -> tuple[float, float, float, float]:
+    """Return the one of a rotation's two quaternions that policies see, of length 1.
+
+    A rotation has the quaternions q and -q, and sources may send either. The first of w, x, y, z
+    that is not 0 is above 0.
+    """
+    square = x * x + y * y + z * z + w * w
+    if abs(square - 1.0) > _ROUNDING and 0.0 < square < math.inf:
+        factor = 1.0 / math.sqrt(square)
+        x, y, z, w = x * factor, y * factor, z * factor, w * factor
+    if (w, x, y, z) < (0.0, 0.0, 0.0, 0.0):
+        x, y, z, w = -x, -y, -z, -w
+    return x, y, z, w

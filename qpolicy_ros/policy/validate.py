@@ -31,18 +31,21 @@ INT32_MAX = 2**31 - 1
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 _EXPORT = "export the policy again"
+_MAKE = "correct it in the task or the robot's description"
 
 
 class Checker:
     """Raises PolicyError with one file's name in front."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: object, remedy: str = "") -> None:
         self.file = file
+        # What lies in no file yet is being made, from a task or a robot.
+        self._remedy = remedy or (_EXPORT if str(file) else _MAKE)
 
-    def require(self, condition: bool, field: str, wrong: str, remedy: str = _EXPORT) -> None:
+    def require(self, condition: bool, field: str, wrong: str, remedy: str = "") -> None:
         """Raise unless ``condition``."""
         if not condition:
-            raise PolicyError.at(self.file, field, wrong, remedy)
+            raise PolicyError.at(self.file, field, wrong, remedy or self._remedy)
 
     def tensor(
         self, value: npt.NDArray[Any], field: str, dtype: str, shape: tuple[int, ...]

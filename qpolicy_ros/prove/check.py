@@ -141,7 +141,7 @@ def _upper(question: Question, rows: Int64, lines: list[Any], low: Int64, high: 
     if size + float((np.abs(rows).astype(float) @ reach).max()) > _SAFE:
         return np.asarray(interval)
     line = constant + np.maximum(rows, 0) @ high + np.minimum(rows, 0) @ low
-    return np.asarray(np.minimum(interval, line >> bits))  # a shift rounds down
+    return np.asarray(np.minimum(interval, np.right_shift(line, bits)))  # a shift rounds down
 
 
 def _staircase(

@@ -19,7 +19,7 @@ from qpolicy_ros.prove.codes import code_box, whole_box
 from qpolicy_ros.prove.decide import decide
 from qpolicy_ros.prove.question import single
 
-WIDTHS, BITS, ROUNDS, SECONDS = (16, 32, 64, 128, 256), (2, 3, 4), 3, 60.0
+WIDTHS, BITS, ROUNDS, SECONDS = (16, 32, 64, 128, 256), (2, 3, 4), 1, 10.0
 _INPUTS, _INPUT_BITS, _OUTPUT_BITS = 17, 8, 8
 _MOVED = 48  # output codes, of 256
 

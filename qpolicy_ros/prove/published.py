@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,7 +227,7 @@ def report(folder: Path) -> str:
     from qpolicy_ros.prove.page import draw, table  # noqa: PLC0415  matplotlib
 
     rows, growth = _kept(folder / ROWS), _kept(folder / GROWTH)
-    text = table(rows, growth)
+    text = table(rows, growth, len(list(folder.glob("*.yaml"))))
     write_atomically(folder / "README.md", text.encode())
     draw(rows, growth, folder / "growth.png")
     return text
@@ -280,7 +280,12 @@ def _say(line: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Do what the module's text says."""
-    ways = {"make": write_properties, "decide": decide, "growth": measure_growth, "report": report}
+    ways: dict[str, Callable[[Path], object]] = {
+        "make": write_properties,
+        "decide": decide,
+        "growth": measure_growth,
+        "report": report,
+    }
     if len(arguments) != 2 or arguments[0] not in ways:
         _say(__doc__ or "")
         return 2

@@ -136,7 +136,7 @@ class Prover:
         text = f"{names[other]} of the mirrored observation is {names[action]}"
         text += f", {claim['symmetric']}, within {claim['within']:g}"
         ways = ((-1, 1), (1, -1)) if claim["symmetric"] == "even" else ((1, 1), (-1, -1))
-        found = []
+        found: list[Asked | None] = []
         for signs in ways:
             asked = self.claims.apart((action, other), pair, claim["within"], signs, text)
             if asked is not None:

@@ -8,6 +8,8 @@ the MILP solver branches on a floating-point relaxation. They share neither code
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -59,7 +61,7 @@ def cp_sat(  # noqa: C901  one model, built from top to bottom
             at = np.nonzero(row)[0]
             terms = [codes[i] for i in at]
             total = cp_model.LinearExpr.weighted_sum(terms, row[at].tolist())
-            base, bits = 0, []
+            base, bits = 0, list[tuple[Any, int]]()
             for bound, count in _steps(question.thresholds[layer][neuron]):
                 if bound <= least[neuron]:
                     base += count
@@ -93,6 +95,24 @@ def cp_sat(  # noqa: C901  one model, built from top to bottom
         witness = np.array([solver.value(variable) for variable in inputs], np.int64)
         return Outcome(YES, witness, work=work)
     return Outcome(NO if status == cp_model.INFEASIBLE else OPEN, work=work)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a library's greeting off standard output, which it writes to behind Python's back."""
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(1)
+        except OSError:  # closed: nothing can be written there
+            yield
+            return
+        stack.callback(os.close, kept)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nothing)
+        os.dup2(nothing, 1)
+        stack.callback(os.dup2, kept, 1)
+        yield
 
 
 @contextlib.contextmanager
@@ -164,7 +184,7 @@ def milp(question: Question, seconds: float) -> Outcome:  # noqa: C901, PLR0912 
         new = []
         for neuron, row in enumerate(weight):
             columns, values, constant = _sum(codes, row)
-            base, bits = 0, []
+            base, bits = 0, list[tuple[Any, int]]()
             for bound, count in _steps(question.thresholds[layer][neuron]):
                 if bound <= least[neuron]:
                     base += count
@@ -259,15 +279,16 @@ class _Program:
 
     def solve(self, highspy: Any, seconds: float) -> tuple[str, Any]:
         """``no``, or ``yes`` or ``open`` with values where there are any."""
-        solver = highspy.Highs()
-        for name, value in (
+        with _quiet():
+            solver = highspy.Highs()
+        for name, setting in (
             ("output_flag", False),
             ("threads", 1),
             ("time_limit", seconds),
             ("random_seed", 1),
             ("mip_max_improving_sols", 1),
         ):
-            solver.setOptionValue(name, value)
+            solver.setOptionValue(name, setting)
         infinity = highspy.kHighsInf
         count = len(self.low)
         solver.addVars(count, np.array(self.low), np.array(self.high))

@@ -24,7 +24,7 @@ from qpolicy_ros.replay.sensors import Nanos
 from qpolicy_ros.replay.ticks import NONE, Flags, Indexes, Ticks
 
 _SECOND_NS = 1_000_000_000
-_POSES = 5  # joint messages to look at for where a robot stood when it was started
+_AT_ONCE = 5  # commands behind a report that may have been sent before it
 
 
 class Kind(enum.IntEnum):
@@ -462,6 +462,28 @@ def _retry(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) 
             f"{near} answers of fp32 are equal within {tolerance:g} only: float sums hang on the "
             "machine"
         )
+    _try_other(found, policy_after, rate_after, say)
+    _try_other(found, found.policy, _rates_just_before(found), say)
+
+
+def _rates_just_before(found: Replay) -> Doubles:
+    """Return ``rate_limit`` before it last changed, for the first ticks behind that report.
+
+    A recorder may take a report before a command that was sent earlier.
+    """
+    reported = Reported(found.recording, "parameter.rate_limit")
+    if not reported.values:
+        return found.rate
+    values = np.array([float(value) for value in reported.values])
+    index = np.arange(len(values))
+    changed = np.concatenate([[True], values[1:] != values[:-1]])
+    since = np.maximum.accumulate(np.where(changed, index, 0))[reported.before(found.places)]
+    behind = np.arange(len(since)) - np.searchsorted(found.places, reported.places[since])
+    return np.where(behind < _AT_ONCE, values[np.maximum(since - 1, 0)], found.rate)
+
+
+def _try_other(found: Replay, policy_after: Indexes, rate_after: Doubles, say: Say) -> None:
+    """Compute what differs with another policy and rate; keep them where they fit."""
     wrong = _wrong(found)
     changed = wrong[
         (rate_after[wrong] != found.rate[wrong]) | (policy_after[wrong] != found.policy[wrong])

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Contract, PolicyError
 from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
 from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
 _JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)

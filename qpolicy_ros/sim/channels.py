@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import mujoco
 import numpy as np
+
+from qpolicy_ros.sim.display import mujoco
 
 _FREE_POSITION = ("x", "y", "z", "qw", "qx", "qy", "qz")
 _FREE_VELOCITY = ("vx", "vy", "vz", "wx", "wy", "wz")

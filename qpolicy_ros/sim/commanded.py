@@ -83,7 +83,7 @@ def open_commanded(robot: str, contract: Contract, seconds: float = SECONDS) -> 
     )
 
 
-def as_twist(command: Sequence[float]) -> np.ndarray:
+def as_twist(command: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return forward, left and turning as a velocity (6,): linear x, y, z, angular x, y, z."""
     return np.array([command[0], command[1], 0.0, 0.0, 0.0, command[2]])
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError, policy_folders
+from qpolicy_ros.policy.contract_rules import check_contract
 from qpolicy_ros.policy.sources import TOPICS
 
 ROBOTS = "robots"
@@ -20,7 +22,7 @@ _MOST_BYTES = 1 << 20
 _REQUIRED = {"model"}
 _OPTIONAL = {
     "name", "base", "period", "height", "joints", "observation", "floor", "option", "imu", "odom",
-    "feet", "position_control", "start", "armature", "commands", "guide", "reward",
+    "feet", "position_control", "start", "armature", "commands",
 }  # fmt: skip
 _CHANNEL = {"source", "scale", "offset", "low", "high"}
 
@@ -61,7 +63,6 @@ class RobotDescription:
         start: keyframe to start from; empty takes the one that is nearest the default pose.
         armature: of joints that have none in a model without actuators, kg m².
         commands: ``cmd_vel`` source -> lowest and highest command to draw.
-        guide, reward: ``module:function`` hooks of a task, see docs/robots.md.
         file: where it was read.
     """
 
@@ -81,8 +82,6 @@ class RobotDescription:
     start: str = ""
     armature: float = 0.01
     commands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    guide: str = ""
-    reward: str = ""
     file: str = ""
 
     def contract(self, task: str = "", env_id: str = "") -> Contract:
@@ -172,7 +171,7 @@ def read_description(path: Path) -> RobotDescription:
         model = dict(data["model"])
         if set(model) not in ({"file"}, {"menagerie", "entry"}):
             raise ValueError("model: give `file`, or `menagerie` and `entry`")  # noqa: TRY301
-        return RobotDescription(
+        description = RobotDescription(
             name=str(data.get("name", path.stem)),
             model=model,
             base=str(data.get("base", "")),
@@ -189,13 +188,17 @@ def read_description(path: Path) -> RobotDescription:
             start=str(data.get("start", "")),
             armature=_positive(data.get("armature", 0.01)),
             commands=commands,
-            guide=str(data.get("guide", "")),
-            reward=str(data.get("reward", "")),
             file=str(path),
         )
+    except InputError:
+        raise
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise PolicyError.at(path, "robot", reason, "see docs/robots.md") from error
+    remedy = "correct the description; docs/robots.md and docs/artifact.md say what there is"
+    if description.joints and description.channels and description.period:
+        check_contract(description.contract(), path, remedy)
+    return description
 
 
 def _described() -> dict[str, Path]:
@@ -229,8 +232,9 @@ def _expand(entry: Mapping[str, Any], joints: Mapping[str, Joint]) -> list[Chann
     unknown = set(entry) - _CHANNEL
     if unknown:
         raise ValueError(f"observation: {sorted(unknown)} is none of {sorted(_CHANNEL)}")
-    head, _, key = str(entry["source"]).rpartition(":")
-    topic, _, member = head.partition(".")
+    head, colon, key = str(entry["source"]).rpartition(":")
+    # A history is of another channel, which is named after its source.
+    topic, _, member = head.rpartition(":")[2].partition(".")
     axes = TOPICS.get(topic, {}).get(member, ()) or tuple(joints)
     channels = []
     for name in axes if key == "*" else (key,):
@@ -240,7 +244,9 @@ def _expand(entry: Mapping[str, Any], joints: Mapping[str, Joint]) -> list[Chann
             if k not in ("source", "offset")
         }
         offset = entry.get("offset", 0.0)
+        if offset == "default" and name not in joints:
+            raise ValueError(f"observation: {head}:{name} has no default: it is of no joint")
         options["offset"] = joints[name].default if offset == "default" else _finite(offset)
-        source = f"{head}:{name}"
+        source = f"{head}{colon}{name}"
         channels.append(Channel(source, source, **options))
     return channels

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any, Protocol
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, observation_names
 from qpolicy_ros.sim.description import is_model, is_robot
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
+from qpolicy_ros.sim.stability import blow_up
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 
 DEFAULT_EPISODE_STEPS = 1000
@@ -26,6 +26,7 @@ class Simulated(Protocol):
     model: Any  # mujoco.MjModel, or None
     data: Any  # mujoco.MjData, or None
     step_limit: int | None  # steps until an episode is truncated
+    fault: str  # why the last step ended the episode as failed, empty if it did not
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode; return the float32 observation (n,)."""
@@ -57,6 +58,7 @@ class Simulation:
         env: the Gymnasium environment.
         model, data: MuJoCo model and state, None for an environment that is not MuJoCo.
         step_limit: steps until an episode is truncated, None where there is no limit.
+        fault: the joint whose physics blew up in the last step, empty if none did.
 
     Raises:
         PolicyError: unknown task, missing simulator dependency, or unsupported spaces.
@@ -71,8 +73,8 @@ class Simulation:
                 f"max_episode_steps: {max_episode_steps} is not a positive number of steps; "
                 "leave it out for the task's own limit"
             )
-        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")
+        if render_mode == "rgb_array":
+            prepare_rendering()
         self.env = _make(env_id, render_mode, max_episode_steps)
         _check_spaces(env_id, self.env)
         robot: Any = self.env.unwrapped
@@ -84,6 +86,7 @@ class Simulation:
         # A described robot knows its contract; a bare vector's names are read from the model.
         self.contract = _attribute(robot, "contract", Contract) or self._read_contract(env_id)
         self._low, self._high = self.contract.low, self.contract.high
+        self.fault = ""
 
     def reset(self, seed: int, options: dict[str, Any] | None = None) -> np.ndarray:
         """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,).
@@ -91,18 +94,25 @@ class Simulation:
         ``options`` are the task's own; Gymnasium's MuJoCo tasks have none.
         """
         observation, _ = self.env.reset(seed=seed, options=options)
-        return _rounded(observation)
+        self.fault = ""
+        self._seen = _rounded(observation)
+        return self._seen
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Apply ``action`` (m,), clipped to its limits, for one control period.
 
         Returns:
-            observation float32 (n,), reward, terminated (by the task), truncated (by time).
+            observation float32 (n,), reward, terminated (by the task), truncated (by time). Where
+            the physics blew up it is the last observation before that, no reward, terminated.
         """
         # As the policy node does: a float32 sum may exceed a limit by one unit in the last place.
         action = np.clip(np.asarray(action, dtype=np.float32), self._low, self._high)
         observation, reward, terminated, truncated, _ = self.env.step(action)
-        return _rounded(observation), float(reward), bool(terminated), bool(truncated)
+        self.fault = blow_up(self.model, self.data)
+        if self.fault:
+            return self._seen, 0.0, True, False
+        self._seen = _rounded(observation)
+        return self._seen, float(reward), bool(terminated), bool(truncated)
 
     def render(self) -> np.ndarray | None:
         """Return the frame (height, width, 3) uint8 of an ``rgb_array`` simulation."""

@@ -10,6 +10,8 @@ from qpolicy_ros.sim.environment import Simulated
 
 MAX_FRAMES_PER_SECOND = 30.0
 
+_SUFFIXES = (".mp4", ".gif", ".mkv", ".mov", ".avi", ".webm")
+
 
 class Film:
     """Writes frames of an ``rgb_array`` simulation to a video file, at the speed of reality.
@@ -28,6 +30,9 @@ class Film:
         except ImportError as error:
             remedy = "pip install 'imageio[ffmpeg]'"
             raise PolicyError.at("", "video", "imageio is not installed", remedy) from error
+        if Path(path).suffix.lower() not in _SUFFIXES:
+            wrong = f"{Path(path).name!r} does not say by its end what film it is to be"
+            raise PolicyError.at(path, "video", wrong, f"end it on {', '.join(_SUFFIXES)}")
         if not Path(path).absolute().parent.is_dir():
             raise PolicyError.at(path, "video", "its folder does not exist", "create it first")
         self._every = max(1, round(1.0 / (MAX_FRAMES_PER_SECOND * period)))

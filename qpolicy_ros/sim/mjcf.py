@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, position_names, velocity_names
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
+from qpolicy_ros.sim.stability import blow_up
 
 
 class MjcfSimulation:
@@ -19,7 +19,8 @@ class MjcfSimulation:
 
     The observation is ``qpos`` followed by ``qvel``. An episode starts from the first keyframe,
     or from the model's zero state where there is none, whatever the seed; it ends by
-    ``max_episode_steps`` only. The reward is NaN.
+    ``max_episode_steps``, or where the physics blows up (``fault`` says at which joint). The reward
+    is NaN.
 
     Args:
         path: the MJCF file.
@@ -38,8 +39,8 @@ class MjcfSimulation:
         max_episode_steps: int | None = None,
         period: float | None = None,
     ) -> None:
-        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")
+        if render_mode == "rgb_array":
+            prepare_rendering()
         self.model: Any = _load(path)
         self.data: Any = mujoco.MjData(self.model)
         self.step_limit = max_episode_steps
@@ -47,6 +48,7 @@ class MjcfSimulation:
         self._render_mode = render_mode
         self._window: Any = None
         self._steps = 0
+        self.fault = ""
         self.contract = self._read_contract(path)
         self._low, self._high = self.contract.low, self.contract.high
 
@@ -58,7 +60,9 @@ class MjcfSimulation:
             mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
-        return self._observe()
+        self.fault = ""
+        self._seen = self._observe()
+        return self._seen
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Apply ``action`` (m,), clipped to its limits, for one control period."""
@@ -67,8 +71,12 @@ class MjcfSimulation:
         self._steps += 1
         if self._render_mode == "human":
             self.render()
+        self.fault = blow_up(self.model, self.data)
+        if self.fault:
+            return self._seen, math.nan, True, False
+        self._seen = self._observe()
         truncated = self.step_limit is not None and self._steps >= self.step_limit
-        return self._observe(), math.nan, False, truncated
+        return self._seen, math.nan, False, truncated
 
     def render(self) -> np.ndarray | None:
         """Return a frame (height, width, 3) uint8, or update the window."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mujoco
-
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.robot_facts import RobotFacts
 from qpolicy_ros.sim.description import RobotDescription, find_robot, is_robot
+from qpolicy_ros.sim.display import mujoco
 
 _MOST_BYTES = 64 << 20
 # Positions that a joint takes in a keyframe.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import Assembler, Contract
@@ -14,9 +12,11 @@ from qpolicy_ros.policy.model import POSITION
 from qpolicy_ros.policy.sources import projected_gravity
 from qpolicy_ros.sim.actuators import actuator_of
 from qpolicy_ros.sim.description import RobotDescription, find_robot
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.mjcf import substeps
 from qpolicy_ros.sim.robot_model import BuiltRobot, build_model
 from qpolicy_ros.sim.sensors import Sensors
+from qpolicy_ros.sim.stability import blow_up
 from qpolicy_ros.sim.start import start_pose
 
 START_SPREAD = 0.05
@@ -59,10 +59,8 @@ class RobotSimulation:
         fallen_below: float = 0.0,
         built: BuiltRobot | None = None,
     ) -> None:
-        # A robot that blows up has fallen; MuJoCo would write a log of it into the working folder.
-        mujoco.set_mju_user_warning(lambda _: None)
-        if render_mode == "rgb_array" and not os.environ.get("DISPLAY"):
-            os.environ.setdefault("MUJOCO_GL", "egl")
+        if render_mode == "rgb_array":
+            prepare_rendering()
         description = find_robot(robot) if isinstance(robot, str) else robot
         self.description = description
         self.contract = contract or description.contract()
@@ -77,6 +75,7 @@ class RobotSimulation:
         self._render_mode = render_mode
         self._window: Any = None
         self._steps = 0
+        self.fault = ""
         self._low, self._high = self.contract.low, self.contract.high
         self.sensors = Sensors(
             self.model, self.data, built.base, self._where, built.imu, built.odom
@@ -148,12 +147,15 @@ class RobotSimulation:
         self.data.ctrl[self._actuators] = self.contract.default * self._factors
         mujoco.mj_forward(self.model, self.data)
         self._steps = 0
+        self.fault = ""
         self._velocity[:] = 0.0
         self._assembler.reset()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Apply ``action`` (m,), clipped to its limits, for one control period."""
         self.advance(action)
+        if self.fault:
+            return self._seen, math.nan, True, False
         truncated = self.step_limit is not None and self._steps >= self.step_limit
         return self.observe(), math.nan, self.fallen, truncated
 
@@ -164,6 +166,7 @@ class RobotSimulation:
         self._assembler.acted(action, computed)
         self.data.ctrl[self._actuators] = action * self._factors
         mujoco.mj_step(self.model, self.data, self._substeps)
+        self.fault = blow_up(self.model, self.data)
         self._steps += 1
         if self._steps > round(WARM_UP / self.contract.period):
             x, y, _ = self.sensors.velocity()
@@ -173,7 +176,8 @@ class RobotSimulation:
 
     def observe(self) -> np.ndarray:
         """Return the observation (n,), once a control step: it counts the ticks of histories."""
-        return self._assembler.observation(self._gather())
+        self._seen = self._assembler.observation(self._gather())
+        return self._seen
 
     def render(self) -> np.ndarray | None:
         """Return a frame (height, width, 3) uint8, or update the window."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 
 from qpolicy_ros.policy import Contract, PolicyError
 from qpolicy_ros.sim.actuators import drive_joints
 from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.menagerie import menagerie_model
 from qpolicy_ros.sim.sensors import ACCELEROMETER
 
@@ -76,7 +76,8 @@ def _build(
     base, imu, odom = _apply(spec, description, contract)
     if strip:
         bare = spec.copy()
-        _strip(bare)
+        # By MuJoCo's own rules: mass that hangs on them stays, and so do those that others name.
+        bare.compiler.discardvisual = True
         try:
             return BuiltRobot(bare.compile(), base, imu, odom, keyframes)
         except ValueError:
@@ -109,6 +110,9 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
     for name in filter(None, (imu, odom)):
         _named(spec.site(name), "site", name)
     site = imu
+    # A site that the description names is where the accelerometer sits; what the message says is in
+    # the base's frame. A model's own gyro says what it measures itself.
+    imu = "" if description.imu else imu
     if not site:
         site = "qpolicy_imu"
         (spec.body(base) if base else spec.worldbody).add_site(name=site)
@@ -215,15 +219,3 @@ def _leave_out_missing_files(spec: Any, path: str) -> None:
 
 def _found(folder: Path, subfolder: str, name: str) -> bool:
     return any((folder / part / name).is_file() for part in {subfolder, ""})
-
-
-def _strip(spec: Any) -> None:
-    """Leave out what collides with nothing, of bodies whose inertia is given."""
-    for geom in list(spec.geoms):
-        given = geom.parent.explicitinertial or geom.parent.name == "world"
-        if not geom.contype and not geom.conaffinity and given:
-            spec.delete(geom)
-    used = {geom.meshname for geom in spec.geoms}
-    for mesh in list(spec.meshes):
-        if mesh.name not in used:
-            spec.delete(mesh)

@@ -22,11 +22,13 @@ class Episode:
         return_: sum of the rewards as Python floats in step order.
         length: control steps played.
         terminated: the task ended it (a fall); False where time ran out.
+        fault: why it failed: the joint whose physics blew up; empty if it did not.
     """
 
     return_: float
     length: int
     terminated: bool = False
+    fault: str = ""
 
 
 def rollout(policy: Policy, simulation: Simulated, seed: int) -> Episode:
@@ -46,7 +48,7 @@ def rollout(policy: Policy, simulation: Simulated, seed: int) -> Episode:
         observation, reward, terminated, truncated = simulation.step(policy(observation))
         total += reward
         length += 1
-    return Episode(total, length, terminated)
+    return Episode(total, length, terminated, simulation.fault)
 
 
 def spread(returns: Sequence[float]) -> float:
@@ -76,6 +78,9 @@ def evaluate(
 
     Returns:
         The undiscounted return of each episode.
+
+    Raises:
+        PolicyError: the physics of an episode blew up; the text names seed, step and joint.
     """
     simulation = Simulation(task, max_episode_steps=max_episode_steps)
     if simulation.step_limit is None:
@@ -85,6 +90,9 @@ def evaluate(
         returns = []
         for index in range(episodes):
             episode = rollout(policy, simulation, seed + index)
+            if episode.fault:
+                where = f"episode of seed {seed + index}, step {episode.length}"
+                raise PolicyError(f"{task}: {where}: {episode.fault}")
             returns.append(episode.return_)
             if progress is not None:
                 progress(episode)

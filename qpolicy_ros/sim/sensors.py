@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +15,11 @@ from qpolicy_ros.policy.sources import (
     JOINT_STATES,
     ODOM,
     TWIST,
+    canonical_quaternion,
     parse_source,
     projected_gravity,
 )
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
 ACCELEROMETER = "qpolicy_accelerometer"
@@ -53,9 +54,18 @@ class Sensors:
         self.command = np.zeros(6)
         self.base = self._free_joint(base) if base else None
         self._imu, self._odom = (self._frame(base, site) for site in (imu, odom))
-        self._acceleration = int(model.sensor(ACCELEROMETER).adr[0])
+        accelerometer = model.sensor(ACCELEROMETER)
+        self._acceleration = int(accelerometer.adr[0])
+        self._site = int(accelerometer.objid[0])
+        # Where the accelerometer measures in another frame than the rest of `imu`: its body's id.
+        self._turned: int | None = None
+        if base and not imu:
+            body = model.body(base).id
+            straight = np.array_equal(model.site_quat[self._site], (1.0, 0.0, 0.0, 0.0))
+            if not straight or model.site_bodyid[self._site] != body:
+                self._turned = body
         # What the base's sensors say, computed anew by `look`: see `_SLOTS`.
-        self._seen = np.zeros(_SLOTS["size"])
+        self._seen = np.zeros(_SLOTS["size"] + 3)
 
     def reader(self, text: str) -> Callable[[], float]:
         """Return a function that reads the source ``text``, SI units.
@@ -142,6 +152,8 @@ class Sensors:
             return _OWN.index(field), int(address[0])
         axis = _AXES.index(key)
         if (topic, field) == (IMU, "linear_acceleration"):
+            if self._turned is not None:
+                return 5, _SLOTS["size"] + axis
             return 3, self._acceleration + axis
         if topic in (CMD_VEL, TWIST):
             return 4, axis + (3 if field == "angular" else 0)
@@ -162,6 +174,11 @@ class Sensors:
             linear = self.velocity()
             # MuJoCo gives a free joint's angular velocity in the body's frame.
             angular = self._data.qvel[v + 3 : v + 6]
+        if self._turned is not None:
+            site = self._data.site_xmat[self._site].reshape(3, 3)
+            body = self._data.xmat[self._turned].reshape(3, 3)
+            measured = self._data.sensordata[self._acceleration : self._acceleration + 3]
+            seen[_SLOTS["size"] :] = body.T @ (site @ measured)
         for topic, (offset, frame) in ((IMU, self._imu), (ODOM, self._odom)):
             first = _SLOTS[topic]
             whole, spin = turn, angular
@@ -178,7 +195,7 @@ class Sensors:
                 mujoco.mju_rotVecQuat(there, there.copy(), back)
             w, x, y, z = whole
             # ROS puts a quaternion's w last, MuJoCo first.
-            seen[first : first + 4] = (x, y, z, w)
+            seen[first : first + 4] = canonical_quaternion(x, y, z, w)
             seen[first + 4 : first + 7] = spin
             if topic == IMU:
                 seen[first + 7 : first + 10] = projected_gravity(x, y, z, w)

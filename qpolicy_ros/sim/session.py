@@ -21,6 +21,7 @@ class Result(NamedTuple):
         terminated: the task ended it, not the time limit.
         missed: steps that had to use an action that answers an older observation.
         velocity: mean forward, left (m/s) and turning (rad/s) of a robot; NaN of anything else.
+        fault: why the episode failed: the joint whose physics blew up; empty if it did not.
     """
 
     return_: float
@@ -29,6 +30,7 @@ class Result(NamedTuple):
     terminated: bool
     missed: int
     velocity: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    fault: str = ""
 
 
 class Session:
@@ -68,7 +70,13 @@ class Session:
         if not (terminated or truncated):
             return None
         result = Result(
-            self._return, self._length, self.seed, terminated, self._missed, self._velocity()
+            self._return,
+            self._length,
+            self.seed,
+            terminated,
+            self._missed,
+            self._velocity(),
+            self.simulation.fault,
         )
         self.results.append(result)
         self.next_episode()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.description import RobotDescription
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 from qpolicy_ros.sim.robot_model import BuiltRobot
 

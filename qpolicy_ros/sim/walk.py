@@ -51,7 +51,9 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.render_mode = render_mode
         description = self.robot.description
         self.contract = description.contract("go2", ENV_ID)
-        self.model, self.data, self.dt = self.robot.model, self.robot.data, description.period
+        self.model, self.data = self.robot.model, self.robot.data
+        assert description.period is not None, "a task of ours says its period"
+        self.dt: float = description.period
         self._randomise = randomise
         self._trot: Trot | None = None
         groups = description.feet["groups"]

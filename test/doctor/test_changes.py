@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from qpolicy_ros.doctor.changes import Fit, changes
+from qpolicy_ros.doctor.changes import changes
+from qpolicy_ros.doctor.fit import Fit
 from qpolicy_ros.doctor.orders import joint_orders
 from qpolicy_ros.policy import ActionChannel, Assembler, Channel, Contract
 

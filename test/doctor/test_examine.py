@@ -9,7 +9,8 @@ from balancer import balancer, contract, write_balancer
 
 from qpolicy_ros.cli.main import main as command
 from qpolicy_ros.doctor import measured
-from qpolicy_ros.doctor.changes import Fit, changes
+from qpolicy_ros.doctor.changes import changes
+from qpolicy_ros.doctor.fit import Fit
 from qpolicy_ros.policy import Channel, save_policy
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.robot_model import build_model

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import claims
 import foreign
 import numpy as np
 import results
@@ -365,6 +366,8 @@ TARGETS = {
     "ledger": Target(from_file(results.read_sweep), results.ledger_seeds, "lines", 2000),
     "curve": Target(from_file(results.read_curve), results.curve_seeds, "bytes", 200),
     "hardware": Target(from_file(results.read_hardware), results.hardware_seeds, "json", 1000),
+    "property": Target(from_file(claims.read_claim, ".yaml"), claims.property_seeds, "bytes", 600),
+    "seen": Target(from_file(claims.read_seen, ".json"), claims.seen_seeds, "json", 1000),
     "onnx": Target(from_file(foreign.read_network, ".onnx"), foreign.onnx_seeds, "bytes", 4000),
     "contract": Target(
         from_file(foreign.read_any_contract, ".yaml"), foreign.contract_seeds, "bytes", 1000

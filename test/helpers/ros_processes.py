@@ -92,6 +92,8 @@ class NodeProcess:
         arguments = ["-r", f"__ns:={place.namespace}"]
         for topic in ("diagnostics", "clock"):
             arguments += ["-r", f"/{topic}:={place.namespace}/{topic}"]
+        rename = parameters.pop("rename", "")
+        arguments += ["-r", str(rename)] if rename else []
         for name, value in parameters.items():
             arguments += ["-p", f"{name.replace('__', '.')}:={_yaml(value)}"]
         module = module[:-1] if module.endswith(".") else f"qpolicy_ros.nodes.{module}"

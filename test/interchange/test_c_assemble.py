@@ -27,8 +27,9 @@ def walking_contract():
     )
     sources = [
         *(f"gait.{part}:{gait.name}" for gait in gaits for part in ("cos", "sin", "fraction")),
-        "previous_output:hip", 'previous_action:"kn\\ee?', "constant:-0.1", "imu.angular_velocity:x",
-        "history.3:12", "history.7:9", "history.1:0", "wrench/foot.force:z",
+        "previous_output:hip", 'previous_action:"kn\\ee?', "constant:-0.1",
+        "imu.angular_velocity:x", "history.3:12", "history.7:9", "history.1:0",
+        "wrench/foot.force:z",
     ]  # fmt: skip
     channels = [
         Channel(str(i), source, scale=0.1 * (i + 1), offset=0.03 * i)

@@ -113,3 +113,53 @@ def test_every_argument_is_described(share, file):
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
     assert {"task", "policy", "backend"} <= arguments.keys()
     assert all(argument.description for argument in arguments.values())
+
+
+def test_an_undisturbed_lockstep_launch_warns_of_nothing(launch, policy):
+    done = launch("sim.launch.py", "task:=halfcheetah", policy, "episodes:=1")
+    assert done.returncode == 0
+    assert "WARN" not in done.stdout + done.stderr
+
+
+def test_what_the_parameter_file_says_wins_over_a_default(launch, policy, tmp_path):
+    file = tmp_path / "params.yaml"
+    path = policy.removeprefix("policy:=")
+    file.write_text(f"/**:\n  ros__parameters: {{backend: fp32, policy: {path}}}\n")
+    done = launch("policy.launch.py", f"params_file:={file}", interrupt_when="17 values in, 6")
+    assert "backend fp32" in done.stdout + done.stderr
+
+
+def test_an_argument_that_is_given_wins_over_the_parameter_file(launch, policy, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("/**:\n  ros__parameters: {backend: fp32}\n")
+    arguments = [policy, f"params_file:={file}", "backend:=integer"]
+    done = launch("policy.launch.py", *arguments, interrupt_when="17 values in, 6")
+    assert "backend integer" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", ["sim.launch.py", "policy.launch.py", "robot.launch.py"])
+def test_a_launch_whose_policy_node_fails_fails(launch, file):
+    done = launch(file, "policy:=/nowhere.safetensors")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_namespace_carries_the_simulator_along(launch, policy):
+    arguments = ["task:=halfcheetah", policy, "episodes:=1", "namespace:=r1"]
+    done = launch("sim.launch.py", *arguments)
+    assert done.returncode == 0
+    text = done.stdout + done.stderr
+    assert "[r1.policy_node]" in text
+    assert "[r1.mujoco_sim_node]: episode 1" in text
+
+
+@pytest.mark.parametrize(
+    "file", ["sim.launch.py", "policy.launch.py", "robot.launch.py", "record.launch.py"]
+)
+def test_every_launch_file_takes_simulated_time(share, file):
+    from launch.launch_description_sources import (  # noqa: PLC0415 only with launch
+        get_launch_description_from_python_launch_file,
+    )
+
+    description = get_launch_description_from_python_launch_file(str(share / "launch" / file))
+    assert "use_sim_time" in {argument.name for argument in description.get_launch_arguments()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 import pytest
@@ -235,3 +236,14 @@ def test_a_repeated_observation_gets_the_same_answer_again(serve, watcher, obser
     watcher.until(lambda: len(watcher.answers(7)) > seen)
     assert all(answer == first for answer in watcher.answers(7))
     assert int(watcher.diagnostics()["repeated"]) > before
+
+
+def test_what_is_frozen_while_serving_is_thawed_afterwards(node):
+    """What is not cannot be collected: memory would grow with every activation."""
+    for _ in range(2):
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        assert gc.get_freeze_count() > 0
+        assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+        assert gc.get_freeze_count() == 0

@@ -10,12 +10,15 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
+from nav_msgs.msg import Odometry
 from robot_contracts import robot_contract
-from robot_messages import imu, joint_states, odom
+from robot_messages import imu, joint_states, odom, stamped
+from sensor_msgs.msg import Imu
 
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
-from qpolicy_ros.policy import Assembler, ObservationError
+from qpolicy_ros.policy import Assembler, Channel, Gait, ObservationError
+from qpolicy_ros.policy.sources import TOPICS
 
 SECOND = 1_000_000_000
 
@@ -172,14 +175,47 @@ def test_a_command_is_held_longer_than_a_sensor(clock):
     channels = tuple(dataclasses.replace(c, missed="hold") for c in contract.observation)
     contract = dataclasses.replace(contract, observation=channels, time_limits=())
     inputs = RobotInputs(contract, Assembler(contract).sources, clock=clock)
-    inputs.take("cmd_vel", Twist())
+    command = Twist()
+    command.linear.x = 0.3
+    inputs.take("cmd_vel", command)
     clock.now += 9 * SECOND // 10
     fill(inputs)
-    inputs.read(clock.now, SECOND // 10)
+    assert by_source(inputs.read(clock.now, SECOND // 10))["cmd_vel.linear:x"] == 0.3
     clock.now += 2 * SECOND // 10
     fill(inputs, stamp=2)
-    with pytest.raises(ObservationError, match=r"nothing usable on 'cmd_vel' for 1 s"):
-        inputs.read(clock.now, SECOND // 10)
+    assert by_source(inputs.read(clock.now, SECOND // 10))["cmd_vel.linear:x"] == 0.0
+    inputs.take("cmd_vel", command)
+    assert by_source(inputs.read(clock.now, SECOND // 10))["cmd_vel.linear:x"] == 0.3
+
+
+def test_a_policy_that_holds_a_command_does_not_wait_for_the_first(clock):
+    channels = tuple(dataclasses.replace(c, missed="hold") for c in robot_contract().observation)
+    contract = dataclasses.replace(robot_contract(), observation=channels)
+    inputs = RobotInputs(contract, Assembler(contract).sources, clock=clock)
+    fill(inputs)
+    assert by_source(inputs.read(clock.now, SECOND))["cmd_vel.linear:x"] == 0.0
+
+
+def test_nothing_gets_old_in_lock_step(clock):
+    contract = robot_contract()
+    inputs = RobotInputs(contract, Assembler(contract).sources, timeless=True, clock=clock)
+    fill(inputs)
+    command = Twist()
+    command.linear.x = 0.3
+    inputs.take("cmd_vel", command)
+    clock.now += 100 * SECOND
+    assert by_source(inputs.read(clock.now))["cmd_vel.linear:x"] == 0.3
+
+
+def test_a_stamped_command_is_taken_where_it_is_asked_for(clock):
+    contract = robot_contract()
+    sources = Assembler(contract).sources
+    inputs = RobotInputs(contract, sources, stamped_commands=True, clock=clock)
+    fill(inputs)
+    command = TwistStamped()
+    command.twist.linear.x = 0.3
+    assert inputs.take("cmd_vel", command)
+    assert by_source(inputs.read(clock.now))["cmd_vel.linear:x"] == 0.3
 
 
 def test_a_value_with_a_stand_in_is_not_waited_for(inputs, clock):
@@ -230,3 +266,112 @@ def test_the_assembler_takes_what_is_read(inputs, clock):
     fill(inputs)
     observation = Assembler(robot_contract()).observation(inputs.read(clock.now))
     assert np.isfinite(observation).all()
+
+
+ORIENTED = [
+    topic for topic in TOPICS if "orientation" in TOPICS[topic] and topic in ("imu", "odom", "pose")
+]
+
+
+def oriented(topic, quaternion):
+    message = {"imu": Imu, "odom": Odometry, "pose": PoseStamped}[topic]()
+    message.header.stamp.sec = 1
+    holder = {
+        "imu": lambda: message,
+        "odom": lambda: message.pose.pose,
+        "pose": lambda: message.pose,
+    }
+    q = holder[topic]().orientation
+    q.x, q.y, q.z, q.w = map(float, quaternion)
+    return message
+
+
+@pytest.mark.parametrize("topic", ORIENTED)
+@pytest.mark.parametrize(
+    "quaternion", [(0.5, -0.5, 0.5, -0.5), (0, 0, 0.6, 0.8), (-0.6, 0, 0.8, 0), (0, 0, -1, 0)]
+)
+def test_equal_orientations_give_equal_values(topic, quaternion, clock):
+    """A rotation has two quaternions, and one of another length is still the same rotation."""
+    channels = [Channel(f"q{axis}", f"{topic}.orientation:{axis}") for axis in "xyzw"]
+    contract = dataclasses.replace(robot_contract(), observation=tuple(channels), time_limits=())
+    seen = []
+    for factor in (1.0, -1.0, 1.02, -0.98):
+        inputs = RobotInputs(contract, Assembler(contract).sources, clock=clock)
+        assert inputs.take(topic, oriented(topic, [factor * value for value in quaternion]))
+        seen.append(list(inputs.read(clock.now)))
+    assert seen[0] == seen[1]
+    for each in seen[2:]:
+        assert each == pytest.approx(seen[0], abs=1e-12)
+    assert next(value for value in (seen[0][3], *seen[0][:3]) if value) > 0
+
+
+def turned_odometry(stamp, *, world):
+    """Going along the world's y at 0.5 m/s, facing it."""
+    message = odom(stamp)
+    half = math.sqrt(0.5)
+    message.pose.pose.orientation.z = message.pose.pose.orientation.w = half
+    message.pose.pose.position.y = 0.5 * stamp
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    linear.x, linear.y = (0.0, 0.5) if world else (0.5, 0.0)
+    angular.z = 0.2
+    return message
+
+
+@pytest.mark.parametrize("world", [False, True])
+def test_a_twist_in_the_worlds_frame_is_turned_into_the_robots(clock, world):
+    contract = robot_contract()
+    inputs = RobotInputs(contract, Assembler(contract).sources, world_twist=world, clock=clock)
+    fill(inputs)
+    assert inputs.take("odom", turned_odometry(2, world=world))
+    assert by_source(inputs.read(clock.now))["odom.linear_velocity:x"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_twist_in_the_wrong_frame_is_found_within_two_seconds(clock, told, sent):
+    contract = robot_contract()
+    inputs = RobotInputs(contract, Assembler(contract).sources, world_twist=told, clock=clock)
+    for tick in range(200):
+        inputs.take("odom", turned_odometry(1 + tick * 0.01, world=sent))
+    wanted = "world" if sent else "child"
+    if told == sent:
+        assert inputs.odometry.problem == ""
+    else:
+        assert inputs.odometry.problem.endswith(f"set odom_twist_frame to {wanted}")
+
+
+def stamped_contract():
+    """Values of stamped topics, two of one kind, and a gait that listens to the command."""
+    sources = ["twist.linear:x", "wrench/left.force:z", "wrench/right.torque:x", "pose.position:z"]
+    contract = robot_contract()
+    return dataclasses.replace(
+        contract,
+        observation=tuple(Channel(source, source) for source in [*sources, "gait.cos:walk"]),
+        gaits=(Gait("walk", 1.5, stand_below=0.1, stand_phase=math.pi),),
+        time_limits=(),
+    )
+
+
+def test_stamped_topics_and_a_gait_s_command_are_taken(clock):
+    contract = stamped_contract()
+    sources = Assembler(contract).sources
+    inputs = RobotInputs(contract, sources, clock=clock)
+    assert list(inputs.topics) == ["twist", "wrench/left", "wrench/right", "pose", "cmd_vel"]
+    messages = {
+        "twist": TwistStamped(),
+        "wrench/left": WrenchStamped(),
+        "wrench/right": WrenchStamped(),
+        "pose": PoseStamped(),
+    }
+    messages["twist"].twist.linear.x = 1.0
+    messages["wrench/left"].wrench.force.z = 2.0
+    messages["wrench/right"].wrench.torque.x = 3.0
+    messages["pose"].pose.position.z = 4.0
+    command = Twist()
+    command.angular.z = 0.5
+    for name, message in messages.items():
+        assert inputs.take(name, stamped(message, 1))
+    assert inputs.take("cmd_vel", command)
+    raw = dict(zip(sources, inputs.read(clock.now), strict=True))
+    assert [raw[source] for source in sources[:4]] == [1.0, 2.0, 3.0, 4.0]
+    assert raw["cmd_vel.angular:z"] == 0.5

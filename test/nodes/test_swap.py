@@ -146,3 +146,17 @@ def test_numpy_engine_by_parameter(serve, watcher, expected):
     watcher.wait_for_policy(expected.observation)
     answer = np.array(watcher.ask(expected.observation).position)
     assert answer.tolist() == expected("integer")
+
+
+def test_an_option_of_a_ready_backend_is_refused_not_ignored(serve, watcher):
+    node = serve()
+    watcher.wait_for_policy()
+    result = watcher.set_parameter("integer.engine", "numpy")
+    assert not result.successful
+    assert result.reason.startswith("integer.engine: backend 'integer' is ready and keeps")
+    result = watcher.set_parameter("integer.engine", "warp")
+    assert not result.successful
+    assert result.reason.endswith("choose one of auto, c, numpy")
+    assert watcher.set_parameter("fpga.device", "/dev/ttyUSB7").successful  # ~/load takes it
+    assert watcher.set_parameter("backend", "fp32").successful
+    assert len([line for line in node.output.splitlines() if "integer -> fp32" in line]) == 1

@@ -14,7 +14,9 @@ from qpolicy_ros.common.errors import InputError, ObservationError, PolicyError
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.nodes.serving.loading import Loading
+from qpolicy_ros.nodes.serving.loop import Counts
 from qpolicy_ros.nodes.serving.server import PolicyServer
+from qpolicy_ros.nodes.serving.status import Status
 from qpolicy_ros.policy import load_policy, make_engine
 from qpolicy_ros.policy.seen import save_seen, seen_codes, seen_path
 from qpolicy_ros.policy.signing import sign_file
@@ -128,3 +130,13 @@ def test_refusing_without_a_file_is_an_error(configure, policies):
 def test_a_wrong_word_is_an_error(policy):
     with pytest.raises(PolicyError, match="choose off, count or refuse"):
         PolicyServer(load_policy(policy), "integer").supervise("maybe")
+
+
+def test_the_diagnostics_say_which_values_were_unseen(policy):
+    artifact = saw(policy)
+    server = PolicyServer(artifact, "integer")
+    server.supervise("count")
+    server.act(artifact.golden.observations[1])
+    _, _, values = Status(Counts()).report("active", "", server, None, {})
+    assert values["unseen"] == 1
+    assert sum(name.startswith("unseen.") for name in values) >= 1

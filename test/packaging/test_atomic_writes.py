@@ -29,7 +29,16 @@ OTHER = {
     "qpolicy_ros/verify/formal.py": "a scratch folder",
     "qpolicy_ros/verify/yosys_worker.py": "a scratch folder",
     "scripts/test_full.py": "a log that grows line by line",
-    "training/runs/folder.py": "a run's folder, before the checkpoint that makes it one",
+    "fpga/build/artix.py": "a scratch folder",
+    "fpga/build/bitstream.py": "a stage's folder, moved into place whole",
+    "fpga/build/cells.py": "a cache, by renaming",
+    "fpga/build/prove.py": "a scratch folder",
+    "fpga/build/readback.py": "a scratch folder",
+    "fpga/tables.py": "a scratch folder",
+    "qpolicy_ros/latency/db3.py": "a scratch folder",
+    "qpolicy_ros/replay/aarch64.py": "a scratch folder",
+    "training/batched/results.py": "a run's results, by renaming",
+    "training/runs/checkpoint.py": "a run's folder, before the checkpoint that makes it one",
 }
 
 

@@ -48,7 +48,8 @@ def test_every_parameter_is_documented(source, title):
 
 
 @pytest.mark.parametrize(
-    "source", ["policy_node", "feature_loop", "outputs", "robot_loop", "mujoco_sim_node"]
+    "source",
+    ["policy_node", "feature_loop", "outputs", "robot_loop", "mujoco_sim_node", "sim_publishers"],
 )
 def test_every_topic_and_service_is_documented(source):
     found = (ROOT / "qpolicy_ros" / "nodes").rglob(f"{source}.py")

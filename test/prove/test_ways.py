@@ -115,3 +115,9 @@ def test_the_checker_finds_a_tree_that_leaves_a_yes_out():
     question = next(q for q in map(a_single, range(20)) if exhaustive(q, 9.0).answer == YES)
     nothing = Tree(np.array([-1]), np.array([-1]), np.array([-1]))
     assert check_tree(question, nothing, SECONDS).answer == YES
+
+
+def test_no_solver_writes_to_standard_output(capfd):
+    pytest.importorskip("highspy")
+    milp(a_single(1), SECONDS)
+    assert capfd.readouterr().out == ""

@@ -172,7 +172,7 @@ def test_a_keyframe_may_be_named_in_a_description(tmp_path):
     robot.reset(0)
     assert robot.data.qpos[2] == 0.9
     description.write_text(yaml.safe_dump({"model": {"file": "leg.xml"}, "start": "upp"}))
-    with pytest.raises(PolicyError, match="start: 'upp' is no keyframe of the model; known: up"):
+    with pytest.raises(PolicyError, match="start: 'upp' is no keyframe of the model; nearest: up"):
         RobotSimulation(str(description), contract=hip())
 
 

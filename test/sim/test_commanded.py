@@ -113,7 +113,9 @@ def test_other_peoples_policies_walk_as_in_plain_mujoco(name, tmp_path, capsys, 
     status, report = walk(capsys, str(out), robot, "--command", *told, "--seeds", seeds)
     assert status == 0
     assert report["up"] == seeds
-    distance = [abs(ours - theirs) for ours, theirs in zip(report["velocity"], expected, strict=True)]
+    distance = [
+        abs(ours - theirs) for ours, theirs in zip(report["velocity"], expected, strict=True)
+    ]
     # A hundredth more than the targets: the reference is printed with two digits.
     assert max(distance[:2]) <= 0.03
     assert distance[2] <= 0.06

@@ -7,6 +7,7 @@ from robot_files import write_robot
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.description import find_robot, is_robot
+from qpolicy_ros.sim.robot import RobotSimulation
 
 
 def test_the_shipped_robot_is_found_by_name():
@@ -63,3 +64,46 @@ def test_what_is_no_description_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(PolicyError, match=r"none.yaml: robot: .*No such file"):
         find_robot(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("twist_stamped.linear:x", "'twist_stamped' is not one of joint_states, imu"),
+        ("joint_states.torque:*", "joint_states has position, velocity, effort, not 'torque'"),
+        ("previous_action:nope", "'nope' is not an action"),
+        ("history.1:imu.nothing:x", "'imu.nothing:x' is not a channel"),
+        ("cmd_vel.linear", "'cmd_vel.linear' has no `:<name>` at its end"),
+        ("feature", "source"),
+    ],
+)
+def test_a_source_that_does_not_exist_is_one_line(tmp_path, source, wrong):
+    observation = [{"source": "imu.angular_velocity:*"}, {"source": source}]
+    path = write_robot(tmp_path, observation=observation)
+    with pytest.raises(PolicyError) as caught:
+        find_robot(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: observation[3].")
+    assert wrong in text
+    assert "\n" not in text
+    assert "export" not in text
+
+
+def test_a_history_of_every_axis(tmp_path):
+    sources = ["imu.angular_velocity:*", "history.1:imu.angular_velocity:*"]
+    path = write_robot(tmp_path, observation=[{"source": source} for source in sources])
+    found = [channel.source for channel in find_robot(path).contract().observation]
+    assert found[3:] == [f"history.1:imu.angular_velocity:{axis}" for axis in "xyz"]
+
+
+def test_limits_that_float32_cannot_tell_apart_are_refused(tmp_path):
+    path = write_robot(tmp_path, joints={"left_hip": {"default": 1e9, "scale": 1e-3}})
+    with pytest.raises(PolicyError, match=r"of 'left_hip' are not ascending; correct the desc"):
+        find_robot(path)
+
+
+def test_an_unknown_joint_lists_no_empty_name(tmp_path):
+    path = write_robot(tmp_path, observation=[{"source": "joint_states.position:lefthip"}])
+    known = r"'lefthip' is no joint of the model; .*left_hip, right_hip$"
+    with pytest.raises(PolicyError, match=known):
+        RobotSimulation(path)

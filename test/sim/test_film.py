@@ -52,3 +52,10 @@ def test_a_frame_that_cannot_be_rendered_gives_its_reason_in_one_line(tmp_path):
 def test_a_format_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(PolicyError, match=r"film.none: video: "):
         Film(str(tmp_path / "film.none"), 0.05)
+
+
+@pytest.mark.parametrize("name", ["noext", "film.txt"])
+def test_a_name_that_says_no_format_is_refused_and_nothing_is_left(tmp_path, name):
+    with pytest.raises(PolicyError, match=r"does not say by its end .*; end it on \.mp4, "):
+        Film(str(tmp_path / name), 0.02)
+    assert not list(tmp_path.iterdir())

@@ -89,9 +89,9 @@ def test_a_student_of_a_recording_needs_no_simulator(tmp_path, teacher):
 
 def test_a_recording_that_is_too_short_says_how_long_it_must_be(tmp_path, teacher, capsys):
     record_walk(tmp_path / "bag", balancer(), write_balancer(tmp_path), 5.0)
-    assert quantize(teacher, "--bag", tmp_path / "bag", "--out", tmp_path / "out") == 2
+    assert quantize(teacher, "--bag", tmp_path / "bag", "--out", tmp_path / "out.safetensors") == 2
     assert "--bag: 5 s of observations; record 40 s or more" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -112,5 +112,10 @@ def test_a_wrong_call_is_one_line(tmp_path, teacher, capsys, options, wrong):
 
 
 def test_a_teacher_of_a_feature_vector_is_refused(tmp_path, capsys):
-    assert quantize("hopper/fp32", "--robot", write_balancer(tmp_path), "--out", "x") == 2
+    assert (
+        quantize(
+            "hopper/fp32", "--robot", write_balancer(tmp_path), "--out", tmp_path / "x.safetensors"
+        )
+        == 2
+    )
     assert "comes from a feature vector, not from a robot" in capsys.readouterr().err

@@ -22,13 +22,13 @@ from qpolicy_training.batched.convert import Entry, baseline, quant_actor, read_
 from qpolicy_training.batched.plan import StudentRun
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
-from qpolicy_training.recipes.deliver import deliver, teacher_facts
+from qpolicy_training.recipes.deliver import deliver
 from qpolicy_training.recipes.student import Student
 from qpolicy_training.recipes.teacher import Teacher
 from qpolicy_training.report.statistics import estimate
 from qpolicy_training.runs.curve import write_curve
 from qpolicy_training.runs.golden import golden_observations, measured_returns
-from qpolicy_training.runs.provenance import provenance
+from qpolicy_training.runs.provenance import provenance, teacher_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -93,6 +93,19 @@ class Pipeline:
             costs=STEP_COST, seed=self.seed, episode_steps=self.phases.episode_steps,
         )  # fmt: skip
 
+    def _clock(self, session: Session, seconds: float, turns: float = 1.0) -> Callable[[], float]:
+        """Share of a phase that has passed: of its seconds and of its least turns, the smaller."""
+        session.turn(None, 0, evaluate=False)  # compiles what acts before the clock starts
+        began, first = session.seconds(), session.counts.turns
+        least = turns * self.phases.turns
+
+        def share() -> float:
+            passed = (session.seconds() - began) / max(seconds, 1e-9)
+            done = session.counts.turns - first
+            return min(passed, done / least) if least else passed
+
+        return share
+
     # Teachers
 
     def _teach(self, pool: PhysicsPool) -> Session:
@@ -113,8 +126,8 @@ class Pipeline:
         compiled = learn.result()
         self.results.say("teachers: learner compiled")
         self._prepare_students()
-        started = session.seconds()
-        while (phase := (session.seconds() - started) / phases.teach) < 1.0:
+        share = self._clock(session, phases.teach)
+        while (phase := share()) < 1.0:
             warm = session.counts.steps < phases.random_steps
             # Constant, then down to a tenth in the last quarter.
             fade = 1.0 if phase < 0.75 else 1.0 - 3.6 * (phase - 0.75)
@@ -220,7 +233,6 @@ class Pipeline:
             )
         )
         compiled = self._distil_call.result()
-        began, done = session.seconds(), 0.0
         for number, (stage, share) in enumerate(STAGES):
             bits, changed = stage_bits(self.students, stage, first=number == 0)
             key = jax.random.key(self.seed + 10 + number)
@@ -231,14 +243,11 @@ class Pipeline:
             session.collecting = stage == STAGES[-1][0]
             if session.collecting:
                 session.forget()
-            while True:
-                part = (session.seconds() - began - done * phases.distil) / (share * phases.distil)
-                if part >= 1.0:
-                    break
+            part_of = self._clock(session, share * phases.distil, share)
+            while (part := part_of()) < 1.0:
                 rate = phases.distil_rate * (0.05 + 0.475 * (1.0 + math.cos(math.pi * part)))
                 call = partial(_with, compiled, self._teacher, np.float32(rate))
                 session.turn(call, phases.distil_updates)
-            done += share
         self.results.counts("distil", session)
         self.results.save("distilled", self.students, session, most=1)
 
@@ -251,10 +260,10 @@ class Pipeline:
         session.counts.calls = 1
         session.state["actor_adam"] = init_adam(session.state["actor"])
         session.metrics = {}
-        began = saved = session.seconds()
-        finals = min(0.2 * phases.reinforce, 30.0)
-        length = min(phases.reinforce, self.deadline - time.monotonic()) - finals
-        while (phase := (session.seconds() - began) / length) < 1.0:
+        saved = session.seconds()
+        left = self.deadline - time.monotonic() - phases.finals
+        share = self._clock(session, min(phases.reinforce, left))
+        while (phase := share()) < 1.0:
             warm = phase < phases.warm_up
             fade = 1.0 if phase < 0.5 else 1.0 - 1.7 * (phase - 0.5)
             policy = 0.0 if warm else fade * phases.student_actor_rate
@@ -268,7 +277,7 @@ class Pipeline:
         self.results.counts("reinforce", session)
         self.results.save("students", self.students, session)
         self.results.say("students: final episodes")
-        session.finals(24, min(self.deadline, time.monotonic() + finals))
+        session.finals(24, min(self.deadline, time.monotonic() + phases.finals))
         self.results.save("students", self.students, session)
 
 

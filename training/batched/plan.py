@@ -84,7 +84,9 @@ class Phases:
 
     teach: float = 330.0
     distil: float = 45.0
-    reinforce: float = 290.0
+    reinforce: float = 260.0
+    finals: float = 30.0
+    turns: int = 0
     envs: int = 16
     student_envs: int = 8
     evaluation_envs: int = 8
@@ -114,7 +116,7 @@ class Phases:
         """``PolicyError`` naming the option where values do not go together."""
         for name in DESCRIPTIONS:
             value = getattr(self, name)
-            if not (math.isfinite(value) and (value > 0 or name in ("distil", "warm_up"))):
+            if not (math.isfinite(value) and (value > 0 or name in ("distil", "warm_up", "turns"))):
                 raise _wrong(name, f"{value}: must be positive")
         for rows, envs in (("rows", "envs"), ("student_rows", "student_envs")):
             if getattr(self, rows) % getattr(self, envs):
@@ -133,7 +135,9 @@ def _wrong(name: str, text: str) -> PolicyError:
 DESCRIPTIONS = {
     "teach": "seconds of the teachers' RL",
     "distil": "seconds of distillation",
-    "reinforce": "seconds of the students' RL, their final episodes included",
+    "reinforce": "seconds of the students' RL",
+    "finals": "seconds of the final held-out episodes, at most",
+    "turns": "steps of every environment that each phase takes at least, whatever its seconds",
     "envs": "environments a teacher",
     "student_envs": "environments a student",
     "evaluation_envs": "held-out episodes of a teacher's snapshot, side by side",

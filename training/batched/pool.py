@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from qpolicy_training.batched.layout import Layout
 
 WAIT_S = 120.0
+RESTARTS = 2
+"""Of ``active``: the slot trains, and a new episode follows each."""
 FIELDS = {
     "observation": np.float32, "following": np.float32, "action": np.float32,
     "reward": np.float32, "terminated": np.float32, "active": np.uint8, "seed": np.int64,
@@ -32,7 +34,7 @@ class PhysicsPool:
     Arrays, views of shared memory, ``(runs, slots, ...)``: ``observation`` (what comes next; after
     an episode's end that of the new one), ``following`` (what the step led to), ``action`` in [-1,
     1], ``reward``, ``terminated``; ``seed`` >= 0 asks a slot to start that episode in place of a
-    step; ``active`` is 0 in an evaluation slot whose episode is over, whose return is then in
+    step; ``active`` is 0 in a slot whose asked episode is over, whose return is then in
     ``finished`` and its length in ``length``.
     """
 
@@ -139,7 +141,7 @@ def _work(
         if slot < envs:
             first = simulation.reset(4_000_000 + 10_000 * seed + 97 * run + slot)
             a["observation"][run, slot, : first.size] = first
-            a["active"][run, slot] = 1
+            a["active"][run, slot] = RESTARTS
     done.release()
     while True:
         gate.acquire()
@@ -165,7 +167,7 @@ def _work(
             if terminated or truncated:
                 a["finished"][run, slot], a["length"][run, slot] = total
                 total[:] = [0.0, 0]
-                if slot >= envs:
+                if a["active"][run, slot] != RESTARTS:
                     a["active"][run, slot] = 0
                 else:
                     after = np.asarray(simulation.env.reset()[0], np.float32)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.recipes.deliver_foreign import deliver_foreign, files_digest
+from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.foreign import ForeignConfig
 from qpolicy_training.runs.provenance import teacher_facts
 
@@ -57,7 +58,12 @@ def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:
     return 0
 
 
+# Where nobody says otherwise: 5 to 10 minutes of one core for a robot of 29 joints.
+USUAL = DistillConfig(rounds=30, round_steps=5000, round_updates=2500, evaluate_last=6)
+
+
 def _config(args: Args, teacher: PolicyArtifact, source: str) -> ForeignConfig:
+    distill = USUAL if args.distill == DistillConfig() else args.distill
     return ForeignConfig(
         source=source,
         teacher=teacher.function_hash,
@@ -66,7 +72,7 @@ def _config(args: Args, teacher: PolicyArtifact, source: str) -> ForeignConfig:
         b_core=args.b_core,
         b_out=args.b_out,
         seed=args.seed,
-        distill=args.distill,
+        distill=distill,
     )
 
 
@@ -91,7 +97,7 @@ def _on_bags(args: Args, teacher: PolicyArtifact) -> tuple[ForeignCourse, dict[s
         return baseline_actions(teacher.baseline, observations)
 
     recording = read_recordings(args.bag, teacher.contract, teach)
-    facts = {
+    facts: dict[str, Any] = {
         "bags": [bag.name for bag in args.bag],
         "coverage": coverage(recording, teacher.contract),
     }

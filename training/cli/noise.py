@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import mujoco
 import numpy as np
 import tyro
 from tqdm import tqdm
@@ -21,6 +20,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.policy import find_policy, load_policy, require_features, require_task
+from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.report.noise import interval, returns_under_noise
 

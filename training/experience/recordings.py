@@ -77,7 +77,10 @@ def read_recordings(
     Raises:
         PolicyError: no bag, or one without the topics that the policy needs; the text names them.
     """
-    parts, starts, notes, exact = [], [], [], True
+    parts: list[Float32] = []
+    starts: list[int] = []
+    notes: list[str] = []
+    exact = True
     count = 0
     for bag in bags:
         messages = _Messages(bag)

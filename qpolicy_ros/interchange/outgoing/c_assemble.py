@@ -15,7 +15,7 @@ from qpolicy_ros.policy.places import Places
 from qpolicy_ros.policy.sources import parse_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from qpolicy_ros.policy import Contract
 
@@ -137,7 +137,7 @@ def _reals(values: Iterable[float]) -> str:
     return ", ".join(_real(float(value)) for value in values)
 
 
-def _whole(values: Sequence[int]) -> str:
+def _whole(values: Iterable[int]) -> str:
     return ", ".join(str(int(value)) for value in values)
 
 

@@ -114,7 +114,7 @@ class CompiledHeader:
         rows = np.ascontiguousarray(raw, np.float64)
         actions = [np.ascontiguousarray(given, np.float32) for given in (sent, answered)]
         result = np.empty((len(rows), self._inputs), np.float32)
-        pointers = map(_pointer, (rows, *actions, result))
+        pointers = (_pointer(rows), *(_pointer(each) for each in actions), _pointer(result))
         bad = self._library.assemble(*pointers, ctypes.c_long(len(rows)))
         if bad >= 0:
             raise ObservationError("non_finite", f"tick {bad}: the C header refuses it")

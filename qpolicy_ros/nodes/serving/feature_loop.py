@@ -14,8 +14,11 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.messages import Stamp, stamp_of
 from qpolicy_ros.nodes.runtime import gives_message_info
+from qpolicy_ros.nodes.serving.commanders import is_watchdog
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
+from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
+from qpolicy_ros.nodes.serving.outputs import sent_topics
 from qpolicy_ros.nodes.serving.timing import Instants, ages
 from qpolicy_ros.policy import ObservationError
 
@@ -27,7 +30,18 @@ class FeatureLoop(Loop):
         super().__init__(*args)
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
+        self._observed = False  # whether anything has come
         self._served_ns = 0  # monotonic time of the last good answer
+        self._heard: Subscription | None = None  # only while somebody else may command
+        self._to_engage = False
+        self._profile = qos.profile(
+            reliable=self.options.lockstep, depth=1, deadline=self.options.deadline
+        )
+        self._neighbours = Neighbours(
+            self.node,
+            {"observation": Wanted(JointState, self._profile)},
+            sent_topics(lockstep=self.options.lockstep, deadline=self.options.deadline),
+        )
         self._watchdog = hot(self.node.create_timer(1.0, self._on_timeout, clock=self.steady))
         self._watchdog.cancel()
 
@@ -39,19 +53,26 @@ class FeatureLoop(Loop):
             JointState,
             "observation",
             callback,
-            qos.profile(reliable=self.options.lockstep, depth=1, deadline=deadline),
+            self._profile,
             event_callbacks=qos.SubscriptionEventCallbacks(
                 deadline=self._on_deadline_missed if deadline > 0 else None
             ),
         )
         hot(self._subscription)
         self.set_timeout(self.options.timeout)
-        if self.options.engage:
+        self._listen()
+        if self.options.engage and self._heard is None:
             self.start()
+        else:  # after a second of listening
+            self._to_engage = self.options.engage
 
     def close(self) -> None:
         """See ``Loop.close``."""
+        self._neighbours.close()
         self.node.destroy_timer(self._watchdog)
+        if self._heard is not None:
+            self.node.destroy_subscription(self._heard)
+            self._heard = None
         if self._subscription is not None:
             self.node.destroy_subscription(self._subscription)
             self._subscription = None
@@ -66,7 +87,36 @@ class FeatureLoop(Loop):
 
     def start(self) -> str:
         """See ``Loop.start``."""
+        conflict = self.commanders.conflict()
+        if conflict:
+            return f"{Reason.OVERRIDDEN.value}: {conflict}"
+        self._to_engage = False
         return self.modes.start()
+
+    def problems(self) -> list[str]:
+        """See ``Loop.problems``."""
+        self._listen()
+        wrong = self.start() if self._to_engage else ""
+        return [*self._neighbours.look(), *filter(None, [wrong])]
+
+    def waits_for(self) -> str:
+        """See ``Loop.waits_for``."""
+        return "" if self._observed else "waits for the first message on 'observation'"
+
+    def _listen(self) -> None:
+        """Hear commands while somebody else may send some: one's own cost time."""
+        if self._heard is None and self.node.count_publishers("action_stamped") > 1:
+            self._heard = self.node.create_subscription(
+                JointState, "action_stamped", self._on_command, qos.HEARD
+            )
+
+    def _on_command(self, message: JointState) -> None:
+        other = self.commanders.hear(message)
+        if other and not is_watchdog(other) and self.modes.mode is Mode.POLICY:
+            text = self.commanders.text(other)
+            self.modes.fault(Reason.OVERRIDDEN, text)
+            self.server.last_reason = f"{Reason.OVERRIDDEN.value}: {text}"
+            self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
 
     # Hot path
 
@@ -75,6 +125,7 @@ class FeatureLoop(Loop):
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
         arrived, wall_clock = time.monotonic_ns(), time.time_ns()
+        self._observed = True
         stamp, values = stamp_of(message), message.position
         if self.options.lockstep and self._is_repeat(stamp, values):
             self.counts.repeated += 1
@@ -137,7 +188,11 @@ class FeatureLoop(Loop):
             self.counts.stale += 1
             text = f"no good observation for {self.options.timeout:g} s, safe action held"
             self.server.last_reason = f"{Reason.STALE.value}: {text}"
-            self.node.get_logger().warning(self.server.last_reason)
+            # In lock-step the robot stands still meanwhile, and before the first one none is there.
+            if self.options.lockstep or not self._observed:
+                self.node.get_logger().info(self.server.last_reason)
+            else:
+                self.node.get_logger().warning(self.server.last_reason)
         self.send_safe()
 
     def _on_deadline_missed(self, event: Any) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
+from qpolicy_ros.nodes.serving.commanders import Commanders
 from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
 from qpolicy_ros.nodes.serving.server import PolicyServer
@@ -26,6 +27,9 @@ class Options(NamedTuple):
     lockstep: bool
     engage: bool
     position_commands: bool
+    enable_stamped_cmd_vel: bool
+    odom_twist_frame: str
+    controller: str
 
 
 @dataclass
@@ -61,6 +65,8 @@ class Loop(abc.ABC):
 
     Attributes:
         modes: the state machine.
+        now: the robot's time, ns.
+        commanders: who else commands the robot.
         stale: whether nothing usable comes at the moment.
     """
 
@@ -79,6 +85,9 @@ class Loop(abc.ABC):
         self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
         self.period_ns = round(contract.period * SECOND_NS)
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.now = server.clock
+        self.commanders = Commanders(outputs.sender, self.now)
+        self._said: set[str] = set()
 
     @abc.abstractmethod
     def open(self) -> None:
@@ -95,6 +104,30 @@ class Loop(abc.ABC):
     @abc.abstractmethod
     def start(self) -> str:
         """Leave standby; return what is wrong, empty if nothing is."""
+
+    @abc.abstractmethod
+    def problems(self) -> list[str]:
+        """Return what is wrong around the node, one sentence each."""
+
+    @abc.abstractmethod
+    def waits_for(self) -> str:
+        """Return the topic that serving waits for, with what is wrong; empty where for none."""
+
+    def look(self) -> list[str]:
+        """Return ``problems``, and log what is new about them and about what is waited for.
+
+        Called once a second, off the hot path.
+        """
+        found = self.problems()
+        log = self.node.get_logger()
+        waited = self.waits_for()
+        for text in found:
+            if text not in self._said:
+                log.warning(text)
+        if waited and waited not in self._said:
+            log.info(waited)
+        self._said = {*found, waited}
+        return found
 
     def facts(self) -> dict[str, object]:
         """Return what ``/diagnostics`` shall say about the inputs."""

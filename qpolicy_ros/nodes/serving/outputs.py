@@ -15,11 +15,23 @@ from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.messages import Stamp, Writer, open_writer, set_stamp
+from qpolicy_ros.nodes.serving.neighbours import Wanted
 from qpolicy_ros.nodes.serving.timing import STAGES, Instants, stages
+from qpolicy_ros.nodes.serving.trajectory import Trajectory
 from qpolicy_ros.policy import Contract
 
 NO_TIME: Stamp = (0, 0)  # of a safe action that answers no observation
 _LAST_WORD = Duration(seconds=0.2)  # an acknowledgement may take a heartbeat longer
+
+
+def sent_topics(*, lockstep: bool = False, deadline: float = 0.0) -> dict[str, Wanted]:
+    """Return the topics that carry commands, for ``Neighbours``."""
+    command = qos.profile(depth=1, deadline=deadline)
+    stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+    return {
+        "action": Wanted(Float64MultiArray, command, remedy="remap it, or mend who takes it"),
+        "action_stamped": Wanted(JointState, stamped, remedy="remap it, or mend who takes it"),
+    }
 
 
 class Outputs:
@@ -30,12 +42,15 @@ class Outputs:
         contract: gives the actions' names.
         lockstep: nothing overtakes: a recorder shall get every action.
         timing: whether to publish the stages' durations too.
+        trajectory: whether to publish ``joint_trajectory`` too.
+        sender: who sends, for ``header.frame_id`` of ``action_stamped``.
         deadline: s, offered to DDS; 0 = none.
         library: the hot path's C part, None to publish through rclpy.
 
     Attributes:
         stamped: the last action sent.
         stamp: its stamp.
+        sender: as given.
     """
 
     def __init__(
@@ -46,25 +61,32 @@ class Outputs:
         *,
         lockstep: bool,
         timing: bool = True,
+        sender: str = "",
+        trajectory: bool = False,
         library: Any = None,
     ) -> None:
         self.library = library
+        self.sender = sender
         self.stamp = NO_TIME
         self._node = node
         self._writers: list[Writer] = []
-        command = qos.profile(depth=1, deadline=deadline)
-        stamped = qos.profile(depth=100, deadline=deadline) if lockstep else command
+        self._trajectory: Trajectory | None = None
+        sent = sent_topics(lockstep=lockstep, deadline=deadline)
         try:
-            self._action = self._create(Float64MultiArray, "action", command)
-            self._stamped = self._create(JointState, "action_stamped", stamped)
+            self._action = self._create(Float64MultiArray, "action", sent["action"].profile)
+            self._stamped = self._create(
+                JointState, "action_stamped", sent["action_stamped"].profile
+            )
             if timing:
                 self._timing = self._create(JointState, "timing", qos.FIGURES)
                 self._timing.message.name = list(STAGES)
+            self._trajectory = Trajectory(node, contract) if trajectory else None
         except BaseException:
             self.destroy()
             raise
         self.stamped = self._stamped.message
         self.stamped.name = [channel.name for channel in contract.action]
+        self.stamped.header.frame_id = sender
 
     def send(self, action: npt.NDArray[np.float32], stamp: Stamp) -> None:
         """Send ``action`` (m,) on both topics."""
@@ -76,6 +98,8 @@ class Outputs:
         if self._action.is_heard():
             self._action.message.data = values
             self._action.publish()
+        if self._trajectory is not None:
+            self._trajectory.send(values)
 
     def repeat(self) -> None:
         """Send the last stamped action again."""
@@ -111,6 +135,9 @@ class Outputs:
         """Stop publishing."""
         while self._writers:
             self._writers.pop().close()
+        if self._trajectory is not None:
+            self._trajectory.destroy()
+            self._trajectory = None
 
     def _create(self, kind: type, topic: str, profile: QoSProfile) -> Writer:
         writer = open_writer(self._node, kind, topic, profile, self.library)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from qpolicy_ros.nodes.serving.odometry import OdometryCheck, into_child
 from qpolicy_ros.policy import Channel, Contract, ObservationError
 from qpolicy_ros.policy.model import DEFAULT, HOLD
 from qpolicy_ros.policy.sources import (
@@ -23,6 +24,7 @@ from qpolicy_ros.policy.sources import (
     TWIST,
     WRENCH,
     Source,
+    canonical_quaternion,
     parse_source,
     projected_gravity,
 )
@@ -30,6 +32,7 @@ from qpolicy_ros.policy.sources import (
 _SECOND_NS = 1_000_000_000
 _UNIT = (0.9, 1.1)  # squared length of a quaternion
 _NAMES_SHOWN = 4
+_COMMAND_LIMIT = 1.0  # s, of a `cmd_vel` for which the policy gives no limit
 
 #: Which attribute of a message holds a field; a path from the message.
 _PATHS = {
@@ -50,6 +53,9 @@ _PATHS = {
     (WRENCH, "force"): ("wrench", "force"),
     (WRENCH, "torque"): ("wrench", "torque"),
 }
+
+
+_TWIST = ("linear_velocity", "angular_velocity")
 
 
 class Topic:
@@ -90,10 +96,7 @@ class Topic:
         """How old its values may get, ns: the longer of ``timeout_ns`` and its own limit."""
         if not timeout_ns:
             return math.inf
-        limit = self.limit_ns
-        if math.isinf(limit):  # people and planners command slower than sensors measure
-            limit = _SECOND_NS if self.name == CMD_VEL else 0
-        return max(timeout_ns, limit)
+        return max(timeout_ns, 0 if math.isinf(self.limit_ns) else self.limit_ns)
 
 
 class RobotInputs:
@@ -104,7 +107,10 @@ class RobotInputs:
         sources: those of the contract's :class:`~qpolicy_ros.policy.Assembler`.
         position_commands: whether the actions are joint positions; a measured position far
             outside their limits is then refused, as one in degrees would be.
-        clock: monotonic time, ns.
+        timeless: no message ever gets too old, as in lock-step.
+        stamped_commands: ``cmd_vel`` carries ``TwistStamped``, not ``Twist``.
+        world_twist: the twist of ``odom`` is in the world's frame, not in the child's.
+        clock: the robot's time, ns: monotonic, or simulated.
 
     Attributes:
         topics: those that the policy needs, by name.
@@ -118,6 +124,9 @@ class RobotInputs:
         sources: Sequence[str],
         *,
         position_commands: bool = True,
+        timeless: bool = False,
+        stamped_commands: bool = False,
+        world_twist: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         limits = dict(contract.time_limits)
@@ -126,16 +135,25 @@ class RobotInputs:
         for place, text in enumerate(sources):
             # What only a gait's standing rule listens to is no channel.
             source, channel = parse_source(text), channels.get(text, Channel(text, text))
-            limit = limits.get(source.topic, math.inf) * _SECOND_NS
+            # Who commands may fall silent: then the robot is to stand, not to wait.
+            commanded = source.topic == CMD_VEL
+            unlimited = _COMMAND_LIMIT if commanded else math.inf
+            limit = math.inf if timeless else limits.get(source.topic, unlimited) * _SECOND_NS
             topic = self.topics.setdefault(source.topic, Topic(source.topic, limit))
             topic.places.append(place)
             topic.sources.append(source)
             zero_or_default = channel.default if channel.missed == DEFAULT else 0.0
-            topic.stand_ins.append(None if channel.missed == HOLD else zero_or_default)
+            held = channel.missed == HOLD and not commanded
+            topic.stand_ins.append(None if held else zero_or_default)
         self.refused: Counter[str] = Counter()
         self.pose: dict[str, float] = {}
         self._actions = {action.name: action for action in contract.action}
         self._position_commands = position_commands
+        self._world_twist = world_twist
+        self._paths = dict(_PATHS)
+        if stamped_commands:
+            self._paths |= {(CMD_VEL, field): ("twist", field) for field in ("linear", "angular")}
+        self.odometry = OdometryCheck(world_twist=world_twist)
         self._clock = clock
         self._raw = [0.0] * len(sources)
         self._names: list[str] = []
@@ -174,6 +192,12 @@ class RobotInputs:
         topic.values, topic.stamp, topic.problem = values, stamp, ""
         topic.arrived_ns = self._clock()
         return True
+
+    def rebase(self, now_ns: int) -> None:
+        """Count ages from ``now_ns`` on: the robot's clock has gone back."""
+        for topic in self.topics.values():
+            if topic.arrived_ns is not None:
+                topic.arrived_ns = min(topic.arrived_ns, now_ns)
 
     def read(self, now_ns: int, timeout_ns: int = 0) -> list[float]:
         """Return the raw values of a tick, in the order of the sources.
@@ -301,23 +325,40 @@ class RobotInputs:
 
     def _vectors(self, topic: Topic, message: Any) -> list[float]:
         values = []
-        gravity: tuple[float, float, float] | None = None
+        read: dict[str, tuple[float, ...]] = {}
         for source in topic.sources:
-            vector = message
-            for part in _PATHS[topic.kind, source.field]:
-                vector = getattr(vector, part)
-            if source.field in {"orientation", "projected_gravity"}:
-                x, y, z, w = vector.x, vector.y, vector.z, vector.w
-                square = x * x + y * y + z * z + w * w
-                if math.isfinite(square) and not _UNIT[0] < square < _UNIT[1]:
-                    text = f"{topic.name}: orientation has length {math.sqrt(square):.3g}, not 1"
-                    raise ObservationError("implausible", text)
-                if source.field == "projected_gravity":
-                    gravity = gravity or projected_gravity(x, y, z, w)
-                    values.append(gravity["xyz".index(source.key)])
-                    continue
-            values.append(getattr(vector, source.key))
+            field = source.field
+            if field not in read:
+                read[field] = self._vector(topic, message, field)
+            values.append(read[field]["xyzw".index(source.key)])
+        if topic.name == ODOM and not read.keys().isdisjoint(_TWIST):
+            self.odometry.take(message)
         return values
+
+    def _vector(self, topic: Topic, message: Any, field: str) -> tuple[float, ...]:
+        """Return a field's values in the order of x, y, z, w, as the policy is to see them."""
+        vector = message
+        for part in self._paths[topic.kind, field]:
+            vector = getattr(vector, part)
+        if field in {"orientation", "projected_gravity"}:
+            x, y, z, w = vector.x, vector.y, vector.z, vector.w
+            _check_unit(topic.name, x, y, z, w)
+            if field == "projected_gravity":
+                return projected_gravity(x, y, z, w)
+            return canonical_quaternion(x, y, z, w)
+        result = (vector.x, vector.y, vector.z)
+        if self._world_twist and topic.name == ODOM and field in _TWIST:
+            turned = message.pose.pose.orientation
+            _check_unit(topic.name, turned.x, turned.y, turned.z, turned.w)
+            return into_child(turned, result)
+        return result
+
+
+def _check_unit(topic: str, x: float, y: float, z: float, w: float) -> None:
+    square = x * x + y * y + z * z + w * w
+    if math.isfinite(square) and not _UNIT[0] < square < _UNIT[1]:
+        text = f"{topic}: orientation has length {math.sqrt(square):.3g}, not 1"
+        raise ObservationError("implausible", text)
 
 
 def _refuse_non_finite(topic: Topic, values: Sequence[float]) -> None:

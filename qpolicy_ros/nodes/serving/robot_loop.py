@@ -15,15 +15,20 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.messages import Stamp, open_writer, set_stamp, stamp_of
+from qpolicy_ros.nodes.serving.commanders import is_watchdog
+from qpolicy_ros.nodes.serving.controller import ControllerCheck
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
-from qpolicy_ros.nodes.serving.outputs import NO_TIME
+from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
+from qpolicy_ros.nodes.serving.outputs import NO_TIME, sent_topics
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.timing import Instants
 from qpolicy_ros.policy import Assembler, ObservationError
@@ -41,6 +46,7 @@ MESSAGES: dict[str, type] = {
 }
 
 _LOCKSTEP_DEPTH = 10
+_MADE_UP = 5  # ticks at most that are made up for when messages of /clock were lost
 
 
 class RobotLoop(Loop):
@@ -54,11 +60,25 @@ class RobotLoop(Loop):
             contract,
             self._assembler.sources,
             position_commands=self.options.position_commands,
+            timeless=self.options.lockstep,
+            stamped_commands=self.options.enable_stamped_cmd_vel,
+            world_twist=self.options.odom_twist_frame == "world",
+            clock=self.now,
         )
         self.outputs.name_inputs(self.inputs.used_names)
         self._made: list[tuple[Any, Any]] = []  # how to destroy it, what to destroy
         self._to_engage = self.options.engage
-        self._last_tick_ns = self._last_action_ns = self._started_ns = time.monotonic_ns()
+        self._last_tick_ns = self._last_action_ns = self._started_ns = self.now()
+        self._began_ns = time.monotonic_ns()
+        self._ticks = 0
+        self._seen = (0, time.monotonic_ns())  # how many at the last look, and when that was new
+        self._neighbours = Neighbours(self.node, {})
+        joints = [action.name for action in contract.action]
+        self._controller = ControllerCheck(self.node, self.options.controller, joints)
+        # In lock-step stamps say when to tick.
+        clock = self.now if isinstance(self.now, RobotClock) and self.now.simulated else None
+        self._clock = None if self.options.lockstep else clock
+        self._next_ns = 0  # simulated time of the next tick
         self._answered = (0, 0)  # stamp, in lock-step
         self.set_timeout(self.options.timeout)
 
@@ -69,23 +89,30 @@ class RobotLoop(Loop):
         writer.message.name = [c.name for c in self.server.artifact.contract.observation]
         self._observations = writer
         self._made.append((lambda made: made.close(), writer))
-        depth = _LOCKSTEP_DEPTH if lockstep else 1
-        for name, topic in self.inputs.topics.items():
-            profile = qos.profile(reliable=lockstep and name != CMD_VEL, depth=depth)
+        wanted = {name: self._wanted(name) for name in self.inputs.topics}
+        for name, topic in wanted.items():
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(MESSAGES[topic.kind], name, callback, profile)
+            taken = node.create_subscription(topic.kind, name, callback, topic.profile)
             self._made.append((node.destroy_subscription, hot(taken)))
-        heard = node.create_subscription(
-            JointState, "action_stamped", self._on_command, qos.COMMAND
-        )
+        heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
         self._made.append((node.destroy_subscription, hot(heard)))
-        if not lockstep:
+        if self._clock is not None:
+            wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
+            taken = node.create_subscription(
+                Clock, "/clock", self._on_clock, wanted["/clock"].profile
+            )
+            self._made.append((node.destroy_subscription, hot(taken)))
+        elif not lockstep:
             timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
             self._made.append((node.destroy_timer, hot(timer)))
-        self._last_tick_ns = time.monotonic_ns()
+        sent = sent_topics(lockstep=lockstep, deadline=self.options.deadline)
+        self._neighbours = Neighbours(node, wanted, sent)
+        self._last_tick_ns = self.now()
 
     def close(self) -> None:
         """See ``Loop.close``."""
+        self._neighbours.close()
+        self._controller.close()
         while self._made:
             destroy, entity = self._made.pop()
             destroy(entity)
@@ -97,7 +124,12 @@ class RobotLoop(Loop):
 
     def start(self) -> str:
         """See ``Loop.start``."""
-        now = time.monotonic_ns()
+        now = self.now()
+        conflict = self.commanders.conflict()
+        if conflict:
+            return f"{Reason.OVERRIDDEN.value}: {conflict}"
+        if self._controller.problem:
+            return f"{Reason.MISNAMED.value}: {self._controller.problem}"
         try:
             self.inputs.read(now, self._timeout_ns)
             pose = self._pose()
@@ -116,7 +148,7 @@ class RobotLoop(Loop):
 
     def facts(self) -> dict[str, object]:
         """See ``Loop.facts``."""
-        now, facts = time.monotonic_ns(), {}
+        now, facts = self.now(), {}
         for name, topic in self.inputs.topics.items():
             came = topic.arrived_ns
             age = "never" if came is None else f"{(now - came) / 1e6:.1f}"
@@ -127,6 +159,57 @@ class RobotLoop(Loop):
             **facts,
             **{f"refused_messages.{name}": n for name, n in self.inputs.refused.items()},
         }
+
+    def problems(self) -> list[str]:
+        """See ``Loop.problems``."""
+        found = self._neighbours.look()
+        standing = self.modes.mode is Mode.STANDBY
+        conflict = self.commanders.conflict() if standing else ""
+        controller = self._controller.look()
+        found += filter(None, [self.inputs.odometry.problem, conflict, controller])
+        ticks, at = self._seen
+        now = time.monotonic_ns()
+        if self._ticks != ticks:
+            self._seen = (self._ticks, now)
+        elif self._clock is not None and now - at > SECOND_NS * 3 // 4:
+            found.append("use_sim_time: /clock stands still, and so does the policy")
+        return found
+
+    def waits_for(self) -> str:
+        """See ``Loop.waits_for``."""
+        silent = [name for name, t in self.inputs.topics.items() if t.arrived_ns is None]
+        if silent and self.modes.mode is Mode.STANDBY:
+            problem = next((f": {t.problem}" for t in self.inputs.topics.values() if t.problem), "")
+            names = ", ".join(repr(name) for name in silent if name != CMD_VEL)
+            if names:
+                return f"waits for the first usable message on {names}{problem}"
+        command = self.inputs.topics.get(CMD_VEL)
+        if command is None or self.options.lockstep or self.modes.mode is not Mode.POLICY:
+            return ""
+        if command.arrived_ns is None or self.now() - command.arrived_ns > command.limit_ns:
+            stand_ins = sorted({value for value in command.stand_ins if value is not None})
+            taken = ", ".join(f"{value:g}" for value in stand_ins)
+            return f"'cmd_vel' is silent: the commanded speed is {taken} until it speaks"
+        return ""
+
+    def _wanted(self, name: str) -> Wanted:
+        """Return type and QoS of one of the robot's topics."""
+        lockstep = self.options.lockstep
+        profile = qos.profile(
+            reliable=lockstep and name != CMD_VEL,
+            depth=max(_LOCKSTEP_DEPTH, qos.SHARED_DEPTH),
+        )
+        if name == CMD_VEL:
+            stamped = self.options.enable_stamped_cmd_vel
+            remedy = f"set enable_stamped_cmd_vel to {str(not stamped).lower()}, or remap it"
+            return Wanted(TwistStamped if stamped else Twist, profile, remedy=remedy)
+        if name == JOINT_STATES:
+            return Wanted(JointState, profile, parts=self._joints_in)
+        return Wanted(MESSAGES[self.inputs.topics[name].kind], profile)
+
+    def _joints_in(self, message: JointState) -> list[str]:
+        """Return the joints of a message that the policy takes."""
+        return [s.key for s in self.inputs.topics[JOINT_STATES].sources if s.key in message.name]
 
     # Messages
 
@@ -158,12 +241,15 @@ class RobotLoop(Loop):
         return bool(then or then_ns) and not 0 <= apart <= 2 * self.period_ns
 
     def _on_command(self, message: JointState) -> None:
-        """Leave the robot to whoever else commands it; our own commands come back without name."""
-        sender = message.header.frame_id
+        """Leave the robot to whoever else commands it."""
+        other = self.commanders.hear(message)
+        if not other or self.modes.mode not in {Mode.RAMP, Mode.POLICY}:
+            return
+        if not is_watchdog(message.header.frame_id):
+            self._fault(Reason.OVERRIDDEN, self.commanders.text(other))
         # Just after the start the watchdog has not heard of us yet.
-        settled = time.monotonic_ns() - self._started_ns > self._timeout_ns
-        if sender and settled and self.modes.mode in {Mode.RAMP, Mode.POLICY}:
-            self._fault(Reason.OVERRIDDEN, f"{sender!r} sends commands")
+        elif self.now() - self._started_ns > self._timeout_ns:
+            self._fault(Reason.OVERRIDDEN, f"{other!r} sends commands")
 
     def _fault_or_wait(self, name: str, stamp: Stamp) -> None:
         """Answer a refused message in lock-step, where the simulator waits for it."""
@@ -174,11 +260,28 @@ class RobotLoop(Loop):
         self._fault(Reason(reason), text)
         self.outputs.send(self.server.guard.hold(), stamp)
 
+    def _on_clock(self, message: Clock) -> None:
+        """Tick once a control period of simulated time."""
+        clock = self._clock
+        assert clock is not None
+        now = message.clock.sec * SECOND_NS + message.clock.nanosec
+        clock.tell(now)
+        # Ticks that a lost message has skipped are made up for; after a jump it begins anew.
+        if not -_MADE_UP * self.period_ns <= self._next_ns - now <= self.period_ns:
+            self._next_ns = now
+        while self._next_ns <= now:
+            self._next_ns += self.period_ns
+            self._tick()
+
     # One control period
 
     def _tick(self) -> None:
-        now = time.monotonic_ns()
+        self._ticks += 1
+        self._began_ns, now = time.monotonic_ns(), self.now()
         gap, self._last_tick_ns = now - self._last_tick_ns, now
+        if gap < 0:
+            self.inputs.rebase(now)
+            self._last_action_ns = min(self._last_action_ns, now)
         if self.modes.mode is Mode.STANDBY and not self._engaged(now):
             return
         if self._timeout_ns and gap > self._timeout_ns:
@@ -213,7 +316,8 @@ class RobotLoop(Loop):
                 self.outputs.send(server.guard.hold(), stamp)
             self.counts.no_action[reason.value] += 1
             return
-        took = time.monotonic_ns() - now
+        began = self._began_ns
+        took = time.monotonic_ns() - began
         if self._timeout_ns and took > self._timeout_ns:
             self._fault(Reason.STALLED, f"the backend took {took / SECOND_NS:.3g} s")
             self.outputs.send(server.guard.hold(), stamp)
@@ -223,13 +327,13 @@ class RobotLoop(Loop):
         published = time.monotonic_ns()
         self._assembler.acted(action, server.computed)
         self.counts.answered += 1
-        self.counts.late += published - now > self.period_ns
-        self._last_action_ns = published
+        self.counts.late += published - began > self.period_ns
+        self._last_action_ns = now
         started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
         # Of several messages: how old the oldest is, from its arrival on; no queue is known.
         age = now - self.inputs.oldest_ns(now)
         elapsed = server.guard.elapsed_ns
-        instants = Instants(age, -1, now, started, inferred, published, quantise, elapsed)
+        instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
         self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
         if not self._observations.is_heard():
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.model import Float32
@@ -36,9 +37,11 @@ class PolicyServer:
         preload: names of the backends to build and check now; ``backend`` always is.
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
+        clock: the robot's time, ns, in which the rate limit counts.
 
     Attributes:
         artifact: the policy.
+        clock: as given.
         supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
@@ -60,6 +63,7 @@ class PolicyServer:
         preload: Sequence[str] = (),
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
+        clock: RobotClock | Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -69,7 +73,8 @@ class PolicyServer:
         self._deadline_ns = 0
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
-        self.guard = ActionGuard(artifact.contract, rate_limit)
+        self.clock = clock
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
         self._reader = ObservationReader(artifact.contract)
         self.supervisor: Supervisor | None = None
         self._supervise = (OFF, "")
@@ -101,6 +106,13 @@ class PolicyServer:
         trouble = self.ready[name].trouble
         if trouble:
             raise PolicyError.at("", "backend", f"{name!r} is not ready: {trouble}", remedy)
+
+    def check_option(self, name: str) -> None:
+        """Raise PolicyError if ``name`` is an option of a backend that has been built already."""
+        backend = name.partition(".")[0]
+        if backend in self.ready:
+            wrong = f"backend {backend!r} is ready and keeps what it was built with"
+            raise PolicyError.at("", name, wrong, "clean the node up, set it, configure again")
 
     def swap(self, name: str) -> None:
         """Serve with ``name`` from the next observation on; PolicyError as in check_ready."""

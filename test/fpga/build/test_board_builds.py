@@ -77,10 +77,16 @@ class Built:
         return int(((codes != self.expected[:frames]).any(axis=1) | late).sum())
 
 
-@pytest.fixture(scope="module", params=["ulx3s-25f", "icebreaker", "tang-nano-20k"])
-def built(request, tmp_path_factory, full):
-    if request.param == "tang-nano-20k" and not full:
-        pytest.skip("the third family: make test-full")
+def pytest_generate_tests(metafunc):
+    """Build for two families, with full counts for the third too."""
+    if "built" in metafunc.fixturenames:
+        boards = ["ulx3s-25f", "icebreaker"]
+        boards += ["tang-nano-20k"] if metafunc.config.getoption("--full") else []
+        metafunc.parametrize("built", boards, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def built(request, tmp_path_factory):
     family = FAMILIES[find_part(BOARDS[request.param].part).family]
     if not toolbox.is_there(family.router, family.packer):
         pytest.skip(f"{family.router} is not installed: pip install 'qpolicy_ros[boards]'")

@@ -58,4 +58,4 @@ def test_a_full_precision_policy_has_nothing_to_build(tmp_path, capsys):
 
 def test_a_build_of_several_policies_is_refused(capsys):
     assert main(["verify", "hopper", "ant", "--quick", "--build", "out"]) == 2
-    assert "is one policy's hardware" in capsys.readouterr().err
+    assert "belongs to one policy" in capsys.readouterr().err

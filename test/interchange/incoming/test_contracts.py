@@ -182,6 +182,18 @@ def test_it_needs_the_robot_s_joints(tmp_path):
         read(written(tmp_path, deploy()), 9, robot=None)
 
 
+def test_the_motors_of_a_four_legged_robot_begin_with_the_front_right_leg(tmp_path):
+    legs = [f"{leg}_{part}_joint" for leg in ("FL", "FR", "RL", "RR") for part in ("hip", "thigh")]
+    content = deploy()
+    content |= {"joint_ids_map": [2, 3, 0, 1, 6, 7, 4, 5], "stiffness": list(range(1, 9))}
+    content["actions"]["JointPositionAction"]["offset"] = 0.0
+    content |= {"damping": None, "default_joint_pos": 0.0, "observations": {"last_action": {}}}
+    robot = RobotFacts("go2.xml", tuple(legs))
+    contract = read(written(tmp_path, content), 8, 8, robot=robot)
+    assert [action.name for action in contract.action] == legs
+    assert [action.kp for action in contract.action] == [3, 4, 1, 2, 7, 8, 5, 6]
+
+
 # Isaac Lab
 
 

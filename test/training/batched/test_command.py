@@ -20,11 +20,11 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 
 TOY = """
---tasks hopper --teachers 1 --students 1 --workers 1 --seconds 200 --teach 4 --distil 2
---reinforce 8 --envs 2 --student-envs 2 --evaluation-envs 1 --student-evaluation-envs 1
---random-steps 20 --batch 8 --student-batch 8 --distil-batch 8 --rows 512 --student-rows 512
---kept-rows 64 --products float32 --critic-width 8 --episode-steps 10 --calibration 32 --updates 2
---distil-updates 2 --most-calls 1
+--tasks hopper --teachers 1 --students 1 --workers 1 --seconds 1000 --teach 1 --distil 1
+--reinforce 1 --finals 300 --turns 24 --envs 2 --student-envs 2 --evaluation-envs 1
+--student-evaluation-envs 1 --random-steps 16 --batch 8 --student-batch 8 --distil-batch 8
+--rows 512 --student-rows 512 --kept-rows 64 --products float32 --critic-width 8
+--episode-steps 10 --calibration 32 --updates 2 --distil-updates 2 --most-calls 1
 """
 SLOW = pytest.mark.skipif(
     "QPOLICY_SLOW" not in os.environ, reason="compiles for a minute; set QPOLICY_SLOW=1"

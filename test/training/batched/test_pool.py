@@ -38,3 +38,21 @@ def test_evaluation_slots_play_the_episodes_of_their_seeds():
             assert pool.finished[run, 2] == total
     finally:
         pool.close()
+
+
+def test_a_training_slot_that_is_asked_for_an_episode_stops_after_it():
+    pool = PhysicsPool(["hopper"], Layout((11,), (3,)), 1, 1, 1, costs={}, seed=0, episode_steps=5)
+    try:
+        pool.wait()
+        for _ in range(7):
+            pool.go()
+            pool.wait()
+        assert pool.active[0].tolist() == [2, 0]
+        pool.seed[0, 0] = 3
+        for _ in range(6):
+            pool.go()
+            pool.wait()
+        assert pool.active[0].tolist() == [0, 0]
+        assert pool.length[0, 0] == 5
+    finally:
+        pool.close()

@@ -1,13 +1,15 @@
 """``deploy.yaml`` of unitree_rl_lab and unitree_rl_mjlab.
 
-Entry ``i`` of the policy's vectors is joint ``joint_ids_map[i]`` of the robot; stiffness and
-damping are in the robot's order, all else in the policy's. The file names no joints: the robot's
-model does.
+Entry ``i`` of the policy's vectors is motor ``joint_ids_map[i]`` of the robot; stiffness and
+damping are in the motors' order, all else in the policy's. The file names no joints: the robot's
+model does. The motors have the model's order, but for Unitree's four-legged robots, whose motors
+begin with the front right leg whatever a model begins with.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,8 @@ from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
 
 KEYS = {"joint_ids_map", "step_dt", "actions", "observations"}
 _KINDS = {"position": POSITION, "velocity": VELOCITY, "effort": EFFORT}
+_LEGS, _PARTS = ("FR", "FL", "RR", "RL"), ("hip", "thigh", "calf", "foot", "wheel")
+_LEG = re.compile(rf"({'|'.join(_LEGS)})_({'|'.join(_PARTS)})(?![a-z])")
 _SWITCHES = ("use_gym_history", "scale_first")
 
 
@@ -80,7 +84,7 @@ class _Deploy:
         if robot is None:
             wrong = "the file names no joints"
             raise reader.fail("joint_ids_map", wrong, "give the robot's model: --robot MODEL.xml")
-        joints = robot.joints
+        joints = motors(robot.joints)
         if max(ids, default=0) < len(joints):
             return tuple(joints[index] for index in ids)
         if len(ids) != len(joints):
@@ -225,6 +229,20 @@ class _Deploy:
         wrong = f"{name!r} is no observation that is known here"
         remedy = "write a contract of ours with its sources: see docs/own-policy.md"
         raise self._reader.fail(where, wrong, remedy)
+
+
+def motors(joints: Sequence[str]) -> tuple[str, ...]:
+    """Return a robot's joints in the order of its motors."""
+    found = [_LEG.match(joint) for joint in joints]
+    if not all(found):
+        return tuple(joints)
+    places = []
+    for joint, match in zip(joints, found, strict=True):
+        assert match is not None
+        part = _PARTS.index(match[2])
+        wheel = part >= _PARTS.index("foot")  # wheels come after all legs
+        places.append((wheel, _LEGS.index(match[1]), part, joint))
+    return tuple(joint for *_, joint in sorted(places))
 
 
 def _is_group(value: object) -> bool:

@@ -1,0 +1,80 @@
+"""How a network is connected to a robot, and a change of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qpolicy_ros.policy import Baseline, Channel, Contract
+from qpolicy_ros.policy.sources import HISTORY, parse_source
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a network is connected by.
+
+    Attributes:
+        contract: of the policy.
+        scale, bias: of its outputs, float32 ``(m,)``: action = output * scale + bias.
+    """
+
+    contract: Contract
+    scale: Any
+    bias: Any
+
+    @classmethod
+    def of(cls, contract: Contract, baseline: Baseline) -> Fit:
+        """Return what a policy file has."""
+        return cls(contract, baseline.scale, baseline.bias)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for two that connect a network alike."""
+        # Names are what a channel is called, its source what it is.
+        seen = [(c.source, c.scale, c.offset) for c in resolved(self.contract)]
+        done = [(a.name, float(f"{s:.5g}"), round(float(b), 5)) for a, s, b in zip(
+            self.contract.action, self.scale, self.bias, strict=True)]  # fmt: skip
+        rounded = [(s, float(f"{k:.5g}"), round(o, 5)) for s, k, o in seen]
+        return (tuple(rounded), tuple(done))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change.
+
+    Attributes:
+        fault: what is wrong where this change mends it.
+        mend: what to change in the contract.
+        kind: ``order``, ``sign``, ``scale``, ``offset``, ``history`` or ``quaternion``.
+        apply: the change.
+    """
+
+    fault: str
+    mend: str
+    kind: str
+    apply: Callable[[Fit], Fit]
+
+
+def base_of(contract: Contract, channel: Channel) -> tuple[Channel, int]:
+    """Return the channel that a history is of, and how many ticks ago."""
+    source = parse_source(channel.source)
+    if source.topic != HISTORY:
+        return channel, 0
+    base = next(other for other in contract.observation if other.name == source.key)
+    return base, source.ticks
+
+
+def resolved(contract: Contract) -> list[Channel]:
+    """Return the channels with histories named by the source that they are of."""
+    named = {channel.name: channel for channel in contract.observation}
+    result = []
+    for channel in contract.observation:
+        source = parse_source(channel.source)
+        if source.topic == HISTORY:
+            base = named[source.key]
+            what = f"{source.ticks} ago {base.source}"
+            result.append(replace(base, source=what, scale=base.scale * channel.scale))
+        else:
+            result.append(channel)
+    return result

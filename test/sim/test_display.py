@@ -1,0 +1,36 @@
+"""MUJOCO_GL names what is not there: only rendering minds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.sim.display import prepare_rendering
+
+STEP = """
+from qpolicy_ros.sim import Simulation
+simulation = Simulation("hopper")
+simulation.reset(0)
+print(simulation.step(simulation.contract.safe)[1])
+"""
+
+
+@pytest.mark.parametrize("name", ["garbage", "osmesa", "egl"])
+def test_what_renders_nothing_does_not_mind(name):
+    # PYOPENGL_PLATFORM makes EGL's import fail where it is installed.
+    environment = {**os.environ, "MUJOCO_GL": name, "PYOPENGL_PLATFORM": "osmesa"}
+    done = subprocess.run(
+        [sys.executable, "-c", STEP], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout)
+
+
+def test_rendering_with_what_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "garbage")
+    with pytest.raises(InputError, match=r"^MUJOCO_GL: 'garbage' can render nothing; give one of"):
+        prepare_rendering()
