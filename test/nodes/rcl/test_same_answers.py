@@ -56,7 +56,8 @@ def plain(message: Any) -> tuple[Any, ...]:
     """A ``JointState``'s content as values that compare; NaN is equal to itself."""
     stamp = message.header.stamp
     values = np.array(message.position, np.float64).tobytes()
-    return stamp.sec, stamp.nanosec, message.header.frame_id, tuple(message.name), values
+    sender = message.header.frame_id.partition("@")[0]  # behind it: host and process
+    return stamp.sec, stamp.nanosec, sender, tuple(message.name), values
 
 
 def counts(report: dict[str, str]) -> dict[str, str]:
