@@ -23,7 +23,7 @@ from robot_contracts import robot_contract
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.policy import Assembler, find_policy, load_policy
 from qpolicy_ros.replay import aarch64
-from qpolicy_ros.replay.expected import Settings as Asked
+from qpolicy_ros.replay.replayed import Settings as Asked
 from qpolicy_ros.replay.sensors import read_sensor
 
 
