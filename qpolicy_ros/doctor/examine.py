@@ -18,6 +18,7 @@ COMMANDS: tuple[Command, ...] = ((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.
 _SEEDS = (0, 1)
 _SECONDS = 6.0
 _FOLLOWS = 0.4  # share of the commanded forward speed that a sound policy makes at least
+_TOO_FAST = 1.8  # of the same: more than that is another command than the one that was given
 _AGAINST = -0.1  # of a commanded turn or step to the left, the other way round
 _BETTER = 0.1  # by how much a change must lower the mean cost to be named
 # Rounds of the search: commands, seeds, seconds, and how many changes go on.
@@ -150,7 +151,8 @@ def _complaint(trials: list[Trial]) -> str:
         asked = alone[0].command[axis]
         made = float(np.mean([trial.velocity[axis] for trial in alone]))
         least = _FOLLOWS * asked if axis == 0 else _AGAINST
-        if made < least:
+        most = _TOO_FAST * asked if axis == 0 else np.inf
+        if not least <= made <= most:
             return f"told {asked:g} {name} it makes {made:.2f}"
     sideways = [t for t in trials if t.command[1] > 0 and t.command[0] > 0]
     made = float(np.mean([t.velocity[1] for t in sideways])) if sideways else 0.0

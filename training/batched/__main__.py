@@ -17,6 +17,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_training.batched.plan import (
     DESCRIPTIONS,
     SIZES,
@@ -148,10 +149,9 @@ def _ship(chosen: argparse.Namespace) -> int:
 
 def _table(chosen: argparse.Namespace) -> int:
     from qpolicy_training.batched.delivery import table  # noqa: PLC0415 loads torch
-    from qpolicy_training.batched.results import write  # noqa: PLC0415
 
     found = table(chosen.folder, chosen.out, chosen.episodes, chosen.first_seed)
-    write(chosen.out.with_suffix(".json"), (json.dumps(found, indent=1) + "\n").encode())
+    write_atomically(chosen.out.with_suffix(".json"), (json.dumps(found, indent=1) + "\n").encode())
     for name, values in found.items():
         interval = f"[{values['low']:.0f}, {values['high']:.0f}] of {values['runs']}"
         print(f"{name}: IQM {values['iqm']:.0f} {interval}")  # noqa: T201 a command prints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_training.batched.plan import SIZES
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Results:
                     arrays.setdefault(run.task, {})[f"{index}/{place}/{name}"] = value
         self.facts[kind] = summary
         self.facts["facts"]["seconds"] = time.monotonic() - self._began
-        write(self.folder / "runs.json", json.dumps(self.facts).encode())
+        write_atomically(self.folder / "runs.json", json.dumps(self.facts).encode())
         if kind == "teachers":
             merged = {k: v for part in arrays.values() for k, v in part.items()}
             _save_arrays(self.folder / f"{kind}.npz", merged)
@@ -119,14 +121,7 @@ def _actions(run: TeacherRun | StudentRun) -> int:
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    temporary = path.with_suffix(".part.npz")
+    payload = io.BytesIO()
     keywords: dict[str, Any] = arrays
-    np.savez(temporary, **keywords)
-    temporary.replace(path)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Replace a file in one step."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    np.savez(payload, **keywords)
+    write_atomically(path, payload.getvalue())

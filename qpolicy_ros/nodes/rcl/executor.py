@@ -11,6 +11,7 @@ observations.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -33,6 +34,7 @@ from qpolicy_ros.nodes.rcl.hot import is_hot
 from qpolicy_ros.nodes.rcl.library import layout
 
 _KINDS = ("subscription", "guard_condition", "timer", "client", "service")  # as rclpy's WaitSet
+_PAUSE = 0.001  # s after a wait that ended for nothing
 _LISTS = ("subscriptions", "guards", "timers", "clients", "services")  # of a node
 
 
@@ -272,7 +274,8 @@ class _Watch:
                 return
             try:
                 while not self.wait_set.wait(-1):
-                    pass
+                    # A condition of the middleware may stay set with nothing behind it.
+                    time.sleep(_PAUSE)
             except Exception as error:  # noqa: BLE001  the thread that serves shall raise it
                 self._error = error
             self._parked.set()
