@@ -21,7 +21,7 @@ from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.replay.compare import Verdict
-from qpolicy_ros.replay.expected import Settings
+from qpolicy_ros.replay.replayed import Settings
 from qpolicy_ros.replay.run import replay
 from qpolicy_ros.replay.text import figures, render
 

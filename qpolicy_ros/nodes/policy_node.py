@@ -28,15 +28,15 @@ from qpolicy_ros.nodes.rcl.choice import HotPath
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.runtime import Stop, run
 from qpolicy_ros.nodes.serving.commanders import sender_name
+from qpolicy_ros.nodes.serving.configured import backend_options, make_server
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
-from qpolicy_ros.nodes.serving.loading import Loading, keys
+from qpolicy_ros.nodes.serving.loading import Loading
 from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
 from qpolicy_ros.nodes.serving.outputs import Outputs
-from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.nodes.serving.status import Status
-from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
+from qpolicy_ros.policy import PolicyError, find_policy
 
 _UNTIL_CLEANUP = frozenset({"policy", "task", "use_sim_time"})
 _SPECS = {spec.name: spec for spec in SPECS}
@@ -96,7 +96,7 @@ class PolicyNode(LifecycleNode):
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
             realtime.apply_to(self)
-            server = self._server = self._load()
+            server = self._server = make_server(self)
             contract = server.artifact.contract
             options = {
                 "lockstep": self._value("lockstep"),
@@ -217,7 +217,7 @@ class PolicyNode(LifecycleNode):
             loaded.set_result(None)
             self._wake.trigger()
 
-        given = (server.artifact, file, names, self._options(), done)
+        given = (server.artifact, file, names, backend_options(self), done)
         self._loading = Loading(*given, self._value("trusted_keys"))
         return self._loading
 
@@ -309,34 +309,6 @@ class PolicyNode(LifecycleNode):
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
-
-    def _options(self) -> dict[str, dict[str, Any]]:
-        """Return the options of each backend by its name."""
-        return {
-            name: {key: item.value for key, item in self.get_parameters_by_prefix(name).items()}
-            for name in BACKENDS
-        }
-
-    def _load(self) -> PolicyServer:
-        task, policy = self._value("task"), self._value("policy") or self._value("task")
-        if not policy:
-            raise PolicyError("policy: is empty; set it to a task name such as hopper or to a file")
-        check_known(self._value("backend"))
-        artifact = load_policy(find_policy(policy), keys(self._value("trusted_keys")))
-        if task:
-            require_task(artifact, task)
-        server = PolicyServer(
-            artifact,
-            self._value("backend"),
-            # ROS 2 leaves a parameter unset that is given as the empty list.
-            self.get_parameter_or("preload").value or (),
-            self._options(),
-            self._value("rate_limit"),
-            RobotClock(self),
-        )
-        server.set_deadline(self._value("inference_deadline"))
-        server.supervise(self._value("unseen"), self._value("seen_codes"))
-        return server
 
     def _make_loop(self) -> Loop:
         assert self._server is not None

@@ -16,8 +16,8 @@ from qpolicy_ros.policy import make_engine
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.replay.answers import make_answers
 from qpolicy_ros.replay.assembly import same, same_rows
-from qpolicy_ros.replay.expected import Replay
 from qpolicy_ros.replay.limits import Limits
+from qpolicy_ros.replay.replayed import Replay
 from qpolicy_ros.replay.ticks import Indexes
 
 Why = tuple[str, str]

@@ -6,7 +6,7 @@ import numpy as np
 
 from qpolicy_ros.policy.sources import HISTORY, PREVIOUS_ACTION
 from qpolicy_ros.replay.assembly import Assembly, same, same_rows
-from qpolicy_ros.replay.expected import Replay
+from qpolicy_ros.replay.replayed import Replay
 from qpolicy_ros.replay.ticks import Indexes
 
 Why = tuple[str, str]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from qpolicy_ros.replay.assembly import same
 from qpolicy_ros.replay.compare import Verdict
-from qpolicy_ros.replay.expected import Kind, Replay
+from qpolicy_ros.replay.replayed import Kind, Replay
 from qpolicy_ros.replay.ticks import NONE, Indexes
 
 AROUND = 40  # ticks before and behind the difference

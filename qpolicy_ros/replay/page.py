@@ -8,8 +8,8 @@ import numpy as np
 
 from qpolicy_ros.replay.assembly import same
 from qpolicy_ros.replay.compare import Verdict
-from qpolicy_ros.replay.expected import Kind
 from qpolicy_ros.replay.figure import answered, timeline
+from qpolicy_ros.replay.replayed import Kind
 from qpolicy_ros.replay.text import figures
 
 _STYLE = """

@@ -13,7 +13,7 @@ from qpolicy_ros.replay.limits import Limits
 from qpolicy_ros.replay.ticks import Flags, Indexes
 
 if TYPE_CHECKING:
-    from qpolicy_ros.replay.expected import Replay
+    from qpolicy_ros.replay.replayed import Replay
 
 _RAMP, _POLICY, _FOREIGN = 1, 0, 3  # of ``expected.Kind``
 _SURE = 3  # first commands of a ramp that fit, by which its beginning is known

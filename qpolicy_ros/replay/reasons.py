@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from qpolicy_ros.nodes.serving.modes import INTENDED, Reason
-from qpolicy_ros.replay.expected import Kind, Replay, Reported
+from qpolicy_ros.replay.replayed import Kind, Replay, Reported
 from qpolicy_ros.replay.sensors import Sensor
 from qpolicy_ros.replay.ticks import NONE, Indexes
 

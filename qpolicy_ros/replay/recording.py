@@ -24,6 +24,7 @@ from qpolicy_ros.latency.trace import (
 from qpolicy_ros.nodes.serving.safety import ObservationReader
 from qpolicy_ros.policy import Contract, ObservationError
 from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.replay.senders import as_sent, by_others
 from qpolicy_ros.replay.sensors import KINDS, Doubles, Nanos, Sensor, read_sensor
 
 Texts = npt.NDArray[np.str_]
@@ -36,7 +37,8 @@ class Series(NamedTuple):
     """Messages of one topic, in the order of their arrival.
 
     Attributes:
-        places: order of arrival among the messages of all topics, ascending, int64 (k,).
+        places: order of arrival among the messages of all topics, ascending, int64 (k,). Between
+            any two there is a number, for a report that was sent between them.
         times: when they were sent, else when they arrived, int64 (k,), ns.
         stamps: ``header.stamp``, int64 (k,), ns.
         frames: ``header.frame_id`` (k,).
@@ -60,9 +62,10 @@ class Recording:
         bag: where it comes from.
         home: namespace of the node, empty or with a leading slash.
         observations, commands, timing: see :class:`Series`.
+        foreign: whether somebody else than the policy node sent the command, (k,).
         stages: names of the values of ``timing``.
         sensors: a robot's topics by name, those that the bag has.
-        reports: the node's statuses, oldest first.
+        reports: the node's statuses, oldest first, among the commands as they were sent.
         notes: what a reader should know.
     """
 
@@ -70,6 +73,7 @@ class Recording:
     home: str
     observations: Series
     commands: Series
+    foreign: npt.NDArray[np.bool_]
     timing: Series
     stages: tuple[str, ...]
     sensors: dict[str, Sensor]
@@ -130,15 +134,18 @@ def read_recording(
         if contract.robot:
             pose = _last(reports, "parameter.position_commands") != "False"
             sensors = _sensors(bag, topics, home, contract, notes, pose=pose)
+        sent = _commands(commands, contract)
+        foreign = by_others(sent.frames, reports)
         found = Recording(
             bag,
             home,
             _observations(own["observation"], contract),
-            _commands(commands, contract),
+            sent,
+            foreign,
             timing,
             stages,
             sensors,
-            reports,
+            as_sent(reports, _sent(topics), sent.places[~foreign], sent.times[~foreign]),
             notes,
         )
     except CdrError as error:
@@ -172,7 +179,7 @@ def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
         if len(order) < len(payloads) or (np.diff(order) != 1).any():
             payloads = [payloads[index] for index in order]
         found[topic] = _Messages(
-            each.log[order], each.publish[order], ranks[topic][order], payloads
+            each.log[order], each.publish[order], 2 * ranks[topic][order], payloads
         )
     return found
 
@@ -196,6 +203,15 @@ def _reports(topics: dict[str, _Messages], home: str, notes: list[str]) -> list[
     own, note = own_reports(found, home, homes)
     notes += [note] if note else []
     return own
+
+
+def _sent(topics: dict[str, _Messages]) -> dict[int, int]:
+    """Return when statuses were sent, by their places."""
+    found: dict[int, int] = {}
+    for name, each in topics.items():
+        if name.endswith("/diagnostics"):
+            found.update(zip(each.places.tolist(), each.publish.tolist(), strict=True))
+    return found
 
 
 def _series(

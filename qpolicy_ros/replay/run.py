@@ -9,8 +9,9 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.latency.bag import open_bag
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.replay.compare import Verdict, compare
-from qpolicy_ros.replay.expected import Settings, expect
+from qpolicy_ros.replay.expected import expect
 from qpolicy_ros.replay.recording import read_recording
+from qpolicy_ros.replay.replayed import Settings
 from qpolicy_ros.replay.ticks import read_ticks
 
 Say = Callable[[str, int, int], None]

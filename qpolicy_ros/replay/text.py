@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.replay.compare import Difference, Verdict
-from qpolicy_ros.replay.expected import Kind
+from qpolicy_ros.replay.replayed import Kind
 
 _LISTED = 10
 

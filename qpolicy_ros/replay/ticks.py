@@ -33,7 +33,7 @@ class Ticks:
         timing: the report of the answer, (n,), or :data:`NONE`.
         values: what was commanded, float32 (n, m); NaN where the message does not fit.
         odd: whether a value is none that a float32 can be, (n,).
-        foreign: whether somebody else sent it, by ``header.frame_id``, (n,).
+        foreign: whether somebody else sent it, (n,).
         repeated: answers that came again: to an observation that was sent again.
         unanswered: observations without a command, between the first and the last answer.
     """
@@ -66,7 +66,7 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     commands, observations, timing = recording.commands, recording.observations, recording.timing
     starts = _starts(observations if len(observations.stamps) else commands)
     keys = _Keys.of(starts, [commands, observations, timing])
-    foreign = commands.frames != ""
+    foreign = recording.foreign
     own = ~foreign & (commands.stamps != 0)
     values, odd = as_float32(np.asarray(commands.values, np.float64))
     kept = ~_again(keys.numbers[0], values, own, commands.times if robot else None)

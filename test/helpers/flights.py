@@ -8,7 +8,6 @@ inside the robot while the recorder writes what was sent.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from bags import DIAGNOSTICS, JOINT_STATE, TYPES, WALL, Message, joint_state
+from wandering_robot import TYPE_OF, World, as_taken
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
@@ -23,15 +23,8 @@ from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.nodes.serving.safety import ActionGuard
 from qpolicy_ros.nodes.serving.server import PolicyServer
 from qpolicy_ros.policy import Assembler, ObservationError, PolicyArtifact
-from qpolicy_ros.policy.sources import CMD_VEL, IMU, JOINT_STATES, ODOM
 
 STAGES = ("age", "queue", "quantise", "infer", "publish", "total", "elapsed")
-TYPE_OF = {
-    JOINT_STATES: JOINT_STATE,
-    IMU: "sensor_msgs/msg/Imu",
-    ODOM: "nav_msgs/msg/Odometry",
-    CMD_VEL: "geometry_msgs/msg/Twist",
-}
 Values = np.ndarray
 
 
@@ -164,10 +157,12 @@ class Flight:
         }
         self.emit("diagnostics", DIAGNOSTICS, status(values))
 
-    def send(self, action: Values, stamp: int, frame: str = "") -> None:
+    def send(self, action: Values, stamp: int, sender: str = "") -> None:
+        """Send a command; ``sender`` is empty for the policy node itself."""
         names = [each.name for each in self.artifact.contract.action]
+        frame = sender or f"/policy_node@robot:{self.settings.seed + 100}"
         self.emit("action_stamped", JOINT_STATE, joint_state(stamp, names, action.tolist(), frame))
-        if not frame:
+        if not sender:
             self.before = action
 
     def act(self, observation: Values) -> Values:
@@ -327,77 +322,6 @@ def robot_flight(  # noqa: C901, PLR0912, PLR0915 a robot's loop, top to bottom
     flight.tick = flight.fault.at - 1
     flight.report("standby")
     return flight
-
-
-class World:
-    """A robot whose joints and base wander; nothing falls."""
-
-    def __init__(self, contract: Any, rng: np.random.Generator) -> None:
-        self.joints = [action.name for action in contract.action]
-        self.centre = contract.default.astype(np.float64)
-        spans = contract.high.astype(np.float64) - contract.low
-        self.reach = np.where(np.isfinite(spans), 0.1 * spans, 0.1)
-        self.rng, self.q = rng, self.centre + rng.normal(size=len(self.joints)) * self.reach
-        self.v = np.zeros(len(self.joints))
-        self.base = rng.normal(size=12) * 0.1
-        self.command = rng.normal(size=6) * 0.3
-
-    def step(self) -> None:
-        """Move on."""
-        pull = self.centre - self.q
-        self.v = 0.9 * self.v + 0.1 * pull + self.rng.normal(size=len(self.q)) * self.reach
-        self.q = self.q + 0.02 * self.v
-        self.base = 0.95 * self.base + self.rng.normal(size=12) * 0.05
-        if self.rng.random() < 0.05:
-            self.command = self.rng.normal(size=6) * 0.3
-
-    def message(self, topic: str, stamp: int) -> Any:
-        """Return what the robot publishes."""
-        kinds = TYPES.types
-        time = kinds["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
-        header = kinds["std_msgs/msg/Header"](stamp=time, frame_id="base_link")
-        vector, none = kinds["geometry_msgs/msg/Vector3"], np.zeros(9)
-        half = self.base[:3] / 2
-        turn = kinds["geometry_msgs/msg/Quaternion"](
-            x=half[0], y=half[1], z=half[2], w=math.sqrt(max(0.0, 1 - float(half @ half)))
-        )
-        if topic == JOINT_STATES:
-            return kinds[JOINT_STATE](
-                header=header, name=list(self.joints), position=self.q.copy(),
-                velocity=self.v.copy(), effort=np.zeros(len(self.q)),
-            )  # fmt: skip
-        if topic == IMU:
-            return kinds[TYPE_OF[IMU]](
-                header=header, orientation=turn, orientation_covariance=none,
-                angular_velocity=vector(*self.base[3:6]), angular_velocity_covariance=none,
-                linear_acceleration=vector(*self.base[6:9]), linear_acceleration_covariance=none,
-            )  # fmt: skip
-        if topic == CMD_VEL:
-            return kinds[TYPE_OF[CMD_VEL]](
-                linear=vector(*self.command[:3]), angular=vector(*self.command[3:])
-            )
-        pose = kinds["geometry_msgs/msg/Pose"](
-            position=kinds["geometry_msgs/msg/Point"](*self.base[:3]), orientation=turn
-        )
-        twist = kinds["geometry_msgs/msg/Twist"](
-            linear=vector(*self.base[9:]), angular=vector(*self.base[3:6])
-        )
-        wide = np.zeros(36)
-        return kinds[TYPE_OF[ODOM]](
-            header=header, child_frame_id="base_link",
-            pose=kinds["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=wide),
-            twist=kinds["geometry_msgs/msg/TwistWithCovariance"](twist=twist, covariance=wide),
-        )  # fmt: skip
-
-
-def as_taken(message: Any) -> Any:
-    """Return a message as rclpy hands it out: sequences, not arrays, where it matters."""
-    if hasattr(message, "position") and hasattr(message, "effort"):
-        return SimpleNamespace(
-            header=message.header, name=list(message.name), position=list(message.position),
-            velocity=list(message.velocity), effort=list(message.effort),
-        )  # fmt: skip
-    return message
 
 
 def status(values: dict[str, str]) -> bytes:

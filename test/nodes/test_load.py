@@ -112,7 +112,12 @@ def test_a_child_that_crashes_is_a_reason(serving, monkeypatch):
 
 
 def test_the_child_names_what_is_wrong(tmp_path):
-    request = {"file": str(tmp_path / "no.safetensors"), "backends": ["fp32"], "options": {}}
+    request = {
+        "file": str(tmp_path / "no.safetensors"),
+        "backends": ["fp32"],
+        "options": {},
+        "trusted": [],
+    }
     command = [sys.executable, "-m", "qpolicy_ros.nodes.serving.loading", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

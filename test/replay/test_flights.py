@@ -7,23 +7,21 @@ import pytest
 from bags import JOINT_STATE, Message, joint_state
 from flights import (
     STAGES,
-    TYPE_OF,
     TYPES,
     Fault,
     Settings,
-    World,
-    as_taken,
     feature_flight,
     robot_flight,
     status,
 )
 from policy_builders import random_artifact
 from robot_contracts import robot_contract
+from wandering_robot import TYPE_OF, World, as_taken
 
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
 from qpolicy_ros.policy import Assembler, find_policy, load_policy
 from qpolicy_ros.replay import aarch64
-from qpolicy_ros.replay.expected import Settings as Asked
+from qpolicy_ros.replay.replayed import Settings as Asked
 from qpolicy_ros.replay.sensors import read_sensor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import kernel_mutants
 import mutants
 import pytest
 from actor_builders import random_actor, random_statistics
@@ -65,5 +66,5 @@ def test_in_the_wrappers(policy, tmp_path, capsys, full):
 @pytest.mark.skipif("c" not in engine_kinds(), reason="the C kernel is not built")
 @pytest.mark.timeout(7200)
 def test_in_the_c_kernel(tmp_path, capsys, full):
-    faults = mutants.KERNEL_FAULTS if full else mutants.KERNEL_FAULTS[5:6]
-    check(mutants.kernel_mutants(tmp_path, faults), capsys)
+    faults = kernel_mutants.KERNEL_FAULTS if full else kernel_mutants.KERNEL_FAULTS[5:6]
+    check(kernel_mutants.kernel_mutants(tmp_path, faults), capsys)

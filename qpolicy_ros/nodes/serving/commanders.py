@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rclpy.node import Node
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 _LISTENED_NS = 1_000_000_000  # of a policy node's commands: long enough for every control rate
 _PROCESS = "@"  # between a policy node's name and its process
@@ -19,6 +20,12 @@ def sender_name(node: Node) -> str:
     Two nodes may have one name: one that was left over from an earlier start, for example.
     """
     return f"{node.get_fully_qualified_name()}{_PROCESS}{platform.node()}:{os.getpid()}"
+
+
+def policy_node(sender: str) -> str:
+    """Return the full name of the policy node in a ``sender_name``; empty for any other sender."""
+    name, found, _ = sender.partition(_PROCESS)
+    return name if found else ""
 
 
 class Commanders:
@@ -59,4 +66,4 @@ class Commanders:
 
 def is_watchdog(sender: str) -> bool:
     """Whether a command's sender is no policy node but a watchdog, which steps back by itself."""
-    return bool(sender) and _PROCESS not in sender
+    return bool(sender) and not policy_node(sender)
