@@ -8,14 +8,13 @@ import json
 import os
 import re
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder
+from qpolicy_ros.common.files import cache_folder, scratch_folder, writing_into
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -77,11 +76,12 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
     if not kept.is_file():
-        with tempfile.TemporaryDirectory() as work:
+        with scratch_folder() as work:
             result = _run_yosys(files, top, Path(work))
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        with writing_into(CACHE):
+            partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
         partial.replace(kept)
     return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
 
@@ -152,7 +152,7 @@ def run_yosys(
 
 def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:
     sta = work / "sta.txt"
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         sources = write_xilinx(files, Path(scratch))
         run_yosys(_SCRIPT, [top, str(work), *map(str, sources)], sta)
     text = (work / "stat.json").read_text(encoding="utf-8")

@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.yosys import CACHE, YOSYS, run_yosys, yosys_folder
+from qpolicy_ros.common.files import scratch_folder, writing_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}-{family}.json"
     if not kept.is_file():
-        with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+        with scratch_folder() as scratch:
             folder = Path(scratch)
             sources = []
             for path in files:
@@ -92,7 +92,8 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
             cells = json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"]
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(count(cells)), encoding="utf-8")
+        with writing_into(CACHE):
+            partial.write_text(json.dumps(count(cells)), encoding="utf-8")
         partial.replace(kept)
     found: dict[str, float] = json.loads(kept.read_text("utf-8"))
     return found

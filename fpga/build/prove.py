@@ -10,7 +10,6 @@ proof; how many these are is said, and simulation has to do.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from qpolicy_fpga.build.top import CORE
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, read_netlist
 from qpolicy_fpga.yosys import run_yosys
+from qpolicy_ros.common.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -323,7 +323,7 @@ def _decide(proof: Proof, functions: Sequence[_Function], gold: _Writer, gate: _
         else:
             chosen.append((number, function))
     chosen.sort(key=lambda pair: module_of(pair[1].name))
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         folder = Path(scratch)
         files = []
         for start in range(0, len(chosen), _TOGETHER):

@@ -6,7 +6,6 @@ Nothing of the build is used but the bits that are loaded and the names of the p
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from qpolicy_fpga.build.top import TOP
 from qpolicy_fpga.simulate.netlist import Netlist, read_netlist
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ def read_bitstream(bitstream: Path, pins: Path, idle: Mapping[str, str]) -> Netl
     if shutil.which(READER) is None:
         remedy = "install it with `apt-get install fpga-icestorm`"
         raise InputError.at("", READER, "is not installed", remedy)
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         folder = Path(scratch)
         shutil.copy(bitstream, folder / "design.bin")
         # The reader knows plain `set_io name pin` only.

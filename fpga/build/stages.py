@@ -6,7 +6,6 @@ hashes are written down. An interrupted one leaves the files of the last build a
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.common.files import is_full, make_folder, write_atomically
 from qpolicy_ros.common.json_files import read_json
 
 if TYPE_CHECKING:
@@ -146,6 +145,5 @@ def _digest(file: Path) -> str:
 
 
 def _disk_error(folder: Path, error: OSError) -> InputError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space" if full else "choose a folder that can be written"
+    remedy = "free some space" if is_full(error) else "choose a folder that can be written"
     return InputError.at(folder, "folder", str(error.strerror or error), remedy)

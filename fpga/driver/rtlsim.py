@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.common.errors import PolicyError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy.model import PolicyArtifact
 
 _CLOCK_MHZ = 100.0
@@ -88,7 +88,7 @@ def build_registers(folder: Path) -> Path:
         BackendError: a tool is missing or fails.
     """
     manifest = read_manifest(folder)
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         wrapper = write_wrapper("axi_lite", manifest, Path(scratch))
         core = [folder / name for name in manifest["files"] if name.endswith(".v")]
         return build_sources(manifest["function_hash"], [*wrapper, *core])
@@ -114,7 +114,7 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> Regist
     shape = Shape.of(artifact.network)
     if bitstream:
         return RegisterDevice(SimulatedRegisters(build_registers(Path(bitstream))), shape)
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         folder = Path(scratch)
         _generate(artifact, folder)
         return RegisterDevice(SimulatedRegisters(build_registers(folder)), shape)

@@ -17,12 +17,12 @@ off by a factor of two.
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.simulate.core import CoreSimulation
+from qpolicy_ros.common.files import scratch_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,7 +65,7 @@ def estimate_energy(folder: Path, manifest: dict[str, Any], codes: npt.NDArray[A
     """
     simulation = CoreSimulation(folder, manifest, count_toggles=True)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             counts = simulation.toggles(codes, Path(scratch, "activity.saif"))
     finally:
         simulation.close()

@@ -10,7 +10,6 @@ wrong; exit status 1 if anything is.
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from qpolicy_fpga.simulate.core import lint
 from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import (
     IntegerNetwork,
     accumulator_bounds,
@@ -66,13 +66,13 @@ def main(folders: list[str]) -> int:
     ]
     samples.append((evenly_spaced(*EVEN), (Form(16, 1), Form(1, 5, stream=True))))
     for index, (network, forms) in enumerate(samples):
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             design = build(network, forms, 100.0)
             for name, text in design.files.items():
                 Path(scratch, name).write_text(text, encoding="utf-8")
             files = [Path(scratch, name) for name in design.files]
             wrong |= _report(files, TOP, f"sample {index}")
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         folder = Path(scratch, SHIPPED)
         policy = load_policy(find_policy(SHIPPED))
         generate(policy, "xc7a100t", 100.0, "latency", folder, with_io=True)

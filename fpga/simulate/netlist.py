@@ -7,13 +7,13 @@ one of the netlist, each register too.
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.yosys import run_yosys, yosys_folder
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def read_netlist(files: Sequence[Path], top: str, clock: str = "clk") -> Netlist
             a generated core does not: a second clock, an asynchronous reset.
     """
     yosys_folder()
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+    with scratch_folder() as folder:
         names = ("carry.v", "netlist.json", "tables.v")
         carry, out, tables = (Path(folder, name) for name in names)
         carry.write_text(_CARRY, encoding="ascii")

@@ -13,6 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.files import writing_into
 from qpolicy_ros.policy import find_policy, load_policy
 
 if TYPE_CHECKING:
@@ -103,15 +104,16 @@ def _generate(args: Generate) -> int:
     from qpolicy_fpga import generate  # noqa: PLC0415  `qpolicy --help` needs no generator
 
     artifact = load_policy(find_policy(args.policy))
-    manifest = generate(
-        artifact,
-        args.part,
-        args.clock_mhz,
-        args.fit,
-        args.out,
-        args.max_latency,
-        with_io=args.with_io,
-    )
+    with writing_into(args.out):
+        manifest = generate(
+            artifact,
+            args.part,
+            args.clock_mhz,
+            args.fit,
+            args.out,
+            args.max_latency,
+            with_io=args.with_io,
+        )
     print(json.dumps(manifest) if args.json else summary(manifest, args.out))
     return 0
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from qpolicy_ros.common.errors import InputError
@@ -33,8 +34,8 @@ def write_atomically(target: Path, content: bytes) -> None:
         temporary = ""
         _sync_folder(target.parent)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "choose a folder that exists and can be written"
+        remedy = "choose a folder that exists and can be written"
+        remedy = "free some space" if is_full(error) else remedy
         wrong = f"cannot be written, {len(content)} bytes: {error.strerror or error}"
         raise InputError.at(target, "file", wrong, remedy) from error
     finally:
@@ -70,6 +71,41 @@ def make_folder(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise InputError.at(folder, "folder", "cannot be written", "give another folder")
     return folder
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def writing_into(folder: Path, remedy: str = "free some space") -> Iterator[None]:
+    """Name ``folder`` where what is written into it finds the disk full.
+
+    A write through an open file fails without any name.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise InputError.at(folder, "folder", f"{error.strerror}", remedy) from error
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for temporary files, and remove it at the end.
+
+    Raises:
+        InputError: the disk that it lies on is full.
+    """
+    remedy = "free some space, or let TMPDIR name another folder"
+    place = Path(tempfile.gettempdir())
+    with writing_into(place, remedy), tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+        yield Path(folder)
 
 
 def cache_folder(inner: str) -> Path:

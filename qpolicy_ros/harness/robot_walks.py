@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
 from qpolicy_ros.harness.observer import Episode
 from qpolicy_ros.harness.processes import NodeError, Value, children_end_with_us, use_free_domain
@@ -41,7 +41,7 @@ def walks_over_ros(
     """
     period = artifact.contract.period
     use_free_domain()
-    with children_end_with_us(), tempfile.TemporaryDirectory() as logs:
+    with children_end_with_us(), scratch_folder() as logs:
         job = Job(artifact, seeds.start, round(seconds / period), Path(logs))
         simulator: dict[str, Value] = {
             "task": str(Path(robot).absolute()) if Path(robot).exists() else robot,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.latency import db3, mcap
 from qpolicy_ros.latency.compressed import FORMAT, MODES, unpack_file, unpack_messages
 from qpolicy_ros.latency.mcap import Batch, Wanted
@@ -73,7 +73,7 @@ class Bag:
         before = self.count
         try:
             if self.compression == "file":
-                with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+                with scratch_folder() as folder:
                     plain = Path(folder, "bag")
                     unpack_file(path, plain)
                     yield from self._scan(path, plain, wanted)

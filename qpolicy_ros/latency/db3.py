@@ -11,7 +11,6 @@ import contextlib
 import shutil
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 from rosbags.rosbag2.errors import ReaderError
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.latency.mcap import BATCH, LATEST, Batch, Wanted
 
 MOST_BYTES = 64 << 20  # of one message; a camera's largest images take some megabytes
@@ -159,7 +159,7 @@ def _whole(path: Path) -> Iterator[Path]:
     if not log.is_file() or not log.stat().st_size:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+    with scratch_folder() as folder:
         copy = Path(folder, "bag.db3")
         shutil.copyfile(path, copy)
         shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import make_engine
 from qpolicy_ros.prove.replay import observations_of, replay
 
@@ -44,7 +44,7 @@ def random_refuter(
     Raises:
         PolicyError, BackendError: the core cannot be generated or simulated.
     """
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         compute = _core(artifact, Path(scratch)) if lanes else _engine(artifact, box)
         for index, each in enumerate(asked):
             rng = np.random.default_rng([index, 20261128])

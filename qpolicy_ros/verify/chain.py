@@ -7,7 +7,6 @@ core, fewer of them through the core behind each of its wrappers.
 from __future__ import annotations
 
 import functools
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from qpolicy_fpga.driver import wrapped
 from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.verify.neurons import engines
 from qpolicy_ros.verify.observations import (
@@ -146,7 +146,7 @@ class Chain:
 
         def compare(kind: str) -> list[int]:
             trace = dict(engines(self._network))["numpy"](observations)
-            with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+            with scratch_folder() as scratch:
                 device = wrapped.open_wrapped(kind, manifest, core, Path(scratch) / "wrapper")
                 given = device.infer(trace[0])
                 device.close()

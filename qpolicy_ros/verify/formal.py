@@ -22,11 +22,11 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
 from qpolicy_ros.verify.layer_text import LayerText, Tree, read_layer
@@ -252,7 +252,7 @@ def prove(groups: list[dict[str, Any]], progress: Progress) -> Outcomes:
         remedy = "install it with `pip install 'qpolicy_ros[fpga]'`"
         raise PolicyError.at("", "pyosys", "is not installed", remedy)
     outcomes: Outcomes = {}
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+    with scratch_folder() as folder:
         jobs, results, log = (Path(folder, name) for name in ("jobs", "results", "log"))
         results.touch()
         jobs.write_text(json.dumps(groups), encoding="utf-8")

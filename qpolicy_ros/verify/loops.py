@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.verify.result import Check, Part
 
@@ -82,6 +82,6 @@ def _over_ros(artifact: PolicyArtifact, episodes: int) -> list[float]:
     )
 
     use_free_domain()
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as logs, children_end_with_us():
+    with scratch_folder() as logs, children_end_with_us():
         job = Job(artifact, SEED, None, Path(logs))
         return play(job, "integer", episodes, lambda _: None).returns

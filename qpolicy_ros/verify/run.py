@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga import generate
 from qpolicy_fpga.design import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.verify import (
@@ -194,7 +194,7 @@ def _prove(
     for layer in layers:
 
         def work(layer: formal.FormalLayer = layer) -> list[Any]:
-            with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+            with scratch_folder() as scratch:
                 found = formal.prove(layer.jobs(Path(scratch), whole=whole), lambda _: None)
             return list(found.items())
 
@@ -256,7 +256,7 @@ def _hardware(artifact: PolicyArtifact, given: Path | None) -> Iterator[Path]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
+    with scratch_folder() as scratch:
         generate(artifact, _PART, _CLOCK_MHZ, "latency", Path(scratch))
         yield Path(scratch)
 

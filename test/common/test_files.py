@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import make_folder, write_atomically
+from qpolicy_ros.common.files import make_folder, scratch_folder, write_atomically, writing_into
 
 
 def test_a_link_stays_one_and_its_file_is_written(tmp_path):
@@ -51,3 +53,18 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path, below):
     (tmp_path / "a").touch()
     with pytest.raises(InputError, match="folder: a file has this name; give another folder"):
         make_folder(tmp_path / "a" / below)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_folder_for_temporary_files_is_named(tmp_path, monkeypatch, number):
+    """A write through an open file fails without a name: that of the folder is all there is."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    named = rf"^{tmp_path}: folder: {os.strerror(number)}; free some space, or let TMPDIR name"
+    with pytest.raises(InputError, match=named), scratch_folder():
+        raise OSError(number, os.strerror(number))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError), writing_into(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied", "a")

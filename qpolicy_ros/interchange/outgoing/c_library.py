@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing.c_header import c_header
 from qpolicy_ros.policy import ObservationError, PolicyError
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
@@ -123,7 +123,7 @@ class CompiledHeader:
     def _compile(self, header: str) -> ctypes.CDLL:
         compiler = os.environ.get("CC", "gcc")
         sizes = f"#define N {self._inputs}\n#define M {self._outputs}\n"
-        with tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+        with scratch_folder() as folder:
             Path(folder, "policy.h").write_text(header, encoding="ascii")
             source, library = Path(folder, "shim.c"), Path(folder, "policy.so")
             shim = _SHIM + _ASSEMBLE_SHIM if self._robot else _SHIM
