@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
 import secrets
@@ -43,6 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if MARK not in os.environ:  # a worker has its controller's
         config.stash[_GUARD] = start_guard()
+    # OR-Tools brings C++ libraries that torch and pyosys bring too: it crashes where it is imported
+    # after both. A test run imports everything into one process; a command never does.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ortools.sat.python.cp_model")
     # Domains above 101 collide with the ephemeral ports of Linux.
     os.environ["ROS_DOMAIN_ID"] = str(20 + secrets.randbelow(82))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
