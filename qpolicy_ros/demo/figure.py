@@ -29,7 +29,7 @@ def draw(runs: Mapping[str, Sequence[Run]], path: Path) -> None:
 
     with plt.rc_context(
         {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-         "grid.alpha": 0.25, "axes.axisbelow": True}
+         "grid.alpha": 0.25, "axes.axisbelow": True, "text.parse_math": False}
     ):  # fmt: skip
         figure, axes = plt.subplots(
             len(runs), 2, figsize=(11, 0.8 + 3.4 * len(runs)), squeeze=False,

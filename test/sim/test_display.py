@@ -34,3 +34,22 @@ def test_rendering_with_what_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "garbage")
     with pytest.raises(InputError, match=r"^MUJOCO_GL: 'garbage' can render nothing; give one of"):
         prepare_rendering()
+
+
+RENDER = """
+import mujoco
+from qpolicy_ros.sim import Simulation
+simulation = Simulation("hopper", "rgb_array")
+simulation.reset(0)
+print(simulation.render().max())
+"""
+
+
+def test_rendering_is_chosen_after_the_import():
+    """Somebody has imported MuJoCo already, without a display and with nothing set."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", RENDER], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0

@@ -80,6 +80,14 @@ def test_the_command_plays_the_policy_and_its_teacher(policy, tmp_path, capsys):
     assert (out / "noise-hopper.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_file_s_name_is_no_formula(artifact, tmp_path):
+    policy = tmp_path / "a$\\frac{$.safetensors"
+    save_policy(artifact, policy)
+    arguments = ["--sigmas", "0", "--episodes", "1", "--out", str(tmp_path)]
+    assert main(["noise", str(policy), *arguments]) == 0
+    assert (tmp_path / "noise-hopper.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [

@@ -142,28 +142,30 @@ def _table(report: dict[str, Any], sigmas: tuple[float, ...]) -> str:
 
 def _figure(report: dict[str, Any]) -> bytes:
     """Draw returns against noise, the paper's curves behind."""
-    from matplotlib.figure import Figure  # noqa: PLC0415  not needed to play
+    import matplotlib as mpl  # noqa: PLC0415  not needed to play
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
     from qpolicy_training.report.runs import paper_noise  # noqa: PLC0415
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axis = figure.subplots()
-    for name, points in paper_noise(report["task"]).items():
-        style = {"fp32": ":", "quantized": "--"}.get(name, "-.")
-        axis.plot(*zip(*points, strict=True), style, color="#999999", label=f"paper, {name}")
-    for name in dict.fromkeys(row["policy"] for row in report["rows"]):
-        rows = [row for row in report["rows"] if row["policy"] == name]
-        means = [row["mean"] for row in rows]
-        low = [row["mean"] - row["interval"][0] for row in rows]
-        high = [row["interval"][1] - row["mean"] for row in rows]
-        sigmas = [row["sigma"] for row in rows]
-        axis.errorbar(sigmas, means, yerr=[low, high], fmt="-o", ms=4, capsize=2, label=name)
-    axis.set(
-        xlabel="standard deviation of the noise on the normalised observation", ylabel="return"
-    )
-    axis.set_title(f"{report['task']}: mean of {report['episodes']} episodes, 95 % interval")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
+    with mpl.rc_context({"text.parse_math": False}):  # names are no formulas
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axis = figure.subplots()
+        for name, points in paper_noise(report["task"]).items():
+            style = {"fp32": ":", "quantized": "--"}.get(name, "-.")
+            axis.plot(*zip(*points, strict=True), style, color="#999999", label=f"paper, {name}")
+        for name in dict.fromkeys(row["policy"] for row in report["rows"]):
+            rows = [row for row in report["rows"] if row["policy"] == name]
+            means = [row["mean"] for row in rows]
+            low = [row["mean"] - row["interval"][0] for row in rows]
+            high = [row["interval"][1] - row["mean"] for row in rows]
+            sigmas = [row["sigma"] for row in rows]
+            axis.errorbar(sigmas, means, yerr=[low, high], fmt="-o", ms=4, capsize=2, label=name)
+        axis.set(
+            xlabel="standard deviation of the noise on the normalised observation", ylabel="return"
+        )
+        axis.set_title(f"{report['task']}: mean of {report['episodes']} episodes, 95 % interval")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
     return stream.getvalue()

@@ -32,6 +32,7 @@ _STYLE: Any = {
     "font.size": 8,
     "grid.alpha": 0.3,
     "legend.fontsize": 8,
+    "text.parse_math": False,
 }
 
 
