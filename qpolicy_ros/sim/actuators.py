@@ -25,11 +25,16 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     """Give every action of ``contract`` an actuator of its kind; return whether one is new.
 
     Raises:
-        PolicyError: an action names neither a joint nor an actuator, or no gains are known.
+        PolicyError: an action names neither a joint nor an actuator, an actuator a joint that is
+            not there, or no gains are known.
     """
     where = description.file or description.name
     joints = [joint.name for joint in spec.joints]
     driving = {a.target: a for a in spec.actuators if a.trntype in _JOINT_KINDS}
+    for target, actuator in driving.items():
+        if target not in joints:
+            wrong = f"{actuator.name!r} drives {target!r}, which is no joint of the model"
+            raise PolicyError.at(where, "actuator", wrong, nearest(target, joints))
     new = False
     for action in contract.action:
         if action.name in joints:

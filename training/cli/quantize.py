@@ -84,6 +84,10 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
+    if Path(args.teacher).suffix == ".json":
+        wrong = "is a teacher alone (`import --teacher-only`), which quantize does not distil yet"
+        remedy = "give a policy file, or ask it from Python by `load_teacher`"
+        raise PolicyError.at(args.teacher, "teacher", wrong, remedy)
     teacher = load_policy(find_policy(args.teacher))
     usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
     args = replace(args, hidden=args.hidden or usual)
