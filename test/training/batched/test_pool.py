@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("jax", reason="the extra `batched` is not installed")
+
 from qpolicy_ros.sim.environment import Simulation
 from qpolicy_training.batched.layout import Layout
 from qpolicy_training.batched.pool import PhysicsPool
-
-pytest.importorskip("jax", reason="the extra `batched` is not installed")
 
 
 def test_evaluation_slots_play_the_episodes_of_their_seeds():

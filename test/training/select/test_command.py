@@ -219,13 +219,13 @@ def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: P
 def test_a_candidate_that_diverges_is_a_row_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = distill_module._fit
+    fit = distill_module.fit
 
-    def diverge(state, *arguments):
-        loss = fit(state, *arguments)
-        return float("nan") if state.student.spec.b_core == 3 else loss
+    def diverge(student: Any, *arguments: Any) -> float:
+        loss = fit(student, *arguments)
+        return float("nan") if student.spec.b_core == 3 else loss
 
-    monkeypatch.setattr(distill_module, "_fit", diverge)
+    monkeypatch.setattr(distill_module, "fit", diverge)
     assert _select("--floor", "1", "--axes.b-core", "3", "8") == 0
     errors = [row for row in _ledger(tmp_path) if "error" in row]
     assert [row["b_core"] for row in errors] == [3]
