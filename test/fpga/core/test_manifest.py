@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 
 import pytest
@@ -13,6 +15,7 @@ from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
 from qpolicy_fpga.report.lint import main as lint
 from qpolicy_fpga.report.report import MAX_BYTES as MAX_GOLDEN
 from qpolicy_fpga.report.report import _golden_codes
+from qpolicy_ros.cli.main import main as qpolicy
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy, save_policy
 
@@ -166,3 +169,23 @@ def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
 
 def test_the_manifest_has_the_revision_of_the_generator(manifest):
     assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest["git_revision"])
+
+
+def test_a_folder_that_is_generated_into_again_keeps_nothing_of_before(tmp_path):
+    (tmp_path / "mine.v").write_text("")
+    old = generate(random_artifact(), "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
+    new = generate(random_artifact(hidden=(8,)), "xc7a15t", 100.0, "latency", tmp_path)
+    assert set(old["files"]) > set(new["files"])
+    kept = {path.name for path in tmp_path.glob("*.v")}
+    assert kept == {*new["files"], *(name for name in new["bench"] if name[-2:] == ".v"), "mine.v"}
+
+
+def test_a_disk_that_is_full_is_named_by_the_folder(tmp_path, monkeypatch, capsys):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write has no name
+
+    monkeypatch.setattr("qpolicy_fpga.generate", full)
+    out = tmp_path / "generated"
+    assert qpolicy(["fpga", "generate", "hopper", "--out", str(out)]) == 2
+    wrong = f"{out}: folder: {os.strerror(errno.ENOSPC)}; free some space"
+    assert capsys.readouterr().err == f"qpolicy fpga: error: {wrong}\n"
