@@ -22,6 +22,7 @@ from qpolicy_ros.verify.observations import (
     CHUNK,
     EPISODES,
     chunks,
+    has_task,
     random_observations,
     record,
 )
@@ -178,6 +179,8 @@ def check_chain(
     chain = Chain(artifact, recorded, journal)
     checks = chain.software(QUICK_FRAMES if quick else ENGINE_FRAMES)
     uncovered = ["timing of the physical device: no board was at hand"]
+    if not has_task(artifact):
+        uncovered.append("episodes: the policy is of no task that is simulated by its name")
     if quick:
         # In lanes: Verilator and its compiler take minutes for a large core, Yosys half of one.
         checks.append(chain.core(folder, manifest, QUICK_FRAMES, lanes=True))

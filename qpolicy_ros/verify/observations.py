@@ -37,8 +37,20 @@ def chunks(
         left, index = left - size, index + 1
 
 
+def has_task(artifact: PolicyArtifact) -> bool:
+    """Whether the policy's task can be played by its name; an imported policy's cannot."""
+    from qpolicy_ros.sim import TASKS  # noqa: PLC0415  needs the simulator
+
+    return bool(artifact.contract.env_id) or artifact.contract.task in TASKS
+
+
 def record(artifact: PolicyArtifact, episodes: int) -> Float32:
-    """Play episodes with the integer backend, one environment, and return what it saw."""
+    """Play episodes with the integer backend, one environment, and return what it saw.
+
+    Nothing, ``(0, n)``, where the policy is of no task that can be played by its name.
+    """
+    if not has_task(artifact):
+        return np.empty((0, len(artifact.contract.observation)), np.float32)
     from qpolicy_ros.sim import evaluate  # noqa: PLC0415  needs the simulator
 
     backend = create_backend("integer", artifact)

@@ -28,6 +28,7 @@ from qpolicy_ros.verify import (
     source_hashes,
 )
 from qpolicy_ros.verify.journal import Journal
+from qpolicy_ros.verify.observations import has_task
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _parts(
             core_frames=request.core_frames,
         )
     )
-    if not request.quick:
+    if not request.quick and has_task(artifact):
         parts.append(loops.check_loops(artifact, folder, journal))
     if request.build is not None:
         journal.say("routed netlist and bitstream")

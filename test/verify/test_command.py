@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
 from qpolicy_ros.verify import certificate
 from qpolicy_ros.verify.journal import Journal
+from qpolicy_ros.verify.observations import has_task, record
 from qpolicy_ros.verify.result import Check, Part
 from qpolicy_ros.verify.source_hashes import check_kernel, file_digest
 
@@ -50,6 +52,15 @@ def test_a_quick_run_does_parts_1_and_2_and_a_sample_of_4(policy, capsys):
     assert [part["name"] for part in result["parts"]] == ["bounds", "neurons", "chain"]
     assert all(check["compared"] for part in result["parts"] for check in part["checks"])
     assert not certificate.certificate_path(policy).exists()
+
+
+def test_a_policy_of_no_known_task_has_no_episodes(policy):
+    artifact = load_policy(policy)
+    assert has_task(artifact)
+    assert len(record(artifact, 1))
+    contract = dataclasses.replace(artifact.contract, task="go1_joystick", env_id="")
+    imported = dataclasses.replace(artifact, contract=contract)
+    assert record(imported, 1).shape == (0, len(contract.observation))
 
 
 @pytest.mark.parametrize(
