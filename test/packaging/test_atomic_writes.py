@@ -37,7 +37,6 @@ OTHER = {
     "fpga/tables.py": "a scratch folder",
     "qpolicy_ros/latency/db3.py": "a scratch folder",
     "qpolicy_ros/replay/aarch64.py": "a scratch folder",
-    "training/batched/results.py": "a run's results, by renaming",
     "training/runs/checkpoint.py": "a run's folder, before the checkpoint that makes it one",
 }
 
