@@ -69,6 +69,8 @@ def _seeds():
     np.random.seed(0)  # noqa: NPY002  libraries under test may use the global generator
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+        # Training flushes denormal numbers; what runs next in the same process shall not.
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -26,9 +26,10 @@ def conditions() -> dict[str, str]:
 
 
 def live_conditions(executor: object) -> dict[str, str]:
-    """Return the conditions that may change while a node runs in ``executor``."""
+    """Return the conditions that may change while a node runs in ``executor``, None before that."""
+    served = {} if executor is None else {"executor": type(executor).__name__}
     return {
-        "executor": type(executor).__name__,
+        **served,
         "scheduler": scheduler(),
         "load_average": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }

@@ -15,7 +15,7 @@ RUNS = {
     "evaluate.py": (["hopper", "1"], "hopper integer     3181.8 over 1 episodes"),
     "quantize.py": (
         ["{}/p.safetensors", "hopper/fp32", "ptq", "--episodes", "1"],
-        "of the teacher's",
+        "the teacher's",
     ),
     "verilog.py": (["{}/verilog"], "cycles   7"),
     "serve.py": (["hopper", "50", "100"], "equals the same actions offline: True"),

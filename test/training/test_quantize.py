@@ -248,7 +248,9 @@ def test_options_are_checked_before_training(
 def test_an_output_that_cannot_be_written_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*TRAIN, "--out", str(tmp_path)]) == 2
+    folder = tmp_path / "p.safetensors"
+    folder.mkdir()
+    assert main([*TRAIN, "--out", str(folder)]) == 2
     assert "file: is no regular file; give a file's name" in capsys.readouterr().err
 
 

@@ -102,7 +102,9 @@ def test_a_policy_that_needs_a_larger_part_is_simulated(small, monkeypatch, tmp_
 
 def test_a_policy_that_no_part_holds_is_named(small, monkeypatch):
     shrink(monkeypatch, *PARTS)
-    with pytest.raises(PolicyError, match=r"lut too many; no supported part holds it, take a narr"):
+    with pytest.raises(
+        PolicyError, match=r"lut too many; no supported part of its family holds it, take a narr"
+    ):
         create_backend("fpga", small)
 
 
