@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qpolicy_ros import __version__
-from qpolicy_ros.common.errors import InputError, ObservationError, UsageError
+from qpolicy_ros.common.errors import InputError, NodeError, ObservationError, UsageError
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -331,7 +331,7 @@ def _status_of(error: Exception) -> int | None:
     """Return the exit status of an error that is the user's to repair, None for a bug of ours."""
     from qpolicy_ros.backends import BackendError  # noqa: PLC0415  needs numpy
 
-    if isinstance(error, BackendError):
+    if isinstance(error, (BackendError, NodeError)):
         return EXIT_CHECK_FAILED
     if isinstance(error, (InputError, ObservationError, UsageError, OSError)):
         return EXIT_USAGE

@@ -66,3 +66,7 @@ class ObservationError(ValueError):
         super().__init__(message)
         self.reason: Reason = reason
         self.index = index
+
+
+class NodeError(RuntimeError):
+    """A node ended too early, or did not answer; the text is one line with the node's reason."""

@@ -14,16 +14,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from qpolicy_ros.common.errors import NodeError
+
 _PATIENCE = 5.0  # s for a node to end by itself after SIGINT
 _DOMAINS = 101  # higher ones collide with the ephemeral ports of Linux
 _PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST = 7400, 250, (10, 12)  # DDS-RTPS 2.2, section 9.6.1.1
 _LOG_PREFIX = re.compile(r"^(\[[^\]]*\] ?)+: ?")
 
 Value = str | bool | int | float | list[str] | list[float]
-
-
-class NodeError(RuntimeError):
-    """A node ended too early, or did not answer; the text is one line with the node's reason."""
 
 
 def use_free_domain() -> int:
