@@ -18,7 +18,8 @@ from sensor_msgs.msg import JointState
 
 from qpolicy_ros.bench.cases import Case
 from qpolicy_ros.bench.peer import Peer
-from qpolicy_ros.harness.processes import Child, NodeError, Value
+from qpolicy_ros.common.errors import NodeError
+from qpolicy_ros.harness.processes import Child, Value
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
 

@@ -15,7 +15,8 @@ from sensor_msgs.msg import JointState
 
 from qpolicy_ros.bench.cases import robot_case
 from qpolicy_ros.bench.peer import Peer, wake_ups
-from qpolicy_ros.harness.processes import Child, NodeError
+from qpolicy_ros.common.errors import NodeError
+from qpolicy_ros.harness.processes import Child
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import JointState
 
-from qpolicy_ros.harness.processes import NodeError
+from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.nodes.rcl.compile import HERE, CompileError, compiled, loaded_library
 from qpolicy_ros.nodes.rcl.library import layout
 

@@ -18,7 +18,8 @@ from rclpy.signals import SignalHandlerOptions
 from qpolicy_ros.bench.cases import random_case
 from qpolicy_ros.bench.exchange import ECHO, Exchange, exchanges
 from qpolicy_ros.bench.report import conditions, describe, write
-from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.common.errors import NodeError
+from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 
 Say = Callable[[str], None]
 

@@ -74,7 +74,7 @@ def main(args: Args) -> int:
     from qpolicy_ros.bench.measure import DisagreementError  # noqa: PLC0415
     from qpolicy_ros.bench.targets import NAME, write_targets  # noqa: PLC0415
     from qpolicy_ros.bench.training import TrainingError  # noqa: PLC0415
-    from qpolicy_ros.harness.processes import NodeError  # noqa: PLC0415
+    from qpolicy_ros.common.errors import NodeError  # noqa: PLC0415
 
     rows: list[dict[str, Any]] = []
     names: list[str] = []

@@ -60,8 +60,8 @@ def main(args: Args) -> int:
     # film's own process gets to see it.
     gl = os.environ.get("MUJOCO_GL") or ("" if os.environ.get("DISPLAY") else "egl")
     os.environ["MUJOCO_GL"] = "disable"
+    from qpolicy_ros.common.errors import NodeError  # noqa: PLC0415  after that
     from qpolicy_ros.demo.show import show  # noqa: PLC0415
-    from qpolicy_ros.harness.processes import NodeError  # noqa: PLC0415  after that
 
     try:
         report = show(

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.backends import BackendError, create_backend
-from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.errors import InputError, NodeError
 from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
-from qpolicy_ros.harness.processes import NodeError, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact, engine_kinds, find_policy, load_policy
 from qpolicy_ros.sim import spread
 from qpolicy_ros.sim.display import mujoco

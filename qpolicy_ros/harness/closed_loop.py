@@ -14,8 +14,9 @@ import numpy.typing as npt
 from lifecycle_msgs.msg import Transition
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.harness.observer import Episode, Observer
-from qpolicy_ros.harness.processes import Child, NodeError, Value
+from qpolicy_ros.harness.processes import Child, Value
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import Simulation, evaluate
 from qpolicy_ros.sim.session import Session

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
 from qpolicy_ros.harness.observer import Episode
-from qpolicy_ros.harness.processes import NodeError, Value, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import Value, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
 

@@ -8,10 +8,10 @@ import socket
 
 import pytest
 
+from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.harness import processes
 from qpolicy_ros.harness.processes import (
     Child,
-    NodeError,
     children_end_with_us,
     last_error,
     use_free_domain,
