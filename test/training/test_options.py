@@ -23,7 +23,7 @@ HUGE = str(10**24)
 )
 def test_a_number_that_no_memory_holds_is_refused(options, wrong, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
-    assert main([*options, "--out", str(tmp_path / "made")]) == 2
+    assert main([*options, "--out", str(tmp_path / "made.safetensors")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"qpolicy {options[0]}: error: ")
     assert wrong in error
