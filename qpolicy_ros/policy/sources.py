@@ -208,3 +208,25 @@ def canonical_quaternion(
     if (w, x, y, z) < (0.0, 0.0, 0.0, 0.0):
         x, y, z, w = -x, -y, -z, -w
     return x, y, z, w
+
+
+#: Which attributes of a ROS message lead to a field of a topic: the node and a recording's reader
+#: take values from the same places.
+MESSAGE_PATHS = {
+    (IMU, "orientation"): ("orientation",),
+    (IMU, "projected_gravity"): ("orientation",),
+    (IMU, "angular_velocity"): ("angular_velocity",),
+    (IMU, "linear_acceleration"): ("linear_acceleration",),
+    (ODOM, "position"): ("pose", "pose", "position"),
+    (ODOM, "orientation"): ("pose", "pose", "orientation"),
+    (ODOM, "linear_velocity"): ("twist", "twist", "linear"),
+    (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
+    (CMD_VEL, "linear"): ("linear",),
+    (CMD_VEL, "angular"): ("angular",),
+    (TWIST, "linear"): ("twist", "linear"),
+    (TWIST, "angular"): ("twist", "angular"),
+    (POSE, "position"): ("pose", "position"),
+    (POSE, "orientation"): ("pose", "orientation"),
+    (WRENCH, "force"): ("wrench", "force"),
+    (WRENCH, "torque"): ("wrench", "torque"),
+}

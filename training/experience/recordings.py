@@ -19,6 +19,7 @@ from qpolicy_ros.policy.sources import (
     CMD_VEL,
     IMU,
     JOINT_STATES,
+    MESSAGE_PATHS,
     ODOM,
     POSE,
     PREVIOUS_ACTION,
@@ -238,7 +239,7 @@ class _Feed:
                 result[text] = float(column[place])
                 continue
             part = message
-            for name in _PATHS[topic.partition("/")[0], field]:
+            for name in MESSAGE_PATHS[topic.partition("/")[0], field]:
                 part = getattr(part, name)
             if field == "projected_gravity":
                 gravity = gravity or projected_gravity(part.x, part.y, part.z, part.w)
@@ -316,24 +317,3 @@ def _stamp(message: Any) -> float:
     """Return when a message was made by its own stamp, s; 0 where it has none."""
     stamp = getattr(getattr(message, "header", None), "stamp", None)
     return 0.0 if stamp is None else float(stamp.sec + stamp.nanosec * _SECOND)
-
-
-#: Which attributes of a message lead to a field.
-_PATHS = {
-    (IMU, "orientation"): ("orientation",),
-    (IMU, "projected_gravity"): ("orientation",),
-    (IMU, "angular_velocity"): ("angular_velocity",),
-    (IMU, "linear_acceleration"): ("linear_acceleration",),
-    (ODOM, "position"): ("pose", "pose", "position"),
-    (ODOM, "orientation"): ("pose", "pose", "orientation"),
-    (ODOM, "linear_velocity"): ("twist", "twist", "linear"),
-    (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
-    (CMD_VEL, "linear"): ("linear",),
-    (CMD_VEL, "angular"): ("angular",),
-    (TWIST, "linear"): ("twist", "linear"),
-    (TWIST, "angular"): ("twist", "angular"),
-    (POSE, "position"): ("pose", "position"),
-    (POSE, "orientation"): ("pose", "orientation"),
-    (WRENCH, "force"): ("wrench", "force"),
-    (WRENCH, "torque"): ("wrench", "torque"),
-}

@@ -19,6 +19,7 @@ from qpolicy_ros.policy.sources import (
     CMD_VEL,
     IMU,
     JOINT_STATES,
+    MESSAGE_PATHS,
     ODOM,
     POSE,
     TWIST,
@@ -33,26 +34,6 @@ _SECOND_NS = 1_000_000_000
 _UNIT = (0.9, 1.1)  # squared length of a quaternion
 _NAMES_SHOWN = 4
 _COMMAND_LIMIT = 1.0  # s, of a `cmd_vel` for which the policy gives no limit
-
-#: Which attribute of a message holds a field; a path from the message.
-_PATHS = {
-    (IMU, "orientation"): ("orientation",),
-    (IMU, "projected_gravity"): ("orientation",),
-    (IMU, "angular_velocity"): ("angular_velocity",),
-    (IMU, "linear_acceleration"): ("linear_acceleration",),
-    (ODOM, "position"): ("pose", "pose", "position"),
-    (ODOM, "orientation"): ("pose", "pose", "orientation"),
-    (ODOM, "linear_velocity"): ("twist", "twist", "linear"),
-    (ODOM, "angular_velocity"): ("twist", "twist", "angular"),
-    (CMD_VEL, "linear"): ("linear",),
-    (CMD_VEL, "angular"): ("angular",),
-    (TWIST, "linear"): ("twist", "linear"),
-    (TWIST, "angular"): ("twist", "angular"),
-    (POSE, "position"): ("pose", "position"),
-    (POSE, "orientation"): ("pose", "orientation"),
-    (WRENCH, "force"): ("wrench", "force"),
-    (WRENCH, "torque"): ("wrench", "torque"),
-}
 
 
 _TWIST = ("linear_velocity", "angular_velocity")
@@ -150,7 +131,7 @@ class RobotInputs:
         self._actions = {action.name: action for action in contract.action}
         self._position_commands = position_commands
         self._world_twist = world_twist
-        self._paths = dict(_PATHS)
+        self._paths = dict(MESSAGE_PATHS)
         if stamped_commands:
             self._paths |= {(CMD_VEL, field): ("twist", field) for field in ("linear", "angular")}
         self.odometry = OdometryCheck(world_twist=world_twist)
@@ -318,7 +299,7 @@ class RobotInputs:
             raise ObservationError("missing", text)
 
     def _imu(self, topic: Topic, message: Any) -> list[float]:
-        for field in {_PATHS[IMU, source.field][0] for source in topic.sources}:
+        for field in {MESSAGE_PATHS[IMU, source.field][0] for source in topic.sources}:
             if getattr(message, f"{field}_covariance")[0] == -1:  # sensor_msgs/Imu says so
                 raise ObservationError("missing", f"imu: it gives no {field} (covariance -1)")
         return self._vectors(topic, message)
