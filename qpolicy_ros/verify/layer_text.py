@@ -137,7 +137,18 @@ def _tree(file: Path, name: str, text: str) -> Tree:
         behind = text.partition("if (add) held <= next;")[2]
         shown = held == total and (not behind or re.search(r"\bheld\b", behind))
         source = "held" if shown else "next"
-    return Tree(name, text, luts, aliases, rows, width, total, source, held, step)
+    return Tree(
+        name=name,
+        text=text,
+        luts=luts,
+        aliases=aliases,
+        rows=rows,
+        width=width,
+        total=total,
+        source=source,
+        held=held,
+        step=step,
+    )
 
 
 def _width(text: str, kind: str, name: str) -> int:
