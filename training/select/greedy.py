@@ -40,8 +40,8 @@ def greedy(sweep: Sweep) -> Row | None:
             return None
         current = passing[0]
         sweep.say(f"{axis}: {current} is the smallest that passes")
-    mine = [row for row in rows if Shape.of(row) == current]
-    return max(mine, key=lambda row: row["mean"])
+    mine = [row for row in rows if row.shape == current]
+    return max(mine, key=lambda row: row.mean)
 
 
 def table(sweep: Sweep, scope: Scope) -> list[Row]:
@@ -71,9 +71,9 @@ def _train(sweep: Sweep, shapes: Sequence[Shape]) -> list[Row]:
 
 
 def _passes(sweep: Sweep, rows: Sequence[Row], shape: Shape) -> bool:
-    mine = [row for row in rows if Shape.of(row) == shape]
-    if any("error" in row for row in mine):
+    mine = [row for row in rows if row.shape == shape]
+    if any(row.error for row in mine):
         return False
-    returns = [value for row in mine for value in row["returns"]]
+    returns = [value for row in mine for value in row.returns]
     baseline = sweep.baseline(RUNG_SEED, sweep.config.exam_episodes)
     return paper_rule(returns, baseline, sweep.config.floor).passes
