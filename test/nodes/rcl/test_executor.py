@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -281,3 +283,56 @@ def test_messages_leave_no_memory_behind(make_node, executor):
     exchange(500)
     pages = exchange(10)
     assert exchange(2000) - pages < 250  # 50 values alone are 1.5 MB by then
+
+
+EXPIRING = QoSProfile(depth=5, lifespan=Duration(seconds=0.05))
+
+
+@pytest.mark.parametrize("mark", [hot, lambda taken: taken], ids=["hot", "rclpy's"])
+def test_a_message_that_has_expired_does_not_end_every_wait(make_node, executor, mark):
+    node, seen = make_node("one"), []
+    mark(node.create_subscription(JointState, "x", seen.append, EXPIRING))
+    publisher = make_node("other").create_publisher(JointState, "x", EXPIRING)
+    executor.add_node(node)
+    say_until(executor, publisher, lambda: seen)
+    let_expire(executor, lambda: publisher.publish(JointState()))
+    assert waits(executor, 0.2)
+    seen.clear()
+    say_until(executor, publisher, lambda: seen)
+
+
+def test_a_request_that_has_expired_does_not_end_every_wait(make_node, executor):
+    node, other, seen = make_node("one"), make_node("other"), []
+    node.create_service(Trigger, "s", lambda _, answer: answer, qos_profile=EXPIRING)
+    client = other.create_client(Trigger, "s", qos_profile=EXPIRING)
+    node.create_timer(0.01, lambda: seen.append(client.service_is_ready()), clock=STEADY)
+    executor.add_node(node)
+    spin_until(executor, lambda: any(seen))
+    node.destroy_timer(next(iter(node.timers)))
+    let_expire(executor, lambda: client.call_async(Trigger.Request()))
+    assert waits(executor, 0.2)
+
+
+def let_expire(executor, send):
+    """Send what nobody takes in time, then see it end a wait for nothing."""
+    executor.spin_once(timeout_sec=0.0)
+    executor._watch.park()
+    before, end = executor.empty_waits, time.monotonic() + PATIENCE
+    while executor.empty_waits == before:  # it may have been taken before it expired
+        assert time.monotonic() < end, "nothing has expired"
+        executor._watch.park()
+        send()
+        time.sleep(0.2)  # its lifespan
+        executor.spin_once(timeout_sec=0.0)
+        executor.spin_once(timeout_sec=0.01)
+
+
+def waits(executor, seconds):
+    """Whether one of a few waits lasts, as nothing is there."""
+
+    def wait():
+        start = time.monotonic()
+        executor.spin_once(timeout_sec=seconds)
+        return time.monotonic() - start >= seconds
+
+    return any(wait() for _ in range(10))
