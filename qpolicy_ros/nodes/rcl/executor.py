@@ -272,6 +272,7 @@ class _Watch:
         self._go = threading.Semaphore(0)
         self._parked = threading.Event()
         self._parked.set()
+        self._called_back = False  # the thread that serves wants it parked, and waits for that
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="rcl_watch", daemon=True)
         self._thread.start()
@@ -282,11 +283,13 @@ class _Watch:
             raise self._error
         if self._parked.is_set():
             self._parked.clear()
+            self._called_back = False
             self._go.release()
 
     def park(self) -> None:
         """Return once it waits no more."""
         if not self._parked.is_set():
+            self._called_back = True
             self._interrupt.trigger()
             self._parked.wait()
 
@@ -309,8 +312,11 @@ class _Watch:
                 self.empty_waits += self.was_empty
             except Exception as error:  # noqa: BLE001  the thread that serves shall raise it
                 self._error = error
+            # Who has called it back is awake. Waking it once more would make it call back again
+            # as soon as this thread waits, and so on for ever.
+            if not self._called_back:
+                self._ready.trigger()
             self._parked.set()
-            self._ready.trigger()
 
 
 def _run(handler: Any) -> None:

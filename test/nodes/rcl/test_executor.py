@@ -285,6 +285,13 @@ def test_messages_leave_no_memory_behind(make_node, executor):
     assert exchange(2000) - pages < 250  # 50 values alone are 1.5 MB by then
 
 
+def test_waking_for_nothing_is_not_repeated_for_ever(make_node, executor):
+    executor.add_node(make_node("one"))
+    assert waits(executor, 0.1)
+    executor._rest_ready.trigger()  # what is left where the other thread was parked meanwhile
+    assert waits(executor, 0.1)
+
+
 EXPIRING = QoSProfile(depth=5, lifespan=Duration(seconds=0.05))
 
 
