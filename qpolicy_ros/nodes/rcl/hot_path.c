@@ -37,6 +37,7 @@ PyMODINIT_FUNC PyInit_qpolicy_hot_path(void)
         return NULL;
     array_type = PyObject_GetAttrString(arrays, "array");
     Py_DECREF(arrays);
+    message_type.tp_methods = message_methods;
     if (!array_type || !make_info_keys() || PyType_Ready(&message_type) || PyType_Ready(&reader_type) ||
         PyType_Ready(&writer_type) || PyType_Ready(&waitset_type))
         return NULL;

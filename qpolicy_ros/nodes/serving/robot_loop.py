@@ -329,12 +329,11 @@ class RobotLoop(Loop):
         self.counts.answered += 1
         self.counts.late += published - began > self.period_ns
         self._last_action_ns = now
-        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        # Of several messages: how old the oldest is, from its arrival on; no queue is known.
-        age = now - self.inputs.oldest_ns(now)
-        elapsed = server.guard.elapsed_ns
-        instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
-        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if self.outputs.is_timing_heard():
+            # Of several messages: how old the oldest is, from its arrival on; no queue is known.
+            age = now - self.inputs.oldest_ns(now)
+            instants = Instants.of(server, age, -1, began, published)
+            self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
         if not self._observations.is_heard():
             return
         message = self._observations.message
