@@ -26,6 +26,9 @@ static PyModuleDef module = {
         {"open", module_open, METH_VARARGS,
          "open(path)\n\nFind rcl's functions; `path` is that of librcl, loaded already. First of\n"
          "all. OSError if one is missing."},
+        {"inside", (PyCFunction)(void (*)(void))vector_inside, METH_FASTCALL,
+         "inside(values, low, high) -> bool\n\nWhether each of these float32 values is within its\n"
+         "limits; NaN is not."},
         {NULL},
     },
 };

@@ -109,6 +109,31 @@ static PyObject *message_floats(Message *self, PyObject *args)
     return PyBool_FromLong(done);
 }
 
+/* Function `inside` of the module. */
+static PyObject *vector_inside(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    Py_buffer rows[3]; /* values, low, high */
+    Py_ssize_t got = 0;
+    if (given != 3)
+        return PyErr_Format(PyExc_TypeError, "values, low and high are wanted");
+    while (got < 3 && !get_vector(args[got], &rows[got], sizeof(float), PyBUF_SIMPLE))
+        got++;
+    PyObject *found = NULL;
+    if (got == 3 && (rows[0].len != rows[1].len || rows[0].len != rows[2].len)) {
+        PyErr_SetString(PyExc_ValueError, "values, low and high differ in length");
+    } else if (got == 3) {
+        const float *value = rows[0].buf, *low = rows[1].buf, *high = rows[2].buf;
+        const Py_ssize_t count = rows[0].len / (Py_ssize_t)sizeof *value;
+        Py_ssize_t i = 0;
+        while (i < count && value[i] >= low[i] && value[i] <= high[i])
+            i++;
+        found = PyBool_FromLong(i == count);
+    }
+    while (got)
+        PyBuffer_Release(&rows[--got]);
+    return found;
+}
+
 static PyMethodDef message_methods[] = {
     {"stamp", (PyCFunction)message_stamp, METH_NOARGS,
      "stamp() -> (int, int)\n\nSeconds and nanoseconds of `header.stamp`."},

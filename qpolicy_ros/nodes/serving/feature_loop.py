@@ -30,6 +30,7 @@ class FeatureLoop(Loop):
         super().__init__(*args)
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
+        self._lockstep = self.options.lockstep
         self._observed = False  # whether anything has come
         self._served_ns = 0  # monotonic time of the last good answer
         self._heard: Subscription | None = None  # only while somebody else may command
@@ -54,9 +55,7 @@ class FeatureLoop(Loop):
             "observation",
             callback,
             self._profile,
-            event_callbacks=qos.SubscriptionEventCallbacks(
-                deadline=self._on_deadline_missed if deadline > 0 else None
-            ),
+            event_callbacks=qos.only(self._on_deadline_missed if deadline > 0 else None),
         )
         hot(self._subscription)
         self.set_timeout(self.options.timeout)
@@ -127,7 +126,7 @@ class FeatureLoop(Loop):
         arrived = time.monotonic_ns()
         self._observed = True
         stamp = stamp_of(message)
-        if self._is_repeat(stamp, message):
+        if self._lockstep and self._is_repeat(stamp, message):
             self.counts.repeated += 1
             self.outputs.repeat()
             return
@@ -166,16 +165,12 @@ class FeatureLoop(Loop):
 
     def _keep(self, message: Any) -> None:
         """Remember what has just been answered, where it may come again."""
-        if self.options.lockstep:
+        if self._lockstep:
             self._last_values = message.position
 
     def _is_repeat(self, stamp: Stamp, message: Any) -> bool:
         """Whether this observation has just been answered (a simulator that sends it again)."""
-        return (
-            self.options.lockstep
-            and stamp == self.outputs.stamp
-            and message.position == self._last_values
-        )
+        return bool(stamp == self.outputs.stamp and message.position == self._last_values)
 
     # Watchdogs
 

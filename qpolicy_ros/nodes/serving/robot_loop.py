@@ -92,14 +92,22 @@ class RobotLoop(Loop):
         wanted = {name: self._wanted(name) for name in self.inputs.topics}
         for name, topic in wanted.items():
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(topic.kind, name, callback, topic.profile)
+            taken = node.create_subscription(
+                topic.kind, name, callback, topic.profile, event_callbacks=qos.only()
+            )
             self._made.append((node.destroy_subscription, hot(taken)))
-        heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
+        heard = node.create_subscription(
+            JointState, "action_stamped", self._on_command, qos.HEARD, event_callbacks=qos.only()
+        )
         self._made.append((node.destroy_subscription, hot(heard)))
         if self._clock is not None:
             wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
             taken = node.create_subscription(
-                Clock, "/clock", self._on_clock, wanted["/clock"].profile
+                Clock,
+                "/clock",
+                self._on_clock,
+                wanted["/clock"].profile,
+                event_callbacks=qos.only(),
             )
             self._made.append((node.destroy_subscription, hot(taken)))
         elif not lockstep:

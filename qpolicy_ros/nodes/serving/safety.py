@@ -102,6 +102,7 @@ class ActionGuard:
         contract: gives limits, each joint's rate, safe action (m,) and control period (s).
         rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
+        library: the hot path's C part, which looks faster; None where it is not there.
 
     Attributes:
         elapsed_ns: from the action before to the last one, ns; the rate limit counts one control
@@ -113,8 +114,10 @@ class ActionGuard:
         contract: Contract,
         rate_limit: float = 0.0,
         clock: Callable[[], int] = time.monotonic_ns,
+        library: Any = None,
     ) -> None:
         self.safe = contract.safe
+        self._inside_in_c = library.inside if library is not None else None
         self._low, self._high = contract.low, contract.high
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._period_ns = round(contract.period * 1e9)
@@ -136,6 +139,8 @@ class ActionGuard:
 
     def is_inside(self, action: npt.NDArray[np.float32]) -> bool:
         """Whether every value of ``action`` (m,) is within its limits, and so finite."""
+        if self._inside_in_c is not None:
+            return bool(self._inside_in_c(action, self._low, self._high))
         for value, (low, high) in zip(action.tolist(), self._limits, strict=True):
             if not low <= value <= high:
                 return False

@@ -37,6 +37,7 @@ class PolicyServer:
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
         clock: the robot's time, ns, in which the rate limit counts.
+        library: the hot path's C part, None where it is not there.
 
     Attributes:
         artifact: the policy.
@@ -63,6 +64,7 @@ class PolicyServer:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
         clock: RobotClock | Callable[[], int] = time.monotonic_ns,
+        library: Any = None,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -73,7 +75,7 @@ class PolicyServer:
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.clock = clock
-        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock, library)
         self._reader = ObservationReader(artifact.contract)
         self.supervisor: Supervisor | None = None
         self._supervise = (OFF, "")

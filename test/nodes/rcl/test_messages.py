@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from policy_builders import make_contract
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
@@ -19,6 +20,7 @@ from qpolicy_ros.nodes.rcl.executor import HotExecutor
 from qpolicy_ros.nodes.rcl.hot import hot
 from qpolicy_ros.nodes.rcl.library import layout
 from qpolicy_ros.nodes.rcl.messages import open_writer, set_stamp, stamp_of
+from qpolicy_ros.nodes.serving.safety import ActionGuard
 
 
 def fields(message, kind):
@@ -220,6 +222,23 @@ def test_a_message_without_a_stamp_says_so(library):
         message.stamp()
     with pytest.raises(TypeError, match="has no names"):
         message.floats((), None, np.zeros(1, np.float32))
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0, 1.0000001, -1.5, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_guard_looks_as_well_in_c(library, value, place):
+    contract = make_contract(outputs=3)
+    action = np.zeros(3, np.float32)
+    action[place] = value
+    wanted = ActionGuard(contract).is_inside(action)
+    assert ActionGuard(contract, library=library).is_inside(action) is wanted
+    assert wanted == (abs(value) <= 1.0)
+
+
+def test_an_action_of_another_length_is_no_answer(library):
+    for guard in (ActionGuard(make_contract(), library=each) for each in (None, library)):
+        with pytest.raises(ValueError, match=r"longer|differ"):
+            guard.is_inside(np.zeros(1, np.float32))
 
 
 def test_a_field_that_c_does_not_read_says_so(library):
