@@ -96,7 +96,7 @@ class PolicyNode(LifecycleNode):
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
             realtime.apply_to(self)
-            server = self._server = make_server(self)
+            server = self._server = make_server(self, self._hot_path.library)
             contract = server.artifact.contract
             options = {
                 "lockstep": self._value("lockstep"),

@@ -21,8 +21,12 @@ def backend_options(node: Node) -> dict[str, dict[str, Any]]:
     }
 
 
-def make_server(node: Node) -> PolicyServer:
+def make_server(node: Node, library: Any = None) -> PolicyServer:
     """Load and check the policy, build and warm up the backends.
+
+    Args:
+        node: whose parameters say which.
+        library: the hot path's C part, None where it is not there.
 
     Raises:
         InputError: a parameter, the policy or its signature is wrong.
@@ -47,6 +51,7 @@ def make_server(node: Node) -> PolicyServer:
         backend_options(node),
         value("rate_limit"),
         RobotClock(node),
+        library,
     )
     server.set_deadline(value("inference_deadline"))
     server.supervise(value("unseen"), value("seen_codes"))

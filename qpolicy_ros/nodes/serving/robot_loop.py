@@ -92,14 +92,22 @@ class RobotLoop(Loop):
         wanted = {name: self._wanted(name) for name in self.inputs.topics}
         for name, topic in wanted.items():
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(topic.kind, name, callback, topic.profile)
+            taken = node.create_subscription(
+                topic.kind, name, callback, topic.profile, event_callbacks=qos.only()
+            )
             self._made.append((node.destroy_subscription, hot(taken)))
-        heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
+        heard = node.create_subscription(
+            JointState, "action_stamped", self._on_command, qos.HEARD, event_callbacks=qos.only()
+        )
         self._made.append((node.destroy_subscription, hot(heard)))
         if self._clock is not None:
             wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
             taken = node.create_subscription(
-                Clock, "/clock", self._on_clock, wanted["/clock"].profile
+                Clock,
+                "/clock",
+                self._on_clock,
+                wanted["/clock"].profile,
+                event_callbacks=qos.only(),
             )
             self._made.append((node.destroy_subscription, hot(taken)))
         elif not lockstep:
@@ -329,12 +337,11 @@ class RobotLoop(Loop):
         self.counts.answered += 1
         self.counts.late += published - began > self.period_ns
         self._last_action_ns = now
-        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        # Of several messages: how old the oldest is, from its arrival on; no queue is known.
-        age = now - self.inputs.oldest_ns(now)
-        elapsed = server.guard.elapsed_ns
-        instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
-        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if self.outputs.is_timing_heard():
+            # Of several messages: how old the oldest is, from its arrival on; no queue is known.
+            age = now - self.inputs.oldest_ns(now)
+            instants = Instants.of(server, age, -1, began, published)
+            self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
         if not self._observations.is_heard():
             return
         message = self._observations.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +37,7 @@ class PolicyServer:
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
         clock: the robot's time, ns, in which the rate limit counts.
+        library: the hot path's C part, None where it is not there.
 
     Attributes:
         artifact: the policy.
@@ -64,6 +64,7 @@ class PolicyServer:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
         clock: RobotClock | Callable[[], int] = time.monotonic_ns,
+        library: Any = None,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
@@ -74,7 +75,7 @@ class PolicyServer:
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.clock = clock
-        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock, library)
         self._reader = ObservationReader(artifact.contract)
         self.supervisor: Supervisor | None = None
         self._supervise = (OFF, "")
@@ -153,19 +154,19 @@ class PolicyServer:
             if backend not in self.ready.values():
                 backend.close()
 
-    def answer(self, names: Sequence[str], values: Sequence[float]) -> Float32:
-        """Return the action float32 (m,) within its limits.
+    def answer(self, message: Any) -> Float32:
+        """Return the action float32 (m,) within its limits for a ``JointState``.
 
         Args:
-            names: one name a value in any order, or empty for the contract's order.
-            values: the observation's values.
+            message: one name a value in any order, or no names for the contract's order; its
+                positions are the observation's values.
 
         Raises:
             ObservationError: the observation is refused; ``refused`` has counted it.
             BackendError: as in ``act``.
         """
         try:
-            observation = self._reader.read(names, values)
+            observation = self._reader.take(message)
         except ObservationError as error:
             self._refuse(error.reason, self._named(error))
             raise
@@ -185,7 +186,9 @@ class PolicyServer:
                 self.supervisor.look(observation)
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
-            self._check_finite(action)
+            inside = self.guard.is_inside(action)
+            if not inside:
+                self._check_finite(action)
         except ObservationError as error:
             self._refuse(error.reason, self._named(error))
             raise
@@ -202,7 +205,7 @@ class PolicyServer:
             raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
         self.computed = action
-        return self.guard.limit(action)
+        return self.guard.limit(action, inside=inside)
 
     def close(self) -> None:
         """Close every backend."""
@@ -217,10 +220,8 @@ class PolicyServer:
             self.failed[name] = str(error)
 
     def _check_finite(self, action: npt.NDArray[np.float32]) -> None:
-        values = action.tolist()
-        # float32 values cannot overflow a float64 sum; for a few values this is the fastest test.
-        if not math.isfinite(sum(values)):
-            raise BackendError(f"backend {self.backend!r}: action {values} is not finite")
+        if not np.isfinite(action).all():
+            raise BackendError(f"backend {self.backend!r}: action {action.tolist()} is not finite")
 
     def _refuse(self, reason: str, text: str) -> None:
         self.refused[reason] += 1
