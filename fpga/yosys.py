@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder, scratch_folder, writing_into
+from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically, writing_into
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 CACHE = cache_folder("qpolicy_ros/yosys")
 YOSYS = "0.70"
@@ -71,19 +70,35 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {_FORM}".encode())
+
+    def measure(scratch: Path) -> dict[str, Any]:
+        return asdict(_run_yosys(files, top, scratch))
+
+    return Synthesis(**once([top, _SCRIPT, _FORM], files, measure))
+
+
+def once(
+    how: Sequence[str], files: Sequence[Path], measure: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what ``measure`` finds, from the cache where the same files gave it before.
+
+    Args:
+        how: what it depends on beside the files' names and content and Yosys's version.
+        files: what is measured.
+        measure: takes a folder for temporary files, returns a JSON object.
+    """
+    digest = hashlib.sha256(" ".join([YOSYS, *how]).encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
     if not kept.is_file():
-        with scratch_folder() as work:
-            result = _run_yosys(files, top, Path(work))
+        with scratch_folder() as scratch:
+            found = measure(scratch)
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
         with writing_into(CACHE):
-            partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        partial.replace(kept)
-    return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
+            write_atomically(kept, json.dumps(found).encode())
+    result: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return result
 
 
 _FORM = "a primitive a table"  # how tables reach Yosys (``tables``)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_ros.backends.fpga.registers import check_sizes
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.common.files import write_atomically
@@ -25,9 +25,9 @@ class Sizes(NamedTuple):
     function_hash: str
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Sizes:
+    def of(cls, manifest: Manifest) -> Sizes:
         """Take the sizes from a generated folder's manifest."""
-        return cls(*(manifest[name] for name in cls._fields))
+        return cls(*(getattr(manifest, name) for name in cls._fields))
 
     def parameters(self) -> str:
         """Return the wrapper's parameters in Verilog."""
@@ -123,13 +123,12 @@ def top_name(kind: str) -> str:
     return f"qpolicy_{kind}_top"
 
 
-def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write wrapper ``kind`` for a generated core into ``folder``; the top's file comes first.
+def write_wrapper(kind: str, sizes: Sizes, folder: Path) -> list[Path]:
+    """Write wrapper ``kind`` for a core of these sizes into ``folder``; the top's file comes first.
 
     Raises:
         PolicyError: the core's sizes do not fit into the register map.
     """
-    sizes = Sizes.of(manifest)
     problem = kind == "axi_lite" and check_sizes(
         sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out
     )

@@ -19,6 +19,8 @@ from qpolicy_ros.policy import find_policy, load_policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qpolicy_fpga.manifest import Manifest
+
 
 @dataclass(frozen=True)
 class Generate:
@@ -114,7 +116,7 @@ def _generate(args: Generate) -> int:
             args.max_latency,
             with_io=args.with_io,
         )
-    print(json.dumps(manifest) if args.json else summary(manifest, args.out))
+    print(json.dumps(manifest.as_json()) if args.json else summary(manifest, args.out))
     return 0
 
 
@@ -199,33 +201,33 @@ def _report(args: Report) -> int:
     return 0 if facts["fits"] and facts.get("end_to_end", facts)["fits"] else 1
 
 
-def summary(manifest: Mapping[str, Any], out: Path) -> str:
+def summary(manifest: Manifest, out: Path) -> str:
     """Return what was made, for a human reader."""
-    microseconds = manifest["cycles"] / manifest["clock_mhz"]
+    microseconds = manifest.cycles / manifest.clock_mhz
     rows = [
-        f"{manifest['task']} on {manifest['part']} at {manifest['clock_mhz']:g} MHz, in {out}",
+        f"{manifest.task} on {manifest.part} at {manifest.clock_mhz:g} MHz, in {out}",
         (
-            f"cycles    {manifest['cycles']} ({microseconds:.2f} us), "
-            f"a new observation every {manifest['initiation_interval']}"
+            f"cycles    {manifest.cycles} ({microseconds:.2f} us), "
+            f"a new observation every {manifest.initiation_interval}"
         ),
     ]
-    for index, layer in enumerate(manifest["layers"]):
-        parts = f"inputs in {layer['parts']} parts, " if layer["parts"] > 1 else ""
+    for index, layer in enumerate(manifest.layers):
+        parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
         rows.append(
-            f"layer {index}   {layer['inputs']} to {layer['neurons']}, {layer['trees']} trees of "
-            f"{layer['fold']}, {parts}{layer['planes']} planes a step, codes by "
-            f"{layer['tail']}, {layer['cycles']} cycles"
+            f"layer {index}   {layer.inputs} to {layer.neurons}, {layer.trees} trees of "
+            f"{layer.fold}, {parts}{layer.planes} planes a step, codes by "
+            f"{layer.tail}, {layer.cycles} cycles"
         )
-    if "io" in manifest:
-        io = manifest["io"]
+    if io := manifest.io:
         rows.append(
-            f"with io   {io['cycles']} cycles ({io['cycles'] / manifest['clock_mhz']:.2f} us) from "
-            f"{io['beats']} beats of {io['words_per_beat']} sensor words to action words, a new "
-            f"observation every {io['initiation_interval']}"
+            f"with io   {io.cycles} cycles ({io.cycles / manifest.clock_mhz:.2f} us) from "
+            f"{io.beats} beats of {io.words_per_beat} sensor words to action words, a new "
+            f"observation every {io.initiation_interval}"
         )
-    estimate = manifest["estimate"]
+    estimate = manifest.estimate
+    assert estimate is not None
     rows.append(
-        f"estimate  {estimate['lut']:,} LUT, {estimate['bram36']:g} block RAM; "
+        f"estimate  {estimate.lut:,} LUT, {estimate.bram36:g} block RAM; "
         f"`qpolicy fpga report {out}` synthesises it"
     )
     return "\n".join(rows)

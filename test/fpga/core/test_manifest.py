@@ -10,7 +10,8 @@ import re
 import pytest
 from policy_builders import random_artifact
 
-from qpolicy_fpga import design, generate
+from qpolicy_fpga import generate
+from qpolicy_fpga import manifest as reader
 from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
 from qpolicy_fpga.report.lint import main as lint
 from qpolicy_fpga.report.report import MAX_BYTES as MAX_GOLDEN
@@ -26,6 +27,12 @@ def manifest(tmp_path_factory):
     written = generate(random_artifact(), "xc7a15t", 100.0, "latency", folder, with_io=True)
     assert read_manifest(folder) == written
     return written
+
+
+@pytest.fixture
+def fields(manifest):
+    """What is in the file."""
+    return json.loads(json.dumps(manifest.as_json()))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +65,8 @@ def manifest(tmp_path_factory):
         ("io", None),
     ],
 )
-def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, field: value}))
+def test_a_hostile_value_is_named(fields, tmp_path, field, value):
+    (tmp_path / "manifest.json").write_text(json.dumps({**fields, field: value}))
     with pytest.raises(PolicyError, match=rf"manifest\.json: {field}: .*not one of a generated"):
         read_manifest(tmp_path)
 
@@ -78,15 +85,15 @@ def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
         ("words_per_beat", 1.5),
     ],
 )
-def test_a_hostile_value_of_the_front_and_back_is_named(manifest, tmp_path, field, value):
-    hostile = {**manifest, "io": {**manifest["io"], field: value}}
+def test_a_hostile_value_of_the_front_and_back_is_named(fields, tmp_path, field, value):
+    hostile = {**fields, "io": {**fields["io"], field: value}}
     (tmp_path / "manifest.json").write_text(json.dumps(hostile))
     with pytest.raises(PolicyError, match=rf"json: io\.{field}: .*not one of a generated"):
         read_manifest(tmp_path)
 
 
-def test_a_front_without_its_files_is_named(manifest, tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "io": {}}))
+def test_a_front_without_its_files_is_named(fields, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({**fields, "io": {}}))
     with pytest.raises(PolicyError, match=r"io\.top: is missing; generate the folder again"):
         read_manifest(tmp_path)
 
@@ -112,8 +119,8 @@ def test_golden_vectors_that_are_damaged_are_named(manifest, tmp_path, text, wro
         _golden_codes(tmp_path, manifest)
 
 
-def test_a_missing_field_is_named(manifest, tmp_path):
-    del (fields := dict(manifest))["beats"]
+def test_a_missing_field_is_named(fields, tmp_path):
+    del fields["beats"]
     (tmp_path / "manifest.json").write_text(json.dumps(fields))
     with pytest.raises(PolicyError, match="beats: is missing; generate the folder again"):
         read_manifest(tmp_path)
@@ -144,7 +151,7 @@ def test_a_folder_that_was_being_written_has_no_manifest(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(design, "write_atomically", killed)
+    monkeypatch.setattr(reader, "write_atomically", killed)
     with pytest.raises(KeyboardInterrupt):
         generate(random_artifact(1), "xc7a15t", 100.0, "latency", tmp_path)
     with pytest.raises(InputError, match="not found"):
@@ -156,10 +163,10 @@ def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
     policy = load_policy(tmp_path / "mine.safetensors")
     generate(policy, "xc7a35t", 50.0, "area", tmp_path / "first", 40, with_io=True)
     told = read_manifest(tmp_path / "first")
-    assert (told["policy"], told["file_hash"]) == ("mine.safetensors", policy.file_hash)
-    values = (told[name] for name in ("part", "clock_mhz", "fit"))
-    limit, whole = told["max_latency"], "io" in told
-    generate(policy, *values, tmp_path / "second", limit, with_io=whole)
+    assert (told.policy, told.file_hash) == ("mine.safetensors", policy.file_hash)
+    asked = told.part, told.clock_mhz, told.fit
+    second = tmp_path / "second"
+    generate(policy, *asked, second, told.max_latency, with_io=told.io is not None)
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
         for name in ("first", "second")
@@ -168,16 +175,16 @@ def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
 
 
 def test_the_manifest_has_the_revision_of_the_generator(manifest):
-    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest["git_revision"])
+    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest.git_revision)
 
 
 def test_a_folder_that_is_generated_into_again_keeps_nothing_of_before(tmp_path):
     (tmp_path / "mine.v").write_text("")
     old = generate(random_artifact(), "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
     new = generate(random_artifact(hidden=(8,)), "xc7a15t", 100.0, "latency", tmp_path)
-    assert set(old["files"]) > set(new["files"])
+    assert set(old.files) > set(new.files)
     kept = {path.name for path in tmp_path.glob("*.v")}
-    assert kept == {*new["files"], *(name for name in new["bench"] if name[-2:] == ".v"), "mine.v"}
+    assert kept == {*new.files, *(name for name in new.bench if name[-2:] == ".v"), "mine.v"}
 
 
 def test_a_disk_that_is_full_is_named_by_the_folder(tmp_path, monkeypatch, capsys):
