@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from qpolicy_fpga.design import MANIFEST
+from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.layer import BUS_BITS
 from qpolicy_ros.common.json_files import read_json

@@ -24,8 +24,9 @@ from qpolicy_fpga.build.result import FORMAT, RESULT
 from qpolicy_fpga.build.stages import Stages
 from qpolicy_fpga.build.timing import Timing, read_timing
 from qpolicy_fpga.build.top import PLL, TOP, board_top, constraints
-from qpolicy_fpga.design import MANIFEST, generate
+from qpolicy_fpga.design import generate
 from qpolicy_fpga.explore.choose import FitError, choose
+from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.tables import as_yosys
