@@ -77,6 +77,7 @@ class FastLearner(Learner):
         due = self.updates % config.policy_frequency == 0
         if due and self.updates > self._policy_starts:
             self._update_policy(batch.observation, alpha)
+            self._update_average()
         self._target_twin.flat.lerp_(self._twin.flat, config.tau)
         self._target_twin.changed()
         return error.square().sum().item() / len(target)
