@@ -13,6 +13,7 @@ from torch import Tensor
 
 from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.quant_actor import QuantActor
+from qpolicy_training.rl.compiled_critic import flat_twin_critic
 from qpolicy_training.rl.networks import (
     LOG_STD_MAX,
     LOG_STD_MIN,
@@ -20,7 +21,7 @@ from qpolicy_training.rl.networks import (
     log_probability_of,
 )
 from qpolicy_training.rl.sac import Learner
-from qpolicy_training.rl.twin_critic import FlatTwinCritic, threshold_backward
+from qpolicy_training.rl.twin_critic import threshold_backward
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,8 +47,8 @@ class FastLearner(Learner):
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__(actor, sizes, config, policy_starts)
-        self._twin = FlatTwinCritic(self.critic, dtype)
-        self._target_twin = FlatTwinCritic(self.target, dtype)
+        self._twin = flat_twin_critic(self.critic, dtype)
+        self._target_twin = flat_twin_critic(self.target, dtype)
         self._twin.flat.grad = self._twin.gradient
         self.critic_optimiser = torch.optim.Adam([self._twin.flat], config.critic_lr, fused=True)
         self._passes: Fp32Passes | QuantisedOnce
