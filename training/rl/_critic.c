@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "_critic_tiles.h"
+#include "../quant/_tiles.h"
 
 enum { BLOCK = 16, TWINS = 2 };
 static const float EPSILON = 1e-5f; /* of layer normalisation */
@@ -83,8 +83,8 @@ static TARGET void pack(Critic *c, float *flat) {
         Layers l = layers_of(c, flat, t);
         panels_by_input(l.w1, c->width, c->inputs, c->pairs, c->in1[t]);
         panels_by_input(l.w2, c->width, c->width, c->width / 2, c->in2[t]);
-        panels_by_output(l.w2, c->width, c->width, c->width, c->back2[t]);
-        panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions,
+        panels_by_output(l.w2, c->width, c->width, c->width, c->width / 2, c->back2[t]);
+        panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / 2,
                          c->back_actions[t]);
     }
 }

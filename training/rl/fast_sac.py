@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.rl.compiled_critic import flat_twin_critic
@@ -53,7 +54,7 @@ class FastLearner(Learner):
         self.critic_optimiser = torch.optim.Adam([self._twin.flat], config.critic_lr, fused=True)
         self._passes: Fp32Passes | QuantisedOnce
         if isinstance(actor, QuantActor):
-            self._passes = QuantisedOnce(actor, dtype)
+            self._passes = quantised_once(actor, dtype)
         else:
             assert isinstance(actor, Fp32Actor)
             self._passes = Fp32Passes(actor, dtype)

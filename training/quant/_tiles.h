@@ -4,8 +4,8 @@
  * columns: unit (k, j) of a matrix with `pairs` units a column is at PANEL(pairs, k, j). The left
  * factor is any matrix of units with two strides.
  */
-#ifndef QPOLICY_CRITIC_TILES_H
-#define QPOLICY_CRITIC_TILES_H
+#ifndef QPOLICY_TILES_H
+#define QPOLICY_TILES_H
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -78,6 +78,23 @@ static TARGET void product(const uint32_t *left, long by_row, long by_unit, cons
     }
 }
 
+/* Two rows of the same length as panels' units `k`. */
+INLINE void panel_rows(const float *first, const float *second, long length, long pairs, long k,
+                       uint32_t *panels) {
+    for (long j = 0; j < length; j += LANES) {
+        _mm512_storeu_si512(
+            panels + PANEL(pairs, k, j),
+            paired(narrow(_mm512_loadu_ps(first + j)), narrow(_mm512_loadu_ps(second + j))));
+    }
+}
+
+/* A row as units side by side. */
+INLINE void unit_row(const float *values, long length, uint32_t *row) {
+    for (long j = 0; j < length; j += LANES) {
+        _mm256_storeu_si256((__m256i *)((uint16_t *)row + j), narrow(_mm512_loadu_ps(values + j)));
+    }
+}
+
 /* Panels of units along the columns of `weights` (outputs, inputs), float32: for products with
  * what comes in. `pairs` units hold the inputs, the last may be half empty. */
 static TARGET void panels_by_input(const float *weights, long outputs, long inputs, long pairs,
@@ -99,15 +116,15 @@ static TARGET void panels_by_input(const float *weights, long outputs, long inpu
 }
 
 /* Panels of units along the rows of `weights` (outputs, inputs), `columns` of them from the first
- * on: for products with gradients that come back. */
+ * on, in panels of `pairs` units: for products with gradients that come back. */
 static TARGET void panels_by_output(const float *weights, long outputs, long inputs, long columns,
-                                    uint32_t *panels) {
-    long pairs = outputs / 2;
-    for (long k = 0; k < pairs; k++) {
+                                    long pairs, uint32_t *panels) {
+    for (long k = 0; 2 * k < outputs; k++) {
         const float *line = weights + 2 * k * inputs;
         for (long j = 0; j < columns; j += LANES) {
             __mmask16 mask = first_lanes(columns - j);
             __m512 even = _mm512_maskz_loadu_ps(mask, line + j);
+            mask = 2 * k + 1 < outputs ? mask : 0;
             __m512 odd = _mm512_maskz_loadu_ps(mask, line + inputs + j);
             _mm512_storeu_si512(panels + PANEL(pairs, k, j), paired(narrow(even), narrow(odd)));
         }
