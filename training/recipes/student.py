@@ -22,7 +22,7 @@ from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
 from qpolicy_training.recipes.teacher import Teacher
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import adopt
@@ -176,11 +176,17 @@ def _keeper(
 
     def evaluate(step: int, actor: QuantActor) -> float:
         mean = held_out_return(integer_policy(actor, normaliser, env), config.task, episodes)
-        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
-        run.consider(step, mean, tensors, {})
+        _keep(run, step, mean, actor, normaliser)
         return mean
 
     return evaluate
+
+
+def _keep(
+    run: Run, step: int, mean: float, actor: QuantActor, normaliser: RunningNormaliser
+) -> None:
+    tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+    run.consider(step, mean, tensors, {})
 
 
 def _post_training(
@@ -259,10 +265,17 @@ def _reinforce(
                 "--sac.critic-norm that it was trained with"
             )
             raise PolicyError(message) from None
-    keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
+
+    def play() -> float:
+        policy = integer_policy(actor, normaliser, env)
+        return held_out_return(policy, config.task, config.sac.evaluate_episodes)
 
     def held_out(step: int) -> float:
-        return keep(step, actor) if actor.calibrated else float("-inf")
+        if not actor.calibrated:
+            return float("-inf")
+        with better(learner, play) as mean:
+            _keep(run, step, mean, actor, normaliser)
+        return mean
 
     train(
         env,
