@@ -234,7 +234,7 @@ def test_an_old_or_misspelt_word_is_answered_with_the_right_one(arguments, says,
 
 def test_a_terminal_that_lacks_a_sign_is_shown_its_escape(command, monkeypatch):
     def body(_args):
-        print("1 ± 2, pol\udcff.safetensors")
+        sys.stdout.write("1 ± 2, pol\udcff.safetensors\n")
         return 0
 
     command(body)
