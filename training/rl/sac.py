@@ -274,6 +274,11 @@ def train(
     parts = Resumable(learner, normaliser, replay, env, rng)
     step = resume(run, parts, config.steps)
     warm = run.warm
+    if not env.seeded:
+        run.log.note(
+            f"note: {env.contract.task} begins otherwise each time with the same seed: no return "
+            "of it can be measured again; draw from self.np_random in its reset()"
+        )
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
     with run.progress(config.steps, step) as progress:
