@@ -18,7 +18,7 @@ from qpolicy_ros.sim.description import RobotDescription
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
-_JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 
 
 def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> bool:
@@ -30,11 +30,8 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     """
     where = description.file or description.name
     joints = [joint.name for joint in spec.joints]
-    driving = {a.target: a for a in spec.actuators if a.trntype in _JOINT_KINDS}
-    for target, actuator in driving.items():
-        if target not in joints:
-            wrong = f"{actuator.name!r} drives {target!r}, which is no joint of the model"
-            raise PolicyError.at(where, "actuator", wrong, nearest(target, joints))
+    check_targets(where, spec)
+    driving = {a.target: a for a in spec.actuators if a.trntype in JOINT_KINDS}
     new = False
     for action in contract.action:
         if action.name in joints:
@@ -46,11 +43,24 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     return new
 
 
+def check_targets(where: object, spec: Any) -> None:
+    """Refuse an actuator that drives a joint which is not there.
+
+    Raises:
+        PolicyError: names the actuator, what it drives and the nearest joints.
+    """
+    joints = [joint.name for joint in spec.joints]
+    for actuator in spec.actuators:
+        if actuator.trntype in JOINT_KINDS and actuator.target not in joints:
+            wrong = f"{actuator.name!r} drives {actuator.target!r}, which is no joint of the model"
+            raise PolicyError.at(where, "actuator", wrong, nearest(actuator.target, joints))
+
+
 def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
     """Return the actuator of an action, and what the action is multiplied by to be its control."""
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, action.name)
     for index in range(model.nu if joint >= 0 else 0):
-        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in _JOINT_KINDS:
+        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in JOINT_KINDS:
             if model.actuator_trnid[index, 0] != joint:
                 continue
             gear = float(model.actuator_gear[index, 0])

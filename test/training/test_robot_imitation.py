@@ -39,7 +39,7 @@ SMALL = ["--distill.rounds", "3", "--distill.round-steps", "1200", "--distill.ro
 
 
 def write_remembering(path: Path) -> None:
-    """Write an ONNX teacher whose state is what it saw, slowly: its commands are taken from there."""
+    """Write an ONNX teacher whose state follows what it saw: its commands are taken from there."""
     gains = np.array([[*BALANCE, -t, t] for t in TURN])
     told = np.array([0, 0, 0, 1, 0, 1])
     both = np.concatenate((gains * (1 - told), gains * told), axis=1)
@@ -154,13 +154,14 @@ def test_a_history_of_a_history_and_of_constants_is_not_kept():
         ("--robot r.xml --method imitate --teacher hopper/fp32", "comes from a feature vector"),
     ],
 )
-def test_a_wrong_call_is_one_line(folder, capsys, options, wrong):
+@pytest.mark.usefixtures("folder")
+def test_a_wrong_call_is_one_line(capsys, options, wrong):
     assert command(["train", *options.split(), "--out", "x.safetensors"]) == 2
     error = capsys.readouterr().err
     assert wrong in error
     assert error.count("\n") == 1
 
 
-def test_a_teacher_that_remembers_wants_a_robot(folder, remembering, capsys):
+def test_a_teacher_that_remembers_wants_a_robot(remembering, capsys):
     assert command(["quantize", remembering, "--bag", "b", "--out", "x.safetensors"]) == 2
     assert "memory.json: teacher: remembers" in capsys.readouterr().err

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from qpolicy_ros.sim.likeness import CLOSE, COMMANDS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,10 +16,8 @@ if TYPE_CHECKING:
 
     Walked: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.float64]]
 
-COMMANDS = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.3, 0.2, 0.0), (0.0, 0.0, 0.5))
 SECONDS = 10.0
 HELD_OUT_SEED, HELD_OUT_WALKS, FINAL_SEED = 1_000_000, 4, 2_000_000
-_CLOSE = np.array([0.05, 0.05, 0.1])  # m/s, m/s, rad/s: as the teacher, for all that it matters
 
 
 def judged_commands(ranges: NDArray[np.float64]) -> list[tuple[float, ...]]:
@@ -76,7 +76,7 @@ class Likeness:
         """Distance of each command's velocity from the teacher's, in tolerances."""
         pairs = zip(self.velocity, self.teacher_velocity, strict=True)
         return [
-            float((np.abs(np.subtract(s, t)) / _CLOSE).max()) if s and t else 0.0 for s, t in pairs
+            float((np.abs(np.subtract(s, t)) / CLOSE).max()) if s and t else 0.0 for s, t in pairs
         ]
 
 
