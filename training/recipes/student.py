@@ -21,7 +21,7 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
-from qpolicy_training.recipes.teacher import Teacher
+from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
 from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
@@ -140,10 +140,11 @@ def train_student(
     try:
         if resume_from is not None:
             adopt(run, resume_from)
-        teacher = Teacher.of(baseline)
         if config.method == "ptq":
-            _post_training(config, run, env, spec, teacher)
+            _post_training(config, run, env, spec, Teacher.of(baseline))
         elif config.method == "distill":
+            ours = not baseline.steps
+            teacher = Teacher.of(baseline) if ours else ForeignTeacher(baseline, env, config.seed)
             _distil(config, run, env, spec, teacher, further)
         else:
             _reinforce(config, run, env, spec, start, finish=finish)
@@ -215,7 +216,7 @@ def _distil(
     run: Run,
     env: TrainingEnv,
     spec: ActorSpec,
-    teacher: Teacher,
+    teacher: Teacher | ForeignTeacher,
     further: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
