@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from qpolicy_fpga.plan.layer import BUS_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.emit.layer import LayerHardware
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_fpga.plan.layer import Layer
-
-
-@dataclass(frozen=True)
-class Core:
-    """Timing of the whole core.
-
-    Attributes:
-        codes_per_beat: input codes of one beat.
-        beats: beats a frame.
-        cycles: from the cycle in which the first beat is accepted to the one in which the result
-            is valid, beats without gaps.
-        interval: cycles between the first beats of two frames, at best.
-        gap: cycles from a frame's last beat to the next frame's first, at least.
-        credits: frames in flight or waiting, at most.
-        direct: whether the first layer reads the bus, or every beat of it, without a register.
-    """
-
-    codes_per_beat: int
-    beats: int
-    cycles: int
-    interval: int
-    gap: int
-    credits: int
-    direct: bool
-
-
-def core_timing(layers: Sequence[Layer], hardware: Sequence[LayerHardware]) -> Core:
-    """Return when things happen."""
-    inputs = layers[0].inputs
-    codes = min(inputs, BUS_BITS // layers[0].code_bits)
-    beats = -(-inputs // codes)
-    direct = hardware[0].parts > 1 or (beats == 1 and hardware[0].steps == 1)
-    cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in hardware)
-    # A bank may only be written again when the layer that reads it has finished.
-    gap = max(layer.steps + layer.reads for layer in hardware)
-    for writer, reader in itertools.pairwise(hardware):
-        if reader.parts == 1:  # else it takes each phase in the cycle in which it is there
-            gap = max(gap, writer.spread + reader.steps + reader.reads)
-    gap = max(gap, hardware[-1].spread + 1)
-    interval = beats - 1 + gap
-    return Core(codes, beats, cycles, interval, gap, -(-cycles // interval) + 1, direct)
 
 
 def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: Core) -> str:
