@@ -126,7 +126,8 @@ def core_timing(inputs: int, code_bits: int, layers: Sequence[LayerTiming]) -> C
     codes = min(inputs, BUS_BITS // code_bits)
     beats = -(-inputs // codes)
     direct = layers[0].parts > 1 or (beats == 1 and layers[0].steps == 1)
-    cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in layers)
+    # One more: results are shown from a register.
+    cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in layers) + 1
     # A bank may only be written again when the layer that reads it has finished.
     gap = max(layer.steps + layer.reads for layer in layers)
     for writer, reader in pairwise(layers):
