@@ -6,10 +6,11 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qpolicy_fpga.emit.core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
 from qpolicy_fpga.emit.testbench import emit_bench
+from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
 from qpolicy_fpga.folder import write_folder
@@ -24,8 +25,8 @@ from qpolicy_ros.policy import PolicyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qpolicy_fpga.emit.core import Core
     from qpolicy_fpga.emit.layer import LayerHardware
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_fpga.explore.choose import Choice
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
@@ -65,7 +66,7 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
         layers.append(make_layer(network, index, form.planes, parts))
         direct = form.stream and index == 0
         hardware.append(emit_layer(layers[-1], form, budget, direct=direct, ahead=ahead))
-    core = core_timing(layers, hardware)
+    core = core_timing(layers[0].inputs, layers[0].code_bits, hardware)
     files = {
         "qpolicy_core.v": emit_core(layers, hardware, core),
         "qpolicy_lut.v": LUT_SOURCE,
