@@ -82,13 +82,15 @@ def test_refusals_are_counted_by_reason(server):
     for values in (VALUES[:2], [np.nan, *VALUES[1:]], [*VALUES[:3], np.inf]):
         with pytest.raises(ObservationError):
             server.answer(message(values))
-    assert server.refused == {"wrong_length": 1, "non_finite": 2}
+    assert server.record.refused == {"wrong_length": 1, "non_finite": 2}
 
 
 def test_a_value_that_is_not_finite_is_named(server):
     with pytest.raises(ObservationError):
         server.answer(message([*VALUES[:3], np.inf]))
-    assert server.last_reason == "non_finite: observation value 3: inf is not finite (value_3)"
+    assert (
+        server.record.last_reason == "non_finite: observation value 3: inf is not finite (value_3)"
+    )
 
 
 def test_a_failing_backend_is_counted(server, monkeypatch):
@@ -98,7 +100,7 @@ def test_a_failing_backend_is_counted(server, monkeypatch):
     monkeypatch.setattr(server.ready["integer"], "act", fail)
     with pytest.raises(BackendError):
         server.answer(message(VALUES))
-    assert server.last_reason == "backend: the board does not answer"
+    assert server.record.last_reason == "backend: the board does not answer"
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -107,7 +109,7 @@ def test_an_action_that_is_not_finite_is_never_answered(server, monkeypatch, wro
     monkeypatch.setattr(server.ready["integer"], "act", lambda _: action)
     with pytest.raises(BackendError, match="is not finite"):
         server.answer(message(VALUES))
-    assert server.refused == {"backend": 1}
+    assert server.record.refused == {"backend": 1}
 
 
 def test_options_reach_their_backend(artifact):
@@ -129,13 +131,13 @@ def test_whatever_a_backend_raises_is_its_failure(server, monkeypatch):
     monkeypatch.setattr(server.ready["integer"], "act", fail)
     with pytest.raises(BackendError, match="backend 'integer': OSError: bus gone"):
         server.answer(message(VALUES))
-    assert server.refused == {"backend": 1}
+    assert server.record.refused == {"backend": 1}
 
 
 def test_an_answer_after_the_deadline_is_none(server):
     server.set_deadline(1e-9)
     with pytest.raises(BackendError, match="backend 'integer' took"):
         server.answer(message(VALUES))
-    assert (server.reason, server.refused) == ("deadline", {"deadline": 1})
+    assert (server.record.reason, server.record.refused) == ("deadline", {"deadline": 1})
     server.set_deadline(0.0)
     server.answer(message(VALUES))

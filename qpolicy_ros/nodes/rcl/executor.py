@@ -136,13 +136,14 @@ class HotExecutor(SingleThreadedExecutor):
         and rclpy takes only from what is ready.
         """
         self._watch.was_empty = False
+        kinds: dict[str, Any] = {
+            "subscriptions": self._take_subscription,
+            "clients": self._take_client,
+            "services": self._take_service,
+        }
         for node in self.get_nodes():
-            for take, entities in (
-                (self._take_subscription, node.subscriptions),
-                (self._take_client, node.clients),
-                (self._take_service, node.services),
-            ):
-                for entity in filter(self.can_execute, entities):
+            for kind, take in kinds.items():
+                for entity in filter(self.can_execute, getattr(node, kind)):
                     _run(self._make_handler(entity, node, take))
 
     def _release(self) -> None:

@@ -114,8 +114,8 @@ class FeatureLoop(Loop):
         if other and not is_watchdog(other) and self.modes.mode is Mode.POLICY:
             text = self.commanders.text(other)
             self.modes.fault(Reason.OVERRIDDEN, text)
-            self.server.last_reason = f"{Reason.OVERRIDDEN.value}: {text}"
-            self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
+            self.record.explain(Reason.OVERRIDDEN.value, text)
+            self.node.get_logger().error(f"{self.record.last_reason}; safe action until ~/reset")
 
     # Hot path
 
@@ -127,7 +127,7 @@ class FeatureLoop(Loop):
         self._observed = True
         stamp = stamp_of(message)
         if self._lockstep and self._is_repeat(stamp, message):
-            self.counts.repeated += 1
+            self.record.repeat()
             self.outputs.repeat()
             return
         if self.modes.mode is not Mode.POLICY:
@@ -137,15 +137,14 @@ class FeatureLoop(Loop):
         try:
             action = server.answer(message)
         except (ObservationError, BackendError):
-            self.counts.no_action[server.reason] += 1
+            self.record.idle(self.record.reason)
             self._hold(stamp, message)
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
         self._keep(message)
-        self.counts.answered += 1
-        self.counts.late += published - arrived > self.period_ns
-        self.stale = False
+        self.record.answer(late=published - arrived > self.period_ns)
+        self.record.recover()
         self._served_ns = published
         if self.outputs.is_timing_heard():
             wall_clock = time.time_ns() - (time.monotonic_ns() - arrived)
@@ -190,17 +189,15 @@ class FeatureLoop(Loop):
             return
         if self.modes.mode is Mode.STANDBY:
             return
-        if not self.stale:
-            self.stale = True
-            self.counts.stale += 1
+        if not self.record.is_stale:
             text = f"no good observation for {self.options.timeout:g} s, safe action held"
-            self.server.last_reason = f"{Reason.STALE.value}: {text}"
+            self.record.stop_coming(Reason.STALE.value, text)
             # In lock-step the robot stands still meanwhile, and before the first one none is there.
             if self.options.lockstep or not self._observed:
-                self.node.get_logger().info(self.server.last_reason)
+                self.node.get_logger().info(self.record.last_reason)
             else:
-                self.node.get_logger().warning(self.server.last_reason)
+                self.node.get_logger().warning(self.record.last_reason)
         self.send_safe()
 
     def _on_deadline_missed(self, event: Any) -> None:
-        self.counts.deadline_missed += event.total_count_change
+        self.record.miss(event.total_count_change)

@@ -148,8 +148,8 @@ class RobotLoop(Loop):
             return wrong
         self.server.guard.begin(pose)
         self._assembler.reset()
-        self._to_engage = self.stale = False
-        self.server.last_reason = ""
+        self._to_engage = False
+        self.record.start()
         self._last_action_ns = self._started_ns = now
         self.node.get_logger().info(f"started: {self.modes.mode.value}")
         return ""
@@ -233,7 +233,7 @@ class RobotLoop(Loop):
             return  # the others are under way
         if stamp == self._answered:
             if name == next(iter(self.inputs.topics)):
-                self.counts.repeated += 1
+                self.record.repeat()
                 self.outputs.repeat()
             return
         if self._begins_anew(stamp):
@@ -315,27 +315,26 @@ class RobotLoop(Loop):
             observation = self._assembler.observation(raw)
             action = server.act(observation)
         except (ObservationError, BackendError) as error:
-            reason = Reason(server.reason if isinstance(error, BackendError) else error.reason)
+            reason = Reason(self.record.reason if isinstance(error, BackendError) else error.reason)
             if reason is not Reason.DEADLINE:
                 self._fault(reason, str(error))
                 self.outputs.send(server.guard.hold(), stamp)
             elif self._timeout_ns and now - self._last_action_ns > self._timeout_ns:
                 self._fault(reason, f"{error}; no action for {self._timeout_ns / SECOND_NS:g} s")
                 self.outputs.send(server.guard.hold(), stamp)
-            self.counts.no_action[reason.value] += 1
+            self.idle(reason)
             return
         began = self._began_ns
         took = time.monotonic_ns() - began
         if self._timeout_ns and took > self._timeout_ns:
             self._fault(Reason.STALLED, f"the backend took {took / SECOND_NS:.3g} s")
             self.outputs.send(server.guard.hold(), stamp)
-            self.counts.no_action[Reason.STALLED.value] += 1
+            self.idle(Reason.STALLED)
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
         self._assembler.acted(action, server.computed)
-        self.counts.answered += 1
-        self.counts.late += published - began > self.period_ns
+        self.record.answer(late=published - began > self.period_ns)
         self._last_action_ns = now
         if self.outputs.is_timing_heard():
             # Of several messages: how old the oldest is, from its arrival on; no queue is known.
@@ -368,10 +367,9 @@ class RobotLoop(Loop):
         if self.modes.mode is Mode.SAFE:
             return
         self.modes.fault(reason, text)
-        self.stale = reason is Reason.STALE
-        self.counts.stale += self.stale
-        self.server.last_reason = f"{reason.value}: {text}"
-        self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
+        said = self.record.stop_coming if reason is Reason.STALE else self.record.explain
+        said(reason.value, text)
+        self.node.get_logger().error(f"{self.record.last_reason}; safe action until ~/reset")
 
     def _pose(self) -> Float32:
         """Return where the ramp starts: the measured joints, or the safe action."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from qpolicy_ros.backends import (
     create_backend,
 )
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
@@ -38,6 +38,7 @@ class PolicyServer:
         rate_limit: actuator units a second, 0 = off.
         clock: the robot's time, ns, in which the rate limit counts.
         library: the hot path's C part, None where it is not there.
+        record: where to say what was refused.
 
     Attributes:
         artifact: the policy.
@@ -45,9 +46,7 @@ class PolicyServer:
         supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
-        refused: how many observations were refused, by reason.
-        last_reason: text of the last refusal, empty before the first.
-        reason: the same in one word.
+        record: as given, else one of its own.
         started_ns, inferred_ns: monotonic times around the last backend call, ns.
         quantise_ns: part of it spent on the input, ns.
         computed: the last action before limits cut it, float32 (m,).
@@ -65,12 +64,13 @@ class PolicyServer:
         rate_limit: float = 0.0,
         clock: RobotClock | Callable[[], int] = time.monotonic_ns,
         library: Any = None,
+        record: Record | None = None,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
         self.failed: dict[str, str] = {}
-        self.refused: Counter[str] = Counter()
-        self.last_reason = self.reason = ""
+        self.record = record if record is not None else Record()
+        self.record.load()
         self._deadline_ns = 0
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
@@ -162,13 +162,13 @@ class PolicyServer:
                 positions are the observation's values.
 
         Raises:
-            ObservationError: the observation is refused; ``refused`` has counted it.
+            ObservationError: the observation is refused; ``record`` has counted it.
             BackendError: as in ``act``.
         """
         try:
             observation = self._reader.take(message)
         except ObservationError as error:
-            self._refuse(error.reason, self._named(error))
+            self.record.refuse(error.reason, self._named(error))
             raise
         return self.act(observation)
 
@@ -176,7 +176,7 @@ class PolicyServer:
         """Return the action float32 (m,) for an observation float32 (n,), within its limits.
 
         Raises:
-            ObservationError: a value is not finite; ``refused`` has counted it.
+            ObservationError: a value is not finite; ``record`` has counted it.
             BackendError: the backend failed, its action is not finite, or it took longer than
                 the deadline; counted as ``backend`` or ``deadline``.
         """
@@ -190,18 +190,18 @@ class PolicyServer:
             if not inside:
                 self._check_finite(action)
         except ObservationError as error:
-            self._refuse(error.reason, self._named(error))
+            self.record.refuse(error.reason, self._named(error))
             raise
         except Exception as error:
             kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "
-            self._refuse("backend", f"{kind}{error}")
+            self.record.refuse("backend", f"{kind}{error}")
             if kind:  # whatever goes wrong in a backend, the robot gets the safe action
                 raise BackendError(f"backend {self.backend!r}: {kind}{error}") from error
             raise
         took = self.inferred_ns - self.started_ns
         if 0 < self._deadline_ns < took:
             text = f"backend {self.backend!r} took {took / 1e6:.3g} ms"
-            self._refuse("deadline", text)
+            self.record.refuse("deadline", text)
             raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
         self.computed = action
@@ -222,10 +222,6 @@ class PolicyServer:
     def _check_finite(self, action: npt.NDArray[np.float32]) -> None:
         if not np.isfinite(action).all():
             raise BackendError(f"backend {self.backend!r}: action {action.tolist()} is not finite")
-
-    def _refuse(self, reason: str, text: str) -> None:
-        self.refused[reason] += 1
-        self.reason, self.last_reason = reason, f"{reason}: {text}"
 
     def _named(self, error: ObservationError) -> str:
         """Text of ``error`` with the name of the value beside its index."""
