@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qpolicy_fpga.emit.core import RESULTS_SOURCE, core_timing, emit_core
+from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
 from qpolicy_fpga.emit.testbench import emit_bench
+from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
-from qpolicy_fpga.manifest import MANIFEST, Estimate, LayerEntry, Manifest
+from qpolicy_fpga.folder import write_folder
+from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
-from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qpolicy_fpga.emit.core import Core
     from qpolicy_fpga.emit.layer import LayerHardware
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_fpga.explore.choose import Choice
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
@@ -66,7 +66,7 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
         layers.append(make_layer(network, index, form.planes, parts))
         direct = form.stream and index == 0
         hardware.append(emit_layer(layers[-1], form, budget, direct=direct, ahead=ahead))
-    core = core_timing(layers, hardware)
+    core = core_timing(layers[0].inputs, layers[0].code_bits, hardware)
     files = {
         "qpolicy_core.v": emit_core(layers, hardware, core),
         "qpolicy_lut.v": LUT_SOURCE,
@@ -131,35 +131,12 @@ def generate(
         device=device.device,
         io=io.ports() if io else None,
     )
-    make_folder(out)
-    _remove_old(out)
-    # The manifest goes first and comes last: a folder that has one is whole.
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name, text in {**design.files, **bench, **(io.files if io else {})}.items():
-        (out / name).write_text(text, encoding="utf-8")
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
     vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
-    (out / "vivado").mkdir(exist_ok=True)
-    for name, text in vivado.items():
-        (out / "vivado" / name).write_text(text, encoding="utf-8")
-    manifest.write(out)
+    scripts = {f"vivado/{name}": text for name, text in vivado.items()}
+    around = io.files if io else {}
+    write_folder(out, {**design.files, **bench, **around, **scripts}, manifest.as_json())
     return manifest
-
-
-def _remove_old(out: Path) -> None:
-    """Remove what an earlier run wrote into ``out``, so that no tool reads it along.
-
-    The old manifest names those files. A folder whose manifest cannot be read stays as it is.
-    """
-    try:
-        old = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        names = [*old["files"], *old["bench"], *old.get("io", {}).get("files", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return
-    for name in names:
-        # Nothing outside the folder, and no folder: a manifest may be a stranger's.
-        if isinstance(name, str) and Path(name).name == name and (out / name).is_file():
-            (out / name).unlink()
 
 
 def _estimate(choice: Choice) -> Estimate:

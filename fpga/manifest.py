@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.layer import BUS_BITS
 from qpolicy_ros.backends.fpga.packing import Shape
@@ -20,7 +21,6 @@ from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_jso
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_BYTES = 4 << 20
 MAX_COUNT = 10_000_000

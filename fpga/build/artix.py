@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.build import toolbox
 from qpolicy_fpga.build.families import SCRIPT
 from qpolicy_fpga.build.top import TOP, board_top, constraints
-from qpolicy_fpga.manifest import MANIFEST, read_manifest
+from qpolicy_fpga.folder import MANIFEST
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.tables import as_xilinx
 from qpolicy_fpga.vivado.board import write_board

@@ -26,7 +26,8 @@ from qpolicy_fpga.build.timing import Timing, read_timing
 from qpolicy_fpga.build.top import PLL, TOP, board_top, constraints
 from qpolicy_fpga.design import generate
 from qpolicy_fpga.explore.choose import FitError, choose
-from qpolicy_fpga.manifest import MANIFEST, read_manifest
+from qpolicy_fpga.folder import MANIFEST
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper

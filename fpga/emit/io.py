@@ -14,7 +14,7 @@ from qpolicy_fpga.plan.fixed_point import HIGHEST, LOWEST, WORD_BITS, action_wor
 from qpolicy_fpga.plan.layer import BUS_BITS, bus_beats
 
 if TYPE_CHECKING:
-    from qpolicy_fpga.emit.core import Core
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.fixed_point import ActionWords, Product
     from qpolicy_ros.policy import IntegerNetwork

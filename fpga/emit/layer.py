@@ -12,13 +12,13 @@ from qpolicy_fpga.emit.steps import (
     phase_counter,
     step_counters,
 )
-from qpolicy_fpga.emit.tail import emit_tail, tail_cycles, tail_delay
+from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
+from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
 from qpolicy_fpga.emit.tree import Tree, looked_up, make_tree, phase_bits, weight_bits
-from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, adder_delay
 from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
-from qpolicy_fpga.plan.form import tail_kind
 
 if TYPE_CHECKING:
+    from qpolicy_fpga.emit.timing import Timing
     from qpolicy_fpga.plan.form import Form
     from qpolicy_fpga.plan.layer import Layer
 
@@ -34,21 +34,14 @@ HEADER = """\
 
 
 @dataclass(frozen=True)
-class LayerHardware:
+class LayerHardware(LayerTiming):
     """A layer's Verilog and its timing.
 
     Attributes:
         source: the modules, trees first.
         name: the layer's module.
-        form: how it is laid out.
         tail: kind of the tail.
-        parts: parts in which it takes its input codes, 1 = all at once.
-        steps: steps of a frame, or of a part.
-        reads: cycles by which its reading of the input codes ends later than its steps.
-        latency: cycles from the first of them (the last part's) to the last output code's
-            visibility.
         codes: bits of the output codes that are handed on at once.
-        spread: cycles between the first output codes written and the last.
         trees: number of trees.
         stages: register stages of a tree's adders.
         luts: look-up tables instantiated by name (adders and tails not counted).
@@ -57,14 +50,8 @@ class LayerHardware:
 
     source: str
     name: str
-    form: Form
     tail: str
-    parts: int
-    steps: int
-    reads: int
-    latency: int
     codes: int
-    spread: int
     trees: int
     stages: int
     luts: int
@@ -91,25 +78,17 @@ def emit_layer(
     timing = align(layer, form, trees, budget)
     for tree in trees:
         _finish(tree, layer, form, timing)
-    steps = form.steps(layer.code_bits)
-    reads = read_cycles(form, layer.code_bits)
-    last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
     wrapped = _wrap(layer, form, trees, timing, direct=direct, ahead=ahead)
     modules = [*(tree.module.text() for tree in trees), wrapped]
     if form.ram:
         modules.insert(0, emit_weights(layer, form, [tree.neurons for tree in trees]))
     source = "\n".join([HEADER, *modules])
     return LayerHardware(
+        **vars(layer_timing(layer, form, timing)),
         source=source,
         name=name,
-        form=form,
         tail=timing.kind,
-        parts=layer.parts,
-        steps=steps,
-        reads=reads,
-        latency=last,
         codes=(len(trees) if ahead else layer.neurons) * layer.out_bits,
-        spread=(form.fold - 1) * form.plane_steps(layer.code_bits),
         trees=len(trees),
         stages=timing.stages,
         luts=sum(tree.module.luts for tree in trees),
@@ -124,49 +103,6 @@ def assign_neurons(neurons: int, fold: int) -> list[list[int | None]]:
         [n if (n := phase * trees + tree) < neurons else None for phase in range(fold)]
         for tree in range(trees)
     ]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What all trees of a layer have in common.
-
-    Attributes:
-        kind: of the tail.
-        stages: registers until the sum.
-        serial: whether bit planes or parts are added one after another, in an accumulator.
-        early: whether the tail looks at the accumulator's next value.
-        registered: whether the sum is registered once more before the tail.
-        before_tail: registers until what the tail looks at.
-    """
-
-    kind: str
-    stages: int
-    serial: bool
-    early: bool
-    registered: bool
-
-    @property
-    def before_tail(self) -> int:
-        """Registers until what the tail looks at."""
-        return self.stages + int(self.serial and not self.early) + int(self.registered)
-
-
-def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
-    """Give every tree the same number of stages and choose where the tail begins."""
-    kind = tail_kind(layer, form.fold)
-    serial = form.stream or form.plane_steps(layer.code_bits) > 1
-    width = max(tree.total for tree in trees)
-    tail = tail_delay(kind, width, form.fold)
-    stages = max(tree.heap.stages for tree in trees)
-    time = max(tree.heap.time for tree in trees if tree.heap.stages == stages)
-    early = registered = False
-    if serial:
-        if time + adder_delay(width) > budget:
-            stages, time = stages + 1, CLOCK_TO_OUT
-        early = time + adder_delay(width) + tail <= budget
-    elif time + tail > budget:
-        registered = True
-    return Timing(kind, stages, serial, early, registered)
 
 
 def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:

@@ -9,7 +9,6 @@ the table says so.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from qpolicy_fpga.report.report import end_to_end
 from qpolicy_fpga.simulate.words import count_cycles
 from qpolicy_fpga.yosys import YOSYS, synthesise
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.files import scratch_folder, write_atomically
 from qpolicy_ros.policy import (
     IntegerNetwork,
     find_policy,
@@ -138,8 +137,7 @@ def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
     best, _ = choose(network, part, CLOCK_MHZ, "latency", None)
     design = build(network, best.forms, CLOCK_MHZ)
     core = design.core
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         manifest = _write(network, design, folder)
         cells = synthesise([folder / name for name in design.files], "qpolicy_core")
         spent = estimate_energy(folder, manifest, subject.codes) if energy else None
@@ -200,8 +198,7 @@ def measure_words(network: IntegerNetwork) -> dict[str, Any]:
     best, _ = choose(network, part_beside(network, find_part(PART)), CLOCK_MHZ, "latency", None)
     design = build(network, best.forms, CLOCK_MHZ)
     io = emit_io(network, design.core)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         manifest = replace(_write(network, design, folder), io=io.ports())
         for name, text in io.files.items():
             (folder / name).write_text(text, encoding="utf-8")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.manifest import MANIFEST, Manifest, read_manifest
+from qpolicy_fpga.folder import MANIFEST
+from qpolicy_fpga.manifest import Manifest, read_manifest
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json

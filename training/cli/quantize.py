@@ -10,6 +10,7 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +20,7 @@ import tyro
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.qat_file import load_qat
+from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
@@ -60,6 +62,10 @@ class Args:
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Hyperparameters of distillation; with --robot or --bag, where none is given, 30 rounds of
     5,000 steps and 2,500 updates, the last 6 of which are played."""
+    history: int = 0
+    """A teacher that remembers (.json): ticks that the student sees, the newest included; 0: 8."""
+    imitate: ImitateConfig = field(default_factory=ImitateConfig)
+    """A teacher that remembers: hyperparameters of the FP32 policy that learns it first."""
     further: tuple[int, ...] = ()
     """distill: rounds that follow those of --distill.rounds, the learning rate begins anew each
     time (what a candidate of `qpolicy select` goes through)."""
@@ -84,11 +90,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    if Path(args.teacher).suffix == ".json":
-        wrong = "is a teacher alone (`import --teacher-only`), which quantize does not distil yet"
-        remedy = "give a policy file, or ask it from Python by `load_teacher`"
-        raise PolicyError.at(args.teacher, "teacher", wrong, remedy)
-    teacher = load_policy(find_policy(args.teacher))
+    teacher = _teacher(args)
     usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
     args = replace(args, hidden=args.hidden or usual)
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
@@ -128,6 +130,31 @@ def main(args: Args) -> int:
         beside = beside_teacher(returns["integer"]["mean"], returns["fp32"]["mean"])
         print(f"{out}: return {beside} over {args.episodes} episodes")
     return 0
+
+
+def _teacher(args: Args) -> PolicyArtifact:
+    """Open the teacher; one that remembers is first imitated by an FP32 policy with a history."""
+    if Path(args.teacher).suffix != ".json":
+        return load_policy(find_policy(args.teacher))
+    if not args.robot:
+        wrong = "remembers, and what it does depends on what it saw before"
+        raise PolicyError.at(args.teacher, "teacher", wrong, "give --robot ROBOT to play it on")
+    if args.bag or args.method != "distill":
+        wrong = "remembers, which --bag and other methods than distill do not take"
+        raise PolicyError.at(args.teacher, "teacher", wrong, "give --robot alone")
+    from qpolicy_training.cli.foreign import likeness_text  # noqa: PLC0415 a path of its own
+    from qpolicy_training.cli.on_robot import imitate_on_robot  # noqa: PLC0415
+
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden or (1,), out=args.out)
+    out = None if args.out is None else args.out.with_name(f"{args.out.stem}-fp32.safetensors")
+    file, artifact = imitate_on_robot(
+        args.teacher, args.robot, out,
+        hidden=(256, 256), seed=args.seed, history=args.history, options=args.imitate,
+        walks=args.distill.walks,
+    )  # fmt: skip
+    print(f"{file}: FP32 with a history of the teacher's values", file=sys.stderr)
+    print("\n".join(likeness_text(artifact.provenance["likeness"])), file=sys.stderr)
+    return artifact
 
 
 def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:

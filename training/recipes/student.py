@@ -21,8 +21,8 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
-from qpolicy_training.recipes.teacher import Teacher
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import adopt
@@ -140,10 +140,11 @@ def train_student(
     try:
         if resume_from is not None:
             adopt(run, resume_from)
-        teacher = Teacher.of(baseline)
         if config.method == "ptq":
-            _post_training(config, run, env, spec, teacher)
+            _post_training(config, run, env, spec, Teacher.of(baseline))
         elif config.method == "distill":
+            ours = not baseline.steps
+            teacher = Teacher.of(baseline) if ours else ForeignTeacher(baseline, env, config.seed)
             _distil(config, run, env, spec, teacher, further)
         else:
             _reinforce(config, run, env, spec, start, finish=finish)
@@ -176,11 +177,17 @@ def _keeper(
 
     def evaluate(step: int, actor: QuantActor) -> float:
         mean = held_out_return(integer_policy(actor, normaliser, env), config.task, episodes)
-        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
-        run.consider(step, mean, tensors, {})
+        _keep(run, step, mean, actor, normaliser)
         return mean
 
     return evaluate
+
+
+def _keep(
+    run: Run, step: int, mean: float, actor: QuantActor, normaliser: RunningNormaliser
+) -> None:
+    tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+    run.consider(step, mean, tensors, {})
 
 
 def _post_training(
@@ -209,7 +216,7 @@ def _distil(
     run: Run,
     env: TrainingEnv,
     spec: ActorSpec,
-    teacher: Teacher,
+    teacher: Teacher | ForeignTeacher,
     further: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
@@ -259,10 +266,17 @@ def _reinforce(
                 "--sac.critic-norm that it was trained with"
             )
             raise PolicyError(message) from None
-    keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
+
+    def play() -> float:
+        policy = integer_policy(actor, normaliser, env)
+        return held_out_return(policy, config.task, config.sac.evaluate_episodes)
 
     def held_out(step: int) -> float:
-        return keep(step, actor) if actor.calibrated else float("-inf")
+        if not actor.calibrated:
+            return float("-inf")
+        with better(learner, play) as mean:
+            _keep(run, step, mean, actor, normaliser)
+        return mean
 
     train(
         env,
