@@ -5,7 +5,6 @@ A folder may be damaged or come from a stranger, so ``read_manifest`` checks eve
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.layer import BUS_BITS
 from qpolicy_ros.backends.fpga.packing import Shape
-from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
@@ -165,11 +163,6 @@ class Manifest:
         if self.io is None:
             del fields["io"]
         return fields
-
-    def write(self, folder: Path) -> None:
-        """Write ``manifest.json``; OSError if it cannot be."""
-        text = json.dumps(self.as_json(), indent=1) + "\n"
-        write_atomically(folder / MANIFEST, text.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:

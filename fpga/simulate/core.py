@@ -5,22 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.verilator import build, find_verilator
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
 
 # A net of a SAIF file, without its index, and its number of changes.
 _CHANGES = re.compile(r"\(([A-Za-z_]\w*)(?:\\?\[\d+\\?\])*\s+\(T0 \d+\)[^\n]*?\(TC (\d+)\)")

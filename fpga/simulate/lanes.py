@@ -9,20 +9,17 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate import lanes_cpp, netlist
 from qpolicy_fpga.simulate.core import Run, unpack_codes
 from qpolicy_fpga.simulate.verilator import find_compiler, keep, run_tool
 from qpolicy_fpga.yosys import YOSYS
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
 
 LANES = 512
 _HARNESS = Path(__file__).with_name("lanes_harness.cpp")

@@ -10,13 +10,10 @@ for stays behind and is a fault.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qpolicy_ros.verify.layer_text import Tree
+from qpolicy_ros.verify.layer_text import Tree
 
 Monomial = frozenset[str]
 Polynomial = dict[Monomial, int]

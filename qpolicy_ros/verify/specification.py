@@ -7,18 +7,18 @@ of the neuron: see ``constant``. A threshold ``T`` of ``W q`` is therefore ``T +
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy.model import Int64
+from qpolicy_ros.verify.layer_text import Tree
 
+if TYPE_CHECKING:
     from qpolicy_fpga.manifest import LayerEntry
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.verify.layer_text import Tree
 
 _BUS_BITS = 256
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_number, is_text, read_json, shown
 from qpolicy_ros.policy import PolicyArtifact, load_policy, require_task
 from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.select.ledger import Row, read_ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TASKS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")

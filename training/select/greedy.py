@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
-from qpolicy_training.select.config import RUNG_SEED, Shape
+from qpolicy_training.select.config import RUNG_SEED, Axes, Scope, Shape
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.rule import paper_rule
 from qpolicy_training.select.space import AXES
-from qpolicy_training.select.sweep import candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.select.config import Axes, Scope
-    from qpolicy_training.select.ledger import Row
-    from qpolicy_training.select.sweep import Sweep
+from qpolicy_training.select.sweep import Sweep, candidates
 
 ORDER = ("b_core", "hidden", "b_in", "b_out")
 

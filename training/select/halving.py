@@ -9,17 +9,12 @@ train on from where the rung before left them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qpolicy_training.select.config import Shape
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.space import neighbours, spread_sample
-from qpolicy_training.select.sweep import by_cost, candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.select.ledger import Row
-    from qpolicy_training.select.sweep import Candidate, Sweep
+from qpolicy_training.select.sweep import Candidate, Sweep, by_cost, candidates
 
 SURE = 2
 """How many of the cheapest that pass a rung train on: one may fail on other seeds."""

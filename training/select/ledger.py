@@ -6,16 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qpolicy_ros.common import json_files
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_text, shown
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.select.config import Shape
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "ledger.jsonl"
 MOST_BYTES = 16 << 20

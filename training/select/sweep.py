@@ -5,31 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import evaluate
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.provenance import file_digest
-from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
-from qpolicy_training.select.costs import CostModel
+from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, SelectConfig, Shape
+from qpolicy_training.select.costs import CostModel, Hardware
+from qpolicy_training.select.executors import Executor
 from qpolicy_training.select.ledger import NAME, Ledger, Row, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
 from qpolicy_training.select.worker import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_training.select.config import SelectConfig
-    from qpolicy_training.select.costs import Hardware
-    from qpolicy_training.select.executors import Executor
 
 Candidate = tuple[Shape, int]
 """A shape and the seed that it is trained with."""

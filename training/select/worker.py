@@ -7,7 +7,6 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,14 +24,10 @@ from qpolicy_training.recipes.student import (
     train_student,
 )
 from qpolicy_training.runs.config import config_hash
-from qpolicy_training.runs.folder import DivergedError
+from qpolicy_training.runs.folder import DivergedError, Run
+from qpolicy_training.runs.snapshots import Winner
 from qpolicy_training.select.config import Shape
 from qpolicy_training.select.ledger import Row, read_row
-
-if TYPE_CHECKING:
-    from qpolicy_training.runs.folder import Run
-    from qpolicy_training.runs.snapshots import Winner
-
 
 ROWS = "rows"
 """Folder, inside the sweep's, of the rows as workers write them."""
