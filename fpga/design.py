@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, core_timing, emit_core
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
+from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
+from qpolicy_fpga.emit.supervisor import emit_supervisor
 from qpolicy_fpga.emit.testbench import emit_bench
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
@@ -19,6 +21,7 @@ from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.seen import ranges_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
+    from qpolicy_ros.policy.seen import SeenCodes
 
 VIVADO = Path(__file__).with_name("vivado")
 SCRIPTS = ("core.tcl", "common.tcl")
@@ -85,6 +89,7 @@ def generate(
     max_latency: int | None = None,
     *,
     with_io: bool = False,
+    seen: SeenCodes | None = None,
 ) -> dict[str, Any]:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
@@ -97,6 +102,8 @@ def generate(
         max_latency: cycles allowed of the core, None for any number.
         with_io: whether to add a front that quantises sensor words and a back that looks actions
             up (``emit_io``).
+        seen: the codes that the policy saw: a supervisor beside the core counts all others
+            (``emit_supervisor``). The core itself stays as it is without.
 
     Raises:
         PolicyError: the policy has no integer network, the part is not known, it does not fit, or
@@ -130,6 +137,16 @@ def generate(
     if with_io:
         io = emit_io(network, design.core)
         manifest["io"], around = io.manifest(), io.files
+    if seen is not None:
+        around[f"{SUPERVISOR}.v"] = emit_supervisor(
+            seen, network.input_bits, design.core.codes_per_beat
+        )
+        manifest["files"] = sorted([*manifest["files"], f"{SUPERVISOR}.v"])
+        manifest["supervisor"] = {
+            "ranges": f"{ranges_id(seen):08x}",
+            "observations": seen.observations,
+            "source": seen.source,
+        }
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
     vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
     scripts = {f"vivado/{name}": text for name, text in vivado.items()}

@@ -117,6 +117,8 @@ WRAPPERS = {
     ),
 }
 
+SUPERVISED = ("axi_lite", "uart")  # those that tell what a supervisor counts
+
 
 def top_name(kind: str) -> str:
     """Return the name of the top module of wrapper ``kind``."""
@@ -127,9 +129,15 @@ def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[
     """Write wrapper ``kind`` for a generated core into ``folder``; the top's file comes first.
 
     Raises:
-        PolicyError: the core's sizes do not fit into the register map.
+        PolicyError: the core's sizes do not fit into the register map, or the wrapper cannot
+            tell what the core's supervisor counts.
     """
     sizes = Sizes.of(manifest)
+    ranges = manifest.get("supervisor", {}).get("ranges", "")
+    if ranges and kind not in SUPERVISED:
+        wrong = f"{kind} has no registers to read a supervisor by"
+        remedy = f"take {' or '.join(SUPERVISED)}, or generate without --supervise"
+        raise PolicyError.at("", "wrapper", wrong, remedy)
     problem = kind == "axi_lite" and check_sizes(
         sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out
     )
@@ -137,7 +145,7 @@ def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[
         raise PolicyError.at("", "wrapper", problem, "use a narrower policy or the stream wrapper")
     wrapper = WRAPPERS[kind]
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"{top_name(kind)}.v": top(kind, sizes)}
+    texts = {f"{top_name(kind)}.v": top(kind, sizes, ranges)}
     for name in (*wrapper.files, "qpolicy_registers.vh"):
         texts[name] = (RTL / name).read_text(encoding="utf-8")
     for name, text in texts.items():
@@ -145,12 +153,19 @@ def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[
     return [folder / name for name in texts if name.endswith(".v")]
 
 
-def top(kind: str, sizes: Sizes) -> str:
-    """Return the Verilog of the top module of wrapper ``kind``."""
+def top(kind: str, sizes: Sizes, ranges: str = "") -> str:
+    """Return the Verilog of the top module of wrapper ``kind``.
+
+    Args:
+        kind: a key of ``WRAPPERS``.
+        sizes: of the core.
+        ranges: the supervisor's name for its ranges, 8 hexadecimal digits; empty without one.
+    """
     wrapper = WRAPPERS[kind]
     ports = ",\n".join(f"    {direction} {name}" for direction, name in wrapper.ports)
     names = [parameter.partition("=")[0].strip() for parameter in wrapper.parameters]
-    given = sizes.parameters() + "".join(f", .{name}({name})" for name in names)
+    watched = f", .SUPERVISED(32'h{ranges})" if ranges else ""
+    given = sizes.parameters() + watched + "".join(f", .{name}({name})" for name in names)
     widths = {
         "in_width": -(-sizes.codes_per_beat * sizes.b_in // 8) * 8,
         "out_width": -(-sizes.m * sizes.b_out // 8) * 8,
