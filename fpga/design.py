@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
+from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
+from qpolicy_fpga.emit.supervisor import emit_supervisor
 from qpolicy_fpga.emit.testbench import emit_bench
 from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
 from qpolicy_fpga.folder import write_folder
-from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest
+from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest, Supervision
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.seen import ranges_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
+    from qpolicy_ros.policy.seen import SeenCodes
 
 VIVADO = Path(__file__).with_name("vivado")
 SCRIPTS = ("core.tcl", "common.tcl")
@@ -86,6 +90,7 @@ def generate(
     max_latency: int | None = None,
     *,
     with_io: bool = False,
+    seen: SeenCodes | None = None,
 ) -> Manifest:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
@@ -98,6 +103,8 @@ def generate(
         max_latency: cycles allowed of the core, None for any number.
         with_io: whether to add a front that quantises sensor words and a back that looks actions
             up (``emit_io``).
+        seen: the codes that the policy saw: a supervisor beside the core counts all others
+            (``emit_supervisor``). The core itself stays as it is without.
 
     Raises:
         PolicyError: the policy has no integer network, the part is not known, it does not fit, or
@@ -122,6 +129,10 @@ def generate(
         design.files["qpolicy_lut.v"] = PLAIN_LUT_SOURCE
     bench = emit_bench(artifact, design.core)
     io = emit_io(network, design.core) if with_io else None
+    around = dict(io.files) if io else {}
+    if seen is not None:
+        name = f"{SUPERVISOR}.v"
+        around[name] = emit_supervisor(seen, network.input_bits, design.core.codes_per_beat)
     manifest = replace(
         describe(network, design, device.name, clock_mhz, fit, artifact),
         max_latency=max_latency,
@@ -131,10 +142,13 @@ def generate(
         device=device.device,
         io=io.ports() if io else None,
     )
+    if seen is not None:
+        watched = Supervision(f"{ranges_id(seen):08x}", seen.observations, seen.source)
+        files = tuple(sorted([*manifest.files, name]))
+        manifest = replace(manifest, files=files, supervisor=watched)
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
     vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
     scripts = {f"vivado/{name}": text for name, text in vivado.items()}
-    around = io.files if io else {}
     write_folder(out, {**design.files, **bench, **around, **scripts}, manifest.as_json())
     return manifest
 

@@ -225,7 +225,7 @@ CORE_FAULTS = (
 )
 # (wrapper, file, which of its constants): values, then addresses of registers that a driver uses.
 WRAPPER_FAULTS = tuple(
-    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
+    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 23, 24, 2, 3, 5, 8, 9, 12)
 )
 
 # (wrapper, file, old, new): what happens to sound traffic. Damaged frames are not sent here.
