@@ -227,7 +227,7 @@ def test_older_robots_that_do_not_say_who_they_are_leave_conditions_unknown(tmp_
     assert any("do not say which is which" in note for note in found["notes"])
 
 
-@pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "_x", "\x07\n<b>", "漢"])
+@pytest.mark.parametrize("name", ["a$b$", "$\\frac{$", "$\\frac{", "_x", "\x07\n<b>", "漢"])
 def test_any_name_can_be_plotted(tmp_path, name, recwarn):
     messages = [reported(cpu=name, backend=name), *answers([500.0] * COUNT, name)]
     out = tmp_path / "out"
