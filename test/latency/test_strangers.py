@@ -237,6 +237,15 @@ def test_any_name_can_be_plotted(tmp_path, name, recwarn):
     assert not [w for w in recwarn if "legend" in str(w.message)]
 
 
+def test_a_name_cannot_steer_the_terminal(tmp_path, capsys):
+    name = "x\n\x1b[2Jy"
+    path = write_bag(tmp_path / "bag", [reported(cpu=name), *answers([500.0] * COUNT, name)])
+    assert main(["latency", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert r"cpu: x\n\x1b[2Jy" in lines
+
+
 def test_backends_that_took_no_time_are_compared(tmp_path, capsys):
     messages = [*answers([0.0] * COUNT), *answers(
         [0.0] * COUNT, "fp32", start=WALL + COUNT * PERIOD, stamp=(COUNT + 1) * PERIOD
