@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
+from qpolicy_fpga.emit.fanout import COPY_SOURCE, PLAIN_COPY_SOURCE
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
 from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
@@ -73,6 +74,7 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
     core = core_timing(layers[0].inputs, layers[0].code_bits, hardware)
     files = {
         "qpolicy_core.v": emit_core(layers, hardware, core),
+        "qpolicy_copy.v": COPY_SOURCE,
         "qpolicy_lut.v": LUT_SOURCE,
         "qpolicy_results.v": RESULTS_SOURCE,
     }
@@ -127,6 +129,7 @@ def generate(
         design = build(network, choice.forms, timed)
     if device.family != "xc7":
         design.files["qpolicy_lut.v"] = PLAIN_LUT_SOURCE
+        design.files["qpolicy_copy.v"] = PLAIN_COPY_SOURCE
     bench = emit_bench(artifact, design.core)
     io = emit_io(network, design.core) if with_io else None
     around = dict(io.files) if io else {}

@@ -34,6 +34,7 @@ SHAPES = {
         (5, (34,), 2, 4, 3, 4),
         [Form(34, 4, ram=True), Form(1, 3, stream=True)],
     ),
+    "codes copied for groups of trees": ((4, (14,), 2, 4, 2, 4), [Form(1, 2), Form(1, 2)]),
     "beats as they come": ((70, (5,), 2, 8, 3, 4), [Form(1, 8, stream=True), Form(1, 3)]),
 }
 
