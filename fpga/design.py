@@ -7,20 +7,24 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
+from qpolicy_fpga.emit.fanout import COPY_SOURCE, PLAIN_COPY_SOURCE
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import LayerHardware, emit_layer
+from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
+from qpolicy_fpga.emit.supervisor import emit_supervisor
 from qpolicy_fpga.emit.testbench import emit_bench
 from qpolicy_fpga.emit.timing import Core, core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import Choice, choose
 from qpolicy_fpga.folder import write_folder
-from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest
+from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest, Supervision
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.plan.form import Form, logic_budget
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError
+from qpolicy_ros.policy.seen import SeenCodes, ranges_id
 
 VIVADO = Path(__file__).with_name("vivado")
 SCRIPTS = ("core.tcl", "common.tcl")
@@ -59,6 +63,7 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
     core = core_timing(layers[0].inputs, layers[0].code_bits, hardware)
     files = {
         "qpolicy_core.v": emit_core(layers, hardware, core),
+        "qpolicy_copy.v": COPY_SOURCE,
         "qpolicy_lut.v": LUT_SOURCE,
         "qpolicy_results.v": RESULTS_SOURCE,
     }
@@ -76,6 +81,7 @@ def generate(
     max_latency: int | None = None,
     *,
     with_io: bool = False,
+    seen: SeenCodes | None = None,
 ) -> Manifest:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
@@ -88,6 +94,8 @@ def generate(
         max_latency: cycles allowed of the core, None for any number.
         with_io: whether to add a front that quantises sensor words and a back that looks actions
             up (``emit_io``).
+        seen: the codes that the policy saw: a supervisor beside the core counts all others
+            (``emit_supervisor``). The core itself stays as it is without.
 
     Raises:
         PolicyError: the policy has no integer network, the part is not known, it does not fit, or
@@ -110,8 +118,13 @@ def generate(
         design = build(network, choice.forms, timed)
     if device.family != "xc7":
         design.files["qpolicy_lut.v"] = PLAIN_LUT_SOURCE
+        design.files["qpolicy_copy.v"] = PLAIN_COPY_SOURCE
     bench = emit_bench(artifact, design.core)
     io = emit_io(network, design.core) if with_io else None
+    around = dict(io.files) if io else {}
+    if seen is not None:
+        name = f"{SUPERVISOR}.v"
+        around[name] = emit_supervisor(seen, network.input_bits, design.core.codes_per_beat)
     manifest = replace(
         describe(network, design, device.name, clock_mhz, fit, artifact),
         max_latency=max_latency,
@@ -121,10 +134,13 @@ def generate(
         device=device.device,
         io=io.ports() if io else None,
     )
+    if seen is not None:
+        watched = Supervision(f"{ranges_id(seen):08x}", seen.observations, seen.source)
+        files = tuple(sorted([*manifest.files, name]))
+        manifest = replace(manifest, files=files, supervisor=watched)
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
     vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
     scripts = {f"vivado/{name}": text for name, text in vivado.items()}
-    around = io.files if io else {}
     write_folder(out, {**design.files, **bench, **around, **scripts}, manifest.as_json())
     return manifest
 

@@ -92,6 +92,21 @@ class WordPorts:
     action_fractions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Supervision:
+    """The supervisor beside a core.
+
+    Attributes:
+        ranges: its name for its ranges, 8 hexadecimal digits.
+        observations: how many had the codes that it knows.
+        source: where they were seen.
+    """
+
+    ranges: str
+    observations: int
+    source: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """A generated core, its policy, and where both come from.
@@ -115,6 +130,7 @@ class Manifest:
         bench: files of the self-checking test bench.
         device: the part as its maker orders it.
         io: the front and back, if they were asked for.
+        supervisor: what counts codes beside the core, if it was asked for.
     """
 
     format: int = FORMAT
@@ -147,6 +163,12 @@ class Manifest:
     bench: tuple[str, ...] = ()
     device: str = ""
     io: WordPorts | None = None
+    supervisor: Supervision | None = None
+
+    @property
+    def ranges(self) -> str:
+        """The supervisor's name for its ranges; empty without one."""
+        return self.supervisor.ranges if self.supervisor else ""
 
     @property
     def shape(self) -> Shape:
@@ -158,11 +180,9 @@ class Manifest:
         return [folder / name for name in self.files if name.endswith(".v")]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as they are written; without ``io`` where there is none."""
+        """Return the fields as they are written; without what was not asked for."""
         fields = asdict(self)
-        if self.io is None:
-            del fields["io"]
-        return fields
+        return {k: v for k, v in fields.items() if v is not None or k not in _PARTS}
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -181,11 +201,12 @@ def read_manifest(folder: Path) -> Manifest:
     fields = read_json(path, "manifest", MAX_BYTES, _REMEDY)
     if not isinstance(fields, dict):
         raise PolicyError.at(path, "manifest", "is not one of a generated core", _REMEDY)
-    io = None
-    if "io" in fields:
-        if not isinstance(fields["io"], dict):
-            raise _wrong(path, "io", fields["io"])
-        io = WordPorts(**_checked(path, "io.", fields["io"], _IO_RULES))
+    parts: dict[str, Any] = {}
+    for name, (record, rules) in _PARTS.items():
+        if name in fields:
+            if not isinstance(fields[name], dict):
+                raise _wrong(path, name, fields[name])
+            parts[name] = record(**_checked(path, f"{name}.", fields[name], rules))
     known = _checked(path, "", fields, _RULES)
     # Two that must go with others.
     if known["codes_per_beat"] * known["b_in"] > BUS_BITS:
@@ -195,7 +216,7 @@ def read_manifest(folder: Path) -> Manifest:
     known["layers"] = tuple(LayerEntry(**_tuples(layer)) for layer in known["layers"])
     known["pareto"] = tuple(Estimate(**_tuples(point)) for point in known["pareto"])
     known["estimate"] = Estimate(**_tuples(known["estimate"]))
-    return Manifest(**known, io=io)
+    return Manifest(**known, **parts)
 
 
 _Rules = Mapping[str, Callable[[Any], bool]]
@@ -264,6 +285,7 @@ def _record_of(rules: _Rules) -> Callable[[object], bool]:
 
 _is_text = _matches(".{1,200}")
 _is_any_text = _matches(".{0,255}")
+_is_hash_32 = _matches("[0-9a-f]{8}")
 # These go into a script of Yosys and into paths, so nothing but a plain name may pass.
 _is_module = _matches("[A-Za-z_][A-Za-z0-9_]{0,80}")
 _are_files = _list_of(_matches("[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}"))
@@ -313,4 +335,14 @@ _IO_RULES: _Rules = {
     **dict.fromkeys(("word_bits", "words_per_beat", "beats_per_core_beat", "beats"), _is_count),
     **dict.fromkeys(("cycles", "initiation_interval"), _is_count),
     **dict.fromkeys(("sensor_fractions", "action_fractions"), _list_of(_is_place)),
+}
+_SUPERVISOR_RULES: _Rules = {
+    "ranges": lambda value: _is_hash_32(value) and int(value, 16) > 0,
+    "observations": _is_count,
+    "source": _is_any_text,
+}
+# What a folder has where it was asked for.
+_PARTS: dict[str, tuple[Callable[..., Any], _Rules]] = {
+    "io": (WordPorts, _IO_RULES),
+    "supervisor": (Supervision, _SUPERVISOR_RULES),
 }

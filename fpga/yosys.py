@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,13 +111,13 @@ design = ys.Design()
 for name in files:
     ys.run_pass(f'read_verilog -DQPOLICY_XILINX "{name}"', design)
 ys.run_pass(f"synth_xilinx -family xc7 -flatten -noiopad -top {top}", design)
-ys.run_pass(f"tee -q -o {work}/stat.json stat -json", design)
-ys.run_pass(f"write_verilog -noexpr {work}/mapped.v", design)
+ys.run_pass(f'tee -q -o "{work}/stat.json" stat -json', design)
+ys.run_pass(f'write_verilog -noexpr "{work}/mapped.v"', design)
 timed = ys.Design()
 ys.run_pass("read_verilog -lib -specify +/xilinx/cells_sim.v", timed)
-ys.run_pass(f"read_verilog {work}/mapped.v", timed)
+ys.run_pass(f'read_verilog "{work}/mapped.v"', timed)
 ys.run_pass(f"hierarchy -top {top}", timed)
-ys.run_pass(f"tee -q -o {work}/sta.txt sta", timed)
+ys.run_pass(f'tee -q -o "{work}/sta.txt" sta', timed)
 """
 
 
@@ -157,10 +159,19 @@ def run_yosys(
         PolicyError: it refuses the sources.
         BackendError: it takes too long.
     """
-    done = run_limited("yosys", [sys.executable, "-c", script, *arguments], folder=folder)
+    command = [sys.executable, "-c", script, *arguments]
+    done = run_limited("yosys", command, _environment(), folder=folder)
     if done.returncode or not made.is_file():
         reason = " ".join((done.stdout + done.stderr).split())[-400:]
         raise PolicyError(f"yosys: failed: {reason}")
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a run: Yosys hands ABC its temporary files' names unquoted."""
+    environment = dict(os.environ)
+    if len(tempfile.gettempdir().split()) > 1:
+        environment["TMPDIR"] = "/tmp"  # noqa: S108  Yosys makes a folder of its own in it
+    return environment
 
 
 def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:

@@ -48,7 +48,7 @@ for name in files:
     ys.run_pass(f'read_verilog -icells "{name}"', design)
 ys.run_pass(f"{command} -top {top}", design)
 ys.run_pass("flatten", design)
-ys.run_pass(f"tee -q -o {out} stat -json", design)
+ys.run_pass(f'tee -q -o "{out}" stat -json', design)
 """
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.fanout import copies
 from qpolicy_fpga.emit.tail import tail_cycles, tail_delay
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, adder_delay
 from qpolicy_fpga.emit.weights import read_cycles
@@ -33,7 +34,10 @@ class Timing:
         serial: whether bit planes or parts are added one after another, in an accumulator.
         early: whether the tail looks at the accumulator's next value.
         registered: whether the sum is registered once more before the tail.
-        before_tail: registers until what the tail looks at.
+        groups: groups of trees with a registered copy of the codes each; 0 = they read the codes
+            themselves.
+        lead: cycles by which the trees see codes later for that. None where they wait for weights
+            from block RAM anyway.
     """
 
     kind: str
@@ -41,11 +45,14 @@ class Timing:
     serial: bool
     early: bool
     registered: bool
+    groups: int
+    lead: int
 
     @property
     def before_tail(self) -> int:
-        """Registers until what the tail looks at."""
-        return self.stages + int(self.serial and not self.early) + int(self.registered)
+        """Registers between the codes and what the tail looks at."""
+        waits = int(self.serial and not self.early) + int(self.registered)
+        return self.lead + self.stages + waits
 
 
 def align(layer: Layer, form: Form, trees: Sequence[Tree], budget: float) -> Timing:
@@ -63,7 +70,9 @@ def align(layer: Layer, form: Form, trees: Sequence[Tree], budget: float) -> Tim
         early = time + adder_delay(width) + tail <= budget
     elif time + tail > budget:
         registered = True
-    return Timing(kind, stages, serial, early, registered)
+    groups = copies(layer, form)
+    lead = int(groups > 0 and not form.ram)
+    return Timing(kind, stages, serial, early, registered, groups, lead)
 
 
 @dataclass(frozen=True)

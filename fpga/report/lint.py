@@ -20,7 +20,14 @@ from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_fpga.simulate.core import lint
-from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, Sizes, top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import (
+    RTL,
+    SUPERVISED,
+    WRAPPERS,
+    Sizes,
+    top_name,
+    write_wrapper,
+)
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import scratch_folder
@@ -101,6 +108,8 @@ def _around(folder: Path, scratch: Path) -> int:
     core = [folder / name for name in manifest.files]
     wrong = 0
     for kind in WRAPPERS:
+        if manifest.ranges and kind not in SUPERVISED:
+            continue
         place = scratch / kind
         files = [*core, *write_wrapper(kind, Sizes.of(manifest), place)]
         tops = {top_name(kind): files}

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import writing_into
 from qpolicy_ros.policy import find_policy, load_policy
+from qpolicy_ros.policy.seen import load_seen
 
 if TYPE_CHECKING:
     from qpolicy_fpga.manifest import Manifest
@@ -40,6 +41,8 @@ class Generate:
     """Cycles allowed, at most."""
     with_io: bool = False
     """Also a front that quantises 16-bit sensor words and a back that looks up action words."""
+    supervise: Path | None = None
+    """Ranges of codes (`qpolicy seen`): beside the core a supervisor counts all other codes."""
     json: bool = False
     """Print the manifest as one JSON object."""
 
@@ -105,6 +108,7 @@ def _generate(args: Generate) -> int:
     from qpolicy_fpga import generate  # noqa: PLC0415  `qpolicy --help` needs no generator
 
     artifact = load_policy(find_policy(args.policy))
+    seen = load_seen(args.supervise, artifact) if args.supervise else None
     with writing_into(args.out):
         manifest = generate(
             artifact,
@@ -114,6 +118,7 @@ def _generate(args: Generate) -> int:
             args.out,
             args.max_latency,
             with_io=args.with_io,
+            seen=seen,
         )
     print(json.dumps(manifest.as_json()) if args.json else summary(manifest, args.out))
     return 0
@@ -222,6 +227,11 @@ def summary(manifest: Manifest, out: Path) -> str:
             f"with io   {io.cycles} cycles ({io.cycles / manifest.clock_mhz:.2f} us) from "
             f"{io.beats} beats of {io.words_per_beat} sensor words to action words, a new "
             f"observation every {io.initiation_interval}"
+        )
+    if watched := manifest.supervisor:
+        rows.append(
+            f"watched   codes that {watched.observations:,} observations had "
+            f"({watched.source}); all others are counted"
         )
     estimate = manifest.estimate
     assert estimate is not None

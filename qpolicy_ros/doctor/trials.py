@@ -21,6 +21,7 @@ _LARGEST = 1e6  # beyond it a state has blown up
 # Spreads in units of training's: what a walk without pushes and noise shows as a rule, the least
 # that counts, and the most.
 _QUIET, _STILL, _FAR = 0.35, 0.1, 30.0
+_STRANGE = 0.2  # cost of one term that is e times off
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Trial:
         error = np.abs(np.subtract(self.velocity, self.command)) * (1.0, 1.0, 0.5)
         missed = float(error.sum()) if self.up else float(np.abs(self.command).sum()) + 0.5
         rough = 0.15 * min(self.shake, 5.0) + 0.3 * min(self.jerk, 3.0) + 0.5 * self.tilt
-        return 10.0 * (1.0 - self.lasted) + missed + rough + 0.1 * self.strange
+        return 10.0 * (1.0 - self.lasted) + missed + rough + _STRANGE * self.strange
 
 
 class Stage:

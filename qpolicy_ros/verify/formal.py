@@ -45,6 +45,7 @@ Progress = Callable[[int], object]
 SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
 WHOLE_SECONDS = 10  # for a whole neuron
 _PHASES = ("phase", "phase_next")
+SHARED_MODULES = ("qpolicy_lut.v", "qpolicy_copy.v")
 WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
 
 
@@ -165,11 +166,12 @@ class FormalLayer:
 
     def jobs(self, scratch: Path, *, whole: bool) -> list[dict[str, Any]]:
         """Groups for the worker; ``whole`` adds the whole neurons that are small enough."""
-        lut, groups = self._folder / "qpolicy_lut.v", []
+        shared = [str(self._folder / name) for name in SHARED_MODULES]
+        groups: list[dict[str, Any]] = []
         for place, tree in enumerate(self.text.trees):
             file = scratch / f"{tree.name}.v"
             file.write_text(tree.text, encoding="utf-8")
-            common = {"files": [str(lut), str(file)], "top": tree.name, "timeout": SAT_SECONDS}
+            common = {"files": [*shared, str(file)], "top": tree.name, "timeout": SAT_SECONDS}
             neurons = self.neurons_of(place)
             reachable = self.form.tail == "scale"
             tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)
@@ -177,7 +179,7 @@ class FormalLayer:
             groups.append(
                 {
                     **common,
-                    "files": [str(lut), str(self._without_sum(scratch, tree))],
+                    "files": [*shared, str(self._without_sum(scratch, tree))],
                     "free": sorted({tree.source, *(["held"] if self.spec.parts > 1 else [])}),
                     "shown": [],
                     "miters": one,
@@ -196,7 +198,7 @@ class FormalLayer:
                 groups.append(
                     {**common, "free": [], "shown": [], "miters": one, "timeout": WHOLE_SECONDS}
                 )
-        return [*groups, self._plane_job(lut, scratch)]
+        return [*groups, self._plane_job(shared, scratch)]
 
     def _without_sum(self, scratch: Path, tree: Tree) -> Path:
         """The tree with an undriven sum: Yosys cannot make an input of a wire that is constant."""
@@ -211,36 +213,46 @@ class FormalLayer:
         alone = self.form.fold == 1 and self.spec.parts == 1
         return alone and self._steps == 1 and bits <= WHOLE_BITS
 
-    def _plane_job(self, lut: Path, scratch: Path) -> dict[str, Any]:
-        """The layer's module without trees and weights: codes in, bit planes out."""
+    def _plane_job(self, shared: list[str], scratch: Path) -> dict[str, Any]:
+        """The layer's module without trees and weights: codes in, what each tree sees out."""
         name = self.text.name
+        whole = self.text.modules[name]
         kept = [
             line
-            for line in self.text.modules[name].splitlines()
+            for line in whole.splitlines()
             if not re.match(r"\s+qpolicy_layer\d+_(tree\d+|weights) ", line)
         ]
         file = scratch / f"{name}.v"
         file.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        text = "\n".join(kept)
-        select = ""
-        if self._steps > 1:
-            select = "plane_read" if " plane_read;" in text or " plane_read =" in text else "plane"
+        selects = choices(whole) if self._steps > 1 else []
         bits = (self._steps - 1).bit_length()
+        seen = copies_seen(whole)
         miters = [
             (
-                Proof("planes", self.index, step, 1),
-                planes_miter(self.spec, name, self.form.planes, step, select, bits),
+                Proof("planes", self.index, step * len(seen) + at, 1),
+                planes_miter(self.spec, name, self.form.planes, step, (selects, bits), codes),
             )
             for step in range(self._steps)
+            for at, codes in enumerate(seen)
         ]
         return {
-            "files": [str(lut), str(file)],
+            "files": [*shared, str(file)],
             "top": name,
             "timeout": SAT_SECONDS,
-            "free": [select] if select else [],
-            "shown": ["c"],
+            "free": selects,
+            "shown": seen,
             "miters": miters,
         }
+
+
+def choices(layer: str) -> list[str]:
+    """Wires of a layer's text that choose bit planes; all hold the step."""
+    return sorted(set(re.findall(r"\bchoice\d+\b", layer)))
+
+
+def copies_seen(layer: str) -> list[str]:
+    """Wires of a layer's text that trees get their codes from."""
+    return sorted(set(re.findall(r"_tree\d+ tree\d+ \(.*\.c\((\w+)\)", layer)))
 
 
 def prove(groups: list[dict[str, Any]], progress: Progress) -> Outcomes:

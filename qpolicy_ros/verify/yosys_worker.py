@@ -53,12 +53,13 @@ def main(jobs: Path, results: Path) -> None:
             for proof, text in group["miters"]:
                 miter.write_text(text, encoding="ascii")
                 run("design -load base")
-                run(f"read_verilog {miter}")
+                run(f'read_verilog "{miter}"')
                 run("hierarchy -check -top miter")
                 run("proc -norom")
                 run("flatten")
                 run("opt -full")
-                run(f"tee -q -o {log} sat -timeout {group['timeout']} -prove ok 1 miter")
+                timeout = group["timeout"]
+                run(f'tee -q -o "{log}" sat -timeout {timeout} -prove ok 1 miter')
                 said = log.read_text(encoding="utf-8", errors="replace")
                 found = [word for mark, word in _OUTCOMES.items() if mark in said]
                 outcome = found[0] if found else "unfinished"
@@ -75,7 +76,7 @@ def _prepare(run: Any, group: dict[str, Any], flow: Path) -> None:
     for wire in group["free"]:
         # What drives it goes; it becomes an input.
         run(f"expose -input w:{wire}")
-    run(f"techmap -map {flow} t:$dff")
+    run(f'techmap -map "{flow}" t:$dff')
     for wire in group["shown"]:
         run(f"expose w:{wire}")
     run("opt_clean")

@@ -192,7 +192,8 @@ def _same_codes(good, mutant, manifest):
             file.write_text(first + second.replace(name, f"{name}_m") + pair)
             miter = f"module miter(input {size['c']} c, output ok); wire {size['code']} a, b;\n"
             miter += "pair dut(.c(c), .a(a), .b(b)); assign ok = a == b; endmodule\n"
-            common = {"files": [str(good / "qpolicy_lut.v"), str(file)], "top": "pair"}
+            shared = [str(good / each) for each in formal.SHARED_MODULES]
+            common = {"files": [*shared, str(file)], "top": "pair"}
             common |= {"timeout": 120, "free": [], "shown": []}
             groups.append({**common, "miters": [(formal.Proof("same", index, place, 1), miter)]})
     outcomes = formal.prove(groups, lambda _: None)
@@ -221,11 +222,11 @@ CORE_FAULTS = (
     ("qpolicy_results.v", "valid <= waiting | s_valid", "valid <= s_valid"),
     ("qpolicy_results.v", "(fetch & ~keep)", "(fetch)"),
     ("qpolicy_layer0.v", "if (write) bank", "if (~write) bank"),
-    ("qpolicy_layer1.v", "bank <= code", "bank <= ~code"),
+    ("qpolicy_layer1.v", "shifted = code", "shifted = ~code"),
 )
 # (wrapper, file, which of its constants): values, then addresses of registers that a driver uses.
 WRAPPER_FAULTS = tuple(
-    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
+    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 23, 24, 2, 3, 5, 8, 9, 12)
 )
 
 # (wrapper, file, old, new): what happens to sound traffic. Damaged frames are not sent here.

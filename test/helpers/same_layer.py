@@ -46,9 +46,10 @@ def same_layer(network, good, mutant, manifest, index):
     ]
     if both[0] != both[1]:
         steps = -(-_code_bits(manifest, index) // entry.planes)
-        select = "plane_read" if re.search(r" plane_read\b", both[0]) else "plane"
-        free = [select] if steps > 1 else []
-        groups.append(_pair(mutant, name, both, free, "c", {select: steps}))
+        free = formal.choices(texts[0].modules[name]) if steps > 1 else []
+        legal = dict.fromkeys(free, steps)
+        seen = formal.copies_seen(texts[0].modules[name])
+        groups += [_pair(mutant, name, both, free, each, legal) for each in seen]
     outcomes = formal.prove(
         [
             {**g, "miters": [(formal.Proof("pair", at, 0, 1), g["miters"])]}
@@ -97,7 +98,7 @@ def _pair(folder, name, texts, free, shown, legal):
         f"assign ok = {' | '.join([*unused, '(first_one == second_one)'])};\nendmodule\n"
     )
     return {
-        "files": [str(folder / "qpolicy_lut.v"), str(file)],
+        "files": [*(str(folder / name) for name in formal.SHARED_MODULES), str(file)],
         "top": "pair",
         "timeout": 120,
         "free": [f"{side}.{wire}" for wire in free for side in ("one", "two")],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +34,7 @@ SHAPES = {
         (5, (34,), 2, 4, 3, 4),
         [Form(34, 4, ram=True), Form(1, 3, stream=True)],
     ),
+    "codes copied for groups of trees": ((4, (14,), 2, 4, 2, 4), [Form(1, 2), Form(1, 2)]),
     "beats as they come": ((70, (5,), 2, 8, 3, 4), [Form(1, 8, stream=True), Form(1, 3)]),
 }
 
@@ -227,3 +232,22 @@ def test_a_sum_that_is_too_narrow_is_found(unrolled):
     network.weights[0][:] = 1
     part = bounds.check_bounds(network, [layer.text for layer in made], manifest.layers)
     assert not part.passed
+
+
+@pytest.mark.parametrize(("constant", "outcome"), [("4'd0", "proved"), ("4'd1", "refuted")])
+def test_a_temporary_folder_may_have_a_space(tmp_path, constant, outcome):
+    pytest.importorskip("pyosys")
+    folder = tmp_path / "t m ü"
+    folder.mkdir()
+    source = folder / "sum.v"
+    source.write_text("module sum(input [3:0] x, output [3:0] y); assign y = x + x; endmodule")
+    miter = (
+        "module miter(input [3:0] x, output ok); wire [3:0] y; sum s(x, y); "
+        f"assign ok = y == (x << 1) + {constant}; endmodule"
+    )
+    group = {"files": [str(source)], "top": "sum", "free": [], "shown": [], "timeout": 30}
+    jobs, results = folder / "jobs.json", folder / "results.jsonl"
+    jobs.write_text(json.dumps([{**group, "miters": [["a", miter]]}]))
+    command = [sys.executable, "-m", "qpolicy_ros.verify.yosys_worker", str(jobs), str(results)]
+    subprocess.run(command, check=True, env={**os.environ, "TMPDIR": str(folder)})
+    assert json.loads(results.read_text()) == ["a", outcome]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from qpolicy_ros.backends import (
     BACKENDS,
     Backend,
     BackendError,
+    Watched,
     check_golden,
     create_backend,
 )
@@ -128,6 +130,7 @@ class PolicyServer:
         """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
         self.supervisor = make_supervisor(self.artifact, mode, file)
         self._supervise = (mode, file)
+        self._forget()
 
     def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
@@ -150,6 +153,7 @@ class PolicyServer:
             self.ready[new] = backend
             self.failed.pop(new, None)
         self._backend = self.ready[name]
+        self._forget()
         for backend in old.values():
             if backend not in self.ready.values():
                 backend.close()
@@ -206,6 +210,24 @@ class PolicyServer:
         self.quantise_ns = self._backend.quantise_ns
         self.computed = action
         return self.guard.limit(action, inside=inside)
+
+    def watched(self) -> dict[str, object]:
+        """What ``/diagnostics`` shall say of codes that were never seen."""
+        values = self.supervisor.facts() if self.supervisor is not None else {}
+        for name, backend in self.ready.items():
+            if isinstance(backend, Watched):
+                values |= backend.facts()
+                ours = self.supervisor.ranges if self.supervisor is not None else 0
+                if ours and backend.ranges not in {0, ours}:
+                    values[f"{name}.ranges"] = "other ranges than the node's: generate it again"
+        return values
+
+    def _forget(self) -> None:
+        """Let backends count from now on: golden vectors and warm-up were among what they saw."""
+        for backend in self.ready.values():
+            if isinstance(backend, Watched):
+                with contextlib.suppress(BackendError):  # an accelerator that is lost begins anew
+                    backend.forget()
 
     def close(self) -> None:
         """Close every backend."""

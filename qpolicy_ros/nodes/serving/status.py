@@ -109,5 +109,5 @@ def _of_server(server: PolicyServer | None) -> dict[str, object]:
         "period_ms": f"{server.artifact.contract.period * 1e3:g}",
         **{f"refused.{name}": count for name, count in server.record.refused.items()},
         "last_reason": server.record.last_reason,
-        **(server.supervisor.facts() if server.supervisor is not None else {}),
+        **server.watched(),
     }
