@@ -14,7 +14,7 @@ from typing import Any
 from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.layer import BUS_BITS
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
@@ -171,9 +171,9 @@ class Manifest:
         return self.supervisor.ranges if self.supervisor else ""
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> CoreShape:
         """Sizes as the drivers know them."""
-        return Shape(self.n, self.m, self.b_in, self.b_out, self.codes_per_beat, self.beats)
+        return CoreShape(self.n, self.m, self.b_in, self.b_out, self.codes_per_beat, self.beats)
 
     def verilog(self, folder: Path) -> list[Path]:
         """Return the core's Verilog files in ``folder``."""

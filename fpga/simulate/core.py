@@ -24,7 +24,7 @@ _HARNESS = Path(__file__).with_name("core_harness.cpp")
 
 
 @dataclass(frozen=True)
-class Run:
+class CoreRun:
     """What came out of a simulation.
 
     Attributes:
@@ -130,7 +130,7 @@ class CoreSimulation:
         fetch: int = 256,
         seed: int = 1,
         stop_after: int = 0,
-    ) -> Run:
+    ) -> CoreRun:
         """Send frames and collect their results.
 
         Args:
@@ -161,7 +161,7 @@ class CoreSimulation:
         )
         if count < 0:
             raise PolicyError("rtl: the core stopped answering; this is a bug in the generator")
-        return Run(self._unpack(out[:count]), times[0], times[1, :count], times[2, :count])
+        return CoreRun(self._unpack(out[:count]), times[0], times[1, :count], times[2, :count])
 
     def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
         """Beats as little-endian 32-bit words ``(frames, beats, words)``."""

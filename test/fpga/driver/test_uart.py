@@ -15,7 +15,7 @@ from uart_board import Board, Line, build_board
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.frames import Decoder, Frame, encode
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.policy import PolicyError
 
 INPUTS = 11
@@ -191,7 +191,7 @@ def test_a_line_that_never_rests_ends_in_time(artifact):
         write = staticmethod(len)
         read = staticmethod(lambda size: bytes(max(size, 1)))
 
-    device = uart.UartDevice(Babbling(), Shape.of(artifact.network), "babbling")
+    device = uart.UartDevice(Babbling(), CoreShape.of(artifact.network), "babbling")
     with pytest.raises(BackendError, match=r"babbling: .* bytes but no whole reply"):
         device.identify()
 
