@@ -127,7 +127,7 @@ def test_the_backend_recovers_from_a_failure(small):
     backend.device.close()
     with pytest.raises(BackendError, match="it is closed"):
         backend.act(small.golden.observations[0])
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while backend.device is None and time.monotonic() < end:
         time.sleep(0.02)
     check_golden(backend, small)
