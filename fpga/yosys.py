@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
