@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import sys
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
