@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
+from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.batched.layout import Layout
+from qpolicy_training.batched.layout import Layout
 
 WAIT_S = 120.0
 RESTARTS = 2
