@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
 from qpolicy_fpga.emit.fanout import COPY_SOURCE, PLAIN_COPY_SOURCE
 from qpolicy_fpga.emit.io import emit_io, part_beside
-from qpolicy_fpga.emit.layer import emit_layer
+from qpolicy_fpga.emit.layer import LayerHardware, emit_layer
 from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
 from qpolicy_fpga.emit.supervisor import emit_supervisor
 from qpolicy_fpga.emit.testbench import emit_bench
-from qpolicy_fpga.emit.timing import core_timing
+from qpolicy_fpga.emit.timing import Core, core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
-from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.explore.choose import Choice, choose
 from qpolicy_fpga.folder import write_folder
 from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest, Supervision
-from qpolicy_fpga.plan.devices import find_part
-from qpolicy_fpga.plan.form import logic_budget
+from qpolicy_fpga.plan.devices import Part, find_part
+from qpolicy_fpga.plan.form import Form, logic_budget
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
 from qpolicy_ros.common.revision import revision
-from qpolicy_ros.policy import PolicyError
-from qpolicy_ros.policy.seen import ranges_id
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.emit.layer import LayerHardware
-    from qpolicy_fpga.emit.timing import Core
-    from qpolicy_fpga.explore.choose import Choice
-    from qpolicy_fpga.plan.devices import Part
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
-    from qpolicy_ros.policy.seen import SeenCodes
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError
+from qpolicy_ros.policy.seen import SeenCodes, ranges_id
 
 VIVADO = Path(__file__).with_name("vivado")
 SCRIPTS = ("core.tcl", "common.tcl")

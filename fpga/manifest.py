@@ -5,7 +5,6 @@ A folder may be damaged or come from a stranger, so ``read_manifest`` checks eve
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,8 +14,7 @@ from typing import Any
 from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.layer import BUS_BITS
-from qpolicy_ros.backends.fpga.packing import Shape
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
@@ -173,9 +171,9 @@ class Manifest:
         return self.supervisor.ranges if self.supervisor else ""
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> CoreShape:
         """Sizes as the drivers know them."""
-        return Shape(self.n, self.m, self.b_in, self.b_out, self.codes_per_beat, self.beats)
+        return CoreShape(self.n, self.m, self.b_in, self.b_out, self.codes_per_beat, self.beats)
 
     def verilog(self, folder: Path) -> list[Path]:
         """Return the core's Verilog files in ``folder``."""
@@ -185,11 +183,6 @@ class Manifest:
         """Return the fields as they are written; without what was not asked for."""
         fields = asdict(self)
         return {k: v for k, v in fields.items() if v is not None or k not in _PARTS}
-
-    def write(self, folder: Path) -> None:
-        """Write ``manifest.json``; OSError if it cannot be."""
-        text = json.dumps(self.as_json(), indent=1) + "\n"
-        write_atomically(folder / MANIFEST, text.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -8,11 +8,8 @@ So before Yosys reads a source, each instance is written as the cell that it sta
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path
 
 _INSTANCE = re.compile(
     r"qpolicy_lut #\(\.K\((\d)\), \.TABLE\(64'h([0-9a-f]+)\)\) (\w+) "

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from qpolicy_ros.backends.base import BackendError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 TIME_LIMIT = 1800.0  # s for one run; a minute of work on a busy machine is many
 

@@ -9,17 +9,15 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically, writing_into
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 CACHE = cache_folder("qpolicy_ros/yosys")
 YOSYS = "0.70"

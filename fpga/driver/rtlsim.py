@@ -19,7 +19,7 @@ from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import Sizes, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy.model import PolicyArtifact
@@ -111,7 +111,7 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> Regist
         remedy = "leave it empty for transport rtlsim"
         raise PolicyError.at("", "fpga.device", f"{device!r} has no meaning", remedy)
     assert artifact.network is not None
-    shape = Shape.of(artifact.network)
+    shape = CoreShape.of(artifact.network)
     if bitstream:
         return RegisterDevice(SimulatedRegisters(build_registers(Path(bitstream))), shape)
     with scratch_folder() as scratch:

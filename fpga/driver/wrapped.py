@@ -19,7 +19,7 @@ from qpolicy_fpga.simulate.verilator import build
 from qpolicy_fpga.wrappers.tops import Sizes, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import Device, RegisterDevice, check_identity
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.backends.fpga.uart import UartDevice
 from qpolicy_ros.policy.model import Int32
 
@@ -63,7 +63,7 @@ def open_wrapped(kind: str, manifest: Manifest, core: list[Path], folder: Path) 
 class _OneByOne:
     """A wrapper behind a driver: an observation a call, after its identity is checked."""
 
-    def __init__(self, device: Device, function_hash: str, shape: Shape) -> None:
+    def __init__(self, device: Device, function_hash: str, shape: CoreShape) -> None:
         self._device = device
         try:
             check_identity(device.name, device.identify(), function_hash, shape)
@@ -78,12 +78,12 @@ class _OneByOne:
         self._device.close()
 
 
-def _axi_lite(function_hash: str, shape: Shape, sources: list[Path]) -> Wrapped:
+def _axi_lite(function_hash: str, shape: CoreShape, sources: list[Path]) -> Wrapped:
     library = build_sources(function_hash, sources)
     return _OneByOne(RegisterDevice(SimulatedRegisters(library), shape), function_hash, shape)
 
 
-def _uart(function_hash: str, shape: Shape, sources: list[Path]) -> Wrapped:
+def _uart(function_hash: str, shape: CoreShape, sources: list[Path]) -> Wrapped:
     options = [f"-GCLKS_PER_BIT={_CLKS_PER_BIT}", f"-GBYTE_LIMIT={_BYTE_LIMIT}"]
     options.append(f"-GCORE_LIMIT={_CORE_LIMIT}")
     shim = _UART.read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ class _SimulatedPort:
 
 
 class _Stream:
-    def __init__(self, function_hash: str, shape: Shape, sources: list[Path]) -> None:
+    def __init__(self, function_hash: str, shape: CoreShape, sources: list[Path]) -> None:
         self._shape = shape
         self._packer = Packer(shape, 8)
         self._beat_bytes = -(-shape.codes_per_beat * shape.b_in // 8)
@@ -184,7 +184,7 @@ class _Stream:
             self._stream = None
 
 
-WRAPPED: dict[str, Callable[[str, Shape, list[Path]], Wrapped]] = {
+WRAPPED: dict[str, Callable[[str, CoreShape, list[Path]], Wrapped]] = {
     "axi_lite": _axi_lite,
     "axi_stream": _Stream,
     "uart": _uart,

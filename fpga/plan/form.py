@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from qpolicy_fpga.plan.layer import Layer
 from qpolicy_fpga.plan.multiply_shift import find_scale
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.plan.layer import Layer
 
 # Clock period minus what routing takes: TARGETS.md's figure for 100 MHz, scaled by the period.
 LOGIC_SHARE = 0.35

@@ -13,14 +13,11 @@ look-up table, and neither a sign nor a bias is left in the fabric.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.policy.model import Int64
-
+from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy.model import Int64
 
 BUS_BITS = 256
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.model import Int64
+from qpolicy_ros.policy.model import Int64
 
 SUM_BITS = 17  # of the DSP's 18-bit signed operand
 FACTOR_BITS = 24  # of its 25-bit signed operand

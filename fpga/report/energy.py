@@ -19,15 +19,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy.typing as npt
+
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_ros.common.files import scratch_folder
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
 
 STATIC_W = 0.070
 TOGGLE_PJ = 3.2

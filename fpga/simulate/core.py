@@ -5,22 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.verilator import build, find_verilator
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
 
 # A net of a SAIF file, without its index, and its number of changes.
 _CHANGES = re.compile(r"\(([A-Za-z_]\w*)(?:\\?\[\d+\\?\])*\s+\(T0 \d+\)[^\n]*?\(TC (\d+)\)")
@@ -28,7 +24,7 @@ _HARNESS = Path(__file__).with_name("core_harness.cpp")
 
 
 @dataclass(frozen=True)
-class Run:
+class CoreRun:
     """What came out of a simulation.
 
     Attributes:
@@ -134,7 +130,7 @@ class CoreSimulation:
         fetch: int = 256,
         seed: int = 1,
         stop_after: int = 0,
-    ) -> Run:
+    ) -> CoreRun:
         """Send frames and collect their results.
 
         Args:
@@ -165,7 +161,7 @@ class CoreSimulation:
         )
         if count < 0:
             raise PolicyError("rtl: the core stopped answering; this is a bug in the generator")
-        return Run(self._unpack(out[:count]), times[0], times[1, :count], times[2, :count])
+        return CoreRun(self._unpack(out[:count]), times[0], times[1, :count], times[2, :count])
 
     def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
         """Beats as little-endian 32-bit words ``(frames, beats, words)``."""

@@ -9,20 +9,17 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate import lanes_cpp, netlist
-from qpolicy_fpga.simulate.core import Run, unpack_codes
+from qpolicy_fpga.simulate.core import CoreRun, unpack_codes
 from qpolicy_fpga.simulate.verilator import find_compiler, keep, run_tool
 from qpolicy_fpga.yosys import YOSYS
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
 
 LANES = 512
 _HARNESS = Path(__file__).with_name("lanes_harness.cpp")
@@ -75,7 +72,7 @@ class LaneSimulation:
 
     def run(
         self, codes: npt.NDArray[Any], *, offer: int = 256, fetch: int = 256, seed: int = 1
-    ) -> Run:
+    ) -> CoreRun:
         """Reset, then send frames and collect their results.
 
         Each copy takes every 512th frame. The times of a frame are those of its copy.
@@ -109,7 +106,7 @@ class LaneSimulation:
         bits = np.unpackbits(out, axis=2, bitorder="little").transpose(0, 2, 1)
         flat = bits.reshape(rounds * LANES, outputs)[: len(codes)]
         accepted, valid, first = np.repeat(times, LANES, axis=1)[:, : len(codes)]
-        return Run(unpack_codes(flat, self.manifest.b_out), accepted, valid, first)
+        return CoreRun(unpack_codes(flat, self.manifest.b_out), accepted, valid, first)
 
     def cycles(self, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Give every copy its own bit a clock cycle, and return the bit that it gives back.

@@ -7,15 +7,12 @@ whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.verilog import simplify
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, Rom
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _PART = 400  # look-up tables a function: compilers take long over large ones
 _WORD = 64

@@ -7,17 +7,15 @@ one of the netlist, each register too.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.yosys import run_yosys, yosys_folder
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Net = int | str  # a number, or a constant: "0", "1", "x", "z"
 

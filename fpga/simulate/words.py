@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_fpga.emit.io import word_places
+from qpolicy_fpga.manifest import Manifest, WordPorts
 from qpolicy_fpga.plan.fixed_point import HIGHEST, LOWEST
-from qpolicy_fpga.simulate.core import CoreSimulation
-from qpolicy_ros.policy import PolicyError, make_engine
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest, WordPorts
-    from qpolicy_fpga.simulate.core import Run
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_fpga.simulate.core import CoreRun, CoreSimulation
+from qpolicy_ros.policy import IntegerNetwork, PolicyError, make_engine
 
 _FRAMES = 64
 
@@ -48,7 +42,7 @@ class WordSimulation(CoreSimulation):
         )
         super().__init__(folder, words)
 
-    def run(self, codes: npt.NDArray[Any], **how: int) -> Run:
+    def run(self, codes: npt.NDArray[Any], **how: int) -> CoreRun:
         """Send sensor words ``(frames, n)``; the result's codes are action words."""
         placed = np.zeros((len(codes), self._size), np.int64)
         placed[:, self._places] = codes

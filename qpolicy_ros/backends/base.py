@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.model import Float32
 
 
 class BackendError(RuntimeError):

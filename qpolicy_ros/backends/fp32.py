@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.backends.base import take_options
 from qpolicy_ros.policy.activations import LAYER_NORM, LINEAR, activate, layer_norm
+from qpolicy_ros.policy.model import Float32, PolicyArtifact
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, PolicyArtifact
 
 
 class Fp32Backend:

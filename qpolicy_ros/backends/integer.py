@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
 
 from qpolicy_ros.backends.base import take_options
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.engines import make_engine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, PolicyArtifact
+from qpolicy_ros.policy.model import Float32, PolicyArtifact
 
 
 class IntegerBackend:

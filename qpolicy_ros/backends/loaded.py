@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.backends.table import create_backend
 from qpolicy_ros.policy.artifact import load_policy
 from qpolicy_ros.policy.locate import find_policy
-
-if TYPE_CHECKING:
-    import os
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.model import Float32
 
 
 class LoadedPolicy:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,7 @@ from qpolicy_ros.backends.fpga import FpgaBackend
 from qpolicy_ros.backends.integer import IntegerBackend
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.baseline import fp32_tolerance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from qpolicy_ros.policy.model import PolicyArtifact
+from qpolicy_ros.policy.model import PolicyArtifact
 
 BACKENDS: dict[str, Callable[[PolicyArtifact, Mapping[str, Any]], Backend]] = {
     IntegerBackend.name: IntegerBackend,

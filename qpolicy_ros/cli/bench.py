@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from qpolicy_ros.bench.report import Row
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import make_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qpolicy_ros.bench.report import Row
 
 Suite = Literal[
     "inference", "loop", "startup", "training", "fpga",

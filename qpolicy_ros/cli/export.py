@@ -17,17 +17,14 @@ import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import write_atomically
-from qpolicy_ros.policy import find_policy, load_policy
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 
 MOST_OBSERVATIONS = 1_000_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +19,6 @@ from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.policy.seen import load_seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from qpolicy_fpga.manifest import Manifest
 
 

@@ -12,19 +12,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import resolved
-
-if TYPE_CHECKING:
-    from qpolicy_ros.interchange.incoming.equality import Equality
-    from qpolicy_ros.interchange.incoming.graph import Incoming
-    from qpolicy_ros.policy import Contract, PolicyArtifact
-    from qpolicy_ros.policy.robot_facts import RobotFacts
+from qpolicy_ros.interchange.incoming.equality import Equality
+from qpolicy_ros.interchange.incoming.graph import Incoming
+from qpolicy_ros.policy import Contract, PolicyArtifact
+from qpolicy_ros.policy.robot_facts import RobotFacts
 
 MOST_OBSERVATIONS = 1_000_000
 GOLDEN = 64

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
-from qpolicy_ros.policy import find_policy, load_policy
+from qpolicy_ros.policy import Baseline, Contract, Gait, PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.policy.activations import LINEAR
 from qpolicy_ros.policy.layout import metadata_of
 from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
 from qpolicy_ros.policy.sources import parse_source
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qpolicy_ros.policy import Baseline, Contract, Gait, PolicyArtifact
 
 _SHORT_HASH = 16
 _NAMES_SHOWN = 8

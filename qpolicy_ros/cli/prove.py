@@ -12,17 +12,14 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from qpolicy_ros.common.errors import UsageError
-from qpolicy_ros.policy import find_policy, load_policy
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.prove.property import Property
-    from qpolicy_ros.prove.run import Prover, Result
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
+from qpolicy_ros.prove.property import Property
+from qpolicy_ros.prove.run import Prover, Result
 
 _LONGEST, _MOST = 1e6, 10**12
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from qpolicy_ros.common.errors import InputError, UsageError
-from qpolicy_ros.policy import find_policy, load_policy, make_engine
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy, make_engine
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.seen import save_seen, seen_codes, seen_path
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
 
 _MOST_EPISODES = 100_000
 

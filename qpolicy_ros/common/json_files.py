@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _LONGEST = 2000
 _LARGEST = 1e18

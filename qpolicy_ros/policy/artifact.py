@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 
 from qpolicy_ros.common.errors import ObservationError, PolicyError
@@ -29,14 +30,16 @@ from qpolicy_ros.policy.layout import (
     parse_tensors,
     tensors_of,
 )
-from qpolicy_ros.policy.model import FEATURE, Golden, PolicyArtifact
+from qpolicy_ros.policy.model import (
+    FEATURE,
+    Baseline,
+    Contract,
+    Golden,
+    IntegerNetwork,
+    PolicyArtifact,
+)
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Baseline, Contract, IntegerNetwork
-    from qpolicy_ros.policy.signing import TrustedKeys
+from qpolicy_ros.policy.signing import TrustedKeys
 
 __all__ = [
     "FORMAT_VERSION",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.policy.activations import LAYER_NORM, LINEAR, activate, layer_norm
+from qpolicy_ros.policy.model import Baseline, Contract, Float32
 from qpolicy_ros.policy.observation import as_observations, refuse_non_finite
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Baseline, Contract, Float32
 
 FP32_TOLERANCE = 1e-5  # on actions, relative to the largest limit where that exceeds 1
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Int64, IntegerNetwork
+from qpolicy_ros.policy.model import Int64, IntegerNetwork
 
 
 def accumulator_bounds(weights: npt.NDArray[Any], in_min: int, in_max: int) -> tuple[Int64, Int64]:

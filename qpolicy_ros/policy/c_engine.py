@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.policy._kernel import Kernel
+from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 
 
 class CEngine:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import io
 import json
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.hashing import DTYPE_NAMES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
 
 METADATA_KEY = "qpolicy"
 MAX_FILE_BYTES = 256 << 20

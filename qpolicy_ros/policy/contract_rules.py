@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from qpolicy_ros.policy.model import (
     POSITION,
     VELOCITY,
     ZERO,
+    ActionChannel,
     Channel,
+    Contract,
+    Gait,
 )
 from qpolicy_ros.policy.sources import (
     CMD_VEL,
@@ -27,12 +30,6 @@ from qpolicy_ros.policy.sources import (
     parse_source,
 )
 from qpolicy_ros.policy.validate import MAX_WIDTH, Checker
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_ros.policy.model import ActionChannel, Contract, Gait
-
 
 MAX_GAITS = 16
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import PolicyError
+from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 
 _BUILD = "install a C compiler and build qpolicy_ros again, or choose engine 'numpy'"
 

@@ -22,14 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
+import numpy.typing as npt
 
 DTYPE_NAMES = {"float32": "F32", "int8": "I8", "int32": "I32"}
 HASH_FIELDS = ("function_hash", "file_hash")

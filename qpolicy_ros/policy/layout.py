@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy import validate
@@ -19,6 +21,8 @@ from qpolicy_ros.policy.model import (
     Gait,
     Golden,
     IntegerNetwork,
+    PolicyArtifact,
+    Step,
 )
 from qpolicy_ros.policy.sources import (
     CONSTANT,
@@ -29,13 +33,6 @@ from qpolicy_ros.policy.sources import (
     WRENCH,
     parse_source,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import PolicyArtifact, Step
 
 FORMAT_VERSION = 3
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.policy.bounds import partial_sum_bound
+from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork
 
 _FLOAT32_EXACT = 1 << 24
 _BATCH_ROWS = 2048  # keeps the buffers of a layer within the cache

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import ObservationError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.model import Float32
 
 
 def as_observation(observation: npt.ArrayLike, length: int) -> Float32:

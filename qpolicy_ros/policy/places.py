@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from qpolicy_ros.common.errors import PolicyError
-from qpolicy_ros.policy.model import FEATURE
+from qpolicy_ros.policy.model import FEATURE, Contract
 from qpolicy_ros.policy.sources import (
     COMMAND,
     CONSTANT,
@@ -18,9 +16,6 @@ from qpolicy_ros.policy.sources import (
     PREVIOUS_OUTPUT,
     parse_source,
 )
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.model import Contract
 
 
 class Places:

@@ -11,16 +11,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import ObservationError, PolicyError
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import is_count, is_text, read_json, shown
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork, PolicyArtifact
+from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork, PolicyArtifact
 
 SUFFIX = ".seen.json"
 OFF, COUNT, REFUSE = "off", "count", "refuse"

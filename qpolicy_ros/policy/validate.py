@@ -6,22 +6,17 @@ Those of its contract are in ``contract_rules``.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.activations import CLIP, LAYER_NORM, LINEAR, STEPS, bound
 from qpolicy_ros.policy.bounds import network_bounds
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Baseline, Contract, Golden, IntegerNetwork
+from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS, Baseline, Contract, Golden, IntegerNetwork
 
 MAX_WIDTH = 16384  # with 8-bit codes and weights every accumulator then fits int32
 MAX_LAYERS = 16

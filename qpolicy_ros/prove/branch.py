@@ -34,11 +34,11 @@ class Outcome:
     witness: Int64 | None = None
     most: tuple[int, ...] | None = None
     work: str = ""
-    tree: Tree | None = None
+    tree: BoxTree | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class BoxTree:
     """Splits of a box, node by node; node 0 is the whole.
 
     Attributes:
@@ -113,4 +113,4 @@ def branch(question: Question, seconds: float) -> Outcome:
     table = np.full((3, nodes), -1, np.int64)
     for at, columns in splits:
         table[:, at] = columns
-    return Outcome(NO, None, root, f"{done} boxes", Tree(*table))
+    return Outcome(NO, None, root, f"{done} boxes", BoxTree(*table))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.prove.branch import Tree
+    from qpolicy_ros.prove.branch import BoxTree
     from qpolicy_ros.prove.question import Question
 
 MOST_INPUTS = 1 << 20  # that are looked at one by one
@@ -50,7 +50,7 @@ def exhaustive(question: Question, seconds: float) -> Outcome:
     return Outcome(NO, work=f"{count} inputs, all of them")
 
 
-def check_tree(question: Question, tree: Tree, seconds: float) -> Outcome:
+def check_tree(question: Question, tree: BoxTree, seconds: float) -> Outcome:
     """Whether every leaf of a branch and bound's tree holds no yes."""
     end = time.thread_time() + seconds
     leaves = 0
@@ -74,7 +74,7 @@ def check_tree(question: Question, tree: Tree, seconds: float) -> Outcome:
     return Outcome(NO, work=f"{leaves} leaves, each proven again")
 
 
-def _leaves(question: Question, tree: Tree) -> Iterator[tuple[Int64, Int64]]:
+def _leaves(question: Question, tree: BoxTree) -> Iterator[tuple[Int64, Int64]]:
     """The boxes at the leaves, by following the splits from the whole."""
     stack = [(0, question.low, question.high)]
     while stack:

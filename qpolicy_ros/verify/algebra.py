@@ -10,13 +10,10 @@ for stays behind and is a fault.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qpolicy_ros.verify.layer_text import Tree
+from qpolicy_ros.verify.layer_text import TreeText
 
 Monomial = frozenset[str]
 Polynomial = dict[Monomial, int]
@@ -36,7 +33,7 @@ def _multilinear(table: int, count: int) -> tuple[tuple[int, int], ...]:
     return tuple((at, value) for at, value in enumerate(values) if value)
 
 
-def tree_sum(tree: Tree, constants: Mapping[str, int]) -> Polynomial | None:
+def tree_sum(tree: TreeText, constants: Mapping[str, int]) -> Polynomial | None:
     """Return ``sum`` as a polynomial of the tree's inputs modulo ``2^width``; None if it explodes.
 
     Args:
@@ -59,7 +56,7 @@ def tree_sum(tree: Tree, constants: Mapping[str, int]) -> Polynomial | None:
 class _Rewriting:
     """The polynomial so far, and which of its terms each variable stands in."""
 
-    def __init__(self, tree: Tree, constants: Mapping[str, int]) -> None:
+    def __init__(self, tree: TreeText, constants: Mapping[str, int]) -> None:
         self.terms: Polynomial = {}
         self._tree, self._constants = tree, constants
         self._modulus = 1 << tree.width

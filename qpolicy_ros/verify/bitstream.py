@@ -8,6 +8,8 @@ is asked through its serial line. An iCE40's bitstream is read back and asked th
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,20 +24,16 @@ from qpolicy_fpga.build.top import baud_divider
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.policy import PolicyError, make_engine
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_engine
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.verify import observations as samples
+from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
 from qpolicy_ros.verify.source_hashes import file_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from qpolicy_fpga.manifest import Manifest
     from qpolicy_fpga.simulate.netlist import Netlist
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
-    from qpolicy_ros.verify.journal import Journal
 
 SERIAL_FRAMES, QUICK_SERIAL_FRAMES = 100_000, 2 * LANES
 MOST_CYCLES = 20_000_000  # of the line, beyond which fewer observations go over it

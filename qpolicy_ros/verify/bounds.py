@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_ros.policy import IntegerNetwork
 from qpolicy_ros.policy.bounds import network_bounds, partial_sum_bound
+from qpolicy_ros.verify.layer_text import LayerText
 from qpolicy_ros.verify.result import Check, Part
 from qpolicy_ros.verify.specification import specify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from qpolicy_fpga.manifest import LayerEntry
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.verify.layer_text import LayerText
 
 _INT16, _INT32, _FLOAT64 = (1 << 15) - 1, (1 << 31) - 1, 1 << 53
 # Products added into an int16 before they are widened, by instruction set of the C kernel; AVX-512

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.hashing import canonical_json
 from qpolicy_ros.verify.result import Check, Part
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORMAT = 1
 SUFFIX = ".certificate.json"

@@ -17,6 +17,9 @@ from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import CompiledHeader
+from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.neurons import engines
 from qpolicy_ros.verify.observations import (
     CHUNK,
@@ -30,9 +33,6 @@ from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
     from qpolicy_fpga.manifest import Manifest
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
-    from qpolicy_ros.verify.journal import Journal
 
 ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
 QUICK_FRAMES = 60_000

@@ -30,7 +30,7 @@ from qpolicy_fpga.manifest import Manifest
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
-from qpolicy_ros.verify.layer_text import LayerText, Tree, read_layer
+from qpolicy_ros.verify.layer_text import LayerText, TreeText, read_layer
 from qpolicy_ros.verify.result import Check
 from qpolicy_ros.verify.specification import (
     LayerSpecification,
@@ -114,7 +114,7 @@ class FormalLayer:
         name = f"layer {self.index}: dot products equal their weight rows (rewriting)"
         return Check(name, compared, len(wrong), ", ".join(wrong[:4]))
 
-    def _fixed(self, place: int, tree: Tree) -> dict[str, bool]:
+    def _fixed(self, place: int, tree: TreeText) -> dict[str, bool]:
         """One proof a neuron: the weights are in the tables."""
         results = {}
         planes = self.form.planes
@@ -134,7 +134,7 @@ class FormalLayer:
             results[f"neuron {neuron}"] = good
         return results
 
-    def _stored(self, place: int, tree: Tree) -> dict[str, bool]:
+    def _stored(self, place: int, tree: TreeText) -> dict[str, bool]:
         """One proof a tree for all weights, and the stored weights of each of its neurons."""
         inputs = self.spec.weights.shape[1]
         size = int(abs(self.spec.weights).max()).bit_length() + 1
@@ -200,7 +200,7 @@ class FormalLayer:
                 )
         return [*groups, self._plane_job(shared, scratch)]
 
-    def _without_sum(self, scratch: Path, tree: Tree) -> Path:
+    def _without_sum(self, scratch: Path, tree: TreeText) -> Path:
         """The tree with an undriven sum: Yosys cannot make an input of a wire that is constant."""
         kept = [line for line in tree.text.splitlines() if not line.startswith("    assign sum[")]
         file = scratch / f"{tree.name}_tail.v"

@@ -7,15 +7,14 @@ error, never skipped.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from qpolicy_fpga.manifest import LayerEntry
 
 _MODULE = re.compile(r"^module (\w+) \((.*?)^\);\n(.*?)^endmodule", re.MULTILINE | re.DOTALL)
@@ -39,7 +38,7 @@ class Lut:
 
 
 @dataclass(frozen=True)
-class Tree:
+class TreeText:
     """One tree as text and as look-up tables.
 
     Attributes:
@@ -80,7 +79,7 @@ class LayerText:
 
     name: str
     file: Path
-    trees: tuple[Tree, ...]
+    trees: tuple[TreeText, ...]
     words: Mapping[int, int]
     form: LayerEntry
     modules: Mapping[str, str] = field(repr=False)
@@ -109,7 +108,7 @@ def read_layer(folder: Path, index: int, form: LayerEntry) -> LayerText:
     return LayerText(name, file, tuple(trees), words, form, modules)
 
 
-def _tree(file: Path, name: str, text: str) -> Tree:
+def _tree(file: Path, name: str, text: str) -> TreeText:
     luts = {
         found[4]: Lut(_bits(found[3]), int(found[2], 16) & ((1 << (1 << int(found[1]))) - 1))
         for found in _LUT.finditer(text)
@@ -137,7 +136,7 @@ def _tree(file: Path, name: str, text: str) -> Tree:
         behind = text.partition("if (add) held <= next;")[2]
         shown = held == total and (not behind or re.search(r"\bheld\b", behind))
         source = "held" if shown else "next"
-    return Tree(
+    return TreeText(
         name=name,
         text=text,
         luts=luts,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import CompiledHeader
+from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.verify.journal import Journal
 
 SEED, EPISODES = 1000, 3
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.interchange.outgoing import CompiledHeader
-from qpolicy_ros.policy import PolicyError, make_engine
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError, make_engine
 from qpolicy_ros.policy.bounds import network_bounds
 from qpolicy_ros.policy.engines import engine_kinds
+from qpolicy_ros.policy.model import Int32, Int64
 from qpolicy_ros.verify.probe_networks import threshold_probe, weight_probe
 from qpolicy_ros.verify.result import Check
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
-    from qpolicy_ros.policy.model import Int32, Int64
 
 _EXHAUSTIVE = 1 << 16
 _VALUES = 1 << 22  # codes at a time

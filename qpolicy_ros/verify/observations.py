@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.backends import create_backend
-from qpolicy_ros.policy import make_engine
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int32
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, make_engine
+from qpolicy_ros.policy.model import Float32, Int32
 
 CHUNK = 20_000
 RECORDED_SEED = 5000

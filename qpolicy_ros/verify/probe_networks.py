@@ -7,14 +7,12 @@ itself, hence its weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.policy import IntegerNetwork
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.model import Float32, Int8, Int32, Int64
+from qpolicy_ros.policy.model import Float32, Int8, Int32, Int64
 
 _DIGIT = 127  # of the accumulator, in a number system of that base
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.prove.property import Property, read_property
 from qpolicy_ros.prove.run import PROVED, Prover
+from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.result import Check, Part
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.verify.journal import Journal
 
 SECONDS = 60.0  # of processor time, each
 _MOST_TEXT = 1500

@@ -8,14 +8,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import Manifest, read_manifest
 from qpolicy_ros.common.files import scratch_folder
-from qpolicy_ros.policy import PolicyError, find_policy, load_policy
+from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
+from qpolicy_ros.policy.model import IntegerNetwork
 from qpolicy_ros.verify import (
     bitstream,
     bounds,
@@ -30,10 +31,6 @@ from qpolicy_ros.verify import (
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.observations import has_task
 from qpolicy_ros.verify.result import Check, Part
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import IntegerNetwork
 
 _PART, _CLOCK_MHZ = "xc7a15t", 100.0
 _TIMING = (

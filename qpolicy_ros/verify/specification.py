@@ -7,18 +7,18 @@ of the neuron: see ``constant``. A threshold ``T`` of ``W q`` is therefore ``T +
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy.model import Int64
+from qpolicy_ros.verify.layer_text import TreeText
 
+if TYPE_CHECKING:
     from qpolicy_fpga.manifest import LayerEntry
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.verify.layer_text import Tree
 
 _BUS_BITS = 256
 
@@ -91,7 +91,7 @@ def specify(network: IntegerNetwork, index: int, form: LayerEntry) -> LayerSpeci
 def tail_miter(
     layer: LayerSpecification,
     neurons: Mapping[int, int],
-    tree: Tree,
+    tree: TreeText,
     phase_bits: int,
     *,
     reachable: bool = False,
@@ -152,7 +152,7 @@ def neuron_miter(layer: LayerSpecification, neuron: int, tree: str) -> str:
     )
 
 
-def _instance(tree: Tree, layer: LayerSpecification, phase: str) -> str:
+def _instance(tree: TreeText, layer: LayerSpecification, phase: str) -> str:
     return (
         f"wire [{layer.out_bits - 1}:0] code;\n"
         f"{tree.name} dut({phase}.{tree.source}(h), .code(code));\n"

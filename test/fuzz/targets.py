@@ -24,14 +24,14 @@ from policy_builders import random_artifact
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.frames import CRC_BYTES, HEAD_BYTES, Decoder, Frame, encode
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.cli import info
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import load_policy, make_engine, save_policy
 
 MAX_PAYLOAD = 64
 MAX_TEXT = 2000
-SHAPE = Shape(n=2, m=2, b_in=4, b_out=4, codes_per_beat=2, beats=1)
+SHAPE = CoreShape(n=2, m=2, b_in=4, b_out=4, codes_per_beat=2, beats=1)
 
 
 class Target(NamedTuple):

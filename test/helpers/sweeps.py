@@ -11,6 +11,7 @@ import numpy as np
 from qpolicy_ros.policy import IntegerNetwork, load_policy
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.select.config import Axes, SelectConfig, Shape
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
 
@@ -21,7 +22,7 @@ FP32 = 1000.0
 class Inline:
     """Runs jobs in this process."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
         for job in jobs:
             yield work(job)
 
@@ -36,25 +37,25 @@ class MadeUp:
         self._mean = mean
         self.ran: list[tuple[str, str]] = []
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
         for job in jobs:
             self.ran.append((job.hash, job.stage))
             config = job.config
             shape = Shape(config.hidden, config.b_core, config.b_in, config.b_out)
             noise = np.random.default_rng(len(self.ran)).normal(0, 5, job.episodes)
             returns = (self._mean(shape, job.stage) + noise - noise.mean()).tolist()
-            yield {
-                "stage": job.stage,
-                "hash": job.hash,
-                "seed": config.seed,
-                **shape.fields(),
-                "snapshot": "snapshot.safetensors",
-                "snapshot_step": 1,
-                "returns": returns,
-                "mean": float(np.mean(returns)),
-                "std": 5.0,
-                "cpu_seconds": 60.0,
-            }
+            yield Row(
+                stage=job.stage,
+                hash=job.hash,
+                seed=config.seed,
+                shape=shape,
+                snapshot="snapshot.safetensors",
+                snapshot_step=1,
+                returns=tuple(returns),
+                mean=float(np.mean(returns)),
+                std=5.0,
+                cpu_seconds=60.0,
+            )
 
     def close(self) -> None:
         pass

@@ -86,6 +86,17 @@ def test_named_source_files_exist(document):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_each_name_of_the_reading_order_is_in_the_file_that_it_leads_to():
+    text = (ROOT / "docs" / "reading-order.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/.]+)\)", text)
+    assert len(links) > 30
+    for name, file in links:
+        source = (ROOT / file).read_text(encoding="utf-8")
+        for part in name.split("."):
+            made = rf"\b(class|def|module) +{part}\b|^{part}\b.*=|[ *]{part}\(.*\{{$"
+            assert re.search(made, source, re.MULTILINE), f"{name}: {file}"
+
+
 @pytest.mark.parametrize("document", INDEXED, ids=lambda path: path.name)
 def test_every_document_is_in_the_index(document):
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")

@@ -133,7 +133,7 @@ ROOMS = [
     room(
         "training",
         {"numpy", "torch", "jax", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
-        {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"},
+        {COMMON, POLICY, BACKENDS, SIM, "qpolicy_ros.interchange.incoming", "qpolicy_fpga.explore"},
         name="qpolicy_training",
         late="matplotlib ray rosbags",
     ),
@@ -218,6 +218,7 @@ ORDER = {
     "fpga": [
         "tools",
         "tables",
+        "folder",
         "plan",
         "manifest",
         "yosys",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from policy_builders import random_network
 
-from qpolicy_ros.prove.branch import NO, YES, Tree, branch
+from qpolicy_ros.prove.branch import NO, YES, BoxTree, branch
 from qpolicy_ros.prove.check import check_tree, exhaustive
 from qpolicy_ros.prove.codes import code_box, whole_box
 from qpolicy_ros.prove.decide import decide
@@ -113,7 +113,7 @@ def test_the_search_finds_only_what_is_there(seed):
 
 def test_the_checker_finds_a_tree_that_leaves_a_yes_out():
     question = next(q for q in map(a_single, range(20)) if exhaustive(q, 9.0).answer == YES)
-    nothing = Tree(np.array([-1]), np.array([-1]), np.array([-1]))
+    nothing = BoxTree(np.array([-1]), np.array([-1]), np.array([-1]))
     assert check_tree(question, nothing, SECONDS).answer == YES
 
 

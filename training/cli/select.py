@@ -38,7 +38,6 @@ from qpolicy_training.select.config import (
     Rule,
     Scope,
     SelectConfig,
-    Shape,
 )
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
@@ -171,15 +170,17 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
     )
     with contextlib.closing(sweep):
         sweep.ledger.add(
-            {
-                "stage": INVOCATION,
-                "hash": sweep.run.hash,
-                "command": sys.argv[1:],
-                "cpu_minutes": args.cpu_minutes,
-                "jobs": args.jobs,
-                "executor": args.executor,
-                "cpu_seconds": 0.0,
-            }
+            Row(
+                stage=INVOCATION,
+                hash=sweep.run.hash,
+                cpu_seconds=0.0,
+                more={
+                    "command": sys.argv[1:],
+                    "cpu_minutes": args.cpu_minutes,
+                    "jobs": args.jobs,
+                    "executor": args.executor,
+                },
+            )
         )
         if args.scope is not None:
             return _print_table(args, sweep, table(sweep, args.scope))
@@ -255,21 +256,22 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
 
 def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
     """Write the selected policy's files; the ledger goes beside them."""
-    teacher, shape = sweep.teacher, Shape.of(row)
-    snapshot = sweep.folder / row["snapshot"]
+    teacher, shape = sweep.teacher, row.shape
+    snapshot = sweep.folder / row.snapshot
     spec = ActorSpec(*sweep.sizes, shape.hidden, shape.b_in, shape.b_core, shape.b_out)
     student = load_student(snapshot, spec)
     facts: dict[str, object] = {
         "method": "select",
         "rule": args.rule,
-        "seed": row["seed"],
-        "steps": row["snapshot_step"],
-        "config_hash": row["hash"],
+        "seed": row.seed,
+        "steps": row.snapshot_step,
+        "config_hash": row.hash,
         "sweep_hash": sweep.run.hash,
         "sweep_stages": sweep.ledger.stages,
         "sweep_cpu_seconds": round(sweep.ledger.cpu_seconds),
         "exam": {
-            key: row[key] for key in ("first_seed", "episodes", "mean", "std", "required", "bound")
+            name: getattr(row, name)
+            for name in ("first_seed", "episodes", "mean", "std", "required", "bound")
         },
         **teacher_facts(teacher),
     }
@@ -306,17 +308,14 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
 
 def _none_passed(args: Args, sweep: Sweep) -> int:
     trained = sweep.latest.values()
-    best = max(
-        (row for row in trained if "error" not in row), key=lambda row: row["bound"], default=None
-    )
+    best = max((row for row in trained if not row.error), key=lambda row: row.bound, default=None)
     if args.json:
-        print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": best}))
+        nearest = best and best.as_json()
+        print(json.dumps({"policy": None, "folder": str(sweep.folder), "nearest": nearest}))
         return 1
     if best is not None:
         measure = "bound" if args.rule == "bound" else "against what is asked"
-        found = (
-            f"the nearest, {Shape.of(best)}, has {best['mean']:.0f}, {measure} {best['bound']:+.0f}"
-        )
+        found = f"the nearest, {best.shape}, has {best.mean:.0f}, {measure} {best.bound:+.0f}"
         remedy = "allow a larger --margin, wider --axes.hidden, more rounds, or --finetune"
     elif trained:
         found, remedy = "all of them diverged", "lower --distill.learning-rate"
@@ -335,11 +334,12 @@ def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
         ledger = args.out.with_suffix(".ledger.jsonl")
         write_atomically(ledger, sweep.ledger.path.read_bytes())
     if args.json:
-        print(json.dumps({"ledger": str(ledger), "scope": args.scope, "runs": rows}))
+        runs = [row.as_json() for row in rows]
+        print(json.dumps({"ledger": str(ledger), "scope": args.scope, "runs": runs}))
         return 0
     print(f"{'hidden / core / input / output':<32} {'seed':>6} {'return, mean ± std':>22}")
     for row in rows:
-        figure = "diverged" if "error" in row else f"{row['mean']:.1f} ± {row['std']:.1f}"
-        print(f"{Shape.of(row)!s:<32} {row['seed']:>6} {figure:>22}")
+        figure = "diverged" if row.error else f"{row.mean:.1f} ± {row.std:.1f}"
+        print(f"{row.shape!s:<32} {row.seed:>6} {figure:>22}")
     print(f"ledger: {ledger}, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes")
     return 0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from qpolicy_training.report.runs import TASKS, Point, Runs
 from qpolicy_training.report.statistics import estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Axes = Any  # matplotlib's, imported late
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from qpolicy_training.report.runs import Made, Runs
+from qpolicy_training.report.runs import Made, Runs
 
 Table = tuple[list[str], list[list[str]]]
 

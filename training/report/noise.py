@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.sim import Simulation
-from qpolicy_ros.sim.rollout import rollout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.sim.rollout import Policy
+from qpolicy_ros.sim.rollout import Policy, rollout
 
 RESAMPLES = 2000
 LEVEL = 0.95

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from qpolicy_training.report.figures import FIGURES
 from qpolicy_training.report.history import Table, policies_table, start, sweeps_table
 from qpolicy_training.report.runs import TASKS, Runs
 from qpolicy_training.report.statistics import Estimate, estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TITLE = "Policies at low bits, beside the paper"
 _INTRODUCTION = (

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_number, is_text, read_json, shown
 from qpolicy_ros.policy import PolicyArtifact, load_policy, require_task
 from qpolicy_training.runs.curve import read_curve
-from qpolicy_training.select.ledger import read_ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from qpolicy_training.select.ledger import Row, read_ledger
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TASKS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
@@ -170,12 +168,12 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
         names = [file.stem for file in files if "." not in file.stem]
         if not names:
             notes.append(f"{task}: no policy of ours yet")
-        trained: dict[str, dict[str, Any]] = {}
+        trained: dict[str, Row] = {}
         for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
             rows = read_ledger(ledger)
             swept += _swept(task, rows)
             sweeps.append(_sweep(ledger, task, rows))
-            trained |= {row["hash"]: row for row in rows if row.get("returns")}
+            trained |= {row.hash: row for row in rows if row.returns}
         for name in names:
             artifact = load_policy(policies / task / f"{name}.safetensors")
             require_task(artifact, task)
@@ -296,53 +294,53 @@ def _point(
 def _made(
     artifact: PolicyArtifact,
     policy: str,
-    trained: dict[str, dict[str, Any]],
+    trained: dict[str, Row],
     curve: list[tuple[int, float]] | None,
 ) -> Made:
     """Return how a policy was made; ``trained``: rows of its task's ledgers by their run."""
     facts = artifact.provenance
-    row = trained.get(facts.get("config_hash", ""), {})
+    row = trained.get(facts.get("config_hash", ""))
     return Made(
         policy,
         facts,
         artifact.function_hash,
-        str(row.get("method", facts.get("method", ""))),
-        str(row.get("rounds", "")),
+        (row.method if row else "") or str(facts.get("method", "")),
+        "" if row is None or row.rounds is None else str(row.rounds),
         curve[-1][0] if curve else None,
     )
 
 
-def _sweep(path: Path, task: str, rows: list[dict[str, Any]]) -> SweepLedger:
+def _sweep(path: Path, task: str, rows: list[Row]) -> SweepLedger:
     """Return what a sweep was; only rows of candidates have a shape."""
-    stages = [row for row in rows if "hidden" in row]
-    named = [row["hash"] for row in rows if row["stage"] == "sweep"]
+    stages = [row for row in rows if row.is_candidate]
+    named = [row.hash for row in rows if row.stage == "sweep"]
     return SweepLedger(
         task,
         path.name,
         named[0] if named else "not stated",
-        len({row["hash"] for row in stages}),
+        len({row.hash for row in stages}),
         len(stages),
-        sum(row["cpu_seconds"] for row in rows),
+        sum(row.cpu_seconds for row in rows),
     )
 
 
-def _swept(task: str, rows: list[dict[str, Any]]) -> list[Point]:
+def _swept(task: str, rows: list[Row]) -> list[Point]:
     """Return the last stage of each candidate of a sweep; those that failed have no returns."""
-    latest = {row["hash"]: row for row in rows if row.get("returns")}
+    latest = {row.hash: row for row in rows if row.returns}
     return [
         Point(
             task=task,
             name="sweep",
-            hidden=max(row["hidden"]),
-            b_in=row["b_in"],
-            b_core=row["b_core"],
-            b_out=row["b_out"],
-            mean=float(row["mean"]),
-            std=float(row["std"]),
-            episodes=len(row["returns"]),
-            seed=row["seed"],
-            cycles=row.get("cost", {}).get("cycles"),
-            lut=row.get("cost", {}).get("lut"),
+            hidden=max(row.shape.hidden),
+            b_in=row.shape.b_in,
+            b_core=row.shape.b_core,
+            b_out=row.shape.b_out,
+            mean=row.mean,
+            std=row.std,
+            episodes=len(row.returns),
+            seed=row.seed,
+            cycles=row.cost.get("cycles"),
+            lut=row.cost.get("lut"),
         )
         for row in latest.values()
     ]

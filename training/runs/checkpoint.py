@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyError
+from qpolicy_training.experience.agent import Agent
+from qpolicy_training.experience.normaliser import RunningNormaliser
+from qpolicy_training.experience.replay import ReplayBuffer
+from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.runs.config import lasting
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, restoring, save_state
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_training.experience.agent import Agent
-    from qpolicy_training.experience.normaliser import RunningNormaliser
-    from qpolicy_training.experience.replay import ReplayBuffer
-    from qpolicy_training.experience.task_env import TrainingEnv
-    from qpolicy_training.runs.folder import Run
 
 CHECKPOINT_SECONDS = 180.0
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import read_text
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 MOST_BYTES = 4 << 20
 _MOST_STEPS = 2**53

@@ -12,12 +12,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from qpolicy_ros.common.files import cache_folder, write_atomically
 from qpolicy_ros.policy import PolicyError
@@ -25,11 +27,6 @@ from qpolicy_training.runs.config import config_hash, hashed
 from qpolicy_training.runs.curve import write_curve
 from qpolicy_training.runs.progress import Progress
 from qpolicy_training.runs.state import save_state
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
 
 CANDIDATES = 5
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from qpolicy_ros.backends import Backend
 from qpolicy_ros.sim.environment import Simulation
 from qpolicy_ros.sim.rollout import Policy, evaluate
 from qpolicy_training.runs.provenance import returns_summary
-
-if TYPE_CHECKING:
-    from qpolicy_ros.backends import Backend
 
 GOLDEN_SEED = 3_000_000
 GOLDEN_COUNT = 32

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Progress:

@@ -7,24 +7,19 @@ evaluate``), on which nothing has been chosen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.rollout import Policy, evaluate
 from qpolicy_training.experience.normaliser import RunningNormaliser
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from qpolicy_training.runs.folder import Run
+from qpolicy_training.runs.folder import Run
 
 HELD_OUT_SEED = 1_000_000
 FINAL_SEED = 2_000_000

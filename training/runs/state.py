@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,10 +16,6 @@ from torch import Tensor
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder, resolved, write_atomically
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 _RESTORE = "give an intact copy, or start again in an empty QPOLICY_RUNS"

@@ -12,7 +12,7 @@ from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.rl.sac import SacConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 # Environment seeds of selection, apart from training's (1,000,000: snapshots, 2,000,000: finalists
 # of a run, 3,000,000: golden vectors) and from those on which returns are reported (from 0).
@@ -49,11 +49,6 @@ class Shape:
             "b_in": self.b_in,
             "b_out": self.b_out,
         }
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Shape:
-        """The shape of a ledger's row."""
-        return cls(tuple(row["hidden"]), row["b_core"], row["b_in"], row["b_out"])
 
     def bit_operations(self, observations: int, actions: int) -> int:
         """Weight bits times activation bits, over all multiply-accumulates of an action."""

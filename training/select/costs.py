@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 
@@ -13,13 +13,8 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import IntegerNetwork
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate
-from qpolicy_training.select.config import HARDWARE_COSTS
+from qpolicy_training.select.config import HARDWARE_COSTS, SelectConfig, Shape
 from qpolicy_training.select.ledger import read_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_training.select.config import SelectConfig, Shape
 
 Hardware = Callable[[IntegerNetwork, str, float, str], dict[str, float] | None]
 """``hardware_figures`` of ``qpolicy_fpga.explore.estimate``, or what stands in for it."""

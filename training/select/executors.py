@@ -10,21 +10,18 @@ import multiprocessing
 import os
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from qpolicy_ros.common.errors import InputError
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.worker import Job, work
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from qpolicy_training.select.ledger import Row
 
 MAX_DEATHS = 3
 # One thread a worker, and no progress bars of its own.

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
-from qpolicy_training.select.config import RUNG_SEED, Shape
+from qpolicy_training.select.config import RUNG_SEED, Axes, Scope, Shape
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.rule import paper_rule
 from qpolicy_training.select.space import AXES
-from qpolicy_training.select.sweep import candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.select.config import Axes, Scope
-    from qpolicy_training.select.ledger import Row
-    from qpolicy_training.select.sweep import Sweep
+from qpolicy_training.select.sweep import Sweep, candidates
 
 ORDER = ("b_core", "hidden", "b_in", "b_out")
 
@@ -40,8 +34,8 @@ def greedy(sweep: Sweep) -> Row | None:
             return None
         current = passing[0]
         sweep.say(f"{axis}: {current} is the smallest that passes")
-    mine = [row for row in rows if Shape.of(row) == current]
-    return max(mine, key=lambda row: row["mean"])
+    mine = [row for row in rows if row.shape == current]
+    return max(mine, key=lambda row: row.mean)
 
 
 def table(sweep: Sweep, scope: Scope) -> list[Row]:
@@ -71,9 +65,9 @@ def _train(sweep: Sweep, shapes: Sequence[Shape]) -> list[Row]:
 
 
 def _passes(sweep: Sweep, rows: Sequence[Row], shape: Shape) -> bool:
-    mine = [row for row in rows if Shape.of(row) == shape]
-    if any("error" in row for row in mine):
+    mine = [row for row in rows if row.shape == shape]
+    if any(row.error for row in mine):
         return False
-    returns = [value for row in mine for value in row["returns"]]
+    returns = [value for row in mine for value in row.returns]
     baseline = sweep.baseline(RUNG_SEED, sweep.config.exam_episodes)
     return paper_rule(returns, baseline, sweep.config.floor).passes

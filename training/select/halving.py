@@ -9,17 +9,12 @@ train on from where the rung before left them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qpolicy_training.select.config import Shape
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.space import neighbours, spread_sample
-from qpolicy_training.select.sweep import by_cost, candidates
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.select.ledger import Row
-    from qpolicy_training.select.sweep import Candidate, Sweep
+from qpolicy_training.select.sweep import Candidate, Sweep, by_cost, candidates
 
 SURE = 2
 """How many of the cheapest that pass a rung train on: one may fail on other seeds."""
@@ -60,10 +55,10 @@ def bracket(sweep: Sweep, shapes: Sequence[Shape]) -> None:
     sweep.expect(sum(n * (rungs[i + 1] - rungs[i]) for i, n in enumerate(share)))
     for index in range(len(config.rungs)):
         leader = sweep.leader()
-        ceiling = leader["cost"]["cost"] if leader else math.inf
+        ceiling = leader.price if leader else math.inf
         rows = rung(sweep, alive, index)
         count = share[index + 1] if index + 1 < len(share) else 0
-        alive = [(Shape.of(row), row["seed"]) for row in promote(rows, count, ceiling)]
+        alive = [(row.shape, row.seed) for row in promote(rows, count, ceiling)]
         if sweep.exhausted or not alive:
             return
 
@@ -75,7 +70,7 @@ def rung(sweep: Sweep, alive: Sequence[Candidate], index: int) -> list[Row]:
     """
     waiting = sorted(alive, key=lambda one: (sweep.costs.of_shape(one[0])["cost"], one))
     rows: list[Row] = []
-    while waiting and sum(row["passes"] for row in rows) < SURE and not sweep.exhausted:
+    while waiting and sum(row.passes for row in rows) < SURE and not sweep.exhausted:
         wave, waiting = waiting[: sweep.config.wave], waiting[sweep.config.wave :]
         rows += sweep.stage([sweep.rung(candidate, index) for candidate in wave])
     if waiting:
@@ -90,29 +85,29 @@ def promote(rows: Sequence[Row], count: int, ceiling: float) -> list[Row]:
     the best so far: the two cheapest that pass go on, then the cheaper ones that fail, by their
     bound, and only then others that pass.
     """
-    useful = [r for r in rows if "error" not in r and r["cost"]["cost"] < ceiling]
-    passing = sorted((row for row in useful if row["passes"]), key=by_cost)
-    limit = passing[0]["cost"]["cost"] if passing else math.inf
-    failing = [row for row in useful if not row["passes"] and row["cost"]["cost"] < limit]
-    failing.sort(key=lambda row: -row["bound"])
+    useful = [r for r in rows if not r.error and r.price < ceiling]
+    passing = sorted((row for row in useful if row.passes), key=by_cost)
+    limit = passing[0].price if passing else math.inf
+    failing = [row for row in useful if not row.passes and row.price < limit]
+    failing.sort(key=lambda row: -row.bound)
     return [*passing[:SURE], *failing, *passing[SURE:]][:count]
 
 
 def next_shapes(sweep: Sweep, tried: set[Shape]) -> list[Shape]:
     """Untried neighbours of the best shape: cheaper ones if it passes, else all."""
     leader = sweep.leader()
-    rows = [row for row in sweep.latest.values() if "error" not in row]
+    rows = [row for row in sweep.latest.values() if not row.error]
     if leader is None and not rows:
         return []
-    centre = leader or max(rows, key=lambda row: row["bound"])
-    beside = neighbours(sweep.config.axes, Shape.of(centre), tried)
+    centre = leader or max(rows, key=lambda row: row.bound)
+    beside = neighbours(sweep.config.axes, centre.shape, tried)
     cost = {shape: sweep.costs.of_shape(shape)["cost"] for shape in beside}
-    limit = centre["cost"]["cost"] if leader else math.inf
+    limit = centre.price if leader else math.inf
     found = [shape for shape in beside if cost[shape] < limit]
     # The dearest are the likeliest to pass.
     found.sort(key=lambda shape: -cost[shape])
     if found:
-        sweep.say(f"next: {len(found)} neighbours of {Shape.of(centre)}")
+        sweep.say(f"next: {len(found)} neighbours of {centre.shape}")
     return found[: sweep.config.candidates]
 
 
@@ -120,15 +115,15 @@ def finetune(sweep: Sweep) -> None:
     """RL for the best of those that are cheaper than the leader and fail at the last rung."""
     config = sweep.config
     leader = sweep.leader()
-    limit = leader["cost"]["cost"] if leader else math.inf
+    limit = leader.price if leader else math.inf
     last = f"rung{len(config.rungs) - 1}"
     rows = [
         row
         for row in sweep.latest.values()
-        if row["stage"] == last and not row["passes"] and row["cost"]["cost"] < limit
+        if row.stage == last and not row.passes and row.price < limit
     ]
-    rows = [row for row in rows if "error" not in row]
-    rows.sort(key=lambda row: -row["bound"])
+    rows = [row for row in rows if not row.error]
+    rows.sort(key=lambda row: -row.bound)
     sweep.stage([sweep.finetune(row) for row in rows[: config.finetune]])
 
 
@@ -141,14 +136,14 @@ def examine(sweep: Sweep) -> Row | None:
     the selection as a whole.
     """
     config = sweep.config
-    rows = [row for row in sweep.latest.values() if "error" not in row]
-    passing = sorted((row for row in rows if row["passes"]), key=by_cost)
-    near = (row for row in rows if not row["passes"] and row["mean"] >= row["required"])
-    others = sorted(near, key=lambda row: -row["bound"])
+    rows = [row for row in sweep.latest.values() if not row.error]
+    passing = sorted((row for row in rows if row.passes), key=by_cost)
+    near = (row for row in rows if not row.passes and row.mean >= row.required)
+    others = sorted(near, key=lambda row: -row.bound)
     finalists = [*passing, *others][: config.finalists]
     confidence = 100 - (100 - config.confidence) / max(len(finalists), 1)
     for row in sorted(finalists, key=by_cost):
         (exam,) = sweep.stage([sweep.exam(row)], confidence)
-        if exam["passes"]:
+        if exam.passes:
             return exam
     return None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from qpolicy_training.select.config import Axes, Shape
+from qpolicy_training.select.config import Axes, Shape
 
 AXES = ("hidden", "b_core", "b_in", "b_out")
 

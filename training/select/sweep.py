@@ -5,32 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import evaluate
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.provenance import file_digest
-from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, Shape
-from qpolicy_training.select.costs import CostModel
-from qpolicy_training.select.ledger import NAME, Ledger, read_json
+from qpolicy_training.select.config import EXAM_SEED, RUNG_SEED, RUNG_STRIDE, SelectConfig, Shape
+from qpolicy_training.select.costs import CostModel, Hardware
+from qpolicy_training.select.executors import Executor
+from qpolicy_training.select.ledger import NAME, Ledger, Row, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
 from qpolicy_training.select.worker import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_training.select.config import SelectConfig
-    from qpolicy_training.select.costs import Hardware
-    from qpolicy_training.select.executors import Executor
-    from qpolicy_training.select.ledger import Row
 
 Candidate = tuple[Shape, int]
 """A shape and the seed that it is trained with."""
@@ -75,15 +69,9 @@ class Sweep:
             desc=f"select {contract.task}", unit="round", total=0, mininterval=1.0
         )
         if self.ledger.find(self.run.hash, "sweep") is None:
-            self.ledger.add(
-                {
-                    "stage": "sweep",
-                    "hash": self.run.hash,
-                    "command": sys.argv[1:],
-                    "config": json.loads(json.dumps(dataclasses.asdict(config))),
-                    "cpu_seconds": 0.0,
-                }
-            )
+            settings = json.loads(json.dumps(dataclasses.asdict(config)))
+            more = {"command": sys.argv[1:], "config": settings}
+            self.ledger.add(Row(stage="sweep", hash=self.run.hash, cpu_seconds=0.0, more=more))
 
     @property
     def exhausted(self) -> bool:
@@ -112,9 +100,9 @@ class Sweep:
 
     def finetune(self, row: Row) -> Job:
         """Go on from a row's snapshot by RL."""
-        start = self.folder / row["snapshot"]
+        start = self.folder / row.snapshot
         config = dataclasses.replace(
-            self._student((Shape.of(row), row["seed"]), "qat"),
+            self._student((row.shape, row.seed), "qat"),
             distill=type(self.config.distill)(),
             further=(),
             start=file_digest(start),
@@ -127,10 +115,10 @@ class Sweep:
 
     def exam(self, row: Row) -> Job:
         """Choose among a candidate's snapshots anew, on seeds that nothing has been chosen on."""
-        if row["stage"] == "rl":
+        if row.stage == "rl":
             job = self.finetune(self._before_rl(row))
         else:
-            job = self.rung((Shape.of(row), row["seed"]), int(row["stage"].removeprefix("rung")))
+            job = self.rung((row.shape, row.seed), int(row.stage.removeprefix("rung")))
         episodes = self.config.exam_episodes
         return dataclasses.replace(
             job, stage="exam", first_seed=EXAM_SEED, episodes=episodes, snapshot_episodes=None
@@ -138,8 +126,8 @@ class Sweep:
 
     def _before_rl(self, row: Row) -> Row:
         last = f"rung{len(self.config.rungs) - 1}"
-        rows = [r for r in self.ledger.rows if r["stage"] == last and r["seed"] == row["seed"]]
-        return next(r for r in rows if Shape.of(r) == Shape.of(row))
+        rows = [r for r in self.ledger.rows if r.stage == last and r.seed == row.seed]
+        return next(r for r in rows if r.shape == row.shape)
 
     def _student(self, candidate: Candidate, method: str) -> StudentConfig:
         shape, seed = candidate
@@ -191,7 +179,7 @@ class Sweep:
         self._advance(sum(self._rounds(job) for job in jobs if job not in missing))
         by_key = {(job.hash, job.stage): job for job in missing}
         for row in self._executor.run(missing):
-            job = by_key[row["hash"], row["stage"]]
+            job = by_key[row.hash, row.stage]
             self.ledger.add(self._judged(row, job, confidence))
             self._advance(self._rounds(job))
         if kept:
@@ -199,27 +187,28 @@ class Sweep:
         found = [self.ledger.find(job.hash, job.stage) for job in jobs]
         rows = [row for row in found if row is not None]
         for row in rows:
-            self._spent[row["hash"], row["stage"]] = row["cpu_seconds"]
-            if row["stage"] != "exam":
-                self.latest[Shape.of(row), row["seed"]] = row
+            self._spent[row.hash, row.stage] = row.cpu_seconds
+            if row.stage != "exam":
+                self.latest[row.shape, row.seed] = row
         return rows
 
     def _judged(self, row: Row, job: Job, confidence: float | None) -> Row:
         """The row with its cost and verdict, said to the user."""
-        shape = Shape.of(row)
-        row = {**row, "cost": self.costs.of_shape(shape)}
-        if "error" in row:
-            row |= {"passes": False, "bound": None}
-            self.say(f"{shape}: {row['error']}")
+        shape = row.shape
+        row = dataclasses.replace(row, cost=self.costs.of_shape(shape))
+        if row.error:
+            self.say(f"{shape}: {row.error}")
             return row
-        verdict = self.verdict(row["returns"], job.first_seed, confidence)
-        row |= {"required": verdict.required, "bound": verdict.bound, "passes": verdict.passes}
+        verdict = self.verdict(row.returns, job.first_seed, confidence)
+        row = dataclasses.replace(
+            row, required=verdict.required, bound=verdict.bound, passes=verdict.passes
+        )
         mark = "passes" if verdict.passes else "fails"
         measure = "bound" if self.config.rule == "bound" else "mean less that"
         self.say(
-            f"{row['stage']:<6} {shape!s:<24} {row['mean']:9.1f} ± {row['std']:.1f}, asked "
+            f"{row.stage:<6} {shape!s:<24} {row.mean:9.1f} ± {row.std:.1f}, asked "
             f"{verdict.required:.1f}, {measure} {verdict.bound:+.1f}: {mark}; "
-            f"cost {row['cost']['cost']:,.0f}, {row['cpu_seconds']:.0f} s"
+            f"cost {row.price:,.0f}, {row.cpu_seconds:.0f} s"
         )
         return row
 
@@ -257,7 +246,7 @@ class Sweep:
 
     def leader(self) -> Row | None:
         """The cheapest candidate that passes at its latest stage."""
-        passing = [row for row in self.latest.values() if row["passes"]]
+        passing = [row for row in self.latest.values() if row.passes]
         return min(passing, key=by_cost) if passing else None
 
     def expect(self, rounds: int) -> None:
@@ -268,7 +257,7 @@ class Sweep:
     def _advance(self, rounds: int) -> None:
         self._bar.total = max(self._bar.total or 0, self._bar.n + rounds)
         leader = self.leader()
-        best = f"{Shape.of(leader)}" if leader else "none passes yet"
+        best = f"{leader.shape}" if leader else "none passes yet"
         self._bar.set_postfix_str(f"best {best}", refresh=False)
         self._bar.update(rounds)
 
@@ -289,7 +278,7 @@ class Sweep:
 
 def by_cost(row: Row) -> tuple[Any, ...]:
     """Key for sorting rows: cheaper first, then the higher bound."""
-    return (row["cost"]["cost"], -row["bound"])
+    return (row.price, -row.bound)
 
 
 def candidates(shapes: Iterable[Shape], seeds: Sequence[int]) -> list[Candidate]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,14 +24,10 @@ from qpolicy_training.recipes.student import (
     train_student,
 )
 from qpolicy_training.runs.config import config_hash
-from qpolicy_training.runs.folder import DivergedError
-from qpolicy_training.select.ledger import read_json
-
-if TYPE_CHECKING:
-    from qpolicy_training.runs.folder import Run
-    from qpolicy_training.runs.snapshots import Winner
-    from qpolicy_training.select.ledger import Row
-
+from qpolicy_training.runs.folder import DivergedError, Run
+from qpolicy_training.runs.snapshots import Winner
+from qpolicy_training.select.config import Shape
+from qpolicy_training.select.ledger import Row, read_row
 
 ROWS = "rows"
 """Folder, inside the sweep's, of the rows as workers write them."""
@@ -84,18 +79,17 @@ def work(job: Job) -> Row:
     rows = job.folder / ROWS
     finished = rows / f"{job.hash}-{job.stage}.json"
     if finished.exists():
-        known: Row = read_json(finished)
-        return known
+        return read_row(finished)
     row = _description(job)
     try:
         student, run, winner = train(job)
     except DivergedError as error:
-        row |= {"error": str(error), "returns": [], "cpu_seconds": _since(began)}
+        row = replace(row, error=str(error), cpu_seconds=_since(began))
     else:
         with contextlib.closing(run):
-            row |= _played(job, student, run, winner, began)
+            row = _played(row, job, student, run, winner, began)
     rows.mkdir(exist_ok=True)
-    write_atomically(finished, json.dumps(row).encode())
+    write_atomically(finished, json.dumps(row.as_json()).encode())
     return row
 
 
@@ -118,42 +112,41 @@ def train(job: Job) -> tuple[Student, Run, Winner]:
     )
 
 
-def _played(job: Job, student: Student, run: Run, winner: Winner, began: float) -> Row:
-    """The part of a row that says how the stage went."""
+def _played(row: Row, job: Job, student: Student, run: Run, winner: Winner, began: float) -> Row:
+    """The row with how the stage went."""
     env = TrainingEnv(job.config.task)
     policy = integer_policy(student.actor, student.normaliser, env)
     returns = evaluate(policy, job.config.task, job.episodes, job.first_seed)
-    rows = [read_json(path) for path in (job.folder / ROWS).glob(f"{job.hash}-*.json")]
-    paid = max((row.get("training_cpu", 0.0) for row in rows), default=0.0)
-    return {
-        "snapshot": str(winner.path.relative_to(job.folder)),
-        "snapshot_step": winner.step,
-        "returns": [round(value, 3) for value in returns],
-        "mean": float(np.mean(returns)),
-        "std": float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0,
+    earlier = [read_row(path) for path in (job.folder / ROWS).glob(f"{job.hash}-*.json")]
+    paid = max((each.training_cpu for each in earlier), default=0.0)
+    return replace(
+        row,
+        snapshot=str(winner.path.relative_to(job.folder)),
+        snapshot_step=winner.step,
+        returns=tuple(round(value, 3) for value in returns),
+        mean=float(np.mean(returns)),
+        std=float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0,
         # With what interrupted tries of this stage took, as far as they came to save it.
-        "cpu_seconds": round(max(run.log.earlier_cpu - paid, 0.0) + _since(began), 2),
-        "training_cpu": run.log.saved_cpu,
-        "interruptions": max(len(run.resumes) - len(rows), 0),
-    }
+        cpu_seconds=round(max(run.log.earlier_cpu - paid, 0.0) + _since(began), 2),
+        training_cpu=run.log.saved_cpu,
+        interruptions=max(len(run.resumes) - len(earlier), 0),
+    )
 
 
 def _description(job: Job) -> Row:
-    """The part of a row that says what the stage was."""
+    """The row as far as it says what the stage is."""
     config = job.config
-    return {
-        "stage": job.stage,
-        "hash": job.hash,
-        "task": task_name(config.task),
-        "method": config.method,
-        "hidden": list(config.hidden),
-        "b_core": config.b_core,
-        "b_in": config.b_in,
-        "b_out": config.b_out,
-        "seed": config.seed,
-        "first_seed": job.first_seed,
-        "episodes": job.episodes,
-    }
+    return Row(
+        stage=job.stage,
+        hash=job.hash,
+        cpu_seconds=0.0,
+        shape=Shape(config.hidden, config.b_core, config.b_in, config.b_out),
+        task=task_name(config.task),
+        method=config.method,
+        seed=config.seed,
+        first_seed=job.first_seed,
+        episodes=job.episodes,
+    )
 
 
 def _since(began: float) -> float:

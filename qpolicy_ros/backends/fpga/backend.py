@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from qpolicy_ros.backends.base import BackendError, take_options
 from qpolicy_ros.backends.fpga.device import Device, check_golden_codes, check_identity
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.backends.fpga.transports import open_device
 from qpolicy_ros.backends.fpga.watch import FabricWatch
 from qpolicy_ros.common.errors import InputError, PolicyError
@@ -53,7 +53,7 @@ class FpgaBackend:
         self._table = artifact.network.table
         self._actions = np.arange(self._table.shape[0])
         self._output_min = artifact.network.output_min
-        self._shape = Shape.of(artifact.network)
+        self._shape = CoreShape.of(artifact.network)
         # Taken now: the engine belongs to the hot path, a lost accelerator is looked for beside it.
         self._golden = [self._host.input_codes(row) for row in artifact.golden.observations]
         self._names = [channel.name for channel in artifact.contract.observation]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.backends.base import BackendError
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.backends.fpga.registers import (
     ERRORS,
     FLAG,
@@ -43,13 +43,13 @@ class Identity(NamedTuple):
     magic: int
     version: int
     function_hash: str
-    shape: Shape
+    shape: CoreShape
 
     @classmethod
     def from_words(cls, words: npt.NDArray[np.uint32]) -> Identity:
         """Read the register map's first nine words."""
         magic, version, *digits, counts, bits, beat = (int(word) for word in words)
-        shape = Shape(
+        shape = CoreShape(
             counts & 0xFFFF, counts >> 16, bits & 0xFF, bits >> 8 & 0xFF, beat & 0xFFFF, beat >> 16
         )
         return cls(magic, version, "".join(f"{word:08x}" for word in digits), shape)
@@ -135,7 +135,7 @@ class RegisterDevice:
 
     unseen_reads = 64  # microseconds each
 
-    def __init__(self, registers: Registers, shape: Shape) -> None:
+    def __init__(self, registers: Registers, shape: CoreShape) -> None:
         self.name = registers.name
         self.cycles = 0
         self._registers = registers
@@ -220,7 +220,7 @@ class RegisterDevice:
         raise BackendError(f"fpga: {self.name}: refused: {text or f'ERROR 0x{int(error[0]):X}'}")
 
 
-def check_identity(name: str, identity: Identity, function_hash: str, shape: Shape) -> None:
+def check_identity(name: str, identity: Identity, function_hash: str, shape: CoreShape) -> None:
     """Raise BackendError unless the accelerator holds this policy; the text says what differs."""
     if identity.magic != MAGIC_VALUE:
         found = f"0x{identity.magic:08X}"

@@ -13,7 +13,7 @@ from qpolicy_ros.policy.model import Int32, IntegerNetwork
 _BUS_BITS = 256  # widest input bus of the core
 
 
-class Shape(NamedTuple):
+class CoreShape(NamedTuple):
     """Sizes of a core as its registers or its identity frame tell them."""
 
     n: int
@@ -24,7 +24,7 @@ class Shape(NamedTuple):
     beats: int
 
     @classmethod
-    def of(cls, network: IntegerNetwork) -> Shape:
+    def of(cls, network: IntegerNetwork) -> CoreShape:
         """Return the sizes that a core of this network has."""
         n, m = network.mean.size, network.table.shape[0]
         per_beat = min(n, _BUS_BITS // network.input_bits)
@@ -37,12 +37,12 @@ class Packer:
 
     Args:
         shape: sizes of the core.
-        lane_bits: 32 for the registers, 8 for the UART: a beat starts at a multiple of it.
+        align_bits: 32 for the registers, 8 for the UART: a beat starts at a multiple of it.
     """
 
-    def __init__(self, shape: Shape, lane_bits: int) -> None:
+    def __init__(self, shape: CoreShape, align_bits: int) -> None:
         self.shape = shape
-        stride_bits = -(-shape.codes_per_beat * shape.b_in // lane_bits) * lane_bits
+        stride_bits = -(-shape.codes_per_beat * shape.b_in // align_bits) * align_bits
         self._low, self._high = -(1 << (shape.b_in - 1)), (1 << (shape.b_in - 1)) - 1
         self._input_bits = np.zeros((shape.beats, stride_bits), np.uint8)
         index = np.arange(shape.n)

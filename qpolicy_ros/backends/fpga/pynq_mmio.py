@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.backends.fpga.registers import INPUT_END
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import PolicyArtifact
@@ -83,4 +83,4 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> Regist
     if mmio is None:
         raise BackendError(f"fpga: pynq: {path.name} has no IP {name!r}; it has: {known}")
     assert artifact.network is not None
-    return RegisterDevice(MmioRegisters(mmio, f"pynq {name}"), Shape.of(artifact.network))
+    return RegisterDevice(MmioRegisters(mmio, f"pynq {name}"), CoreShape.of(artifact.network))

@@ -27,7 +27,7 @@ from qpolicy_ros.backends.fpga.frames import (
     Frame,
     encode,
 )
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.policy.model import Int32, PolicyArtifact
 
@@ -59,7 +59,7 @@ class UartDevice:
 
     unseen_reads = 4  # a third of a millisecond each, and what a USB adapter adds
 
-    def __init__(self, port: Any, shape: Shape, name: str) -> None:
+    def __init__(self, port: Any, shape: CoreShape, name: str) -> None:
         self.name = name
         self.cycles = 0
         self._port = port
@@ -184,4 +184,4 @@ def open_device(artifact: PolicyArtifact, device: str, bitstream: str) -> UartDe
         message = f"fpga: {name}: {reason}; give the serial port of the board in fpga.device"
         raise BackendError(message) from error
     assert artifact.network is not None
-    return UartDevice(port, Shape.of(artifact.network), name)
+    return UartDevice(port, CoreShape.of(artifact.network), name)

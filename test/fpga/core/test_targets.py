@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -19,10 +20,16 @@ TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}
 PART = find_part("xc7a15t")
 
 
+@functools.cache
+def fastest(task):
+    """A network of a task's shape, its quickest forms and the front beside them."""
+    network = trained_like(task)
+    return network, *choose(network, PART, 100.0, "latency", None)
+
+
 @pytest.fixture(scope="module", params=TARGETS)
 def chosen(request):
-    network = trained_like(request.param)
-    return request.param, network, *choose(network, PART, 100.0, "latency", None)
+    return request.param, *fastest(request.param)
 
 
 def test_a_shape_meets_its_target_within_the_part(chosen):
@@ -85,7 +92,7 @@ def test_a_clock_that_cannot_be_had_is_refused(clock, reason):
 
 @pytest.mark.parametrize("task", ["walker2d", "halfcheetah"])
 def test_a_small_last_layer_takes_codes_as_they_come(task):
-    forms = choose(trained_like(task), PART, 100.0, "latency", None)[0].forms
+    forms = fastest(task)[1].forms
     assert [form.stream for form in forms] == [False, False, True]
 
 
@@ -108,7 +115,7 @@ def test_the_smallest_choice_of_the_front_can_be_built(chosen):
 
 
 def test_the_front_and_the_back_leave_the_core_what_they_do_not_take():
-    network = trained_like("halfcheetah")
+    network = fastest("halfcheetah")[0]
     room = part_beside(network, PART)
     # 17 codes of 8 bits a beat: two beats of 9 words; 6 actions.
     assert (room.dsp, room.bram36) == (PART.dsp - 9, PART.bram36 - 3)

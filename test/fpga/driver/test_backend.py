@@ -15,7 +15,7 @@ from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga import backend as backend_module
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.device import Identity, Unseen
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.backends.fpga.registers import MAGIC_VALUE, VERSION_VALUE
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
@@ -37,7 +37,7 @@ class ModelDevice:
         self.closed = False
 
     def identify(self):
-        shape = Shape.of(ARTIFACT.network)
+        shape = CoreShape.of(ARTIFACT.network)
         return Identity(MAGIC_VALUE, VERSION_VALUE, ARTIFACT.function_hash[:32], shape)
 
     def infer(self, codes):
@@ -186,4 +186,4 @@ def test_closing_a_port_whose_adapter_is_gone_is_no_error():
         def close(self):
             raise OSError(5, "Input/output error")
 
-    uart.UartDevice(Gone(), Shape.of(ARTIFACT.network), "gone").close()
+    uart.UartDevice(Gone(), CoreShape.of(ARTIFACT.network), "gone").close()

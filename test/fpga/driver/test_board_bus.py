@@ -17,7 +17,7 @@ from qpolicy_fpga import generate
 from qpolicy_fpga.vivado import board
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice, check_identity
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.backends.fpga.pynq_mmio import MmioRegisters
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
@@ -43,7 +43,7 @@ def mmio(library):
 
 @pytest.fixture
 def device(mmio):
-    return RegisterDevice(MmioRegisters(mmio, "board"), Shape.of(ARTIFACT.network))
+    return RegisterDevice(MmioRegisters(mmio, "board"), CoreShape.of(ARTIFACT.network))
 
 
 def right(device, index):
@@ -60,7 +60,7 @@ def test_the_board_design_asks_for_the_response_that_is_simulated():
 
 
 def test_the_core_is_known_and_answers(device):
-    shape = Shape.of(ARTIFACT.network)
+    shape = CoreShape.of(ARTIFACT.network)
     check_identity("board", device.identify(), ARTIFACT.function_hash, shape)
     assert all(right(device, index) for index in range(len(QUESTIONS)))
 

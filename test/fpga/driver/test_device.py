@@ -8,11 +8,11 @@ from policy_builders import random_artifact
 
 from qpolicy_ros.backends import BackendError
 from qpolicy_ros.backends.fpga.device import Identity, RegisterDevice, check_identity
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.backends.fpga.registers import POISON, check_sizes
 from qpolicy_ros.backends.fpga.transports import TRANSPORTS, open_device
 
-SHAPE = Shape(11, 3, 8, 5, 11, 1)
+SHAPE = CoreShape(11, 3, 8, 5, 11, 1)
 HASH = "0123456789abcdef" * 4
 IDENTITY = Identity(0x51504F4C, 0x00010000, HASH[:32], SHAPE)
 STATUS, ERROR, CONTROL, OUTPUT = 0x028, 0x02C, 0x024, 0x080

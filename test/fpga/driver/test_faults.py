@@ -19,14 +19,14 @@ from qpolicy_ros.backends.fpga import device as device_module
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.frames import Decoder, Frame, encode
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.backends.fpga.registers import OFFSET, POISON
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
 INPUTS = 11
 ARTIFACT = random_artifact(3, INPUTS, hidden=(8,), outputs=3)
-SHAPE = Shape.of(ARTIFACT.network)
+SHAPE = CoreShape.of(ARTIFACT.network)
 ENGINE = NumpyEngine(ARTIFACT.network)
 COUNT, FULL = 3000, 100_000
 

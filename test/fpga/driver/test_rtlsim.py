@@ -15,7 +15,7 @@ from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.simulate import verilator
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape, Packer
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 
@@ -127,7 +127,7 @@ def test_the_backend_recovers_from_a_failure(small):
     backend.device.close()
     with pytest.raises(BackendError, match="it is closed"):
         backend.act(small.golden.observations[0])
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while backend.device is None and time.monotonic() < end:
         time.sleep(0.02)
     check_golden(backend, small)
@@ -214,7 +214,7 @@ def test_an_unwritable_cache_is_named(tmp_path, monkeypatch):
 def test_packing_follows_the_document(sizes, lane_bits):
     n, b_in = sizes
     per_beat = min(n, 256 // b_in)
-    shape = Shape(n, 1, b_in, 2, per_beat, -(-n // per_beat))
+    shape = CoreShape(n, 1, b_in, 2, per_beat, -(-n // per_beat))
     codes = np.random.default_rng(n).integers(-(1 << b_in - 1), 1 << b_in - 1, n)
     expected = b""
     for beat in range(shape.beats):
@@ -230,6 +230,6 @@ def test_packing_follows_the_document(sizes, lane_bits):
 def test_unpacking_is_twos_complement(b_out):
     codes = np.random.default_rng(b_out).integers(-(1 << b_out - 1), 1 << b_out - 1, 17)
     bits = sum((code & (1 << b_out) - 1) << j * b_out for j, code in enumerate(codes.tolist()))
-    packer = Packer(Shape(4, 17, 4, b_out, 4, 1), 8)
+    packer = Packer(CoreShape(4, 17, 4, b_out, 4, 1), 8)
     data = np.frombuffer(bits.to_bytes(packer.output_bytes, "little"), np.uint8)
     np.testing.assert_array_equal(packer.unpack(data), codes)

@@ -15,7 +15,7 @@ from uart_board import Board, Line, build_board
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga import uart
 from qpolicy_ros.backends.fpga.frames import Decoder, Frame, encode
-from qpolicy_ros.backends.fpga.packing import Shape
+from qpolicy_ros.backends.fpga.packing import CoreShape
 from qpolicy_ros.policy import PolicyError
 
 INPUTS = 11
@@ -36,7 +36,7 @@ def library(artifact, tmp_path_factory):
 @pytest.fixture
 def board(library, tmp_path, monkeypatch):
     # The simulated board shares a busy machine; what tests silence sets its own limit.
-    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 5.0)
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 60.0)
     board = Board(library, tmp_path / "tty")
     yield board
     if board.path.is_symlink():
@@ -101,7 +101,7 @@ def test_a_silent_board_is_named_in_time(board, backend, monkeypatch):
     begin = time.monotonic()
     with pytest.raises(BackendError, match=r"no answer within 5[0-9] ms"):
         backend.act(np.zeros(INPUTS, np.float32))
-    assert time.monotonic() - begin < 4.0  # not the fixture's 5 s
+    assert time.monotonic() - begin < 50.0  # not the fixture's 60 s
 
 
 def test_a_damaged_reply_is_named(board, backend, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_spoilt_line_gives_no_wrong_action(board, backend, artifact, monkeypat
             np.testing.assert_array_equal(action, artifact.golden.actions[answer])
         board.to_board = board.to_host = lambda data: data
         assert until(lambda: backend.device is not None)
-    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 5.0)
+    monkeypatch.setattr(uart, "_ANSWER_LIMIT", 60.0)
     check_golden(backend, artifact)
 
 
@@ -160,7 +160,7 @@ def test_an_unplugged_board_is_named_and_comes_back(board, backend, artifact):
     begin = time.monotonic()
     with pytest.raises(BackendError, match=r"looking for it every 0\.5 s"):
         backend.act(observation)
-    assert time.monotonic() - begin < 4.0  # at once, not the fixture's 5 s
+    assert time.monotonic() - begin < 50.0  # at once, not the fixture's 60 s
     board.plug()
     assert until(lambda: backend.device is not None)
     check_golden(backend, artifact)
@@ -191,7 +191,7 @@ def test_a_line_that_never_rests_ends_in_time(artifact):
         write = staticmethod(len)
         read = staticmethod(lambda size: bytes(max(size, 1)))
 
-    device = uart.UartDevice(Babbling(), Shape.of(artifact.network), "babbling")
+    device = uart.UartDevice(Babbling(), CoreShape.of(artifact.network), "babbling")
     with pytest.raises(BackendError, match=r"babbling: .* bytes but no whole reply"):
         device.identify()
 

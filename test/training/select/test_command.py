@@ -27,7 +27,7 @@ from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.select.config import Axes, Shape
 from qpolicy_training.select.greedy import greedy
-from qpolicy_training.select.ledger import Ledger
+from qpolicy_training.select.ledger import Ledger, Row
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
 
@@ -129,7 +129,7 @@ def test_the_papers_rule_takes_the_smallest_that_passes_on_each_axis(
     assert {row["stage"] for row in _ledger(tmp_path)} == {"sweep", "whole"}
 
 
-def _by_the_papers_rule(*options: str) -> dict[str, Any]:
+def _by_the_papers_rule(*options: str) -> Row:
     """Sweep by the paper's rule over made-up returns: from 3 core bits on their mean is enough."""
     made_up = MadeUp(lambda shape, _: 100.0 if shape.b_core >= 3 else 1.0)
     args = tyro.cli(
@@ -150,10 +150,10 @@ def test_the_papers_rule_judges_by_its_own_bound(
 ) -> None:
     """Its episodes spread, so that no lower bound of the mean would reach the floor."""
     row = _by_the_papers_rule("--axes.b-core", "2", "3")
-    assert row["b_core"] == 3
-    assert row["passes"]
-    assert row["required"] == 99.9
-    assert row["bound"] == pytest.approx(0.1)
+    assert row.shape.b_core == 3
+    assert row.passes
+    assert row.required == 99.9
+    assert row.bound == pytest.approx(0.1)
     passes = {each["b_core"]: each["passes"] for each in _ledger(tmp_path)[1:]}
     assert passes == {2: False, 3: True}
     said = capsys.readouterr().err
@@ -192,9 +192,10 @@ def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -
     sweep = Sweep(_config(args, teacher), teacher, Inline(), hardware_figures, 0.0, CRITIC)
     with closing(sweep):
         sweep.stage([sweep.rung((Shape((8, 8), row["b_core"], 6), 1), 1)])
-        exam = work(sweep.exam(row))
-    assert exam["hash"] == row["hash"]
-    assert exam["snapshot"] == row["snapshot"], "nothing was trained anew"
+        (tuned,) = [row for row in sweep.ledger.rows if row.stage == "rl"]
+        exam = work(sweep.exam(tuned))
+    assert exam.hash == tuned.hash
+    assert exam.snapshot == tuned.snapshot, "nothing was trained anew"
 
 
 def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: Path) -> None:
@@ -212,8 +213,8 @@ def test_a_candidate_that_was_trained_further_is_judged_as_it_stands(tmp_path: P
     )
     row = work(job)
     again = work(dataclasses.replace(job, stage="exam", rung=0))
-    assert again["snapshot"] == row["snapshot"]
-    assert again["returns"] == row["returns"]
+    assert again.snapshot == row.snapshot
+    assert again.returns == row.returns
 
 
 def test_a_candidate_that_diverges_is_a_row_and_the_others_go_on(
@@ -240,7 +241,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def add_to_a_full_disk(ledger: Ledger, row: dict[str, Any]) -> None:
+    def add_to_a_full_disk(ledger: Ledger, row: Row) -> None:
         with monkeypatch.context() as patch:
             if len(ledger.rows) == 3:
                 patch.setattr(os, "fsync", full)

@@ -24,6 +24,7 @@ from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.state import load_state
 from qpolicy_training.select import executors
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor, report_death
+from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.worker import Job, work
 
 SWEEP = [
@@ -65,25 +66,25 @@ def _kill_after_a_round(
         time.sleep(0.005)
 
 
-def _rows(executor: Executor, count: int, folder: Path, pids: Any) -> list[dict[str, Any]]:
+def _rows(executor: Executor, count: int, folder: Path, pids: Any) -> list[Row]:
     killed: list[int] = []
     killer = threading.Thread(target=_kill_after_a_round, args=(folder, count, pids, killed))
     killer.start()
     with closing(executor):
-        rows = sorted(executor.run(_jobs(folder)), key=lambda row: row["seed"])
+        rows = sorted(executor.run(_jobs(folder)), key=lambda row: row.seed)
     killer.join()
     assert killed, "no worker was killed"
     return rows
 
 
-def _check(rows: list[dict[str, Any]], folder: Path, unbroken: Path) -> None:
-    assert [row["seed"] for row in rows] == [1, 2]
+def _check(rows: list[Row], folder: Path, unbroken: Path) -> None:
+    assert [row.seed for row in rows] == [1, 2]
     for row, job in zip(rows, _jobs(unbroken), strict=True):
         expected = work(job)
-        assert row["returns"] == expected["returns"]
+        assert row.returns == expected.returns
         (state,) = folder.glob(f"*{job.hash}/distill.safetensors")
         assert load_state(state)[1]["done"] == 4
-    assert sum(row["interruptions"] for row in rows) >= 1, "it went on, and did not begin again"
+    assert sum(row.interruptions for row in rows) >= 1, "it went on, and did not begin again"
 
 
 def test_a_killed_process_is_replaced_and_its_run_goes_on(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sweeps import FP32, MadeUp, make_sweep
 
 from qpolicy_training.select.config import Shape
 from qpolicy_training.select.halving import promote, search
+from qpolicy_training.select.ledger import Row
 
 # What a policy of this shape returns: enough from width 16 with 3 bits on, if the input has 6.
 GOOD = FP32
@@ -29,9 +30,9 @@ def test_the_cheapest_shape_that_passes_is_selected(monkeypatch) -> None:
         row = search(sweep)
         assert row is not None
         # Bytes do not tell 6 input bits from 8.
-        assert Shape.of(row).hidden == (16, 16)
-        assert row["b_core"] == 3
-        assert row["stage"] == "exam"
+        assert row.shape.hidden == (16, 16)
+        assert row.shape.b_core == 3
+        assert row.stage == "exam"
 
 
 def test_a_sweep_goes_on_from_its_ledger_and_runs_nothing_twice(monkeypatch) -> None:
@@ -56,7 +57,7 @@ def test_a_sweep_goes_on_from_its_ledger_and_runs_nothing_twice(monkeypatch) -> 
     lost = executor.ran.pop()  # it was under way when the sweep was stopped
     with closing(make_sweep(executor, monkeypatch)) as sweep:
         row = search(sweep)
-        assert len({(r["hash"], r["stage"]) for r in sweep.ledger.rows}) == len(sweep.ledger.rows)
+        assert len({(r.hash, r.stage) for r in sweep.ledger.rows}) == len(sweep.ledger.rows)
     assert len(set(executor.ran)) == len(executor.ran)
     assert lost in executor.ran
     again = MadeUp(_mean)
@@ -73,10 +74,10 @@ def test_an_exam_that_fails_leaves_the_next_cheapest(monkeypatch) -> None:
     with closing(make_sweep(MadeUp(lucky), monkeypatch)) as sweep:
         row = search(sweep)
         assert row is not None
-        assert (row["hidden"][0], row["b_core"]) != (16, 3)
-        assert row["passes"]
-        exams = [r for r in sweep.ledger.rows if r["stage"] == "exam"]
-        costs = [r["cost"]["cost"] for r in exams]
+        assert (row.shape.hidden[0], row.shape.b_core) != (16, 3)
+        assert row.passes
+        exams = [r for r in sweep.ledger.rows if r.stage == "exam"]
+        costs = [r.price for r in exams]
         assert costs == sorted(costs)
 
 
@@ -110,8 +111,8 @@ def test_dearer_candidates_wait_and_are_not_trained_once_two_pass(monkeypatch) -
     executor = MadeUp(lambda *_: FP32)
     with closing(make_sweep(executor, monkeypatch, wave=2)) as sweep:
         search(sweep)
-        first = [row for row in sweep.ledger.rows if row["stage"] == "rung0"]
-    assert {row["hidden"][0] for row in first} == {8}
+        first = [row for row in sweep.ledger.rows if row.stage == "rung0"]
+    assert {row.shape.hidden[0] for row in first} == {8}
 
 
 def test_fine_tuning_takes_the_best_that_are_cheaper_and_fail(monkeypatch) -> None:
@@ -121,15 +122,16 @@ def test_fine_tuning_takes_the_best_that_are_cheaper_and_fail(monkeypatch) -> No
     monkeypatch.setattr("qpolicy_training.select.sweep.file_digest", lambda _: "digest")
     with closing(make_sweep(MadeUp(tuned), monkeypatch, finetune=1)) as sweep:
         row = search(sweep)
-        rows = [r for r in sweep.ledger.rows if r["stage"] == "rl"]
+        rows = [r for r in sweep.ledger.rows if r.stage == "rl"]
     assert len(rows) == 1
     assert row is not None
-    assert Shape.of(row) == Shape.of(rows[0])
-    assert row["hash"] == rows[0]["hash"]
+    assert row.shape == rows[0].shape
+    assert row.hash == rows[0].hash
 
 
-def _row(cost: float, bound: float) -> dict:
-    return {"cost": {"cost": cost}, "bound": bound, "passes": bound >= 0, "hash": str(cost)}
+def _row(cost: float, bound: float) -> Row:
+    verdict = {"cost": {"cost": cost}, "bound": bound, "passes": bound >= 0}
+    return Row(stage="rung0", hash=str(cost), cpu_seconds=0.0, **verdict)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def _row(cost: float, bound: float) -> dict:
 )
 def test_promotion_keeps_two_that_pass_then_the_cheaper_by_their_bound(count, expected) -> None:
     rows = [_row(1, -50), _row(2, -10), _row(3, 1), _row(4, 5), _row(5, -1), _row(6, 9)]
-    assert [row["cost"]["cost"] for row in promote(rows, count, 100.0)] == expected
+    assert [row.price for row in promote(rows, count, 100.0)] == expected
 
 
 def test_nothing_is_promoted_that_costs_as_much_as_the_best_so_far() -> None:
