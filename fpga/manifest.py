@@ -82,7 +82,7 @@ def _rules(manifest: dict[str, Any]) -> dict[str, bool]:
         isinstance(point, dict) and _are_counts(point, "cycles", "lut") for point in pareto
     )
     if "supervisor" in manifest:
-        found = get("supervisor")
+        found = manifest["supervisor"]
         named = isinstance(found, dict) and _is_text(found.get("ranges"), "[0-9a-f]{8}")
         rules["supervisor"] = named and int(found["ranges"], 16) > 0
     if "io" in manifest:

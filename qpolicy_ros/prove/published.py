@@ -194,9 +194,12 @@ def decide(folder: Path, *, again: bool = False) -> list[dict[str, Any]]:
         artifact = load_policy(find_policy(f"{task}/{variant}"))
         text = hashlib.sha256(path.read_bytes()).hexdigest()
         kept = {row["property"]: row for row in _kept(folder / ROWS)}.get(path.stem)
-        if kept and (kept["text"], kept["function_hash"]) == (text, artifact.function_hash):
-            if kept["verdict"] != OPEN or not again:
-                continue
+        is_same = kept is not None and (kept["text"], kept["function_hash"]) == (
+            text,
+            artifact.function_hash,
+        )
+        if kept is not None and is_same and not (again and kept["verdict"] == OPEN):
+            continue
         row = _decided(path, artifact)
         _say(f"{path.stem}: {row['verdict']}, {row['seconds']:.1f} s")
         rows = {each["property"]: each for each in _kept(folder / ROWS)}
