@@ -167,6 +167,8 @@ setup(
     package_dir=RENAMED,
     package_data=package_data(),
     data_files=data_files(),
+    # `ros2 run qpolicy_ros robot_models.sh`: what a page tells to run is there without a checkout.
+    scripts=[str(path) for path in [Path("scripts/robot_models.sh")] if path.is_file()],
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernel},
     install_requires=["numpy>=1.21", "safetensors>=0.4", "tyro>=0.9.20", "tqdm>=4.60"],

@@ -35,5 +35,5 @@ tests=("$@")
     test/nodes/test_refusals.py test/nodes/test_robot.py test/nodes/test_robot_inputs.py
     test/nodes/test_robot_simulation.py test/nodes/test_neighbours.py test/nodes/test_simulator.py
     test/nodes/test_sim_time.py test/nodes/test_modes.py test/nodes/test_safety.py
-    test/nodes/test_server.py)
+    test/nodes/test_server.py test/nodes/rcl)
 OMP_NUM_THREADS=1 exec "$environment/bin/python" -m pytest "${tests[@]}"

@@ -18,7 +18,7 @@ _SOURCE = """\
 //
 // Generated: ranges {ranges:08x}, the lowest and highest code of each value. It looks at every beat
 // that the core takes. When an observation's last beat has come with such a code in any of them,
-// it goes through the values, one a cycle: their counters and flags are small memories.
+// it goes through the values, two cycles each: their counters and flags are small memories.
 `default_nettype none
 module {module} (
     input  wire                  clk,
@@ -73,7 +73,7 @@ module {module} (
     // Counters and flags, and the value that is being counted.
     reg [1:0]        state;
     reg              clearing;         // wanted: begins between two observations
-    reg              under_way;           // an observation's first beat has come, its last has not
+    reg              under_way;        // an observation's first beat has come, its last has not
     reg [31:0]       counts [0:N-1];
     reg [31:0]       sticky [0:WORDS-1];
     reg [AT_W-1:0]   at;
@@ -87,10 +87,13 @@ module {module} (
     wire             clears   = state == CLEAR;
     wire [WORD_W-1:0] at_word = {at_word};
     wire [4:0]       at_bit   = {at_bit};
-    wire [31:0]      old_count = counts[at];
-    wire [31:0]      old_flags = sticky[at_word];
-    wire [31:0]      new_count = clears ? 32'd0 : old_count + {{31'd0, is_out && ~&old_count}};
-    wire [31:0]      new_flags = clears ? 32'd0 : old_flags | ({{31'd0, is_out}} << at_bit);
+    // Read in one cycle, written in the next.
+    reg              writes;
+    reg              was_out;
+    reg [31:0]       old_count;
+    reg [31:0]       old_flags;
+    wire [31:0]      new_count = clears ? 32'd0 : old_count + {{31'd0, was_out && ~&old_count}};
+    wire [31:0]      new_flags = clears ? 32'd0 : old_flags | ({{31'd0, was_out}} << at_bit);
 
     assign settled = state == IDLE && !(found_valid && found_last) && (under_way || !clearing);
 
@@ -107,7 +110,11 @@ module {module} (
         end
         if (taken && first)
             any <= 1'b0;
-        if (state != IDLE) begin
+        writes    <= state != IDLE && !writes;
+        was_out   <= is_out;
+        old_count <= counts[at];
+        old_flags <= sticky[at_word];
+        if (state != IDLE && writes) begin
             counts[at]      <= new_count;
             sticky[at_word] <= new_flags;
             at      <= at + 1'b1;
@@ -122,12 +129,13 @@ module {module} (
                 at_beat <= {{BEAT_W{{1'b0}}}};
                 state   <= IDLE;
             end
-        end else if (found_valid && found_last) begin
+        end
+        if (state == IDLE && found_valid && found_last) begin
             if (any || found != {{CODES{{1'b0}}}}) begin
                 state        <= COUNT;
                 observations <= observations + {{31'd0, ~&observations}};
             end
-        end else if (clearing && !under_way && !taken) begin
+        end else if (state == IDLE && clearing && !under_way && !taken) begin
             state        <= CLEAR;
             clearing     <= 1'b0;
             observations <= 32'd0;
@@ -140,6 +148,7 @@ module {module} (
             state       <= IDLE;
             clearing    <= 1'b1;
             found_valid <= 1'b0;
+            writes      <= 1'b0;
             at          <= {{AT_W{{1'b0}}}};
             at_lane     <= {{LANE_W{{1'b0}}}};
             at_beat     <= {{BEAT_W{{1'b0}}}};

@@ -100,7 +100,7 @@ words at OUTPUT taken together.
 A core that was generated with `--supervise` counts, value by value, input codes that the policy
 never saw ([proofs.md](../proofs.md)). RANGES is the start of a SHA-256 over the ranges that it
 compares with. A counter stops at 2^32 - 1; a flag stays until `CONTROL.FORGET` or a reset of the
-bus, not of the core. A read of the counts waits while the last observation is being counted, N
+bus, not of the core. A read of the counts waits while the last observation is being counted, 2 N
 cycles at most. Without a supervisor these words read as 0 and UNSEEN_VALUE takes no write. Maps of
 version 1.0 lack them.
 

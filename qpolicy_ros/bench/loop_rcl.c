@@ -71,8 +71,7 @@ void free_peer(Peer *peer)
 {
     peer->layout->fini_function(&peer->out);
     peer->layout->fini_function(&peer->in);
-    if (from.rcl_wait_set_fini_(&peer->set) != RCL_RET_OK)
-        from.rcutils_reset_error_();
+    worked(from.rcl_wait_set_fini_(&peer->set));
     free(peer);
 }
 

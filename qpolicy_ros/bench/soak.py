@@ -133,5 +133,6 @@ def _line(row: Mapping[str, Any]) -> str:
 _HOW = (
     "Resident memory of the process, taken {samples} times while it answers one observation after "
     "the other, as fast as they come. The policy node's backend is swapped once every thousand "
-    "ticks meanwhile. `qpolicy bench soak --ticks 1000000` writes this page."
+    "ticks meanwhile. One observation without an answer, or one swap refused, would have ended the "
+    "run with an error. `qpolicy bench soak --ticks 1000000` writes this page."
 )

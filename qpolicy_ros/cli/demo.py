@@ -105,6 +105,13 @@ def _text(report: dict[str, Any]) -> str:
         f"(seen in {row['observed']} actions); return equals offline: {_verdict(row)}"
         for row in report["swaps"]
     ]
+    lines += [
+        f"{row['policy']}: recorded in {row['bag']}: {row['reproduced']} of {row['ticks']} "
+        f"commands reproduced bit for bit by qpolicy replay"
+        + (f"; {row['lost']} messages were lost to the recorder" if row["lost"] else "")
+        + ("" if row["equal"] else f"; NOT equal: {row['first_difference']}")
+        for row in report["replays"]
+    ]
     lines.append(f"plot: {report['plot']}")
     for film in report["films"]:
         made = f"film: {film['film']}, still: {film['still']}"

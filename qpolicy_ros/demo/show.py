@@ -19,6 +19,7 @@ from qpolicy_ros.common.errors import InputError, NodeError
 from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
+from qpolicy_ros.demo.recorded import recording, replayed
 from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
 from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact, engine_kinds, find_policy, load_policy
@@ -41,6 +42,7 @@ class Shown:
     job: Job
     runs: list[Run]
     swap: Swap | None
+    replay: dict[str, Any]
 
 
 def show(
@@ -78,7 +80,7 @@ def show(
     )
     jobs = [Job(artifact, seed, max_episode_steps, logs) for artifact in artifacts]
     with children_end_with_us():
-        shown = [_show(job, names, episodes) for job, names in zip(jobs, served, strict=True)]
+        shown = [_show(job, names, episodes, out) for job, names in zip(jobs, served, strict=True)]
         films = [] if gl is None else _films(out, shown, gl)
     plot = out / "demo.png"
     draw({each.job.label: each.runs for each in shown}, plot)
@@ -127,19 +129,26 @@ def _can_serve(artifact: PolicyArtifact, backend: str) -> bool:
     return True
 
 
-def _show(job: Job, backends: Sequence[str], episodes: int) -> Shown:
-    """Play with each backend, then swap between the first two."""
-    label = job.label
-    runs = []
+def _show(job: Job, backends: Sequence[str], episodes: int, out: Path) -> Shown:
+    """Play with each backend, then swap between the first two; replay a recording of the last."""
+    label, stem = job.label, _file_name(job.label)
+    bag, log = out / f"{stem}-bag", job.logs / f"{stem}-bag_recorder.log"
+
+    def say(text: str) -> None:
+        _say(f"{label}: {text}")
+
+    runs, done = [], None
     for name in backends:
-        _say(f"{label}: starting policy_node and mujoco_sim_node, backend {name}")
-        runs.append(play(job, name, episodes, lambda text: _say(f"{label}: {text}")))
-    if len(backends) == 1:
-        return Shown(job, runs, None)
-    _say(f"{label}: once more, swapping the backend while the robot moves")
-    step = round(_FILM_SECONDS / 2 / job.artifact.contract.period)
-    done = swap(job, backends[0], backends[1], step, lambda text: _say(f"{label}: {text}"))
-    return Shown(job, runs, done)
+        with recording(bag, log) if len(backends) == 1 else contextlib.nullcontext():
+            say(f"starting policy_node and mujoco_sim_node, backend {name}")
+            runs.append(play(job, name, episodes, say))
+    if len(backends) > 1:
+        say("once more, recorded, swapping the backend while the robot moves")
+        step = round(_FILM_SECONDS / 2 / job.artifact.contract.period)
+        with recording(bag, log):
+            done = swap(job, backends[0], backends[1], step, say)
+    say("computing the recording's commands again")
+    return Shown(job, runs, done, replayed(label, job.artifact, bag))
 
 
 def _films(out: Path, shown: Sequence[Shown], gl: str) -> list[dict[str, Any]]:
@@ -243,10 +252,12 @@ def _report(
         for each in shown
         if each.swap is not None
     ]
+    replays = [each.replay for each in shown]
     return {
-        "equal": all(row["equal"] for row in [*runs, *swaps]),
+        "equal": all(row["equal"] for row in [*runs, *swaps, *replays]),
         "runs": runs,
         "swaps": swaps,
+        "replays": replays,
         "films": films,
         "plot": str(plot),
         "engine": engine_kinds()[0],

@@ -17,7 +17,7 @@ from qpolicy_ros.latency import db3, mcap
 from qpolicy_ros.latency.compressed import FORMAT, MODES, unpack_file, unpack_messages
 from qpolicy_ros.latency.mcap import Batch, Wanted
 
-NEWEST = 9  # version of metadata.yaml that Kilted writes
+NEWEST = 10  # version of metadata.yaml; Kilted writes 9, and what is read here is as in 9
 
 _SUFFIXES = (".mcap", ".db3")
 _MOST_BYTES = 16 << 20  # of metadata.yaml
@@ -170,7 +170,7 @@ def _described(path: Path) -> Bag:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BagError.at(file, "metadata", f"does not fit: {reason}", remedy) from error
     if version > NEWEST:
-        wrong = f"{version} is newer than {NEWEST}, the newest that is known (Kilted)"
+        wrong = f"{version} is newer than {NEWEST}, the newest that is known"
         raise BagError.at(file, "version", wrong, "update qpolicy_ros, or convert the bag")
     if storage not in ("mcap", "sqlite3"):
         known = "convert it to mcap or sqlite3 by `ros2 bag convert`"

@@ -25,7 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.parameters import declare
-from qpolicy_ros.nodes.runtime import Stop, run
+from qpolicy_ros.nodes.runtime import Stop, place, run
 from qpolicy_ros.nodes.sim_clock import Pace
 from qpolicy_ros.nodes.sim_publishers import SimPublishers
 from qpolicy_ros.nodes.sim_specs import NAMES_UP_TO, SPECS, SUMMARY
@@ -34,6 +34,8 @@ from qpolicy_ros.sim import open_simulation, spread
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.film import Film
 from qpolicy_ros.sim.session import Result, Session
+
+_SILENCE = 1.5  # s until it says who is missing
 
 
 class MujocoSimNode(Node):
@@ -61,6 +63,7 @@ class MujocoSimNode(Node):
         self._held = False  # whether the safe action is applied for want of another
         self._heard_at = time.monotonic()
         self._complaint = ""
+        self._said = False  # that nobody answers
         self._realtime: bool = self._value("realtime")
         self._make_topics()
         self._session = Session(self._simulation, self._value("seed"))
@@ -171,7 +174,18 @@ class MujocoSimNode(Node):
         self._action = self._contract.safe
         self.get_logger().warning(f"no action for {limit:g} s: safe action applied")
 
+    def _say_who_is_missing(self) -> None:
+        """Say once, soon, that nobody answers: another domain or middleware looks like that."""
+        silent = time.monotonic() - self._heard_at
+        if self._heard or self._said or silent < _SILENCE:
+            return
+        self._said = True
+        if not self.count_publishers("action_stamped"):
+            where = place(self)
+            self.get_logger().info(f"nobody sends 'action_stamped' in {where} yet")
+
     def _give_up_if_silent(self) -> None:
+        self._say_who_is_missing()
         limit = self._value("policy_timeout")
         if limit and time.monotonic() - self._heard_at > limit:
             why = self._complaint or "is policy_node active, in this ROS domain?"

@@ -13,9 +13,10 @@ from typing import Protocol
 import rclpy
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
-from rclpy.utilities import remove_ros_args
+from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 from rclpy.validate_namespace import validate_namespace
 
 from qpolicy_ros.common.errors import InputError
@@ -115,6 +116,12 @@ def checked_namespace(namespace: str) -> str:
         wrong = f"{namespace!r}: {str(error).splitlines()[0].removesuffix(':')}"
         raise PolicyError.at("", "--namespace", wrong, "give one like /robot") from None
     return full
+
+
+def place(node: Node) -> str:
+    """Return where a node looks for others: its ROS domain and its middleware."""
+    domain = node.context.get_domain_id()
+    return f"ROS domain {domain} ({get_rmw_implementation_identifier()})"
 
 
 def gives_message_info() -> bool:

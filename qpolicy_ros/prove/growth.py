@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -19,7 +20,7 @@ from qpolicy_ros.prove.codes import code_box, whole_box
 from qpolicy_ros.prove.decide import decide
 from qpolicy_ros.prove.question import single
 
-WIDTHS, BITS, ROUNDS, SECONDS = (16, 32, 64, 128, 256), (2, 3, 4), 1, 10.0
+WIDTHS, BITS, ROUNDS, SECONDS = (16, 32, 64, 128, 256), (2, 3, 4), 3, 10.0
 _INPUTS, _INPUT_BITS, _OUTPUT_BITS = 17, 8, 8
 _MOVED = 48  # output codes, of 256
 
@@ -58,16 +59,22 @@ def random_network(width: int, bits: int, seed: int) -> IntegerNetwork:
 
 
 def measure_growth(folder: Path) -> list[dict[str, Any]]:
-    """Ask whether the action can rise by 48 of 256 codes within one code of noise."""
-    make_folder(folder)
-    rows = []
-    for width in WIDTHS:
-        for bits in BITS:
-            for seed in range(ROUNDS):
-                rows.append(_row(width, bits, seed))
-                sys.stdout.write(f"{rows[-1]}\n")
-            write_atomically(folder / "growth.json", (json.dumps(rows, indent=1) + "\n").encode())
-    return rows
+    """Ask whether the action can rise by 48 of 256 codes within one code of noise.
+
+    Networks that ``growth.json`` has already are not asked again.
+    """
+    path = make_folder(folder) / "growth.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rows = {(row["width"], row["bits"], row["seed"]): row for row in kept}
+    # Round by round: a run that is cut short has something of every width.
+    for seed, width, bits in itertools.product(range(ROUNDS), WIDTHS, BITS):
+        if (width, bits, seed) not in rows:
+            rows[width, bits, seed] = _row(width, bits, seed)
+            sys.stdout.write(f"{rows[width, bits, seed]}\n")
+            sys.stdout.flush()
+            ordered = [rows[key] for key in sorted(rows)]
+            write_atomically(path, (json.dumps(ordered, indent=1) + "\n").encode())
+    return [rows[key] for key in sorted(rows)]
 
 
 def _row(width: int, bits: int, seed: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _MARKS = {"proved": "o", "refuted": "x", "open": "s"}
 _MADE = (
     "Made by `python -m qpolicy_ros.prove.published` (make, decide, growth, report); "
     "[../../proofs.md](../../proofs.md) says what each verdict means. Seconds are processor time "
-    "of one core, proof and check together; each property had 30 s."
+    "of one core, proof and check together; each property had 60 s at most."
 )
 _ASKED = (
     "17 inputs of 8 bits, two hidden layers, one action: can it rise by 48 of its 256 codes while "

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PROVED, REFUTED, OPEN = "proved", "refuted", "open"
 _WARM_UP = 0.05  # share of a measure's time for its first search
 _SOON = 0.1  # s, of a search before any proof
+_SHORT, _SHORT_SHARE = 0.5, 0.06  # s, and share of what is left, for a question's first try
 _LONGEST = 0.5  # s, of the first search of a range
 Say = Callable[[str], None]
 
@@ -148,10 +149,24 @@ class Prover:
         self._cover(asked)
         # One refuted action is enough: look for it everywhere before anything is proved.
         first = sorted(asked, key=lambda each: not self._soon(each)) if len(asked) > 1 else asked
+        # Most questions are easy, and the time is for those that are not: a short round first.
+        hard: list[Asked] = []
         for index, each in enumerate(first):
-            answer = self._ask(each, len(asked) - index)
+            share = self._left() / (len(first) - index)
+            if len(first) > 1:
+                share = min(share, max(_SHORT, _SHORT_SHARE * self._left()))
+            answer = self._ask(each, share, last=len(first) == 1)
             if answer == YES:
                 return
+            if answer == OPEN and len(first) > 1:
+                hard.append(each)
+        for index, each in enumerate(hard):
+            if self._ask(each, self._left() / (len(hard) - index), last=True) == YES:
+                return
+
+    def _left(self) -> float:
+        """Processor time that is left, s."""
+        return max(self._end - time.process_time(), 0.0)
 
     def _soon(self, asked: Asked) -> bool:
         """Whether a short search refutes it."""
@@ -164,11 +179,12 @@ class Prover:
             row |= {"answer": PROVED, "by": "tables", "checked_by": "every entry", "work": ""}
             self._result.statements.append({**row, "seconds": 0.0})
 
-    def _ask(self, asked: Asked, shares: int) -> str:
-        """Decide one question in its share of the time left, and keep what was found."""
-        left = max(self._end - time.process_time(), 0.0) / max(shares, 1)
-        decision = decide(asked.question, left, self._around(asked))
+    def _ask(self, asked: Asked, seconds: float, *, last: bool) -> str:
+        """Decide one question in ``seconds``, note the answer; that it is open where ``last``."""
+        decision = decide(asked.question, seconds, self._around(asked))
         answer, counterexample = self._believe(asked, decision)
+        if answer == OPEN and not last:
+            return answer
         word = {YES: REFUTED, NO: PROVED}.get(answer, OPEN)
         self._note(asked.question.text, word, decision)
         if word == REFUTED:
@@ -264,19 +280,17 @@ class Prover:
             wrong = f"observation {int(np.argmin(inside.all(axis=1)))} is outside the box"
             raise InputError.at(self._wanted.file, "claim.around", wrong, "leave out the box")
         largest = claim["radius"] == LARGEST_OF
-        radii = []
+        radii: list[tuple[int, bool]] = []
+        every: list[Asked] = []
         for index, observation in enumerate(rows):
             shares = len(rows) - index
             if largest:
                 left = max(self._end - time.process_time(), 0.0) / shares
                 radii.append(self._largest_radius(index, observation, left))
                 continue
-            asked = self._moves(index, observation, claim["radius"])
-            self._cover(asked)
-            asked.sort(key=lambda each: not self._soon(each))
-            for each, question in enumerate(asked):
-                if self._ask(question, shares * (len(asked) - each)) == YES:
-                    return
+            every += self._moves(index, observation, claim["radius"])
+        if not largest:
+            self._all(every)
         if largest:
             self._result.reached["radius"] = [held for held, _ in radii]
             self._result.reached["smallest_radius"] = min(held for held, _ in radii)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qpolicy_ros.prove.question import Question
 
 _MOST_MEMORY_MB = 4096
-_PATIENCE = 6.0  # times the processor time, by the clock
+_PATIENCE = 30.0  # times the processor time, by the clock
 _LOOK = 0.05  # s between looks at the processor time
 
 

@@ -33,5 +33,8 @@ def menagerie_model(robot: str, entry: str) -> Path:
         return Path(mujoco_menagerie.get(robot).xml(entry))
     except mujoco_menagerie.MenagerieError as error:
         reason = " ".join(str(error).split())
-        remedy = "run scripts/robot_models.sh, or set MENAGERIE_ROOT to a checkout"
+        remedy = (
+            "run scripts/robot_models.sh (after a colcon build: `ros2 run qpolicy_ros "
+            "robot_models.sh`), or set MENAGERIE_ROOT to a checkout"
+        )
         raise PolicyError.at("", f"robot {robot}", reason, remedy) from error

@@ -15,8 +15,9 @@ from policy_builders import random_artifact
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli.demo import Args, _text, main
-from qpolicy_ros.common.errors import UsageError
+from qpolicy_ros.common.errors import InputError, UsageError
 from qpolicy_ros.demo import show
+from qpolicy_ros.demo.recorded import recording
 from qpolicy_ros.policy import load_policy
 
 EPISODES, STEPS = 2, 40
@@ -106,6 +107,24 @@ def test_the_backend_is_swapped_between_two_steps_of_a_run(finished):
     assert 0 < swap["step"] < swap["steps"]
     assert swap["returns"] == swap["offline_returns"]
     assert swap["observed"] > swap["steps"] // 2
+
+
+def test_the_recording_of_the_swap_is_reproduced_bit_for_bit(finished):
+    report, _, out = finished
+    (row,) = report["replays"]
+    assert (row["bag"], row["equal"]) == (str(out / "halfcheetah-random-bag"), True)
+    assert row["reproduced"] > 0
+    assert row["reproduced"] + row["lost"] >= row["ticks"] >= STEPS
+    assert "commands reproduced bit for bit by qpolicy replay" in _text(report)
+
+
+def test_a_folder_that_is_no_recording_is_not_removed(tmp_path):
+    kept = tmp_path / "bag" / "mine.txt"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(InputError, match="is no recording"), recording(kept.parent, tmp_path / "l"):
+        pass
+    assert kept.is_file()
 
 
 def test_the_plot_is_written_and_progress_is_told(finished):

@@ -121,7 +121,7 @@ def change(bag, **facts):
 @pytest.mark.parametrize(
     ("facts", "wrong"),
     [
-        ({"version": 10}, "version: 10 is newer than 9"),
+        ({"version": 11}, "version: 11 is newer than 10"),
         ({"storage_identifier": "cassette"}, "'cassette' is unknown"),
         ({"relative_file_paths": ["gone.mcap"]}, "gone.mcap is missing"),
         ({"relative_file_paths": []}, "no file is named"),

@@ -255,7 +255,7 @@ def test_backends_that_took_no_time_are_compared(tmp_path, capsys):
     assert not any(each["shown"] for each in found["comparisons"])
 
 
-@pytest.mark.parametrize("version", range(4, 10))
+@pytest.mark.parametrize("version", range(4, 11))
 def test_metadata_of_every_version_is_read(tmp_path, version):
     path = write_bag(tmp_path / "bag", [reported(), *answers([500.0] * 150)])
     text = (path / "metadata.yaml").read_text()
@@ -268,6 +268,6 @@ def test_metadata_of_every_version_is_read(tmp_path, version):
 def test_metadata_of_a_version_to_come_is_refused_in_one_line(tmp_path, capsys):
     path = write_bag(tmp_path / "bag", answers([500.0] * 150))
     text = (path / "metadata.yaml").read_text()
-    (path / "metadata.yaml").write_text(text.replace("version: 9", "version: 10"))
+    (path / "metadata.yaml").write_text(text.replace("version: 9", "version: 11"))
     assert main(["latency", str(path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

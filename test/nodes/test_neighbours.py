@@ -12,6 +12,7 @@ from policy_builders import random_artifact
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_contracts import robot_contract
 from robot_messages import imu, joint_states, odom
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -165,7 +166,28 @@ def test_the_topic_that_is_waited_for_is_logged(run, watcher):
     watcher.until(lambda: "waits for the first usable message on 'joint_states'" in node.output)
     assert "'imu', 'odom'" in node.output
     assert "WARN" not in node.output
-    assert "'joint_states'" in watcher.diagnostics()["waits_for"]
+    waits = watcher.diagnostics()["waits_for"]
+    where = f"in ROS domain {watcher.context.get_domain_id()} (rmw_"
+    assert f"; nobody sends 'joint_states', 'imu', 'odom' {where}" in waits
+
+
+def test_a_feature_vector_that_nobody_sends_is_said_with_the_domain(start, watcher, policies):
+    watcher.node.destroy_publisher(watcher.observations)
+    node = start("policy_node", policy=str(policies["hopper"]), autostart=True)
+    said = "waits for the first message on 'observation'; nobody sends 'observation' in ROS domain"
+    watcher.until(lambda: said in node.output)
+    assert "WARN" not in node.output
+
+
+def test_two_clocks_are_named(run, watcher, other):
+    """Time would jump between them; a feature vector's node looks too."""
+    clocks = [n.create_publisher(Clock, "clock", 10) for n in (watcher.node, other)]
+    watcher.node.create_timer(0.02, lambda: [clock.publish(Clock()) for clock in clocks])
+    run(use_sim_time=True)
+    text = problem(watcher, "two senders")["message"]
+    space = watcher.node.get_namespace()
+    assert f"/clock: the same values from two senders at once, {space}/gui and" in text
+    assert watcher.diagnostics()["mode"] == "standby"
 
 
 def test_a_second_policy_node_is_refused_and_both_are_named(run, watcher, robot):

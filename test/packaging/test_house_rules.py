@@ -79,7 +79,7 @@ ROOMS = [
     room(
         "qpolicy_ros/demo",
         {"numpy", "mujoco"} | MESSAGES,
-        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.nodes"},
+        {COMMON, POLICY, BACKENDS, SIM, HARNESS, "qpolicy_ros.nodes", "qpolicy_ros.replay"},
         late="matplotlib imageio PIL",
     ),
     # Training's own speed is measured in a process of its own, bench/train_worker.py.

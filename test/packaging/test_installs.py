@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COLCON = Path(sys.executable).with_name("colcon")
-PARTS = ["qpolicy_ros", "training", "fpga", "launch", "config", "resource"]
+PARTS = ["qpolicy_ros", "training", "fpga", "launch", "config", "resource", "scripts"]
 FILES = ["package.xml", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE"]
 
 # What a user's script sees, in JSON.
@@ -170,6 +170,16 @@ def test_command_runs(install):
 def test_nodes_are_executables(install):
     for name in ("policy_node", "safety_watchdog", "mujoco_sim_node", "bag_recorder"):
         assert os.access(install.scripts / name, os.X_OK)
+
+
+def test_what_gets_robot_models_is_there_without_a_checkout(install):
+    """It does nothing where the model is there, in the place of the Python that is named."""
+    model = install.elsewhere / "share" / "mujoco_menagerie" / "unitree_go2" / "go2.xml"
+    model.parent.mkdir(parents=True, exist_ok=True)
+    model.touch()
+    script = install.scripts / "robot_models.sh"
+    assert os.access(script, os.X_OK)
+    call(script, install.elsewhere, cwd=install.elsewhere, env=install.environment)
 
 
 @pytest.mark.parametrize("install", ["wheel"], indirect=True)

@@ -62,13 +62,13 @@ class Unseen(NamedTuple):
         ranges: which ranges it compares with, 0 where there is no supervisor.
         observations: how many had a code that was never seen.
         flags: of 32 values, the lowest bit the first: whether each ever had such a code.
-        count: how often the value that was asked for had one.
+        times: how often the value that was asked for had one.
     """
 
     ranges: int
     observations: int
     flags: int
-    count: int
+    times: int
 
 
 class Device(Protocol):
@@ -178,8 +178,8 @@ class RegisterDevice:
             return Unseen(0, 0, 0, 0)
         registers.write(OFFSET["UNSEEN_VALUE"], np.array([value], np.uint32))
         observations = int(registers.read(OFFSET["UNSEEN"], 1)[0])
-        count, flags = (int(word) for word in registers.read(OFFSET["UNSEEN_COUNT"], 2))
-        return Unseen(ranges, observations, flags, count)
+        times, flags = (int(word) for word in registers.read(OFFSET["UNSEEN_COUNT"], 2))
+        return Unseen(ranges, observations, flags, times)
 
     def forget(self) -> None:
         """See ``Device.forget``."""

@@ -86,8 +86,8 @@ class UartDevice:
             payload = self._ask(UNSEEN, value.to_bytes(2, "little"), _UNSEEN_BYTES)
         except _UnknownTypeError:  # a core without a supervisor
             return Unseen(0, 0, 0, 0)
-        ranges, observations, flags, count = np.frombuffer(payload, UINT32, offset=1).tolist()
-        return Unseen(ranges, observations, flags, count)
+        ranges, observations, flags, times = np.frombuffer(payload, UINT32, offset=1).tolist()
+        return Unseen(ranges, observations, flags, times)
 
     def forget(self) -> None:
         """See ``Device.forget``."""

@@ -84,6 +84,6 @@ class FabricWatch:
             yield
             for bit in range(_GROUP):
                 if found.flags >> bit & 1:
-                    self.counts[first + bit] = self._device.unseen(first + bit).count
+                    self.counts[first + bit] = self._device.unseen(first + bit).times
                     yield
         self._whole = observations

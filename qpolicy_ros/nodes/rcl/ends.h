@@ -25,6 +25,13 @@ typedef struct {
     bool is_volatile; /* who subscribes later gets nothing of before */
 } Writer;
 
+/* Let go of what a callback has returned; -1 if it has raised. */
+static int end_call(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 static PyObject *fail(const char *what)
 {
     PyErr_Format(PyExc_RuntimeError, "%s: %s", what, from.rcutils_get_error_string_().str);
@@ -132,8 +139,7 @@ static int reader_serve(Reader *self)
 {
     PyObject *const given[] = {(PyObject *)self->message, (PyObject *)self};
     PyObject *result = PyObject_Vectorcall(self->callback, given, self->with_info ? 2 : 1, NULL);
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return end_call(result);
 }
 
 static PyMappingMethods reader_mapping = {.mp_subscript = (binaryfunc)reader_info};
@@ -174,11 +180,8 @@ static bool is_heard(const Writer *self)
     size_t readers;
     if (!self->is_volatile)
         return true;
-    if (from.rcl_publisher_get_subscription_count_(self->publisher, &readers) != RCL_RET_OK) {
-        from.rcutils_reset_error_();
-        return true;
-    }
-    return readers > 0;
+    return !worked(from.rcl_publisher_get_subscription_count_(self->publisher, &readers)) ||
+           readers > 0;
 }
 
 static void writer_dealloc(Writer *self)

@@ -6,6 +6,7 @@
 #define QPOLICY_RCL_SYMBOLS_H
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "builtin_interfaces/msg/detail/time__struct.h"
@@ -65,6 +66,14 @@ static const char *load_symbols(const char *path)
     RCL_SYMBOLS(FIND)
 #undef FIND
     return NULL;
+}
+
+/* Whether a call of rcl has worked; where not, its error is forgotten. */
+static bool worked(rcl_ret_t status)
+{
+    if (status != RCL_RET_OK)
+        from.rcutils_reset_error_();
+    return status == RCL_RET_OK;
 }
 
 #endif

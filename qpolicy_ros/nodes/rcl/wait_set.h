@@ -84,8 +84,8 @@ static void waitset_dealloc(WaitSet *self)
 {
     PyObject_GC_UnTrack(self);
     forget(self);
-    if (self->made && from.rcl_wait_set_fini_(&self->set) != RCL_RET_OK)
-        from.rcutils_reset_error_();
+    if (self->made)
+        worked(from.rcl_wait_set_fini_(&self->set));
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
@@ -207,8 +207,8 @@ static bool rest_is_ready(WaitSet *self)
     for (size_t i = 0; i < self->count[GUARD]; i++)
         if (set->guard_conditions[i]) {
             ready = true;
-            if (self->hand_over && from.rcl_trigger_guard_condition_((void *)set->guard_conditions[i]) != RCL_RET_OK)
-                from.rcutils_reset_error_();
+            if (self->hand_over)
+                worked(from.rcl_trigger_guard_condition_((void *)set->guard_conditions[i]));
         }
     return ready;
 }
@@ -247,18 +247,14 @@ static int serve(WaitSet *self)
         if (!self->timers[i].ready)
             continue;
         const rcl_ret_t called = from.rcl_timer_call_(self->timers[i].timer);
-        if (called == RCL_RET_TIMER_CANCELED) {
-            from.rcutils_reset_error_();
-            continue;
-        }
-        if (called != RCL_RET_OK) {
+        if (called != RCL_RET_OK && called != RCL_RET_TIMER_CANCELED) {
             fail("timer");
             return -1;
         }
-        PyObject *result = PyObject_CallNoArgs(self->timers[i].callback);
-        if (!result)
+        if (!worked(called)) /* cancelled since */
+            continue;
+        if (end_call(PyObject_CallNoArgs(self->timers[i].callback)))
             return -1;
-        Py_DECREF(result);
     }
     for (size_t i = 0; i < reader_count(self); i++) {
         Reader *reader = reader_at(self, i);

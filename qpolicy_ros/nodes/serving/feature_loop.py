@@ -17,8 +17,9 @@ from qpolicy_ros.nodes.runtime import gives_message_info
 from qpolicy_ros.nodes.serving.commanders import is_watchdog
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
-from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
+from qpolicy_ros.nodes.serving.neighbours import CLOCK, Neighbours, Wanted
 from qpolicy_ros.nodes.serving.outputs import sent_topics
+from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.timing import Instants, ages
 from qpolicy_ros.policy import ObservationError
 
@@ -38,9 +39,12 @@ class FeatureLoop(Loop):
         self._profile = qos.profile(
             reliable=self.options.lockstep, depth=1, deadline=self.options.deadline
         )
+        taken = {"observation": Wanted(JointState, self._profile)}
+        if isinstance(self.now, RobotClock) and self.now.simulated:
+            taken["/clock"] = CLOCK
         self._neighbours = Neighbours(
             self.node,
-            {"observation": Wanted(JointState, self._profile)},
+            taken,
             sent_topics(lockstep=self.options.lockstep, deadline=self.options.deadline),
         )
         self._watchdog = hot(self.node.create_timer(1.0, self._on_timeout, clock=self.steady))
@@ -100,7 +104,9 @@ class FeatureLoop(Loop):
 
     def waits_for(self) -> str:
         """See ``Loop.waits_for``."""
-        return "" if self._observed else "waits for the first message on 'observation'"
+        if self._observed:
+            return ""
+        return f"waits for the first message on 'observation'{self.unsent(['observation'])}"
 
     def _listen(self) -> None:
         """Hear commands while somebody else may send some: one's own cost time."""

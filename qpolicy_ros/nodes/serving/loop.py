@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 
+from qpolicy_ros.nodes.runtime import place
 from qpolicy_ros.nodes.serving.commanders import Commanders
 from qpolicy_ros.nodes.serving.modes import Mode, Modes, Reason
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, Outputs
@@ -88,6 +90,16 @@ class Loop(abc.ABC):
     @abc.abstractmethod
     def waits_for(self) -> str:
         """Return the topic that serving waits for, with what is wrong; empty where for none."""
+
+    def unsent(self, topics: Sequence[str]) -> str:
+        """Say which of ``topics`` nobody sends, and where this node looks; else nothing.
+
+        Another domain or another middleware looks just like that.
+        """
+        names = ", ".join(repr(name) for name in topics if not self.node.count_publishers(name))
+        if not names:
+            return ""
+        return f"; nobody sends {names} in {place(self.node)}"
 
     def look(self) -> list[str]:
         """Return ``problems``, and log what is new about them and about what is waited for.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
 
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.runtime import gives_message_info
@@ -34,6 +35,10 @@ class Wanted(NamedTuple):
     profile: QoSProfile
     parts: Callable[[Any], Sequence[Hashable]] | None = None
     remedy: str = "remap it, or mend who sends it"
+
+
+#: Where the time comes from with ``use_sim_time``: one clock alone, or time jumps.
+CLOCK = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
 
 
 class Neighbours:
@@ -142,7 +147,8 @@ def _sender(message: Any, info: dict[str, Any] | None) -> Hashable:
     identity = (info or {}).get("publisher_gid")
     if identity is not None:
         return bytes(identity["data"][:16])
-    return (tuple(getattr(message, "name", ())), getattr(message.header, "frame_id", ""))
+    header = getattr(message, "header", None)  # /clock has none
+    return (tuple(getattr(message, "name", ())), getattr(header, "frame_id", ""))
 
 
 def _type_name(kind: type) -> str:

@@ -26,7 +26,7 @@ from qpolicy_ros.nodes.serving.commanders import is_watchdog
 from qpolicy_ros.nodes.serving.controller import ControllerCheck
 from qpolicy_ros.nodes.serving.loop import SECOND_NS, Loop
 from qpolicy_ros.nodes.serving.modes import Mode, Reason
-from qpolicy_ros.nodes.serving.neighbours import Neighbours, Wanted
+from qpolicy_ros.nodes.serving.neighbours import CLOCK, Neighbours, Wanted
 from qpolicy_ros.nodes.serving.outputs import NO_TIME, sent_topics
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
@@ -101,7 +101,7 @@ class RobotLoop(Loop):
         )
         self._made.append((node.destroy_subscription, hot(heard)))
         if self._clock is not None:
-            wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
+            wanted["/clock"] = CLOCK
             taken = node.create_subscription(
                 Clock,
                 "/clock",
@@ -188,9 +188,11 @@ class RobotLoop(Loop):
         silent = [name for name, t in self.inputs.topics.items() if t.arrived_ns is None]
         if silent and self.modes.mode is Mode.STANDBY:
             problem = next((f": {t.problem}" for t in self.inputs.topics.values() if t.problem), "")
-            names = ", ".join(repr(name) for name in silent if name != CMD_VEL)
+            silent = [name for name in silent if name != CMD_VEL]
+            names = ", ".join(map(repr, silent))
             if names:
-                return f"waits for the first usable message on {names}{problem}"
+                unsent = self.unsent(silent)
+                return f"waits for the first usable message on {names}{problem}{unsent}"
         command = self.inputs.topics.get(CMD_VEL)
         if command is None or self.options.lockstep or self.modes.mode is not Mode.POLICY:
             return ""

@@ -117,8 +117,8 @@ def test_another_policys_folder_is_refused(small, tmp_path):
 
 def test_an_access_that_the_wrapper_refuses_is_named(small):
     backend = create_backend("fpga", small)
-    with pytest.raises(BackendError, match="read at 0x040: SLVERR"):
-        backend.device._registers.read(0x040, 1)
+    with pytest.raises(BackendError, match="read at 0x060: SLVERR"):
+        backend.device._registers.read(0x060, 1)
     backend.close()
 
 

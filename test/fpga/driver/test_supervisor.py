@@ -109,7 +109,7 @@ def test_the_serial_line_tells_the_same(artifact, folder, observations, software
     for at, name in enumerate(names):
         found = device.unseen(at)
         count = wanted.get(f"fpga.unseen.{name}", 0)
-        assert (found.observations, found.count) == (wanted["fpga.unseen"], count)
+        assert (found.observations, found.times) == (wanted["fpga.unseen"], count)
         assert found.flags >> at % 32 & 1 == (count > 0)
     device.forget()
     assert device.unseen(0)[1:] == (0, 0, 0)

@@ -156,7 +156,7 @@ async def writes_outside_the_map_are_refused(dut):
 @cocotb.test()
 async def reads_outside_the_map_are_refused(dut):
     master = await start(dut)
-    for address in (CONTROL, 0x040, OUTPUT + 4 * -(-M * B_OUT // 32), INPUT, 0xFFC):
+    for address in (CONTROL, 0x060, OUTPUT + 4 * -(-M * B_OUT // 32), INPUT, 0xFFC):
         assert await read(master, address) == (0, AxiResp.SLVERR)
     assert (await read(master, ERROR))[0] == 16
 
