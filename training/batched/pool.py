@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
-from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_training.batched.layout import Layout
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qpolicy_training.batched.layout import Layout
 
 WAIT_S = 120.0
 RESTARTS = 2
