@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -11,15 +12,15 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder, scratch_folder, writing_into
+from qpolicy_ros.common.files import cache_folder, scratch_folder
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 CACHE = cache_folder("qpolicy_ros/yosys")
 YOSYS = "0.70"
@@ -72,19 +73,43 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {_FORM}".encode())
+
+    def make() -> dict[str, Any]:
+        with scratch_folder() as work:
+            return asdict(_run_yosys(files, top, Path(work)))
+
+    return Synthesis(**cached(f"{YOSYS} {top} {_SCRIPT} {_FORM}", files, make))
+
+
+def cached(
+    how: str, files: Sequence[Path], make: Callable[[], dict[str, Any]], kind: str = ""
+) -> dict[str, Any]:
+    """Return what ``make`` makes of ``files``, from the cache where it is there.
+
+    A cache that cannot be written, or is damaged, costs time and nothing else.
+
+    Args:
+        how: all that the result depends on beside the files.
+        files: their names and contents count.
+        make: what is to be kept, JSON-able.
+        kind: of the result, part of its file's name.
+    """
+    digest = hashlib.sha256(how.encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = CACHE / f"{digest.hexdigest()[:32]}.json"
-    if not kept.is_file():
-        with scratch_folder() as work:
-            result = _run_yosys(files, top, Path(work))
+    kept = CACHE / f"{digest.hexdigest()[:32]}{kind}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    made = make()
+    partial = kept.with_suffix(f".{os.getpid()}")
+    try:
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        with writing_into(CACHE):
-            partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        partial.write_text(json.dumps(made), encoding="utf-8")
         partial.replace(kept)
-    return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return made
 
 
 _FORM = "a primitive a table"  # how tables reach Yosys (``tables``)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tables import as_yosys
-from qpolicy_fpga.yosys import CACHE, YOSYS, run_yosys, yosys_folder
-from qpolicy_ros.common.files import scratch_folder, writing_into
+from qpolicy_fpga.yosys import YOSYS, cached, run_yosys, yosys_folder
+from qpolicy_ros.common.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,11 +74,8 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {SYNTHESIS[family]}".encode())
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = CACHE / f"{digest.hexdigest()[:32]}-{family}.json"
-    if not kept.is_file():
+
+    def make() -> dict[str, float]:
         with scratch_folder() as scratch:
             folder = Path(scratch)
             sources = []
@@ -89,11 +84,6 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
                 sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
             out = folder / "cells.json"
             run_yosys(_SCRIPT, [SYNTHESIS[family], top, str(out), *map(str, sources)], out, folder)
-            cells = json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"]
-        CACHE.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        with writing_into(CACHE):
-            partial.write_text(json.dumps(count(cells)), encoding="utf-8")
-        partial.replace(kept)
-    found: dict[str, float] = json.loads(kept.read_text("utf-8"))
-    return found
+            return count(json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"])
+
+    return cached(f"{YOSYS} {top} {_SCRIPT} {SYNTHESIS[family]}", files, make, f"-{family}")
