@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder, scratch_folder
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
@@ -74,42 +75,35 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
     """
     yosys_folder()
 
-    def make() -> dict[str, Any]:
-        with scratch_folder() as work:
-            return asdict(_run_yosys(files, top, Path(work)))
+    def measure(scratch: Path) -> dict[str, Any]:
+        return asdict(_run_yosys(files, top, scratch))
 
-    return Synthesis(**cached(f"{YOSYS} {top} {_SCRIPT} {_FORM}", files, make))
+    return Synthesis(**once([top, _SCRIPT, _FORM], files, measure))
 
 
-def cached(
-    how: str, files: Sequence[Path], make: Callable[[], dict[str, Any]], kind: str = ""
+def once(
+    how: Sequence[str], files: Sequence[Path], measure: Callable[[Path], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what ``make`` makes of ``files``, from the cache where it is there.
-
-    A cache that cannot be written, or is damaged, costs time and nothing else.
+    """Return what ``measure`` finds, from the cache where the same files gave it before.
 
     Args:
-        how: all that the result depends on beside the files.
-        files: their names and contents count.
-        make: what is to be kept, JSON-able.
-        kind: of the result, part of its file's name.
+        how: what it depends on beside the files' names and content and Yosys's version.
+        files: what is measured.
+        measure: takes a folder for temporary files, returns a JSON object.
     """
-    digest = hashlib.sha256(how.encode())
+    digest = hashlib.sha256(" ".join([YOSYS, *how]).encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = CACHE / f"{digest.hexdigest()[:32]}{kind}.json"
+    kept = CACHE / f"{digest.hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
         return dict(json.loads(kept.read_text(encoding="utf-8")))
-    made = make()
-    partial = kept.with_suffix(f".{os.getpid()}")
-    try:
+    with scratch_folder() as scratch:
+        found = measure(scratch)
+    # A cache that cannot be written, or is damaged, costs time and nothing else.
+    with contextlib.suppress(OSError, InputError):
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(made), encoding="utf-8")
-        partial.replace(kept)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-    return made
+        write_atomically(kept, json.dumps(found).encode())
+    return found
 
 
 _FORM = "a primitive a table"  # how tables reach Yosys (``tables``)

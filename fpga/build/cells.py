@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import as_yosys
-from qpolicy_fpga.yosys import YOSYS, cached, run_yosys, yosys_folder
-from qpolicy_ros.common.files import scratch_folder
+from qpolicy_fpga.yosys import once, run_yosys, yosys_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5",
@@ -74,16 +73,15 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
         BackendError: it takes too long.
     """
     yosys_folder()
+    command = SYNTHESIS[family]
 
-    def make() -> dict[str, float]:
-        with scratch_folder() as scratch:
-            folder = Path(scratch)
-            sources = []
-            for path in files:
-                sources.append(folder / path.name)
-                sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
-            out = folder / "cells.json"
-            run_yosys(_SCRIPT, [SYNTHESIS[family], top, str(out), *map(str, sources)], out, folder)
-            return count(json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"])
+    def measure(folder: Path) -> dict[str, Any]:
+        sources = []
+        for path in files:
+            sources.append(folder / path.name)
+            sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
+        out = folder / "cells.json"
+        run_yosys(_SCRIPT, [command, top, str(out), *map(str, sources)], out, folder)
+        return count(json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"])
 
-    return cached(f"{YOSYS} {top} {_SCRIPT} {SYNTHESIS[family]}", files, make, f"-{family}")
+    return once([top, _SCRIPT, command], files, measure)

@@ -65,7 +65,7 @@ design = ys.Design()
 def run(command):
     ys.run_pass(command, design)
 for name in files:
-    run(f'read_verilog -DQPOLICY_XILINX "{name}"')
+    run(f'read_verilog -nosynthesis "{name}"')
 run(f"hierarchy -check -top {top}")
 run("proc")
 run("flatten")

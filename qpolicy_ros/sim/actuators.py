@@ -19,7 +19,7 @@ from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
 SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
-_JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 
 
 def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> bool:
@@ -31,10 +31,7 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     """
     where = description.file or description.name
     joints = [joint.name for joint in spec.joints]
-    for actuator in spec.actuators:
-        if actuator.trntype in _JOINT_KINDS and actuator.target not in joints:
-            wrong = f"{actuator.name!r} drives {actuator.target!r}, which is no joint of the model"
-            raise PolicyError.at(where, "actuator", wrong, nearest(actuator.target, joints))
+    check_targets(where, spec)
     new = False
     for action in contract.action:
         if action.name in joints:
@@ -50,11 +47,24 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     return new
 
 
+def check_targets(where: object, spec: Any) -> None:
+    """Refuse an actuator that drives a joint which is not there.
+
+    Raises:
+        PolicyError: names the actuator, what it drives and the nearest joints.
+    """
+    joints = [joint.name for joint in spec.joints]
+    for actuator in spec.actuators:
+        if actuator.trntype in JOINT_KINDS and actuator.target not in joints:
+            wrong = f"{actuator.name!r} drives {actuator.target!r}, which is no joint of the model"
+            raise PolicyError.at(where, "actuator", wrong, nearest(actuator.target, joints))
+
+
 def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
     """Return the actuator of an action, and what the action is multiplied by to be its control."""
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, action.name)
     for index in range(model.nu if joint >= 0 else 0):
-        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in _JOINT_KINDS:
+        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in JOINT_KINDS:
             if model.actuator_trnid[index, 0] != joint:
                 continue
             gear = float(model.actuator_gear[index, 0])
@@ -67,7 +77,7 @@ def _own(spec: Any, action: ActionChannel) -> Any:
 
     Of several the first of the action's kind stays; the others would pull against it at control 0.
     """
-    driving = [a for a in spec.actuators if a.trntype in _JOINT_KINDS and a.target == action.name]
+    driving = [a for a in spec.actuators if a.trntype in JOINT_KINDS and a.target == action.name]
     if not driving:
         return None
     kept = next((a for a in driving if _kind(a) == action.kind), driving[0])

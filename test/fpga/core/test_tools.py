@@ -76,16 +76,16 @@ def test_a_cache_that_cannot_be_kept_costs_time_only(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     asked = []
 
-    def make():
+    def make(_):
         asked.append(1)
         return {"lut": 1}
 
     for cache in (tmp_path / "file" / "cache", tmp_path / "cache"):
         monkeypatch.setattr(yosys, "CACHE", cache)
-        assert yosys.cached("a way", [source], make) == {"lut": 1}
+        assert yosys.once(["a way"], [source], make) == {"lut": 1}
     (kept,) = (tmp_path / "cache").iterdir()
-    assert yosys.cached("a way", [source], make) == {"lut": 1}
+    assert yosys.once(["a way"], [source], make) == {"lut": 1}
     assert len(asked) == 2
     kept.write_text("{half")
-    assert yosys.cached("a way", [source], make) == {"lut": 1}
+    assert yosys.once(["a way"], [source], make) == {"lut": 1}
     assert len(asked) == 3
