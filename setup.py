@@ -192,7 +192,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "qpolicy = qpolicy_ros.cli.main:main",
+            "qpolicy = qpolicy_ros.cli.entry:main",
             "policy_node = qpolicy_ros.nodes.entry:policy_node",
             "mujoco_sim_node = qpolicy_ros.nodes.entry:mujoco_sim_node",
             "safety_watchdog = qpolicy_ros.nodes.entry:safety_watchdog",
