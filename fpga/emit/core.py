@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from qpolicy_fpga.plan.layer import BUS_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qpolicy_fpga.emit.layer import LayerHardware
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_fpga.plan.layer import Layer
-
-
-@dataclass(frozen=True)
-class Core:
-    """Timing of the whole core.
-
-    Attributes:
-        codes_per_beat: input codes of one beat.
-        beats: beats a frame.
-        cycles: from the cycle in which the first beat is accepted to the one in which the result
-            is valid, beats without gaps.
-        interval: cycles between the first beats of two frames, at best.
-        gap: cycles from a frame's last beat to the next frame's first, at least.
-        credits: frames in flight or waiting, at most.
-        direct: whether the first layer reads the bus, or every beat of it, without a register.
-    """
-
-    codes_per_beat: int
-    beats: int
-    cycles: int
-    interval: int
-    gap: int
-    credits: int
-    direct: bool
-
-
-def core_timing(layers: Sequence[Layer], hardware: Sequence[LayerHardware]) -> Core:
-    """Return when things happen."""
-    inputs = layers[0].inputs
-    codes = min(inputs, BUS_BITS // layers[0].code_bits)
-    beats = -(-inputs // codes)
-    direct = hardware[0].parts > 1 or (beats == 1 and hardware[0].steps == 1)
-    cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in hardware)
-    # A bank may only be written again when the layer that reads it has finished.
-    gap = max(layer.steps + layer.reads for layer in hardware)
-    for writer, reader in itertools.pairwise(hardware):
-        if reader.parts == 1:  # else it takes each phase in the cycle in which it is there
-            gap = max(gap, writer.spread + reader.steps + reader.reads)
-    gap = max(gap, hardware[-1].spread + 1)
-    interval = beats - 1 + gap
-    return Core(codes, beats, cycles, interval, gap, -(-cycles // interval) + 1, direct)
 
 
 def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: Core) -> str:
@@ -98,7 +54,7 @@ def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: 
         "    reg done;",
         f"    always @(posedge clk) done <= ~rst & {load};",
         (
-            f"    qpolicy_results #(.WIDTH({result}), .DEPTH({core.credits}), "
+            f"    qpolicy_results #(.WIDTH({result}), "
             f".INDEX_BITS({(core.credits - 1).bit_length()})) results ("
         ),
         "        .clk(clk), .rst(rst),",
@@ -188,11 +144,10 @@ def _capture(core: Core, bus: int, bits: int, inputs: int) -> list[str]:
 
 
 RESULTS_SOURCE = """\
-// Results that wait: a result goes straight out if it is fetched at once, else it is kept, the
-// oldest first. There is always room, as no frame is accepted without a credit.
+// Results that wait. One is shown from a register; what comes while that is taken is kept in a
+// ring, the oldest shown next. There is always room, as no frame is accepted without a credit.
 module qpolicy_results #(
     parameter WIDTH = 8,
-    parameter DEPTH = 2,
     parameter INDEX_BITS = 1
 ) (
     input  wire             clk,
@@ -203,25 +158,32 @@ module qpolicy_results #(
     output wire             m_valid,
     input  wire             m_ready
 );
-    reg [WIDTH-1:0] kept [0:DEPTH-1];
-    reg [INDEX_BITS:0] count;
-    wire [INDEX_BITS:0] less = count - {{INDEX_BITS{1'b0}}, 1'b1};
-    wire empty = count == {INDEX_BITS+1{1'b0}};
-    wire fetch = m_ready & ~empty;
-    wire keep = s_valid & ~(empty & m_ready);
-    integer i;
+    reg [WIDTH-1:0] kept [0:(1<<INDEX_BITS)-1];
+    reg [INDEX_BITS-1:0] oldest;
+    reg [INDEX_BITS-1:0] place;
+    reg waiting;
+    reg [WIDTH-1:0] shown;
+    reg valid;
+    wire room = ~valid | m_ready;
+    wire keep = s_valid & (waiting | ~room);
+    wire fetch = waiting & room;
+    wire [INDEX_BITS-1:0] after = oldest + 1'b1;
 
-    assign m_valid = s_valid | ~empty;
-    assign m_data = empty ? s_data : kept[less[INDEX_BITS-1:0]];
+    assign m_valid = valid;
+    assign m_data = shown;
 
     always @(posedge clk) begin
-        if (keep) begin
-            kept[0] <= s_data;
-            for (i = 1; i < DEPTH; i = i + 1) kept[i] <= kept[i-1];
-        end
-        if (rst) count <= {INDEX_BITS+1{1'b0}};
-        else if (keep & ~fetch) count <= count + {{INDEX_BITS{1'b0}}, 1'b1};
-        else if (fetch & ~keep) count <= less;
+        if (room) shown <= waiting ? kept[oldest] : s_data;
+        if (keep) kept[place] <= s_data;
+        if (rst) valid <= 1'b0;
+        else if (room) valid <= waiting | s_valid;
+        if (rst) place <= {INDEX_BITS{1'b0}};
+        else if (keep) place <= place + 1'b1;
+        if (rst) oldest <= {INDEX_BITS{1'b0}};
+        else if (fetch) oldest <= after;
+        if (rst) waiting <= 1'b0;
+        else if (keep & ~fetch) waiting <= 1'b1;
+        else if (fetch & ~keep) waiting <= after != place;
     end
 endmodule
 """

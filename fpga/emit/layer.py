@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.fanout import copy, enabled
 from qpolicy_fpga.emit.steps import (
     bit_planes,
     delay,
@@ -12,13 +13,13 @@ from qpolicy_fpga.emit.steps import (
     phase_counter,
     step_counters,
 )
-from qpolicy_fpga.emit.tail import emit_tail, tail_cycles, tail_delay
+from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
+from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
 from qpolicy_fpga.emit.tree import Tree, looked_up, make_tree, phase_bits, weight_bits
-from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, adder_delay
 from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
-from qpolicy_fpga.plan.form import tail_kind
 
 if TYPE_CHECKING:
+    from qpolicy_fpga.emit.timing import Timing
     from qpolicy_fpga.plan.form import Form
     from qpolicy_fpga.plan.layer import Layer
 
@@ -34,21 +35,14 @@ HEADER = """\
 
 
 @dataclass(frozen=True)
-class LayerHardware:
+class LayerHardware(LayerTiming):
     """A layer's Verilog and its timing.
 
     Attributes:
         source: the modules, trees first.
         name: the layer's module.
-        form: how it is laid out.
         tail: kind of the tail.
-        parts: parts in which it takes its input codes, 1 = all at once.
-        steps: steps of a frame, or of a part.
-        reads: cycles by which its reading of the input codes ends later than its steps.
-        latency: cycles from the first of them (the last part's) to the last output code's
-            visibility.
         codes: bits of the output codes that are handed on at once.
-        spread: cycles between the first output codes written and the last.
         trees: number of trees.
         stages: register stages of a tree's adders.
         luts: look-up tables instantiated by name (adders and tails not counted).
@@ -57,14 +51,8 @@ class LayerHardware:
 
     source: str
     name: str
-    form: Form
     tail: str
-    parts: int
-    steps: int
-    reads: int
-    latency: int
     codes: int
-    spread: int
     trees: int
     stages: int
     luts: int
@@ -91,25 +79,17 @@ def emit_layer(
     timing = align(layer, form, trees, budget)
     for tree in trees:
         _finish(tree, layer, form, timing)
-    steps = form.steps(layer.code_bits)
-    reads = read_cycles(form, layer.code_bits)
-    last = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
     wrapped = _wrap(layer, form, trees, timing, direct=direct, ahead=ahead)
     modules = [*(tree.module.text() for tree in trees), wrapped]
     if form.ram:
         modules.insert(0, emit_weights(layer, form, [tree.neurons for tree in trees]))
     source = "\n".join([HEADER, *modules])
     return LayerHardware(
+        **vars(layer_timing(layer, form, timing)),
         source=source,
         name=name,
-        form=form,
         tail=timing.kind,
-        parts=layer.parts,
-        steps=steps,
-        reads=reads,
-        latency=last,
         codes=(len(trees) if ahead else layer.neurons) * layer.out_bits,
-        spread=(form.fold - 1) * form.plane_steps(layer.code_bits),
         trees=len(trees),
         stages=timing.stages,
         luts=sum(tree.module.luts for tree in trees),
@@ -124,49 +104,6 @@ def assign_neurons(neurons: int, fold: int) -> list[list[int | None]]:
         [n if (n := phase * trees + tree) < neurons else None for phase in range(fold)]
         for tree in range(trees)
     ]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What all trees of a layer have in common.
-
-    Attributes:
-        kind: of the tail.
-        stages: registers until the sum.
-        serial: whether bit planes or parts are added one after another, in an accumulator.
-        early: whether the tail looks at the accumulator's next value.
-        registered: whether the sum is registered once more before the tail.
-        before_tail: registers until what the tail looks at.
-    """
-
-    kind: str
-    stages: int
-    serial: bool
-    early: bool
-    registered: bool
-
-    @property
-    def before_tail(self) -> int:
-        """Registers until what the tail looks at."""
-        return self.stages + int(self.serial and not self.early) + int(self.registered)
-
-
-def align(layer: Layer, form: Form, trees: list[Tree], budget: float) -> Timing:
-    """Give every tree the same number of stages and choose where the tail begins."""
-    kind = tail_kind(layer, form.fold)
-    serial = form.stream or form.plane_steps(layer.code_bits) > 1
-    width = max(tree.total for tree in trees)
-    tail = tail_delay(kind, width, form.fold)
-    stages = max(tree.heap.stages for tree in trees)
-    time = max(tree.heap.time for tree in trees if tree.heap.stages == stages)
-    early = registered = False
-    if serial:
-        if time + adder_delay(width) > budget:
-            stages, time = stages + 1, CLOCK_TO_OUT
-        early = time + adder_delay(width) + tail <= budget
-    elif time + tail > budget:
-        registered = True
-    return Timing(kind, stages, serial, early, registered)
 
 
 def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
@@ -221,13 +158,7 @@ def _own_phases(layer: Layer, form: Form) -> list[str]:
     count = phase_bits(max(form.fold, layer.parts))
     names = ["phase"] if count and not form.ram and not looked_up(layer) else []
     names += ["tail_phase"] if form.fold > 1 else []
-    lines = []
-    for name in names:
-        lines += [
-            f'    (* keep = "true" *) reg [{count - 1}:0] {name};',
-            f"    always @(posedge clk) {name} <= {name}_next;",
-        ]
-    return lines
+    return [line for name in names for line in copy(name, f"{name}_next", count)]
 
 
 def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:
@@ -262,25 +193,12 @@ def _wrap(
     cycles = tail_cycles(timing.kind, out)
     reads = read_cycles(form, layer.code_bits)
     body = part_counter(layer, direct=direct) if form.stream else step_counters(layer, form)
-    plane = "plane"
-    if timing.serial and reads:
-        # The trees work as much later as their weights come.
-        bits = phase_bits(form.plane_steps(layer.code_bits))
-        body += delay("plane", reads, "plane_read", reset=False, bits=bits)
-        before = f"plane_read_{reads - 1}"
-        body.append(f"    wire last_part = {before} == {bits}'d0;")
-        plane = "plane_read"
-    body += bit_planes(layer, form, plane)
+    body += _codes(layer, form, timing, reads)
     if form.ram:
         body += weight_words(layer, form, len(trees))
+    body += _strobes(form, timing, "plane_read" if timing.serial and reads else "plane")
+    shared = max(1, timing.groups)
     body += delay("summed", timing.before_tail + reads, "ready", reset=True)
-    if form.stream:
-        # With a reset these cannot become shift registers, which answer late.
-        body += delay("first_part", timing.stages, "first", reset=True)
-        body += delay("part_there", timing.stages, "add", reset=True)
-    elif timing.serial:
-        body.append(f"    wire first_plane = ~|{plane};")
-        body += delay("first_plane", timing.stages, "first", reset=False)
     body += delay("ready", cycles - 1, "write", reset=True)
     if fold > 1:
         body += phase_counter("tail_phase", "ready", fold)
@@ -290,9 +208,18 @@ def _wrap(
     else:
         body.append("    assign last = write;")
     body.append(f"    wire [{len(trees) * out - 1}:0] code;")
-    next_part = "part_next" if direct else "part"
-    body += [_instance(layer, form, tree, t, timing, next_part) for t, tree in enumerate(trees)]
-    body += _handed(len(trees) * out) if ahead else _bank(layer, fold, len(trees))
+    phase = _phase(form, timing, direct=direct)
+    if phase == "part_late":
+        bits = phase_bits(layer.parts)
+        body += [
+            f"    reg [{bits - 1}:0] part_late;",
+            "    always @(posedge clk) part_late <= part;",
+        ]
+    for place, tree in enumerate(trees):
+        group = place * shared // len(trees)
+        body.append(_instance(layer, form, tree, place, timing, phase, group))
+    before = _write_before(timing, reads, cycles)
+    body += _bank(layer, 1 if ahead else fold, len(trees), before, whole=ahead)
     result = (len(trees) if ahead else layer.neurons) * out
     handed = "a phase of the result is" if ahead else "the result is all"
     when = "in the cycle before the codes are all there"
@@ -319,44 +246,101 @@ def _wrap(
     )
 
 
-def _instance(
-    layer: Layer, form: Form, tree: Tree, place: int, timing: Timing, next_part: str
-) -> str:
-    """Return the line that puts tree number ``place`` into its layer."""
-    ports, out = [".clk(clk)"], layer.out_bits
+def _codes(layer: Layer, form: Form, timing: Timing, reads: int) -> list[str]:
+    """Lines that choose the bit planes and copy them for each group of trees."""
+    lines, plane, plane_next = [], "plane", "plane_next"
+    if timing.serial and reads:
+        # The trees work as much later as their weights come; what is copied, a cycle before.
+        bits = phase_bits(form.plane_steps(layer.code_bits))
+        lines = delay("plane", reads, "plane_read", reset=False, bits=bits)
+        at = reads - int(timing.groups > 0)
+        plane, plane_next = f"plane_read_{at}", f"plane_read_{at - 1}"
+    lines += bit_planes(layer, form, plane, plane_next)
+    for group in range(timing.groups):
+        lines += copy(f"c{group}", "c", layer.part * form.planes)
+    return lines
+
+
+def _strobes(form: Form, timing: Timing, plane: str) -> list[str]:
+    """Lines of what the accumulators need, once for each group of trees."""
     if form.stream:
-        ports.append(f".phase_next({next_part})")
-    if form.fold > 1 and not form.ram:
-        ports.append(".phase_next(phase_next)")
+        # With a reset these cannot become shift registers, which answer late.
+        sources = {"first": "first_part", "add": "part_there"}
+    else:
+        sources = {"first": f"~|{plane}"} if timing.serial else {}
+    lines = []
+    for name, source in sources.items():
+        lines += _strobe(name, source, timing, reset=form.stream)
+    return lines
+
+
+def _phase(form: Form, timing: Timing, *, direct: bool) -> str:
+    """What a tree's phase is in the next cycle; it has a register of its own."""
+    if form.stream:
+        if direct:
+            return "part" if timing.lead else "part_next"
+        return "part_late" if timing.lead else "part"
+    return "phase" if timing.lead else "phase_next"
+
+
+def _strobe(name: str, source: str, timing: Timing, *, reset: bool) -> list[str]:
+    """Lines that delay a strobe to the accumulators; its last register is one for each group."""
+    cycles, groups = timing.stages + timing.lead, max(1, timing.groups)
+    if cycles == 0:
+        return [f"    wire {name}{group} = {source};" for group in range(groups)]
+    lines = [f"    wire {name}_now = {source};"]
+    lines += delay(f"{name}_now", cycles - 1, f"{name}_late", reset=reset)
+    for group in range(groups):
+        lines += copy(f"{name}{group}", f"{name}_late")
+    return lines
+
+
+def _instance(
+    layer: Layer, form: Form, tree: Tree, place: int, timing: Timing, phase: str, group: int
+) -> str:
+    """Return the line that puts tree number ``place``, of ``group``, into its layer."""
+    ports, out = [".clk(clk)"], layer.out_bits
+    if form.stream or (form.fold > 1 and not form.ram):
+        ports.append(f".phase_next({phase})")
     if form.fold > 1:
         ports.append(".tail_phase_next(tail_phase_next)")
     if form.ram:
         size = layer.inputs * weight_bits(layer)
         ports.append(f".w(weights[{place * size} +: {size}])")
     if timing.serial:
-        ports.append(".first(first)")
+        ports.append(f".first(first{group})")
     if form.stream:
-        ports.append(".add(add)")
-    ports += [".c(c)", f".code(code[{place * out} +: {out}])"]
+        ports.append(f".add(add{group})")
+    codes = f"c{group}" if timing.groups else "c"
+    ports += [f".c({codes})", f".code(code[{place * out} +: {out}])"]
     return f"    {tree.module.name} tree{place} ({', '.join(ports)});"
 
 
-def _handed(size: int) -> list[str]:
-    """Lines that hand the codes of each phase on, one phase at a time."""
-    return [
-        f"    reg [{size - 1}:0] bank;",
-        "    always @(posedge clk) if (write) bank <= code;",
-        "    assign result = bank;",
-    ]
+def _write_before(timing: Timing, reads: int, tail: int) -> str:
+    """What the register of ``write`` takes; empty where it is none."""
+    if tail > 2:
+        return f"~rst & write_{tail - 2}"
+    if tail == 2:
+        return "~rst & ready"
+    stages = timing.before_tail + reads
+    if stages > 1:
+        return f"~rst & ready_{stages - 1}"
+    return "~rst & summed" if stages else ""
 
 
-def _bank(layer: Layer, fold: int, trees: int) -> list[str]:
-    """Lines that shift the codes of each phase into the bank; the first phase's end up lowest."""
-    size, used = trees * layer.out_bits, layer.neurons * layer.out_bits
-    top = f"bank[{fold * size - 1}:{size}]"
-    shifted = "code" if fold == 1 else f"{{code, {top}}}"
+def _bank(layer: Layer, fold: int, trees: int, before: str, *, whole: bool) -> list[str]:
+    """Lines that shift the codes of each phase into the bank; the first phase's end up lowest.
+
+    ``whole``: all of the bank is handed on, as one of a phase is. ``before``: what the register
+    of ``write`` takes.
+    """
+    size = trees * layer.out_bits
+    used = size if whole else layer.neurons * layer.out_bits
+    bits = fold * size
+    shifted = "code" if fold == 1 else f"{{code, bank[{bits - 1}:{size}]}}"
     return [
-        f"    reg [{fold * size - 1}:0] bank;",
-        f"    always @(posedge clk) if (write) bank <= {shifted};",
+        f"    reg [{bits - 1}:0] bank;",
+        f"    wire [{bits - 1}:0] shifted = {shifted};",
+        *enabled("bank", bits, "shifted", "write", before),
         f"    assign result = bank[{used - 1}:0];",
     ]

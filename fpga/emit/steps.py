@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.fanout import MAX_LOADS, copy
 from qpolicy_fpga.emit.tree import phase_bits
 from qpolicy_fpga.emit.verilog import Module, concatenate
 
@@ -37,8 +38,9 @@ def step_counters(layer: Layer, form: Form) -> list[str]:
     if planes > 1:
         zero, one = f"{plane_bits}'d0", f"{plane_bits}'d1"
         lines += [
-            "    always @(posedge clk)",
-            f"        plane <= (load | end_plane) ? {zero} : plane + {one};",
+            f"    wire [{plane_bits - 1}:0] plane_next;",
+            f"    assign plane_next = (load | end_plane) ? {zero} : plane + {one};",
+            "    always @(posedge clk) plane <= plane_next;",
         ]
     if fold > 1:
         lines += [
@@ -76,11 +78,12 @@ def part_counter(layer: Layer, *, direct: bool) -> list[str]:
     return lines
 
 
-def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
+def bit_planes(layer: Layer, form: Form, plane: str, plane_next: str) -> list[str]:
     """Lines that choose the bit planes of step ``plane``, highest first, as vector ``c``.
 
     Of up to four steps one look-up table chooses a bit, of up to eight three do; left to synthesis
-    it may become deeper than the time that ``make_tree`` allows.
+    it may become deeper than the time that ``make_tree`` allows. ``plane_next`` is what ``plane``
+    will be: what chooses is registered once for each so many choosers.
     """
     bits, n, planes = layer.code_bits, layer.part, form.planes
     steps = form.plane_steps(bits)
@@ -92,12 +95,23 @@ def bit_planes(layer: Layer, form: Form, plane: str) -> list[str]:
         return f"{sign}codes[{code * bits + bit}]"
 
     chooser = Module("", [])
-    names = []
+    names: list[str] = []
+    groups = -(-n * planes // MAX_LOADS)
     for bit in range(planes):
         for code in range(n):
             choices = [source(code, (steps - 1 - step) * planes + bit) for step in range(steps)]
-            names.append(_choose(chooser, choices, plane))
-    return [*chooser.lines, f"    wire [{n * planes - 1}:0] c = {concatenate(names)};"]
+            group = len(names) * groups // (n * planes)
+            names.append(_choose(chooser, choices, f"choice{group}"))
+    lines: list[str] = []
+    if steps > 1:
+        size = phase_bits(steps)
+        if groups == 1:
+            lines = [f"    wire [{size - 1}:0] choice0 = {plane};"]
+        else:
+            lines = [
+                line for group in range(groups) for line in copy(f"choice{group}", plane_next, size)
+            ]
+    return [*lines, *chooser.lines, f"    wire [{n * planes - 1}:0] c = {concatenate(names)};"]
 
 
 def _choose(module: Module, choices: list[str], select: str) -> str:

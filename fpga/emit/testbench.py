@@ -9,7 +9,7 @@ import numpy as np
 from qpolicy_ros.policy import make_engine
 
 if TYPE_CHECKING:
-    from qpolicy_fpga.emit.core import Core
+    from qpolicy_fpga.emit.timing import Core
     from qpolicy_ros.policy import PolicyArtifact
 
 INPUTS, OUTPUTS, BENCH = "golden_in.hex", "golden_out.hex", "qpolicy_core_tb.v"

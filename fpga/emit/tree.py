@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit.bit_heap import Heap, tables_of
+from qpolicy_fpga.emit.fanout import copies
 from qpolicy_fpga.emit.verilog import LUT_DELAY, LUT_INPUTS, Module, invert, table_bit
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def make_tree(
     planes = form.planes
     choices = layer.planes // planes
     start = 0.0 if choices == 1 else LUT_DELAY if choices <= 4 else 2 * LUT_DELAY
+    if copies(layer, form):
+        start = 0.0  # planes are chosen in front of a register
     highest = max(int(layer.high[n]) for n in neurons if n is not None)
     rows = weight_rows(layer, neurons)
     step_high = int(rows[0].sum(axis=1).max()) * ((1 << planes) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.fanout import enabled
 from qpolicy_fpga.emit.tree import phase_bits, weight_bits
 
 if TYPE_CHECKING:
@@ -58,12 +59,18 @@ def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
             f"    always @(posedge clk) part{place} <= {source};",
         ]
     names = ["word", *(f"part{place}" for place in range(parts - 1))]
-    lines += [
-        f"    reg [{parts * part - 1}:0] all;",
-        f"    always @(posedge clk) if (last_part) all <= {{{', '.join(names)}}};",
+    size, read = parts * part, phase_bits(parts)
+    # ``parts`` cycles after its step a part is in ``word``.
+    before = f"plane_read_{parts - 1} == {read}'d0"
+    return [
+        *lines,
+        f"    reg [{size - 1}:0] all;",
+        f"    wire [{size - 1}:0] whole = {{{', '.join(names)}}};",
+        "    reg last_part;",
+        f"    always @(posedge clk) last_part <= {before};",
+        *enabled("all", size, "whole", "last_part", before),
         f"    wire [{width - 1}:0] weights = all[{width - 1}:0];",
     ]
-    return lines
 
 
 def emit_weights(layer: Layer, form: Form, trees: Sequence[Sequence[int | None]]) -> str:

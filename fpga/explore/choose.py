@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY
 from qpolicy_fpga.explore.cost import MARGIN, Cost, layer_cost
 from qpolicy_fpga.plan.devices import PARTS
@@ -163,21 +164,15 @@ def _undominated(costs: Iterator[Cost]) -> Iterator[Cost]:
 def _total(network: IntegerNetwork, costs: Sequence[Cost]) -> Choice:
     """Add up layers, the input register and the waiting results."""
     inputs, bits = network.weights[0].shape[1], network.input_bits
-    beats, _ = bus_beats(network)
-    captured = costs[0].parts == 1 and (beats > 1 or costs[0].steps > 1)
-    cycles = beats - 1 + int(captured) + sum(cost.latency for cost in costs)
-    gap = max(cost.steps + cost.reads for cost in costs)
-    for writer, reader in pairwise(costs):
-        if reader.parts == 1:
-            gap = max(gap, writer.spread + reader.steps + reader.reads)
-    waiting = -(-cycles // (beats - 1 + gap)) + 1
+    core = core_timing(inputs, bits, costs)
+    captured = 0 if core.direct else inputs * bits
     result = network.weights[-1].shape[0] * network.output_bits
     return Choice(
         costs=tuple(costs),
-        cycles=cycles,
+        cycles=core.cycles,
         # one look-up table a bit keeps results as shift registers, one chooses what goes out
         lut=sum(cost.lut for cost in costs) + 2 * result + 20,
-        ff=sum(cost.ff for cost in costs) + inputs * bits * int(captured) + result + waiting,
+        ff=sum(cost.ff for cost in costs) + captured + result + core.credits,
         carry4=sum(cost.carry4 for cost in costs),
         bram36=sum(cost.bram36 for cost in costs),
         dsp=sum(cost.dsp for cost in costs),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpolicy_fpga.emit.layer import align, assign_neurons
-from qpolicy_fpga.emit.tail import tail_cycles
+from qpolicy_fpga.emit.layer import assign_neurons
+from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
 from qpolicy_fpga.emit.tree import make_tree, phase_bits, weight_bits
-from qpolicy_fpga.emit.weights import blocks, read_cycles
+from qpolicy_fpga.emit.weights import blocks
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 
 if TYPE_CHECKING:
@@ -30,27 +30,15 @@ BRAM_BITS = 18_432
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Estimate for one layer in one form.
+class Cost(LayerTiming):
+    """Estimate for one layer in one form; its cycles are exact but for padding between trees.
 
     Attributes:
-        form: the form.
-        latency: cycles from its first step to the visibility of its last code, exact.
-        parts: parts in which its input codes come, 1 = all at once.
-        steps: steps of a frame, or of a part.
-        reads: cycles by which it reads its inputs longer than that.
-        spread: cycles between its first codes and its last.
         lut, ff, carry4: estimated cells.
         bram36: block RAMs, halves counted.
         dsp: DSPs, exact.
     """
 
-    form: Form
-    latency: int
-    parts: int
-    steps: int
-    reads: int
-    spread: int
     lut: float
     ff: float
     carry4: float
@@ -79,7 +67,7 @@ def layer_cost(
     picks = {int(order[-1]), int(order[len(order) // 2]), int(order[0])}
     trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
     timing = align(layer, form, trees, budget)
-    steps, count = form.steps(layer.code_bits), len(groups)
+    count = len(groups)
     cells = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
     lut, ff, carry = (count * float(np.mean([cell[i] for cell in cells])) for i in range(3))
     plane_steps = form.plane_steps(layer.code_bits)
@@ -90,14 +78,8 @@ def layer_cost(
     if form.ram:
         bits = count * layer.inputs * weight_bits(layer)
         ff += bits if plane_steps == 1 else 2 * bits
-    reads = read_cycles(form, layer.code_bits)
     return Cost(
-        form=form,
-        latency=steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits),
-        parts=layer.parts,
-        steps=steps,
-        reads=reads,
-        spread=(form.fold - 1) * plane_steps,
+        **vars(layer_timing(layer, form, timing)),
         lut=lut + 15 + (15 if form.fold > 1 or form.stream else 0),
         ff=ff,
         carry4=carry,

@@ -88,7 +88,16 @@ def examine(
         before += stage.play([given], commands, _SEEDS[1:], _SECONDS)[0]
     why = _complaint(before)
     if not why:
-        return Finding(True, None, given, before, before, 0, "", [])
+        return Finding(
+            sound=True,
+            change=None,
+            fit=given,
+            before=before,
+            after=before,
+            tried=0,
+            why="",
+            next_best=[],
+        )
     say(f"not sound: {why}")
     candidates = changes(given, built.model)
     found, order = _search(stage, given, candidates, before, say)
@@ -96,14 +105,14 @@ def examine(
     if change is None or _complaint(found):
         change = None
     return Finding(
-        False,
-        change,
-        change.apply(given) if change else given,
-        before,
-        found if change else before,
-        len(candidates),
-        why,
-        [other.fault for other in order[1 if change else 0 :][:3]],
+        sound=False,
+        change=change,
+        fit=change.apply(given) if change else given,
+        before=before,
+        after=found if change else before,
+        tried=len(candidates),
+        why=why,
+        next_best=[other.fault for other in order[1 if change else 0 :][:3]],
     )
 
 

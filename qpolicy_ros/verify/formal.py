@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
@@ -44,6 +45,7 @@ Progress = Callable[[int], object]
 SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
 WHOLE_SECONDS = 10  # for a whole neuron
 _PHASES = ("phase", "phase_next")
+SHARED_MODULES = ("qpolicy_lut.v", "qpolicy_copy.v")
 WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
 
 
@@ -82,21 +84,21 @@ class FormalLayer:
     """
 
     def __init__(
-        self, network: IntegerNetwork, folder: Path, manifest: dict[str, Any], index: int
+        self, network: IntegerNetwork, folder: Path, manifest: Manifest, index: int
     ) -> None:
         self.index = index
-        self.form = manifest["layers"][index]
+        self.form = manifest.layers[index]
         self.text: LayerText = read_layer(folder, index, self.form)
         self.spec: LayerSpecification = specify(network, index, self.form)
         self._folder = folder
-        fold = int(self.form["fold"])
+        fold = self.form.fold
         self._phase_bits = (fold - 1).bit_length()
-        self._steps = self.spec.planes // int(self.form["planes"])
+        self._steps = self.spec.planes // self.form.planes
         self._neurons = len(self.spec.weights)
 
     def neurons_of(self, place: int) -> dict[int, int]:
         """Neuron by phase of tree ``place``: in phase f, tree t serves neuron ``f trees + t``."""
-        fold, trees = int(self.form["fold"]), len(self.text.trees)
+        fold, trees = self.form.fold, len(self.text.trees)
         served = {phase: phase * trees + place for phase in range(fold)}
         return {phase: neuron for phase, neuron in served.items() if neuron < self._neurons}
 
@@ -105,7 +107,7 @@ class FormalLayer:
         wrong: list[str] = []
         compared = 0
         for place, tree in enumerate(self.text.trees):
-            stored = self.form["weights"] == "ram"
+            stored = self.form.weights == "ram"
             results = self._stored(place, tree) if stored else self._fixed(place, tree)
             compared += len(results)
             wrong += [name for name, good in results.items() if not good]
@@ -115,7 +117,7 @@ class FormalLayer:
     def _fixed(self, place: int, tree: Tree) -> dict[str, bool]:
         """One proof a neuron: the weights are in the tables."""
         results = {}
-        planes = int(self.form["planes"])
+        planes = self.form.planes
         for phase, neuron in self.neurons_of(place).items():
             # Where codes come in parts, a phase is a part; its weights may be looked up ahead.
             parts = self.spec.parts > 1
@@ -147,7 +149,7 @@ class FormalLayer:
             for digit in range(size - 1)
             if not used[at] >> digit & 1
         }
-        wanted = wanted_stored_sum(used, size, int(self.form["planes"]), tree.width)
+        wanted = wanted_stored_sum(used, size, self.form.planes, tree.width)
         results = {tree.name: tree_sum(tree, unused) == wanted}
         trees = len(self.text.trees)
         part = -(-trees * inputs * size // self._steps)
@@ -164,26 +166,27 @@ class FormalLayer:
 
     def jobs(self, scratch: Path, *, whole: bool) -> list[dict[str, Any]]:
         """Groups for the worker; ``whole`` adds the whole neurons that are small enough."""
-        lut, groups = self._folder / "qpolicy_lut.v", []
+        shared = [str(self._folder / name) for name in SHARED_MODULES]
+        groups: list[dict[str, Any]] = []
         for place, tree in enumerate(self.text.trees):
             file = scratch / f"{tree.name}.v"
             file.write_text(tree.text, encoding="utf-8")
-            common = {"files": [str(lut), str(file)], "top": tree.name, "timeout": SAT_SECONDS}
+            common = {"files": [*shared, str(file)], "top": tree.name, "timeout": SAT_SECONDS}
             neurons = self.neurons_of(place)
-            reachable = self.form["tail"] == "scale"
+            reachable = self.form.tail == "scale"
             tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)
             one = [(Proof("tail", self.index, place, len(neurons)), tail)]
             groups.append(
                 {
                     **common,
-                    "files": [str(lut), str(self._without_sum(scratch, tree))],
+                    "files": [*shared, str(self._without_sum(scratch, tree))],
                     "free": sorted({tree.source, *(["held"] if self.spec.parts > 1 else [])}),
                     "shown": [],
                     "miters": one,
                 }
             )
             if tree.held:
-                planes = int(self.form["planes"]) if self.spec.parts == 1 else 0
+                planes = self.form.planes if self.spec.parts == 1 else 0
                 text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
                 one = [(Proof("step", self.index, place, len(neurons)), text)]
                 groups.append(
@@ -195,7 +198,7 @@ class FormalLayer:
                 groups.append(
                     {**common, "free": [], "shown": [], "miters": one, "timeout": WHOLE_SECONDS}
                 )
-        return [*groups, self._plane_job(lut, scratch)]
+        return [*groups, self._plane_job(shared, scratch)]
 
     def _without_sum(self, scratch: Path, tree: Tree) -> Path:
         """The tree with an undriven sum: Yosys cannot make an input of a wire that is constant."""
@@ -207,39 +210,49 @@ class FormalLayer:
     def can_be_whole(self, neuron: int) -> bool:
         """Whether a neuron has a tree of its own and few enough input bits."""
         bits = int((self.spec.weights[neuron] != 0).sum()) * self.spec.planes
-        alone = int(self.form["fold"]) == 1 and self.spec.parts == 1
+        alone = self.form.fold == 1 and self.spec.parts == 1
         return alone and self._steps == 1 and bits <= WHOLE_BITS
 
-    def _plane_job(self, lut: Path, scratch: Path) -> dict[str, Any]:
-        """The layer's module without trees and weights: codes in, bit planes out."""
+    def _plane_job(self, shared: list[str], scratch: Path) -> dict[str, Any]:
+        """The layer's module without trees and weights: codes in, what each tree sees out."""
         name = self.text.name
+        whole = self.text.modules[name]
         kept = [
             line
-            for line in self.text.modules[name].splitlines()
+            for line in whole.splitlines()
             if not re.match(r"\s+qpolicy_layer\d+_(tree\d+|weights) ", line)
         ]
         file = scratch / f"{name}.v"
         file.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        text = "\n".join(kept)
-        select = ""
-        if self._steps > 1:
-            select = "plane_read" if " plane_read;" in text or " plane_read =" in text else "plane"
+        selects = choices(whole) if self._steps > 1 else []
         bits = (self._steps - 1).bit_length()
+        seen = copies_seen(whole)
         miters = [
             (
-                Proof("planes", self.index, step, 1),
-                planes_miter(self.spec, name, int(self.form["planes"]), step, select, bits),
+                Proof("planes", self.index, step * len(seen) + at, 1),
+                planes_miter(self.spec, name, self.form.planes, step, (selects, bits), codes),
             )
             for step in range(self._steps)
+            for at, codes in enumerate(seen)
         ]
         return {
-            "files": [str(lut), str(file)],
+            "files": [*shared, str(file)],
             "top": name,
             "timeout": SAT_SECONDS,
-            "free": [select] if select else [],
-            "shown": ["c"],
+            "free": selects,
+            "shown": seen,
             "miters": miters,
         }
+
+
+def choices(layer: str) -> list[str]:
+    """Wires of a layer's text that choose bit planes; all hold the step."""
+    return sorted(set(re.findall(r"\bchoice\d+\b", layer)))
+
+
+def copies_seen(layer: str) -> list[str]:
+    """Wires of a layer's text that trees get their codes from."""
+    return sorted(set(re.findall(r"_tree\d+ tree\d+ \(.*\.c\((\w+)\)", layer)))
 
 
 def prove(groups: list[dict[str, Any]], progress: Progress) -> Outcomes:

@@ -14,8 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
+    from qpolicy_fpga.manifest import LayerEntry
     from qpolicy_ros.policy import IntegerNetwork
     from qpolicy_ros.policy.model import Int64
     from qpolicy_ros.verify.layer_text import Tree
@@ -67,12 +67,12 @@ class LayerSpecification:
         return highest
 
 
-def specify(network: IntegerNetwork, index: int, form: Mapping[str, Any]) -> LayerSpecification:
+def specify(network: IntegerNetwork, index: int, form: LayerEntry) -> LayerSpecification:
     """Return what layer ``index`` must compute in ``form``, its entry in the manifest."""
     last = index == len(network.weights) - 1
     bits = network.input_bits if index == 0 else network.core_bits
     inputs = network.weights[index].shape[1]
-    planes_a_step, parts = int(form["planes"]), int(form["parts"])
+    planes_a_step, parts = form.planes, form.parts
     # Parts are phases of the layer before, or beats of the bus.
     part = -(-inputs // parts) if index else min(inputs, _BUS_BITS // bits)
     return LayerSpecification(
@@ -201,9 +201,23 @@ def step_miter(tree: str, step: str, width: int, total: int, held: int, planes: 
 
 
 def planes_miter(
-    layer: LayerSpecification, top: str, planes_a_step: int, step: int, select: str, bits: int
+    layer: LayerSpecification,
+    top: str,
+    planes_a_step: int,
+    step: int,
+    select: tuple[list[str], int],
+    shown: str,
 ) -> str:
-    """``ok``: step ``step`` shows the trees its bit planes of the codes, the sign bit inverted."""
+    """``ok``: step ``step`` shows the trees its bit planes of the codes, the sign bit inverted.
+
+    Args:
+        layer: what to compute.
+        top: the layer's module.
+        planes_a_step: planes of a step.
+        step: its number.
+        select: wires that choose, and bits of each.
+        shown: the wire that trees see.
+    """
     inputs = layer.part
     first = layer.planes - (step + 1) * planes_a_step
     wanted = []
@@ -212,12 +226,13 @@ def planes_miter(
             sign = "~" if layer.signed and plane == layer.code_bits - 1 else ""
             bit = f"{sign}codes[{place * layer.code_bits + plane}]"
             wanted.append(bit if plane < layer.code_bits else "1'b0")
-    chosen = f".{select}({bits}'d{step}), " if select else ""
+    wires, bits = select
+    chosen = "".join(f".{wire}({bits}'d{step}), " for wire in wires)
     size = inputs * planes_a_step
     return (
         f"module miter(input [{inputs * layer.code_bits - 1}:0] codes, output ok);\n"
-        f"wire [{size - 1}:0] c;\n"
-        f"{top} dut({chosen}.codes(codes), .c(c));\n"
-        f"assign ok = c == {{{', '.join(reversed(wanted))}}};\n"
+        f"wire [{size - 1}:0] seen;\n"
+        f"{top} dut({chosen}.codes(codes), .{shown}(seen));\n"
+        f"assign ok = seen == {{{', '.join(reversed(wanted))}}};\n"
         "endmodule\n"
     )

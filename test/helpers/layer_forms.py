@@ -42,6 +42,9 @@ TOYS = {
         (5, (34,), 2, 4, 3, 4), (Form(34, 4, ram=True), Form(1, 3, stream=True))
     ),
     "beats as they come": Toy((70, (3,), 2, 8, 3, 4), (Form(1, 8, stream=True), Form(1, 3))),
+    "codes copied for groups": Toy(
+        (6, (40, 24), 23, 4, 3, 3), (Form(1, 2), Form(2, 1), Form(1, 3, stream=True))
+    ),
     "folded search": Toy((9, (7,), 2, 8, 4, 4), (Form(4, 2), Form(1, 4))),
     "unrolled search": Toy((9, (4,), 2, 8, 4, 4), (Form(1, 2), Form(1, 4))),
 }
@@ -63,4 +66,4 @@ def write_toy(folder, name):
     folder.mkdir(parents=True)
     for file, text in design.files.items():
         (folder / file).write_text(text, encoding="utf-8")
-    return artifact, describe(artifact, network, design, "xc7a15t", 100.0, "latency")
+    return artifact, describe(network, design, "xc7a15t", 100.0, artifact=artifact)

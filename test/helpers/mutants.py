@@ -16,7 +16,7 @@ from tiny_policy import forge
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.driver.wrapped import open_wrapped
-from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import load_policy
@@ -145,7 +145,7 @@ def layer_mutants(policy, folder, count, seed=0):
     groups, places, found = [], [], {}
     while len(places) < count:
         kind, pattern, how = _LAYER_FAULTS[int(rng.integers(len(_LAYER_FAULTS)))]
-        index = int(rng.integers(len(manifest["layers"])))
+        index = int(rng.integers(len(manifest.layers)))
         text = (folder / "good" / f"qpolicy_layer{index}.v").read_text()
         hits = list(re.finditer(pattern, text))
         if not hits:
@@ -175,9 +175,9 @@ def layer_mutants(policy, folder, count, seed=0):
 def _same_codes(good, mutant, manifest):
     """Whether every tree of two designs gives the same codes for all inputs, by SAT."""
     groups = []
-    for index, form in enumerate(manifest["layers"]):
+    for index, form in enumerate(manifest.layers):
         texts = [(folder / f"qpolicy_layer{index}.v").read_text() for folder in (good, mutant)]
-        for place in range(form["trees"]):
+        for place in range(form.trees):
             name = f"qpolicy_layer{index}_tree{place}"
             first, second = (
                 re.search(rf"module {name} .*?endmodule\n", t, re.DOTALL)[0] for t in texts
@@ -192,7 +192,8 @@ def _same_codes(good, mutant, manifest):
             file.write_text(first + second.replace(name, f"{name}_m") + pair)
             miter = f"module miter(input {size['c']} c, output ok); wire {size['code']} a, b;\n"
             miter += "pair dut(.c(c), .a(a), .b(b)); assign ok = a == b; endmodule\n"
-            common = {"files": [str(good / "qpolicy_lut.v"), str(file)], "top": "pair"}
+            shared = [str(good / each) for each in formal.SHARED_MODULES]
+            common = {"files": [*shared, str(file)], "top": "pair"}
             common |= {"timeout": 120, "free": [], "shown": []}
             groups.append({**common, "miters": [(formal.Proof("same", index, place, 1), miter)]})
     outcomes = formal.prove(groups, lambda _: None)
@@ -215,17 +216,17 @@ CORE_FAULTS = (
     ("qpolicy_core.v", "credit <= credit - ", "credit <= credit + "),
     ("qpolicy_core.v", "done <= ~rst & ", "done <= rst | "),
     ("qpolicy_core.v", "fetched & ~take", "fetched & take"),
-    ("qpolicy_results.v", "empty ? s_data : kept", "~empty ? s_data : kept"),
-    ("qpolicy_results.v", "s_valid & ~(empty & m_ready)", "s_valid & ~m_ready"),
-    ("qpolicy_results.v", "kept[i] <= kept[i-1]", "kept[i] <= kept[i]"),
-    ("qpolicy_results.v", "m_valid = s_valid | ~empty", "m_valid = s_valid"),
-    ("qpolicy_results.v", "keep & ~fetch", "keep"),
+    ("qpolicy_results.v", "waiting ? kept", "~waiting ? kept"),
+    ("qpolicy_results.v", "s_valid & (waiting | ~room)", "s_valid & waiting"),
+    ("qpolicy_results.v", "place <= place + 1'b1", "place <= place"),
+    ("qpolicy_results.v", "valid <= waiting | s_valid", "valid <= s_valid"),
+    ("qpolicy_results.v", "(fetch & ~keep)", "(fetch)"),
     ("qpolicy_layer0.v", "if (write) bank", "if (~write) bank"),
-    ("qpolicy_layer1.v", "bank <= code", "bank <= ~code"),
+    ("qpolicy_layer1.v", "shifted = code", "shifted = ~code"),
 )
 # (wrapper, file, which of its constants): values, then addresses of registers that a driver uses.
 WRAPPER_FAULTS = tuple(
-    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
+    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 23, 24, 2, 3, 5, 8, 9, 12)
 )
 
 # (wrapper, file, old, new): what happens to sound traffic. Damaged frames are not sent here.
@@ -280,12 +281,12 @@ def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS + BUS_FAULTS):
     """A register's address or a flag's bit moved by one; a change to a serial line or a stream."""
     artifact = load_policy(policy)
     manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "core")
-    core = [folder / "core" / name for name in manifest["files"] if name.endswith(".v")]
+    core = manifest.verilog(folder / "core")
     observations = random_observations(artifact.network, 1, 1000)
     wanted = dict(neurons.engines(artifact.network))["numpy"](observations)
     for index, (kind, file, *fault) in enumerate(faults):
         mutant = folder / f"wrapper{index}"
-        write_wrapper(kind, manifest, mutant)
+        write_wrapper(kind, Sizes.of(manifest), mutant)
         text = (mutant / file).read_text()
         if len(fault) == 1:
             changed, place = _moved(text, *fault)

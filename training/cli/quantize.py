@@ -1,4 +1,4 @@
-"""Make a low-bit policy from an FP32 one: post-training, by distillation, or by RL (QAT).
+"""Make a low-bit policy from an FP32 one: post-training, by distillation, RL (QAT) or search.
 
 The teacher's own task trains the student; --robot trains it on any robot for which the teacher's
 contract says where its values come from, and --bag on recordings alone, without a simulator.
@@ -22,6 +22,7 @@ from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.search import SearchConfig
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
@@ -36,8 +37,9 @@ class Args:
 
     teacher: Annotated[str, tyro.conf.Positional]
     """FP32 policy: a name such as hopper/fp32, or a file; --teacher says the same."""
-    method: Literal["ptq", "distill", "qat"] = "distill"
-    """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
+    method: Literal["ptq", "distill", "qat", "search"] = "distill"
+    """ptq rounds the teacher; distill trains a student on its actions; qat is RL; search keeps
+    small random changes with which a student plays better."""
     robot: str = ""
     """distill: robot to train on, a name of config/robots, a description (.yaml) or an MJCF file
     (.xml)."""
@@ -54,7 +56,7 @@ class Args:
     seed: int = 1
     """Seed of networks, exploration and environment."""
     start: Path | None = None
-    """qat: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
+    """qat, search: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
     critic: Path | None = None
     """qat with --start: checkpoint of the teacher's run whose critics to go on from."""
     policy_starts: int = 0
@@ -75,13 +77,15 @@ class Args:
     """Hyperparameters of qat by SAC."""
     ddpg: DdpgConfig = field(default_factory=DdpgConfig)
     """Hyperparameters of qat by DDPG."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """Hyperparameters of search."""
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
     """qat: a checkpoint.safetensors of the same configuration to go on from; what may differ is
     what may in qpolicy train."""
     finish: bool = False
-    """qat: train no further: choose among the run's snapshots so far and write the policy."""
+    """qat, search: train no further: choose among the run's snapshots and write the policy."""
     episodes: int = 100
     """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
     json: bool = False
@@ -157,6 +161,28 @@ def _teacher(args: Args) -> PolicyArtifact:
     return artifact
 
 
+def _check_method(args: Args) -> None:
+    """Refuse options that belong to another method."""
+    given = {
+        "--start": args.start is not None,
+        "--finish": args.finish,
+        "--critic": args.critic is not None,
+        "--resume-from": args.resume_from is not None,
+    }
+    for option, takes in (
+        ("--start", ("qat", "search")),
+        ("--finish", ("qat", "search")),
+        ("--critic", ("qat",)),
+        ("--resume-from", ("qat",)),
+    ):
+        if given[option] and args.method not in takes:
+            message = f"{option} belongs to --method {' and '.join(takes)}, not {args.method}"
+            raise PolicyError(message)
+    if args.method == "search" and args.start is None:
+        message = "--start: --method search goes on from a student; give its .qat.safetensors"
+        raise PolicyError(message)
+
+
 def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
     from qpolicy_training.recipes.student import (  # noqa: PLC0415 as above
         Start,
@@ -164,12 +190,7 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         StudentConfig,
     )
 
-    if args.method != "qat" and (args.start or args.critic):
-        message = f"--start and --critic belong to --method qat, not {args.method}"
-        raise PolicyError(message)
-    if args.method != "qat" and (args.finish or args.resume_from is not None):
-        message = f"--finish and --resume-from belong to --method qat, not {args.method}"
-        raise PolicyError(message)
+    _check_method(args)
     if args.further and (args.method != "distill" or min(args.further) < 1):
         message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
         raise PolicyError(message)
@@ -205,5 +226,6 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         critic=file_digest(args.critic) if args.critic else "",
         policy_starts=args.policy_starts,
         further=args.further,
+        search=args.search,
     )
     return config, start

@@ -14,7 +14,7 @@ from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.sac import SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
@@ -182,9 +182,12 @@ def train_teacher(
     now = Teacher(actor, normaliser, env.scale, env.bias)
 
     def held_out(step: int) -> float:
-        mean = held_out_return(now.policy(), config.task, config.sac.evaluate_episodes)
-        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
-        run.consider(step, mean, tensors, {"hidden": list(config.hidden)})
+        with better(
+            learner,
+            lambda: held_out_return(now.policy(), config.task, config.sac.evaluate_episodes),
+        ) as mean:
+            tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+            run.consider(step, mean, tensors, {"hidden": list(config.hidden)})
         return mean
 
     seed, sac = config.seed, config.sac

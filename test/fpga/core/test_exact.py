@@ -69,6 +69,16 @@ ODD = {
         [Form(16, 1), Form(1, 5, stream=True)],
         EVEN,
     ),
+    "codes copied for groups of trees": (
+        (9, (40, 26), 24, 4, 3, 4),
+        [Form(1, 4), Form(2, 1), Form(1, 3, stream=True)],
+        ROUGH,
+    ),
+    "beats copied for groups of trees": (
+        (40, (24,), 3, 8, 3, 4),
+        [Form(1, 8, stream=True), Form(1, 1)],
+        TIES,
+    ),
     "uneven planes": ((9, (16,), 4, 5, 5, 3), [Form(2, 3), Form(16, 4)], TIES),
 }
 

@@ -52,7 +52,7 @@ def test_area_takes_fewer_look_up_tables_than_latency(chosen):
 
 
 def test_a_latency_that_cannot_be_had_is_refused_with_the_fastest_one():
-    with pytest.raises(PolicyError, match=r"max_latency: 3 cycles .* takes 7"):
+    with pytest.raises(PolicyError, match=r"max_latency: 3 cycles .* takes 8"):
         choose(trained_like("hopper"), PART, 100.0, "latency", 3)
 
 
