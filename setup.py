@@ -84,6 +84,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("config/contracts", "*.yaml"),
         ("config/sros2", "*.xml"),
         ("config/policies", "**/*"),
+        ("config/imported", "*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:
