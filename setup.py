@@ -13,28 +13,31 @@ from setuptools.command.build_ext import build_ext
 PACKAGE = "qpolicy_ros"
 SHARE = f"share/{PACKAGE}"
 KERNEL = "qpolicy_ros/policy/_kernel.c"
+PASSES = ("training/quant/_actor.c", "training/rl/_critic.c")
+TILES = "training/quant/_tiles.h"
 
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
 RENAMED = {"qpolicy_training": "training", "qpolicy_fpga": "fpga"}
-DATA_SUFFIXES = {".v", ".vh", ".vlt", ".cpp", ".tcl", ".xdc", ".csv", ".md"}
+DATA_SUFFIXES = {".v", ".vh", ".vlt", ".cpp", ".tcl", ".xdc", ".csv", ".md", ".pyi"}
 
 
 class BuildKernel(build_ext):
-    """Build the C kernel; without a compiler say so in one line and go on with NumPy."""
+    """Build the C parts; without a compiler say so in one line and go on with NumPy and torch."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile one extension; a failure is a notice, as the NumPy engine does the same."""
+        """Compile one extension; a failure is a notice, as Python does the same."""
         try:
             super().build_extension(ext)
         except Exception as error:  # noqa: BLE001  any failure of any compiler is one notice
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            notice(f"the C kernel was not built ({reason})")
+            notice(f"{ext.sources[0]} was not built ({reason})")
 
 
 def notice(what: str) -> None:
-    """Print one line that a missing kernel costs speed only."""
-    print(f"qpolicy_ros: {what}; the NumPy engine computes the same bits, slower", file=sys.stderr)
+    """Print one line that a missing C part costs speed only."""
+    instead = "NumPy computes the same bits, and torch trains, slower"
+    print(f"qpolicy_ros: {what}; {instead}", file=sys.stderr)
 
 
 def version() -> str:
@@ -89,26 +92,43 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 def extensions() -> list[Extension]:
+    """Return the C parts that are here."""
+    missing = [source for source in (KERNEL, *PASSES) if not Path(source).is_file()]
+    for source in missing:
+        notice(f"{source} is missing")
+    return [
+        kernel() if source == KERNEL else passes(source)
+        for source in (KERNEL, *PASSES)
+        if source not in missing
+    ]
+
+
+def passes(source: str) -> Extension:
+    """Return a learner's passes; no product and sum in one where the source does not say so."""
+    flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
+    package, _, module = source[: -len(".c")].partition("/")
+    name = f"qpolicy_{package}.{module.replace('/', '.')}"
+    return Extension(
+        name, [source], depends=[TILES, "setup.py"], extra_compile_args=flags, optional=True
+    )
+
+
+def kernel() -> Extension:
     """Return the C kernel; no fused multiply-add, as bits must equal those of NumPy."""
-    if not Path(KERNEL).is_file():
-        notice(f"{KERNEL} is missing")
-        return []
     flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
     name = KERNEL[: -len(".c")].replace("/", ".")
     headers = sorted(path.as_posix() for path in Path(KERNEL).parent.glob("*.h"))
     # `qpolicy verify` asks whether the kernel is that of the source beside it.
     source = b"".join(Path(path).read_bytes() for path in sorted([KERNEL, *headers]))
     macro = ("KERNEL_SOURCE", f'"{hashlib.sha256(source).hexdigest()}"')
-    return [
-        Extension(
-            name,
-            [KERNEL],
-            depends=[*headers, "setup.py"],
-            define_macros=[macro],
-            extra_compile_args=flags,
-            optional=True,
-        )
-    ]
+    return Extension(
+        name,
+        [KERNEL],
+        depends=[*headers, "setup.py"],
+        define_macros=[macro],
+        extra_compile_args=flags,
+        optional=True,
+    )
 
 
 SIM = ["gymnasium>=1.0", "mujoco>=3.2", "mujoco-menagerie>=2026.9", "PyYAML>=5.4"]

@@ -17,7 +17,7 @@ def main(folder: str, name: str = "hopper", part: str = "xc7a15t") -> None:
     """Generate for 100 MHz and the fewest cycles, then print the figures."""
     artifact = load_policy(find_policy(name))
     manifest = generate(artifact, part, 100.0, "latency", Path(folder))
-    print(f"{folder}: {', '.join(file for file in manifest['files'] if file.endswith('.v'))}")
+    print(f"{folder}: {', '.join(file for file in manifest.files if file.endswith('.v'))}")
     figures = report(Path(folder))
     for key in ("part", "cycles", "lut", "ff", "bram36", "dsp", "fits"):
         print(f"{key:8} {figures[key]}")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
 from qpolicy_fpga.emit.fanout import COPY_SOURCE, PLAIN_COPY_SOURCE
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.emit.layer import emit_layer
+from qpolicy_fpga.emit.supervisor import MODULE as SUPERVISOR
+from qpolicy_fpga.emit.supervisor import emit_supervisor
 from qpolicy_fpga.emit.testbench import emit_bench
 from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import LUT_SOURCE, PLAIN_LUT_SOURCE
 from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.folder import write_folder
+from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest, Supervision
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.plan.layer import make_layer, parts_of
 from qpolicy_ros import __version__
-from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy.seen import ranges_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +35,10 @@ if TYPE_CHECKING:
     from qpolicy_fpga.plan.devices import Part
     from qpolicy_fpga.plan.form import Form
     from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
+    from qpolicy_ros.policy.seen import SeenCodes
 
-MANIFEST = "manifest.json"
 VIVADO = Path(__file__).with_name("vivado")
 SCRIPTS = ("core.tcl", "common.tcl")
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def generate(
     max_latency: int | None = None,
     *,
     with_io: bool = False,
-) -> dict[str, Any]:
+    seen: SeenCodes | None = None,
+) -> Manifest:
     """Write the Verilog of a policy into folder ``out``; return its manifest.
 
     Args:
@@ -102,6 +105,8 @@ def generate(
         max_latency: cycles allowed of the core, None for any number.
         with_io: whether to add a front that quantises sensor words and a back that looks actions
             up (``emit_io``).
+        seen: the codes that the policy saw: a supervisor beside the core counts all others
+            (``emit_supervisor``). The core itself stays as it is without.
 
     Raises:
         PolicyError: the policy has no integer network, the part is not known, it does not fit, or
@@ -122,111 +127,99 @@ def generate(
         # A tree that the estimate did not sample took one more register.
         choice, _ = choose(network, room, clock_mhz, fit, choice.cycles - 1)
         design = build(network, choice.forms, timed)
-    manifest = describe(artifact, network, design, device.name, clock_mhz, fit)
-    manifest["max_latency"] = max_latency
-    manifest["estimate"] = _estimate(choice)
-    manifest["pareto"] = [_estimate(other) for other in front]
     if device.family != "xc7":
         design.files["qpolicy_lut.v"] = PLAIN_LUT_SOURCE
         design.files["qpolicy_copy.v"] = PLAIN_COPY_SOURCE
     bench = emit_bench(artifact, design.core)
-    manifest["bench"] = sorted(bench)
-    manifest["device"] = device.device
-    around: dict[str, str] = {}
-    if with_io:
-        io = emit_io(network, design.core)
-        manifest["io"], around = io.manifest(), io.files
-    make_folder(out)
-    _remove_old(out)
-    # The manifest goes first and comes last: a folder that has one is whole.
-    (out / MANIFEST).unlink(missing_ok=True)
-    for name, text in {**design.files, **bench, **around}.items():
-        (out / name).write_text(text, encoding="utf-8")
+    io = emit_io(network, design.core) if with_io else None
+    around = dict(io.files) if io else {}
+    if seen is not None:
+        name = f"{SUPERVISOR}.v"
+        around[name] = emit_supervisor(seen, network.input_bits, design.core.codes_per_beat)
+    manifest = replace(
+        describe(network, design, device.name, clock_mhz, fit, artifact),
+        max_latency=max_latency,
+        estimate=_estimate(choice),
+        pareto=tuple(_estimate(other) for other in front),
+        bench=tuple(sorted(bench)),
+        device=device.device,
+        io=io.ports() if io else None,
+    )
+    if seen is not None:
+        watched = Supervision(f"{ranges_id(seen):08x}", seen.observations, seen.source)
+        files = tuple(sorted([*manifest.files, name]))
+        manifest = replace(manifest, files=files, supervisor=watched)
     vivado = {name: (VIVADO / name).read_text(encoding="utf-8") for name in SCRIPTS}
     vivado["core.xdc"] = f"create_clock -name clk -period {1000 / clock_mhz:.3f} [get_ports clk]\n"
-    (out / "vivado").mkdir(exist_ok=True)
-    for name, text in vivado.items():
-        (out / "vivado" / name).write_text(text, encoding="utf-8")
-    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    scripts = {f"vivado/{name}": text for name, text in vivado.items()}
+    write_folder(out, {**design.files, **bench, **around, **scripts}, manifest.as_json())
     return manifest
 
 
-def _remove_old(out: Path) -> None:
-    """Remove what an earlier run wrote into ``out``, so that no tool reads it along.
-
-    The old manifest names those files. A folder whose manifest cannot be read stays as it is.
-    """
-    try:
-        old = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        names = [*old["files"], *old["bench"], *old.get("io", {}).get("files", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return
-    for name in names:
-        # Nothing outside the folder, and no folder: a manifest may be a stranger's.
-        if isinstance(name, str) and Path(name).name == name and (out / name).is_file():
-            (out / name).unlink()
-
-
-def _estimate(choice: Choice) -> dict[str, Any]:
+def _estimate(choice: Choice) -> Estimate:
     """Return what the cost model says of a choice."""
-    return {
-        "cycles": choice.cycles,
-        "lut": round(choice.lut),
-        "ff": round(choice.ff),
-        "carry4": round(choice.carry4),
-        "bram36": choice.bram36,
-        "dsp": choice.dsp,
-        "forms": [list(astuple(form)) for form in choice.forms],
-    }
+    return Estimate(
+        cycles=choice.cycles,
+        lut=round(choice.lut),
+        ff=round(choice.ff),
+        carry4=round(choice.carry4),
+        bram36=choice.bram36,
+        dsp=choice.dsp,
+        forms=tuple(astuple(form) for form in choice.forms),
+    )
 
 
 def describe(
-    artifact: PolicyArtifact,
     network: IntegerNetwork,
     design: Design,
     part: str,
     clock_mhz: float,
-    fit: str,
-) -> dict[str, Any]:
-    """Return what the manifest says of the policy, its core and where both come from."""
+    fit: str = "latency",
+    artifact: PolicyArtifact | None = None,
+) -> Manifest:
+    """Return what the manifest says of a core, and of the policy that it is of."""
     core = design.core
-    return {
-        "format": FORMAT,
-        "generator": f"qpolicy_ros {__version__}",
-        "git_revision": revision(VIVADO.parent),
-        "policy": Path(artifact.path).name,
-        "file_hash": artifact.file_hash,
-        "function_hash": artifact.function_hash,
-        "task": artifact.contract.task,
-        "part": part,
-        "clock_mhz": clock_mhz,
-        "fit": fit,
-        "n": int(network.weights[0].shape[1]),
-        "m": int(network.weights[-1].shape[0]),
-        "b_in": network.input_bits,
-        "b_core": network.core_bits,
-        "b_out": network.output_bits,
-        "hidden": list(network.hidden),
-        "codes_per_beat": core.codes_per_beat,
-        "beats": core.beats,
-        "cycles": core.cycles,
-        "initiation_interval": core.interval,
-        "credits": core.credits,
-        "layers": [
-            {
-                "inputs": int(network.weights[i].shape[1]),
-                "neurons": int(network.weights[i].shape[0]),
-                "fold": layer.form.fold,
-                "planes": layer.form.planes,
-                "parts": layer.parts,
-                "weights": "ram" if layer.form.ram else "lut",
-                "trees": layer.trees,
-                "tail": layer.tail,
-                "steps": layer.steps,
-                "cycles": layer.latency,
-            }
-            for i, layer in enumerate(design.layers)
-        ],
-        "top": "qpolicy_core",
-        "files": sorted(design.files),
-    }
+    manifest = Manifest(
+        generator=f"qpolicy_ros {__version__}",
+        git_revision=revision(VIVADO.parent),
+        part=part,
+        clock_mhz=clock_mhz,
+        fit=fit,
+        n=int(network.weights[0].shape[1]),
+        m=int(network.weights[-1].shape[0]),
+        b_in=network.input_bits,
+        b_core=network.core_bits,
+        b_out=network.output_bits,
+        hidden=tuple(network.hidden),
+        codes_per_beat=core.codes_per_beat,
+        beats=core.beats,
+        cycles=core.cycles,
+        initiation_interval=core.interval,
+        credits=core.credits,
+        layers=tuple(
+            LayerEntry(
+                inputs=int(weights.shape[1]),
+                neurons=int(weights.shape[0]),
+                fold=layer.form.fold,
+                planes=layer.form.planes,
+                parts=layer.parts,
+                weights="ram" if layer.form.ram else "lut",
+                trees=layer.trees,
+                tail=layer.tail,
+                steps=layer.steps,
+                cycles=layer.latency,
+            )
+            for weights, layer in zip(network.weights, design.layers, strict=True)
+        ),
+        top="qpolicy_core",
+        files=tuple(sorted(design.files)),
+    )
+    if artifact is None:
+        return manifest
+    return replace(
+        manifest,
+        policy=Path(artifact.path).name,
+        file_hash=artifact.file_hash,
+        function_hash=artifact.function_hash,
+        task=artifact.contract.task,
+    )

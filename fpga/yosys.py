@@ -8,17 +8,18 @@ import json
 import os
 import re
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder, scratch_folder, writing_into
+from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically, writing_into
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 CACHE = cache_folder("qpolicy_ros/yosys")
 YOSYS = "0.70"
@@ -71,19 +72,35 @@ def synthesise(files: Sequence[Path], top: str) -> Synthesis:
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {_FORM}".encode())
+
+    def measure(scratch: Path) -> dict[str, Any]:
+        return asdict(_run_yosys(files, top, scratch))
+
+    return Synthesis(**once([top, _SCRIPT, _FORM], files, measure))
+
+
+def once(
+    how: Sequence[str], files: Sequence[Path], measure: Callable[[Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what ``measure`` finds, from the cache where the same files gave it before.
+
+    Args:
+        how: what it depends on beside the files' names and content and Yosys's version.
+        files: what is measured.
+        measure: takes a folder for temporary files, returns a JSON object.
+    """
+    digest = hashlib.sha256(" ".join([YOSYS, *how]).encode())
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
     if not kept.is_file():
-        with scratch_folder() as work:
-            result = _run_yosys(files, top, Path(work))
+        with scratch_folder() as scratch:
+            found = measure(scratch)
         CACHE.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
         with writing_into(CACHE):
-            partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        partial.replace(kept)
-    return Synthesis(**json.loads(kept.read_text(encoding="utf-8")))
+            write_atomically(kept, json.dumps(found).encode())
+    result: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return result
 
 
 _FORM = "a primitive a table"  # how tables reach Yosys (``tables``)
@@ -96,13 +113,13 @@ design = ys.Design()
 for name in files:
     ys.run_pass(f'read_verilog -DQPOLICY_XILINX "{name}"', design)
 ys.run_pass(f"synth_xilinx -family xc7 -flatten -noiopad -top {top}", design)
-ys.run_pass(f"tee -q -o {work}/stat.json stat -json", design)
-ys.run_pass(f"write_verilog -noexpr {work}/mapped.v", design)
+ys.run_pass(f'tee -q -o "{work}/stat.json" stat -json', design)
+ys.run_pass(f'write_verilog -noexpr "{work}/mapped.v"', design)
 timed = ys.Design()
 ys.run_pass("read_verilog -lib -specify +/xilinx/cells_sim.v", timed)
-ys.run_pass(f"read_verilog {work}/mapped.v", timed)
+ys.run_pass(f'read_verilog "{work}/mapped.v"', timed)
 ys.run_pass(f"hierarchy -top {top}", timed)
-ys.run_pass(f"tee -q -o {work}/sta.txt sta", timed)
+ys.run_pass(f'tee -q -o "{work}/sta.txt" sta', timed)
 """
 
 
@@ -144,10 +161,19 @@ def run_yosys(
         PolicyError: it refuses the sources.
         BackendError: it takes too long.
     """
-    done = run_limited("yosys", [sys.executable, "-c", script, *arguments], folder=folder)
+    command = [sys.executable, "-c", script, *arguments]
+    done = run_limited("yosys", command, _environment(), folder=folder)
     if done.returncode or not made.is_file():
         reason = " ".join((done.stdout + done.stderr).split())[-400:]
         raise PolicyError(f"yosys: failed: {reason}")
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a run: Yosys hands ABC its temporary files' names unquoted."""
+    environment = dict(os.environ)
+    if len(tempfile.gettempdir().split()) > 1:
+        environment["TMPDIR"] = "/tmp"  # noqa: S108  Yosys makes a folder of its own in it
+    return environment
 
 
 def _run_yosys(files: Sequence[Path], top: str, work: Path) -> Synthesis:

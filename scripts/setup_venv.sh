@@ -58,9 +58,9 @@ fi
 
 scripts/robot_models.sh "$VENV"
 
-# The package itself: again when its build description or its C source changes.
+# The package itself: again when its build description or a C source of it changes.
 shopt -s nullglob
-wanted=$(fingerprint setup.py setup.cfg pyproject.toml qpolicy_ros/policy/*.c qpolicy_ros/policy/*.h)
+wanted=$(fingerprint setup.py setup.cfg pyproject.toml qpolicy_ros/policy/*.[ch] training/*/*.[ch])
 stamp=$VENV/.stamp-package
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     echo "installing qpolicy_ros into $VENV (editable)"

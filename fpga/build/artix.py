@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from qpolicy_fpga.build import toolbox
 from qpolicy_fpga.build.families import SCRIPT
 from qpolicy_fpga.build.top import TOP, board_top, constraints
-from qpolicy_fpga.design import MANIFEST
+from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.tables import as_xilinx
 from qpolicy_fpga.vivado.board import write_board
 from qpolicy_fpga.vivado.reports import read_reports
-from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_fpga.yosys import run_yosys
 from qpolicy_ros.common.errors import InputError
 
@@ -66,7 +66,7 @@ def build(tool: str, out: Path, board: Board, stages: Stages, seeds: int) -> dic
 
 def _vivado(out: Path, board: Board, stages: Stages) -> dict[str, Any]:
     manifest = read_manifest(out)
-    sources = [out / name for name in manifest["files"]]
+    sources = [out / name for name in manifest.files]
     _, version = toolbox.find(VIVADO)
     device = find_part(board.part).device
 
@@ -95,7 +95,7 @@ def _vivado(out: Path, board: Board, stages: Stages) -> dict[str, Any]:
 
 def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]:
     manifest = read_manifest(out)
-    core = [out / name for name in manifest["files"]]
+    core = [out / name for name in manifest.files]
     part = _PARTS[board.part]
     chip = _data("CHIPDB", f"{part}.bin")
     bits = _data("PRJXRAY_DB_DIR", "artix7")
@@ -103,7 +103,7 @@ def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]
 
     def synthesise(folder: Path) -> None:
         place = folder / "board"
-        write_wrapper("uart", manifest, place)
+        write_wrapper("uart", Sizes.of(manifest), place)
         (place / f"{TOP}.v").write_text(board_top(board, board.oscillator_mhz), encoding="utf-8")
         (place / "board.xdc").write_text(constraints(board), encoding="utf-8")
         for path in core:
@@ -111,7 +111,7 @@ def _open(out: Path, board: Board, stages: Stages, seeds: int) -> dict[str, Any]
             (place / path.name).write_text(as_xilinx(text), encoding="utf-8")
         made = place / "synthesised.json"
         command = "synth_xilinx -flatten -abc9 -family xc7"
-        arguments = [command, manifest["top"], str(made), str(place / "cells.json")]
+        arguments = [command, manifest.top, str(made), str(place / "cells.json")]
         run_yosys(SCRIPT, [*arguments, *map(str, place.glob("*.v"))], made, place)
 
     stages.run(

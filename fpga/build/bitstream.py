@@ -24,12 +24,13 @@ from qpolicy_fpga.build.result import FORMAT, RESULT
 from qpolicy_fpga.build.stages import Stages
 from qpolicy_fpga.build.timing import Timing, read_timing
 from qpolicy_fpga.build.top import PLL, TOP, board_top, constraints
-from qpolicy_fpga.design import MANIFEST, generate
+from qpolicy_fpga.design import generate
 from qpolicy_fpga.explore.choose import FitError, choose
+from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.tables import as_yosys
-from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import write_atomically
@@ -164,10 +165,10 @@ def _write(order: Order, board: Board, clock: float, facts: dict[str, Any]) -> d
         "board": board.name,
         "part": board.part,
         "clock_mhz": clock,
-        "function_hash": manifest["function_hash"],
+        "function_hash": manifest.function_hash,
         "meets": mhz >= clock,
-        "latency_ns": round(manifest["cycles"] * 1e3 / mhz, 1),
-        "cycles": manifest["cycles"],
+        "latency_ns": round(manifest.cycles * 1e3 / mhz, 1),
+        "cycles": manifest.cycles,
         **facts,
     }
     if result["bitstream"]:
@@ -238,11 +239,11 @@ def _synthesise(
 ) -> tuple[Path, Path]:
     """Write the board's sources and make the netlist; return it and Yosys's count of cells."""
     manifest = read_manifest(out)
-    core = [out / name for name in manifest["files"]]
+    core = [out / name for name in manifest.files]
 
     def sources(folder: Path) -> None:
         place = folder / FOLDER / "sources"
-        write_wrapper("uart", manifest, place)
+        write_wrapper("uart", Sizes.of(manifest), place)
         (place / f"{TOP}.v").write_text(board_top(board, clock), encoding="utf-8")
         if clock != board.oscillator_mhz:
             file = f"{PLL}.v"
@@ -265,7 +266,7 @@ def _synthesise(
             else:  # read by name
                 (folder / path.name).write_bytes(path.read_bytes())
         made = place / NETLIST
-        arguments = [family.synthesis, manifest["top"], str(made), str(place / "cells.json")]
+        arguments = [family.synthesis, manifest.top, str(made), str(place / "cells.json")]
         run_yosys(SCRIPT, [*arguments, *map(str, names)], made, folder)
         for path in folder.iterdir():
             if path.is_file():

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga.tables import as_yosys
-from qpolicy_fpga.yosys import CACHE, YOSYS, run_yosys, yosys_folder
-from qpolicy_ros.common.files import scratch_folder, writing_into
+from qpolicy_fpga.yosys import once, run_yosys, yosys_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5",
@@ -51,7 +48,7 @@ for name in files:
     ys.run_pass(f'read_verilog -icells "{name}"', design)
 ys.run_pass(f"{command} -top {top}", design)
 ys.run_pass("flatten", design)
-ys.run_pass(f"tee -q -o {out} stat -json", design)
+ys.run_pass(f'tee -q -o "{out}" stat -json', design)
 """
 
 
@@ -76,24 +73,15 @@ def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]
         BackendError: it takes too long.
     """
     yosys_folder()
-    digest = hashlib.sha256(f"{YOSYS} {top} {_SCRIPT} {SYNTHESIS[family]}".encode())
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = CACHE / f"{digest.hexdigest()[:32]}-{family}.json"
-    if not kept.is_file():
-        with scratch_folder() as scratch:
-            folder = Path(scratch)
-            sources = []
-            for path in files:
-                sources.append(folder / path.name)
-                sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
-            out = folder / "cells.json"
-            run_yosys(_SCRIPT, [SYNTHESIS[family], top, str(out), *map(str, sources)], out, folder)
-            cells = json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"]
-        CACHE.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}")
-        with writing_into(CACHE):
-            partial.write_text(json.dumps(count(cells)), encoding="utf-8")
-        partial.replace(kept)
-    found: dict[str, float] = json.loads(kept.read_text("utf-8"))
-    return found
+    command = SYNTHESIS[family]
+
+    def measure(folder: Path) -> dict[str, Any]:
+        sources = []
+        for path in files:
+            sources.append(folder / path.name)
+            sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
+        out = folder / "cells.json"
+        run_yosys(_SCRIPT, [command, top, str(out), *map(str, sources)], out, folder)
+        return count(json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"])
+
+    return once([top, _SCRIPT, command], files, measure)

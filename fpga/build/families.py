@@ -144,6 +144,6 @@ first, *further = command.split("; ")
 run(f"{{first}} -top {TOP}")
 for text in further:
     run(text)
-run(f"tee -q -o {{stat}} stat -json")
-run(f"write_json {{out}}")
+run(f'tee -q -o "{{stat}}" stat -json')
+run(f'write_json "{{out}}"')
 """

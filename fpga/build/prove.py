@@ -45,7 +45,7 @@ for pair in pairs:
     run("equiv_make gold gate equal")
     run("hierarchy -top equal")
     run("equiv_simple")
-    run(f"tee -q -o {log} equiv_status")
+    run(f'tee -q -o "{log}" equiv_status')
     said = open(log).read()
     count = re.search(r"Of those cells (\\d+) are proven and (\\d+) are unproven", said)
     found[pair] = [int(count[1]), int(count[2]), re.findall(r"\\\\y(\\d+)_gold", said)]

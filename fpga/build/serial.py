@@ -7,6 +7,7 @@ what is compared.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,14 +22,14 @@ from qpolicy_ros.backends.fpga.frames import (
     Frame,
     encode,
 )
-from qpolicy_ros.backends.fpga.packing import Packer, Shape
+from qpolicy_ros.backends.fpga.packing import Packer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy.typing as npt
 
+    from qpolicy_fpga.manifest import Manifest
     from qpolicy_fpga.simulate.netlist import Netlist
 
 _BITS = 10  # of a byte on the line: start, eight, stop
@@ -37,11 +38,10 @@ _SLACK = 200  # cycles for the wrapper around the core, and to be sure
 _ANSWER_HEAD = 5  # status and cycles, before the codes
 
 
-def line_cycles(manifest: Mapping[str, Any], divider: int) -> int:
+def line_cycles(manifest: Manifest, divider: int) -> int:
     """Clock cycles of a request on the line, for a core of these sizes."""
-    beat = -(-manifest["codes_per_beat"] * manifest["b_in"] // 8)
-    count: int = (HEAD_BYTES + CRC_BYTES + manifest["beats"] * beat) * _BITS * divider
-    return count
+    beat = -(-manifest.codes_per_beat * manifest.b_in // 8)
+    return (HEAD_BYTES + CRC_BYTES + manifest.beats * beat) * _BITS * divider
 
 
 class SerialSimulation:
@@ -57,14 +57,11 @@ class SerialSimulation:
         PolicyError, BackendError: as ``LaneSimulation``.
     """
 
-    def __init__(
-        self, folder: Path, manifest: dict[str, Any], gates: Netlist, divider: int
-    ) -> None:
-        sizes = {"m": 1, "b_out": 1, "b_in": 1, "codes_per_beat": 1, "beats": 1}
-        self._lanes = LaneSimulation(folder, {**manifest, **sizes}, gates)
-        self._divider, self._cycles = divider, int(manifest["cycles"])
-        names = ("n", "m", "b_in", "b_out", "codes_per_beat", "beats")
-        self._shape = Shape(*(int(manifest[name]) for name in names))
+    def __init__(self, folder: Path, manifest: Manifest, gates: Netlist, divider: int) -> None:
+        pins = replace(manifest, m=1, b_out=1, b_in=1, codes_per_beat=1, beats=1)
+        self._lanes = LaneSimulation(folder, pins, gates)
+        self._divider, self._cycles = divider, manifest.cycles
+        self._shape = manifest.shape
         self._packer = Packer(self._shape, 8)
 
     def infer(self, codes: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

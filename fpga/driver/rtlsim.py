@@ -16,7 +16,7 @@ from qpolicy_fpga.explore.choose import FitError
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.simulate.verilator import build
-from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import RegisterDevice
 from qpolicy_ros.backends.fpga.packing import Shape
@@ -90,9 +90,8 @@ def build_registers(folder: Path) -> Path:
     """
     manifest = read_manifest(folder)
     with scratch_folder() as scratch:
-        wrapper = write_wrapper("axi_lite", manifest, Path(scratch))
-        core = [folder / name for name in manifest["files"] if name.endswith(".v")]
-        return build_sources(manifest["function_hash"], [*wrapper, *core])
+        wrapper = write_wrapper("axi_lite", Sizes.of(manifest), Path(scratch))
+        return build_sources(manifest.function_hash, [*wrapper, *manifest.verilog(folder)])
 
 
 def build_sources(name: str, sources: Sequence[Path]) -> Path:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from qpolicy_fpga.driver.rtlsim import SimulatedRegisters, build_sources
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.verilator import build
-from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, top_name, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.backends.fpga.device import Device, RegisterDevice, check_identity
 from qpolicy_ros.backends.fpga.packing import Packer, Shape
@@ -42,7 +43,7 @@ class Wrapped(Protocol):
         ...
 
 
-def open_wrapped(kind: str, manifest: dict[str, Any], core: list[Path], folder: Path) -> Wrapped:
+def open_wrapped(kind: str, manifest: Manifest, core: list[Path], folder: Path) -> Wrapped:
     """Compile ``core``, a generated core's sources, behind wrapper ``kind`` and start it.
 
     Args:
@@ -54,11 +55,9 @@ def open_wrapped(kind: str, manifest: dict[str, Any], core: list[Path], folder: 
     Raises:
         BackendError: a tool is missing or fails, or the core is not what the manifest says.
     """
-    names = ("n", "m", "b_in", "b_out", "codes_per_beat", "beats")
-    shape = Shape(*(int(manifest[name]) for name in names))
     sources = sorted(folder.glob("*.v")) if folder.is_dir() else []
-    sources = sources or write_wrapper(kind, manifest, folder)
-    return WRAPPED[kind](manifest["function_hash"], shape, [*sources, *core])
+    sources = sources or write_wrapper(kind, Sizes.of(manifest), folder)
+    return WRAPPED[kind](manifest.function_hash, manifest.shape, [*sources, *core])
 
 
 class _OneByOne:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qpolicy_fpga.manifest import WordPorts
 from qpolicy_fpga.plan.fixed_point import HIGHEST, LOWEST, WORD_BITS, action_words, input_products
 from qpolicy_fpga.plan.layer import BUS_BITS, bus_beats
 
@@ -48,20 +49,20 @@ class InputOutput:
     products: tuple[Product, ...]
     actions: ActionWords
 
-    def manifest(self) -> dict[str, object]:
+    def ports(self) -> WordPorts:
         """Return what a user of the words must know."""
-        return {
-            "top": TOP,
-            "files": sorted(self.files),
-            "word_bits": WORD_BITS,
-            "words_per_beat": self.lanes,
-            "beats_per_core_beat": self.groups,
-            "beats": self.beats,
-            "cycles": self.cycles,
-            "initiation_interval": self.interval,
-            "sensor_fractions": [product.fraction for product in self.products],
-            "action_fractions": list(self.actions.fractions),
-        }
+        return WordPorts(
+            top=TOP,
+            files=tuple(sorted(self.files)),
+            word_bits=WORD_BITS,
+            words_per_beat=self.lanes,
+            beats_per_core_beat=self.groups,
+            beats=self.beats,
+            cycles=self.cycles,
+            initiation_interval=self.interval,
+            sensor_fractions=tuple(product.fraction for product in self.products),
+            action_fractions=tuple(self.actions.fractions),
+        )
 
 
 def emit_io(network: IntegerNetwork, core: Core) -> InputOutput:
@@ -98,7 +99,7 @@ def _lanes(codes: int) -> tuple[int, int]:
     return groups, -(-codes // groups)
 
 
-def word_places(io: dict[str, int], core_codes: int, inputs: int) -> list[int]:
+def word_places(io: WordPorts, core_codes: int, inputs: int) -> list[int]:
     """Return for each input its place among an observation's words, ``words_per_beat`` a beat.
 
     Args:
@@ -106,7 +107,7 @@ def word_places(io: dict[str, int], core_codes: int, inputs: int) -> list[int]:
         core_codes: the manifest's ``codes_per_beat``.
         inputs: how many there are.
     """
-    padded = io["words_per_beat"] * io["beats_per_core_beat"]
+    padded = io.words_per_beat * io.beats_per_core_beat
     return [i // core_codes * padded + i % core_codes for i in range(inputs)]
 
 

@@ -27,6 +27,8 @@ from qpolicy_ros.common.files import scratch_folder
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from qpolicy_fpga.manifest import Manifest
+
 STATIC_W = 0.070
 TOGGLE_PJ = 3.2
 TOGGLE_PJ_RANGE = (2.2, 4.4)
@@ -57,7 +59,7 @@ class Energy:
     changes: float
 
 
-def estimate_energy(folder: Path, manifest: dict[str, Any], codes: npt.NDArray[Any]) -> Energy:
+def estimate_energy(folder: Path, manifest: Manifest, codes: npt.NDArray[Any]) -> Energy:
     """Return the energy of an action, from a simulation of input codes ``(frames, n)``.
 
     Raises:
@@ -71,6 +73,6 @@ def estimate_energy(folder: Path, manifest: dict[str, Any], codes: npt.NDArray[A
         simulation.close()
     driven = sum(count for name, count in counts.items() if _DRIVEN.fullmatch(name))
     changes = driven / len(codes)
-    static = STATIC_W * manifest["cycles"] / manifest["clock_mhz"] * 1e3
+    static = STATIC_W * manifest.cycles / manifest.clock_mhz * 1e3
     low, high = (static + changes * pj * 1e-3 for pj in TOGGLE_PJ_RANGE)
     return Energy(static + changes * TOGGLE_PJ * 1e-3, low, high, changes)

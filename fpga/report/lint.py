@@ -20,7 +20,14 @@ from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_fpga.simulate.core import lint
-from qpolicy_fpga.wrappers.tops import RTL, WRAPPERS, top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import (
+    RTL,
+    SUPERVISED,
+    WRAPPERS,
+    Sizes,
+    top_name,
+    write_wrapper,
+)
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import scratch_folder
@@ -83,26 +90,28 @@ def main(folders: list[str]) -> int:
 def _folder(folder: Path) -> int:
     """Lint a generated folder; return 1 if anything is wrong."""
     manifest = read_manifest(folder)
-    core = [folder / name for name in manifest["files"] if name.endswith(".v")]
+    core = manifest.verilog(folder)
     wrong = _report(core, TOP, str(folder))
     if (folder / BENCH).is_file():
         # Only the bench has a time scale: it has delays.
         timed = ("--timing", "--timescale", "1ns/1ps")
         wrong |= _report([*core, folder / BENCH], Path(BENCH).stem, str(folder), *timed)
-    if "io" in manifest:
-        whole = [*core, *(folder / name for name in manifest["io"]["files"])]
-        wrong |= _report(whole, manifest["io"]["top"], str(folder))
+    if manifest.io:
+        whole = [*core, *(folder / name for name in manifest.io.files)]
+        wrong |= _report(whole, manifest.io.top, str(folder))
     return wrong
 
 
 def _around(folder: Path, scratch: Path) -> int:
     """Lint the wrappers around a generated core, and the Arty A7's top around one of them."""
     manifest = read_manifest(folder)
-    core = [folder / name for name in manifest["files"]]
+    core = [folder / name for name in manifest.files]
     wrong = 0
     for kind in WRAPPERS:
+        if manifest.ranges and kind not in SUPERVISED:
+            continue
         place = scratch / kind
-        files = [*core, *write_wrapper(kind, manifest, place)]
+        files = [*core, *write_wrapper(kind, Sizes.of(manifest), place)]
         tops = {top_name(kind): files}
         if kind == "uart":
             tops["arty_a7"] = [*files, VIVADO / "arty_a7.v"]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from qpolicy_fpga.manifest import Manifest
+
 WIDTH, ROW, LEFT, TOP = 960, 74, 250, 96
 INK, MUTED, ACCENT, PALE = "#1b2a38", "#5b6b7a", "#0f7b8a", "#d7ecef"
 
 
-def draw(manifest: dict[str, Any], facts: dict[str, Any]) -> str:
+def draw(manifest: Manifest, facts: dict[str, Any]) -> str:
     """Return an SVG: one bar a layer over a frame's cycles, with its form beside it."""
-    layers = manifest["layers"]
-    cycles = manifest["cycles"]
-    captured = cycles - sum(layer["cycles"] for layer in layers)
+    layers = manifest.layers
+    cycles = manifest.cycles
+    captured = cycles - sum(layer.cycles for layer in layers)
     height = TOP + ROW * (len(layers) + 1) + 60
     scale = (WIDTH - LEFT - 40) / cycles
-    title = f"{manifest['task']}: {cycles} cycles on {manifest['part']}"
+    title = f"{manifest.task}: {cycles} cycles on {manifest.part}"
     depth = facts["depth_ns"]
     detail = (
         f"{facts['lut']:,g} LUT, {facts['ff']:,g} FF, {facts['bram36']:g} block RAM, "
         + (f"{depth:.2f} ns before routing, " if depth is not None else "")
-        + f"a new observation every {manifest['initiation_interval']} cycles"
+        + f"a new observation every {manifest.initiation_interval} cycles"
     )
     parts = [
         (
@@ -32,21 +34,19 @@ def draw(manifest: dict[str, Any], facts: dict[str, Any]) -> str:
         _text(24, 36, title, 20, INK, "bold"),
         _text(24, 60, detail, 13, MUTED),
     ]
-    bus = manifest["codes_per_beat"] * manifest["b_in"]
-    parts += _row(
-        0, 0, captured, scale, "input", f"{manifest['beats']} beats of {bus} bits", manifest
-    )
+    bus = manifest.codes_per_beat * manifest.b_in
+    parts += _row(0, 0, captured, scale, "input", f"{manifest.beats} beats of {bus} bits", manifest)
     start = captured
     for index, layer in enumerate(layers):
         last = index == len(layers) - 1
-        bits = layer["neurons"] * (manifest["b_out"] if last else manifest["b_core"])
-        name = f"layer {index}: {layer['inputs']} to {layer['neurons']}"
+        bits = layer.neurons * (manifest.b_out if last else manifest.b_core)
+        name = f"layer {index}: {layer.inputs} to {layer.neurons}"
         form = (
-            f"{layer['trees']} trees x {layer['fold']}, {layer['planes']} planes, "
-            f"{layer['tail']}, {bits} bits out"
+            f"{layer.trees} trees x {layer.fold}, {layer.planes} planes, "
+            f"{layer.tail}, {bits} bits out"
         )
-        parts += _row(index + 1, start, layer["cycles"], scale, name, form, manifest)
-        start += layer["cycles"]
+        parts += _row(index + 1, start, layer.cycles, scale, name, form, manifest)
+        start += layer.cycles
     bottom = TOP + ROW * (len(layers) + 1)
     for tick in _ticks(cycles):
         x = LEFT + tick * scale
@@ -66,13 +66,13 @@ def _row(
     scale: float,
     name: str,
     form: str,
-    manifest: dict[str, Any],
+    manifest: Manifest,
 ) -> list[str]:
     """A label and a bar; a bar of no length is a line."""
     y = TOP + ROW * index
     x, width = LEFT + start * scale, max(length * scale, 2.0)
     fill = PALE if index == 0 else ACCENT
-    time = f"{length} cycles, {length / manifest['clock_mhz']:.2f} us"
+    time = f"{length} cycles, {length / manifest.clock_mhz:.2f} us"
     return [
         _text(24, y + 22, name, 14, INK, "bold"),
         f'<rect x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="26" rx="3" fill="{fill}"/>',

@@ -12,7 +12,7 @@ import numpy as np
 from qpolicy_fpga.build.cells import SYNTHESIS, count_core
 from qpolicy_fpga.build.result import read_result
 from qpolicy_fpga.emit.testbench import INPUTS
-from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.manifest import LayerEntry, Manifest, read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.report.energy import METHOD, estimate_energy
@@ -61,30 +61,28 @@ def report(folder: Path) -> dict[str, Any]:
         BackendError: Verilator is missing or fails.
     """
     manifest = read_manifest(folder)
-    part = find_part(manifest["part"])
-    files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+    part = find_part(manifest.part)
     facts: dict[str, Any] = {
         "part": part.name,
-        "clock_mhz": manifest["clock_mhz"],
-        "cycles": manifest["cycles"],
-        "initiation_interval": manifest["initiation_interval"],
+        "clock_mhz": manifest.clock_mhz,
+        "cycles": manifest.cycles,
+        "initiation_interval": manifest.initiation_interval,
     }
-    facts |= _cells(folder, manifest, files, part)
+    facts |= _cells(folder, manifest, part)
+    stated = manifest.as_json()
     limits = {name: getattr(part, name) for name in _RESOURCES}
     facts |= {
         "fits": all(facts[name] <= limits[name] for name in _RESOURCES),
-        "function_hash": manifest["function_hash"],
-        "latency_us": manifest["cycles"] / manifest["clock_mhz"],
-        "actions_per_s": 1e6 * manifest["clock_mhz"] / manifest["initiation_interval"],
-        "depth_allowed_ns": logic_budget(manifest["clock_mhz"]),
+        "function_hash": manifest.function_hash,
+        "latency_us": manifest.cycles / manifest.clock_mhz,
+        "actions_per_s": 1e6 * manifest.clock_mhz / manifest.initiation_interval,
+        "depth_allowed_ns": logic_budget(manifest.clock_mhz),
         "limits": limits,
-        "estimate": manifest.get("estimate"),
-        "layers": manifest["layers"],
-        "pareto": manifest["pareto"],
+        **{name: stated[name] for name in ("estimate", "layers", "pareto")},
         "picture": str(folder / PICTURE),
-        **routed(folder, manifest["function_hash"]),
+        **routed(folder, manifest.function_hash),
     }
-    if "io" in manifest:
+    if manifest.io:
         facts["end_to_end"] = end_to_end(folder, manifest)
     vivado = folder / VIVADO
     if vivado.is_dir():
@@ -94,17 +92,18 @@ def report(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _cells(folder: Path, manifest: dict[str, Any], files: list[Path], part: Part) -> dict[str, Any]:
+def _cells(folder: Path, manifest: Manifest, part: Part) -> dict[str, Any]:
     """Resources, path before routing and energy; the last two of the 7 series only."""
+    files = manifest.verilog(folder)
     if part.family != "xc7":
         return {
-            **count_core(files, manifest["top"], part.family),
+            **count_core(files, manifest.top, part.family),
             "depth_ns": None,
             "critical_path": "",
             "energy_nj_estimate": None,
             "synthesis": f"Yosys {YOSYS} {SYNTHESIS[part.family]}",
         }
-    cells = synthesise(files, manifest["top"])
+    cells = synthesise(files, manifest.top)
     energy = estimate_energy(folder, manifest, _golden_codes(folder, manifest))
     return {
         **{name: getattr(cells, name) for name in _RESOURCES},
@@ -137,25 +136,26 @@ def routed(folder: Path, function_hash: str) -> dict[str, Any]:
     }
 
 
-def end_to_end(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def end_to_end(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """Return the figures of a core with its front and back, synthesised.
 
     Args:
         folder: the sources.
-        manifest: of them: ``part``, ``clock_mhz``, ``files`` and ``io`` are read.
+        manifest: of them, with ``io``.
 
     Raises:
         PolicyError: Yosys is missing or fails.
     """
-    io, part = manifest["io"], find_part(manifest["part"])
-    files = [folder / name for name in [*manifest["files"], *io["files"]] if name.endswith(".v")]
-    cells = synthesise(files, io["top"])
+    io, part = manifest.io, find_part(manifest.part)
+    assert io is not None
+    files = manifest.verilog(folder) + [folder / name for name in io.files]
+    cells = synthesise(files, io.top)
     used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
     used |= {"bram36": cells.bram36, "dsp": cells.dsp}
     return {
-        "cycles": io["cycles"],
-        "initiation_interval": io["initiation_interval"],
-        "latency_us": io["cycles"] / manifest["clock_mhz"],
+        "cycles": io.cycles,
+        "initiation_interval": io.initiation_interval,
+        "latency_us": io.cycles / manifest.clock_mhz,
         **used,
         "fits": all(used[name] <= getattr(part, name) for name in used),
         "depth_ns": cells.depth_ns,
@@ -201,7 +201,7 @@ def table(facts: dict[str, Any]) -> str:
         figures = ", ".join(f"{name} {value}" for name, value in facts["vivado"].items())
         rows.append(("vivado", figures))
     for index, layer in enumerate(facts["layers"]):
-        rows.append((f"layer {index}", describe_layer(layer)))
+        rows.append((f"layer {index}", describe_layer(LayerEntry(**layer))))
     rows.append(("pareto", "cycles  LUT (estimated)"))
     rows += [("", f"{point['cycles']:6}  {point['lut']:,}") for point in facts["pareto"]]
     return "\n".join(f"{label:<9} {text}" for label, text in rows)
@@ -226,23 +226,23 @@ def routed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def describe_layer(layer: dict[str, Any]) -> str:
+def describe_layer(layer: LayerEntry) -> str:
     """Return one line on how a layer is laid out."""
-    parts = f"inputs in {layer['parts']} parts, " if layer["parts"] > 1 else ""
+    parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
     return (
-        f"{layer['inputs']} to {layer['neurons']}: {layer['trees']} trees of {layer['fold']} "
-        f"neurons, {parts}{layer['planes']} bit planes a step, weights in {layer['weights']}, "
-        f"codes by {layer['tail']}, {layer['cycles']} cycles"
+        f"{layer.inputs} to {layer.neurons}: {layer.trees} trees of {layer.fold} "
+        f"neurons, {parts}{layer.planes} bit planes a step, weights in {layer.weights}, "
+        f"codes by {layer.tail}, {layer.cycles} cycles"
     )
 
 
-def _golden_codes(folder: Path, manifest: dict[str, Any]) -> Any:
+def _golden_codes(folder: Path, manifest: Manifest) -> Any:
     """Input codes of the golden vectors, int32 ``(frames, n)``, from the bench's memory file.
 
     Raises:
         PolicyError: the file is missing, too large, or holds no whole observations.
     """
-    bits, per_beat, beats = manifest["b_in"], manifest["codes_per_beat"], manifest["beats"]
+    bits, per_beat, beats = manifest.b_in, manifest.codes_per_beat, manifest.beats
     path = folder / INPUTS
     remedy = "generate the folder again with `qpolicy fpga generate`"
     try:
@@ -261,5 +261,5 @@ def _golden_codes(folder: Path, manifest: dict[str, Any]) -> Any:
         raise PolicyError.at(path, "golden vectors", str(reason), remedy) from error
     unsigned = np.array(
         [[word >> (bits * at) & ((1 << bits) - 1) for at in range(per_beat)] for word in words]
-    ).reshape(-1, beats * per_beat)[:, : manifest["n"]]
+    ).reshape(-1, beats * per_beat)[:, : manifest.n]
     return np.where(unsigned >> (bits - 1), unsigned - (1 << bits), unsigned).astype(np.int32)

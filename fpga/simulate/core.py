@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from qpolicy_fpga.manifest import Manifest
+
 # A net of a SAIF file, without its index, and its number of changes.
 _CHANGES = re.compile(r"\(([A-Za-z_]\w*)(?:\\?\[\d+\\?\])*\s+\(T0 \d+\)[^\n]*?\(TC (\d+)\)")
 _HARNESS = Path(__file__).with_name("core_harness.cpp")
@@ -72,17 +74,14 @@ class CoreSimulation:
 
     Args:
         folder: what ``generate`` wrote.
-        manifest: its manifest; ``top`` is the module to run, ``qpolicy_core`` unless given.
+        manifest: its manifest.
         count_toggles: whether ``toggles`` works; slower to build and to run.
     """
 
-    def __init__(
-        self, folder: Path, manifest: dict[str, Any], *, count_toggles: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, count_toggles: bool = False) -> None:
         self.manifest = manifest
-        self.bus = manifest["codes_per_beat"] * manifest["b_in"]
-        self.result = manifest["m"] * manifest["b_out"]
-        files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        self.bus = manifest.codes_per_beat * manifest.b_in
+        self.result = manifest.m * manifest.b_out
         sizes = f"#define IN_BITS {self.bus}\n#define OUT_BITS {self.result}\n"
         options: list[str] = []
         if count_toggles:
@@ -91,8 +90,8 @@ class CoreSimulation:
             options = ["--trace-saif", "--trace-max-width", "0", "--trace-max-array", "0"]
             options.append(str(_HARNESS.with_name("activity.vlt")))
         shim = sizes + _HARNESS.read_text(encoding="utf-8")
-        name = manifest.get("function_hash", "core")
-        library = build(name, manifest.get("top", "qpolicy_core"), files, shim, options)
+        name = manifest.function_hash or "core"
+        library = build(name, manifest.top, manifest.verilog(folder), shim, options)
         self._library = ctypes.CDLL(str(library))
         self._library.core_new.restype = ctypes.c_void_p
         self._library.core_run.restype = ctypes.c_long
@@ -156,7 +155,7 @@ class CoreSimulation:
             self._core,
             data.ctypes.data_as(ctypes.c_void_p),
             ctypes.c_long(frames),
-            ctypes.c_long(self.manifest["beats"]),
+            ctypes.c_long(self.manifest.beats),
             ctypes.c_uint(offer),
             ctypes.c_uint(fetch),
             ctypes.c_uint(seed),
@@ -170,8 +169,8 @@ class CoreSimulation:
 
     def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
         """Beats as little-endian 32-bit words ``(frames, beats, words)``."""
-        bits, per_beat = self.manifest["b_in"], self.manifest["codes_per_beat"]
-        beats = self.manifest["beats"]
+        bits, per_beat = self.manifest.b_in, self.manifest.codes_per_beat
+        beats = self.manifest.beats
         padded = np.zeros((len(codes), beats * per_beat), np.int64)
         padded[:, : codes.shape[1]] = codes
         flat = (padded[:, :, None] >> np.arange(bits)) & 1
@@ -180,7 +179,7 @@ class CoreSimulation:
     def _unpack(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         flat = (words[:, :, None] >> np.arange(32, dtype=np.uint32)) & 1
         return unpack_codes(
-            flat.reshape(len(words), 32 * words.shape[1])[:, : self.result], self.manifest["b_out"]
+            flat.reshape(len(words), 32 * words.shape[1])[:, : self.result], self.manifest.b_out
         )
 
 

@@ -22,6 +22,8 @@ from qpolicy_ros.policy import PolicyError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from qpolicy_fpga.manifest import Manifest
+
 LANES = 512
 _HARNESS = Path(__file__).with_name("lanes_harness.cpp")
 _FLAGS = ["-std=gnu++17", "-O1", "-march=native", "-fPIC", "-w", "-shared"]
@@ -42,10 +44,10 @@ class LaneSimulation:
     """
 
     def __init__(
-        self, folder: Path, manifest: dict[str, Any], gates: netlist.Netlist | None = None
+        self, folder: Path, manifest: Manifest, gates: netlist.Netlist | None = None
     ) -> None:
         self.manifest = manifest
-        files = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        files = manifest.verilog(folder)
         given = lanes_cpp.emit_lanes(gates) if gates else ""
         compiler = find_compiler()
         # What -march=native is on this machine, as the cache may be seen from others.
@@ -59,12 +61,12 @@ class LaneSimulation:
             key.update(path.name.encode() + b"\0" + path.read_bytes())
 
         def compile_model(scratch: Path) -> None:
-            text = given or lanes_cpp.emit_lanes(netlist.read_netlist(files, manifest["top"]))
+            text = given or lanes_cpp.emit_lanes(netlist.read_netlist(files, manifest.top))
             (scratch / "netlist.inc").write_text(text, encoding="ascii")
             out = str(scratch / "done" / "model.so")
             run_tool([compiler, *_FLAGS, f"-I{scratch}", str(_HARNESS), "-o", out])
 
-        name = manifest["function_hash"]
+        name = manifest.function_hash or "core"
         self._library = ctypes.CDLL(str(keep(name, key.hexdigest(), compile_model)))
         self._library.lanes_run.restype = ctypes.c_long
 
@@ -88,14 +90,14 @@ class LaneSimulation:
             PolicyError: the core stopped answering.
         """
         data = self._pack(codes)
-        rounds, outputs = len(data), self.manifest["m"] * self.manifest["b_out"]
+        rounds, outputs = len(data), self.manifest.m * self.manifest.b_out
         out = np.zeros((rounds, outputs, LANES // 8), np.uint8)
         times = np.full((3, rounds), -1, np.int64)
         self._library.lanes_reset()
         count = self._library.lanes_run(
             ctypes.c_void_p(data.ctypes.data),
             ctypes.c_long(rounds),
-            ctypes.c_long(self.manifest["beats"]),
+            ctypes.c_long(self.manifest.beats),
             ctypes.c_uint(offer),
             ctypes.c_uint(fetch),
             ctypes.c_uint(seed),
@@ -107,7 +109,7 @@ class LaneSimulation:
         bits = np.unpackbits(out, axis=2, bitorder="little").transpose(0, 2, 1)
         flat = bits.reshape(rounds * LANES, outputs)[: len(codes)]
         accepted, valid, first = np.repeat(times, LANES, axis=1)[:, : len(codes)]
-        return Run(unpack_codes(flat, self.manifest["b_out"]), accepted, valid, first)
+        return Run(unpack_codes(flat, self.manifest.b_out), accepted, valid, first)
 
     def cycles(self, levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Give every copy its own bit a clock cycle, and return the bit that it gives back.
@@ -137,8 +139,8 @@ class LaneSimulation:
 
     def _pack(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Bits ``(rounds, beats, bus, lanes / 8)``."""
-        bits, per_beat = self.manifest["b_in"], self.manifest["codes_per_beat"]
-        beats, rounds = self.manifest["beats"], -(-len(codes) // LANES)
+        bits, per_beat = self.manifest.b_in, self.manifest.codes_per_beat
+        beats, rounds = self.manifest.beats, -(-len(codes) // LANES)
         padded = np.zeros((rounds * LANES, beats * per_beat), np.uint8)
         padded[: len(codes), : codes.shape[1]] = codes.astype(np.int64) & 0xFF
         flat = padded[:, :, None] >> np.arange(bits, dtype=np.uint8) & 1

@@ -75,12 +75,12 @@ run("memory_collect")
 run("select -set written t:$mem_v2 r:WR_PORTS>0 %i")
 run("memory_map @written")
 for _ in range(2):  # a multiplication becomes adders first, which the first selection has not
-    run(f"techmap -map {carry} -map +/techmap.v t:* t:$mem_v2 %d")
+    run(f'techmap -map "{carry}" -map +/techmap.v t:* t:$mem_v2 %d')
 run("dfflegalize -cell $_DFF_P_ 01")
 run("opt_expr")
 run("opt_clean")
 run("delete t:$scopeinfo")
-run(f"write_json {out}")
+run(f'write_json "{out}"')
 """
 
 

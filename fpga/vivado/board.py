@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.vivado.component import component
-from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
+from qpolicy_fpga.wrappers.tops import RTL, Sizes, write_wrapper
 from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.common.files import write_atomically
 
@@ -43,8 +43,8 @@ def write_board(board: str, folder: Path) -> list[Path]:
     wrapper, scripts = BOARDS[board]
     out = folder / board
     sources = out / "sources"
-    write_wrapper(wrapper, manifest, sources)
-    for name in manifest["files"]:
+    write_wrapper(wrapper, Sizes.of(manifest), sources)
+    for name in manifest.files:
         shutil.copy(folder / name, sources / name)
     for name in scripts:
         shutil.copy(_HERE / name, out / name)

@@ -95,6 +95,15 @@ the last code of a beat are written as 0; anything else is refused as out of ran
 Output codes are two's complement, `B_OUT` bits each: code `j` at bits `j * B_OUT` and up of the
 words at OUTPUT taken together.
 
+## The supervisor
+
+A core that was generated with `--supervise` counts, value by value, input codes that the policy
+never saw ([proofs.md](../proofs.md)). RANGES is the start of a SHA-256 over the ranges that it
+compares with. A counter stops at 2^32 - 1; a flag stays until `CONTROL.FORGET` or a reset of the
+bus, not of the core. A read of the counts waits while the last observation is being counted, N
+cycles at most. Without a supervisor these words read as 0 and UNSEEN_VALUE takes no write. Maps of
+version 1.0 lack them.
+
 ## A slave that does not answer
 
 A read that nobody answers freezes the processor of a Zynq whatever software does. So the board

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_ros.backends.fpga.registers import check_sizes
 from qpolicy_ros.common.errors import PolicyError
 from qpolicy_ros.common.files import write_atomically
@@ -14,7 +14,10 @@ RTL = Path(__file__).with_name("rtl")
 
 
 class Sizes(NamedTuple):
-    """What a wrapper must know of its core."""
+    """What a wrapper must know of its core.
+
+    ``ranges`` is the name of what its supervisor compares with, empty without one.
+    """
 
     n: int
     b_in: int
@@ -23,18 +26,20 @@ class Sizes(NamedTuple):
     m: int
     b_out: int
     function_hash: str
+    ranges: str = ""
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Sizes:
+    def of(cls, manifest: Manifest) -> Sizes:
         """Take the sizes from a generated folder's manifest."""
-        return cls(*(manifest[name] for name in cls._fields))
+        return cls(*(getattr(manifest, name) for name in cls._fields))
 
     def parameters(self) -> str:
         """Return the wrapper's parameters in Verilog."""
-        hash_128 = f"128'h{self.function_hash[:32]}"
-        values = [*self[:-1], hash_128]
-        names = [field.upper() for field in self._fields]
-        return ", ".join(f".{name}({value})" for name, value in zip(names, values, strict=True))
+        values = self._asdict() | {"function_hash": f"128'h{self.function_hash[:32]}"}
+        del values["ranges"]
+        if self.ranges:
+            values["supervised"] = f"32'h{self.ranges}"
+        return ", ".join(f".{name.upper()}({value})" for name, value in values.items())
 
 
 class Wrapper(NamedTuple):
@@ -117,19 +122,25 @@ WRAPPERS = {
     ),
 }
 
+SUPERVISED = ("axi_lite", "uart")  # those that tell what a supervisor counts
+
 
 def top_name(kind: str) -> str:
     """Return the name of the top module of wrapper ``kind``."""
     return f"qpolicy_{kind}_top"
 
 
-def write_wrapper(kind: str, manifest: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write wrapper ``kind`` for a generated core into ``folder``; the top's file comes first.
+def write_wrapper(kind: str, sizes: Sizes, folder: Path) -> list[Path]:
+    """Write wrapper ``kind`` for a core of these sizes into ``folder``; the top's file comes first.
 
     Raises:
-        PolicyError: the core's sizes do not fit into the register map.
+        PolicyError: the core's sizes do not fit into the register map, or the wrapper cannot
+            tell what the core's supervisor counts.
     """
-    sizes = Sizes.of(manifest)
+    if sizes.ranges and kind not in SUPERVISED:
+        wrong = f"{kind} has no registers to read a supervisor by"
+        remedy = f"take {' or '.join(SUPERVISED)}, or generate without --supervise"
+        raise PolicyError.at("", "wrapper", wrong, remedy)
     problem = kind == "axi_lite" and check_sizes(
         sizes.n, sizes.b_in, sizes.codes_per_beat, sizes.m, sizes.b_out
     )

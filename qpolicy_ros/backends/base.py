@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from qpolicy_ros.common.errors import PolicyError
 
@@ -46,6 +46,24 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release what the backend holds; it cannot act afterwards."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A backend that may count codes that were never seen by itself, beside the node."""
+
+    @property
+    def ranges(self) -> int:
+        """Which ranges it compares with (``policy.seen.ranges_id``), 0 where it counts nothing."""
+        ...
+
+    def facts(self) -> dict[str, object]:
+        """What ``/diagnostics`` shall say of it; from the thread that serves."""
+        ...
+
+    def forget(self) -> None:
+        """Begin to count anew; BackendError where what it drives does not answer."""
         ...
 
 

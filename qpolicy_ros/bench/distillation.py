@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.bench.report import conditions, describe, write
 from qpolicy_ros.bench.training import TrainingError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim.rollout import evaluate
 
@@ -46,8 +46,8 @@ def run(
     """
     facts = conditions(command=f"qpolicy quantize {options}", threads=1)
     say(f"qpolicy quantize {options}")
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
-        file = Path(scratch) / "student.safetensors"
+    with scratch_folder() as scratch:
+        file = scratch / "student.safetensors"
         cpu = _distil(options, file)
         student = load_policy(file)
     say(f"{cpu:.0f} s of CPU; {episodes} episodes of student and teacher")

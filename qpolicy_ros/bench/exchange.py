@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from sensor_msgs.msg import JointState
 from qpolicy_ros.bench.cases import Case
 from qpolicy_ros.bench.peer import Peer
 from qpolicy_ros.common.errors import NodeError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.processes import Child, Value
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
@@ -128,8 +128,8 @@ def exchanges(
         subjects: names of backends; ``NAME, rclpy`` is one served through rclpy's executor.
         parameters: further ones of the policy nodes.
     """
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        policy = Path(folder) / "policy.safetensors"
+    with scratch_folder() as folder, contextlib.ExitStack() as stack:
+        policy = folder / "policy.safetensors"
         save_policy(case.artifact, policy)
         children = {}
         actions = len(case.artifact.contract.action)
@@ -138,7 +138,7 @@ def exchanges(
             children[name] = Child.node(
                 module,
                 {"actions": actions},
-                Path(folder) / f"{module}.log",
+                folder / f"{module}.log",
                 namespace=f"/bench_{index}",
                 module=f"qpolicy_ros.bench.{module}",
             )
@@ -156,7 +156,7 @@ def exchanges(
                     "timeout": 0.0,
                     **(parameters or {}),
                 },
-                Path(folder) / f"{index}.log",
+                folder / f"{index}.log",
                 namespace=f"/bench_{index}",
             )
         context = rclpy.Context()

@@ -9,17 +9,17 @@ the table says so.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qpolicy_fpga.design import Design, build
+from qpolicy_fpga.design import Design, build, describe
 from qpolicy_fpga.emit.io import emit_io, part_beside
 from qpolicy_fpga.explore.choose import choose
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.plan.random_networks import SHAPES, trained_like
@@ -28,7 +28,7 @@ from qpolicy_fpga.report.report import end_to_end
 from qpolicy_fpga.simulate.words import count_cycles
 from qpolicy_fpga.yosys import YOSYS, synthesise
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.files import scratch_folder, write_atomically
 from qpolicy_ros.policy import (
     IntegerNetwork,
     find_policy,
@@ -137,8 +137,7 @@ def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
     best, _ = choose(network, part, CLOCK_MHZ, "latency", None)
     design = build(network, best.forms, CLOCK_MHZ)
     core = design.core
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         manifest = _write(network, design, folder)
         cells = synthesise([folder / name for name in design.files], "qpolicy_core")
         spent = estimate_energy(folder, manifest, subject.codes) if energy else None
@@ -199,9 +198,8 @@ def measure_words(network: IntegerNetwork) -> dict[str, Any]:
     best, _ = choose(network, part_beside(network, find_part(PART)), CLOCK_MHZ, "latency", None)
     design = build(network, best.forms, CLOCK_MHZ)
     io = emit_io(network, design.core)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        manifest = _write(network, design, folder) | {"io": io.manifest()}
+    with scratch_folder() as folder:
+        manifest = replace(_write(network, design, folder), io=io.ports())
         for name, text in io.files.items():
             (folder / name).write_text(text, encoding="utf-8")
         facts = end_to_end(folder, manifest)
@@ -209,23 +207,11 @@ def measure_words(network: IntegerNetwork) -> dict[str, Any]:
     return facts | {"core_cycles": design.core.cycles}
 
 
-def _write(network: IntegerNetwork, design: Design, folder: Path) -> dict[str, Any]:
-    """Write a core's sources; return what a simulation of them must know."""
-    core = design.core
+def _write(network: IntegerNetwork, design: Design, folder: Path) -> Manifest:
+    """Write a core's sources; return their manifest."""
     for name, text in design.files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return {
-        "n": network.weights[0].shape[1],
-        "m": network.weights[-1].shape[0],
-        "b_in": network.input_bits,
-        "b_out": network.output_bits,
-        "codes_per_beat": core.codes_per_beat,
-        "beats": core.beats,
-        "cycles": core.cycles,
-        "part": PART,
-        "clock_mhz": CLOCK_MHZ,
-        "files": sorted(design.files),
-    }
+    return describe(network, design, PART, CLOCK_MHZ)
 
 
 def has_cycle_target(row: dict[str, Any]) -> bool:

@@ -10,8 +10,6 @@ docs/fpga/ideas.md says what followed.
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +22,7 @@ from qpolicy_fpga.plan.form import Form, logic_budget
 from qpolicy_fpga.plan.layer import make_layer
 from qpolicy_fpga.plan.random_networks import evenly_spaced, trained_like
 from qpolicy_fpga.yosys import synthesise
+from qpolicy_ros.common.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +49,8 @@ def main(names: list[str]) -> int:
     say("|---|---|---|---|---|---|---|---|---|\n")
     for name in names or IDEAS:
         for design, source, stages in IDEAS[name]():
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder, "idea.v")
+            with scratch_folder() as folder:
+                file = folder / "idea.v"
                 file.write_text(LUT_SOURCE + source, encoding="utf-8")
                 cells = synthesise([file], "idea")
             say(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.bench.measure import DisagreementError, Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 
@@ -101,12 +101,12 @@ def generation(policy: str, calls: int) -> Cost:
     """
     costs = []
     for _ in range(calls):
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             # A child of a child: the largest resident set is that of one call alone.
             command = [sys.executable, "-m", "qpolicy_ros.cli.main", "fpga", "generate", policy]
             try:
                 done = subprocess.run(
-                    [sys.executable, "-c", _MEASURED, *command, "--out", scratch],
+                    [sys.executable, "-c", _MEASURED, *command, "--out", str(scratch)],
                     capture_output=True,
                     text=True,
                     timeout=_PATIENCE,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ from sensor_msgs.msg import JointState
 from qpolicy_ros.bench.cases import robot_case
 from qpolicy_ros.bench.peer import Peer, wake_ups
 from qpolicy_ros.common.errors import NodeError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.processes import Child
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import save_policy
@@ -71,8 +70,8 @@ def _stamp(turn: int) -> int:
 def _robots() -> Iterator[dict[str, Peer]]:
     """Start a policy node of each kind that commands a robot; yield what plays that robot."""
     case = robot_case(1 / RATE)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        policy = Path(folder) / "robot.safetensors"
+    with scratch_folder() as folder, contextlib.ExitStack() as stack:
+        policy = folder / "robot.safetensors"
         save_policy(case.artifact, policy)
         context = rclpy.Context()
         rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
@@ -93,7 +92,7 @@ def _robots() -> Iterator[dict[str, Peer]]:
                     "ramp_time": 0.0,
                     "timeout": 0.0,
                 },
-                Path(folder) / f"{index}.log",
+                folder / f"{index}.log",
                 namespace=namespace,
             )
             stack.callback(child.close)

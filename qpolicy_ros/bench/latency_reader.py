@@ -14,7 +14,6 @@ import resource
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from qpolicy_ros.bench.report import conditions
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.files import scratch_folder, write_atomically
 from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 from qpolicy_ros.nodes.serving.timing import STAGES
 
@@ -37,12 +36,12 @@ START = 1_795_500_000 * 10**9
 def main(messages: int = 1_000_000) -> None:
     """Write the bag, time both, print and keep the figures."""
     types = get_typestore(Stores.ROS2_JAZZY)
-    with tempfile.TemporaryDirectory() as folder:
-        bag = Path(folder, "bag.mcap")
+    with scratch_folder() as folder:
+        bag = folder / "bag.mcap"
         write(bag, messages, types)
         begun = time.perf_counter()
         command = [sys.executable, "-m", "qpolicy_ros.cli.main", "latency", str(bag), "--json"]
-        child = subprocess.Popen([*command, "--out", folder], stdout=subprocess.DEVNULL)
+        child = subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.DEVNULL)
         with contextlib.suppress(PermissionError):
             # On a shared machine the time would be that of other programs.
             os.sched_setscheduler(child.pid, os.SCHED_FIFO, os.sched_param(1))

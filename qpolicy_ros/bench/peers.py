@@ -12,7 +12,6 @@ import logging
 import shlex
 import subprocess
 import sysconfig
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import Baseline
 
 Act = Callable[[np.ndarray], np.ndarray]
@@ -88,8 +88,8 @@ def onnxruntime_int8(baseline: Baseline, observations: np.ndarray) -> Act:
             row = next(self._rows, None)
             return None if row is None else {"observation": row[None]}
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain, small = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+    with scratch_folder() as folder:
+        plain, small = folder / "plain.onnx", folder / "int8.onnx"
         plain.write_bytes(_onnx_model(baseline))
         level = logging.root.manager.disable
         logging.disable(logging.WARNING)  # advice on models larger than this
@@ -165,8 +165,8 @@ def _compiled() -> Any:
     """Compile ``float_mlp.c`` and import it, anew each time: its state is one policy."""
     source = Path(__file__).with_name("float_mlp.c")
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / f"float_mlp{sysconfig.get_config_var('EXT_SUFFIX')}"
+    with scratch_folder() as folder:
+        library = folder / f"float_mlp{sysconfig.get_config_var('EXT_SUFFIX')}"
         include = sysconfig.get_paths()["include"]
         flags = ["-O3", "-march=native", "-shared", "-fPIC", f"-I{include}"]
         subprocess.run(

@@ -14,7 +14,6 @@ import resource
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from qpolicy_ros.bench.latency_reader import KIND, ROOT, START, serialize
 from qpolicy_ros.bench.report import conditions
-from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.files import scratch_folder, write_atomically
 from qpolicy_ros.nodes.recording.mcap_writer import McapWriter
 from qpolicy_ros.nodes.serving.timing import STAGES
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy, make_engine
@@ -36,8 +35,8 @@ _TYPES = get_typestore(Stores.ROS2_JAZZY)
 def main(ticks: int = 1_000_000) -> None:
     """Write the bag, replay it, print and keep the figures."""
     artifact = load_policy(find_policy(POLICY))
-    with tempfile.TemporaryDirectory() as folder:
-        bag = Path(folder, "bag.mcap")
+    with scratch_folder() as folder:
+        bag = folder / "bag.mcap"
         write(bag, artifact, ticks)
         command = [sys.executable, "-m", "qpolicy_ros.cli.main", "replay", str(bag), "--json"]
         begun = time.perf_counter()

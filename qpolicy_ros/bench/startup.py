@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from qpolicy_ros.bench.cases import random_case, shipped
 from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.common.errors import InputError, NodeError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.processes import Child, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import save_policy
 
@@ -93,8 +93,8 @@ def _nodes(rounds: int, say: Say) -> dict[str, list[tuple[int, int]]]:
     case = (shipped() or [random_case("hopper shape")])[0]
     use_free_domain()
     times: dict[str, list[tuple[int, int]]] = {}
-    with tempfile.TemporaryDirectory() as folder, children_end_with_us(), _observer() as observer:
-        policy = Path(folder) / "policy.safetensors"
+    with scratch_folder() as folder, children_end_with_us(), _observer() as observer:
+        policy = folder / "policy.safetensors"
         save_policy(case.artifact, policy)
         base = {"policy": str(policy), "autostart": True}
         starts: dict[str, tuple[str, str, Mapping[str, Any]]] = {
@@ -114,7 +114,7 @@ def _nodes(rounds: int, say: Say) -> dict[str, list[tuple[int, int]]]:
                 namespace = f"/start_{index}_{number}"
                 begun = time.perf_counter_ns()
                 child = Child.node(
-                    node, parameters, Path(folder) / "log", namespace=namespace, module=module
+                    node, parameters, folder / "log", namespace=namespace, module=module
                 )
                 _wait(observer, child, f"{namespace}/observation")
                 wall = time.perf_counter_ns() - begun

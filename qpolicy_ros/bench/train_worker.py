@@ -74,9 +74,6 @@ def gated(env_id: str, gate: Gate) -> Any:
 
 def train_ours(task: str, steps: int, gate: Gate, *, quantised: bool, products: Any) -> None:
     """SAC of this project: FP32 actor of two layers of 256, or 3-bit weights, 8-bit input."""
-    import tempfile
-
-    os.environ["QPOLICY_RUNS"] = tempfile.mkdtemp(prefix="qpolicy-bench-")
     from qpolicy_training.experience.normaliser import RunningNormaliser
     from qpolicy_training.experience.task_env import TrainingEnv
     from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor

@@ -12,7 +12,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.bench.train_worker import WARM_UP
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 
 Say = Callable[[str], None]
 Subjects = dict[str, tuple[Path, str, list[str]]]
@@ -79,7 +79,9 @@ class Worker:
         warm_up: int = WARM_UP,
     ) -> None:
         self._name = name
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
+        self._kept = contextlib.ExitStack()
+        scratch = self._kept.enter_context(scratch_folder())
+        self._errors = (scratch / "errors.txt").open("w+")  # closed in `close`
         read, write_end = os.pipe()
         core = max(os.sched_getaffinity(0))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -94,7 +96,8 @@ class Worker:
             [str(python), "-W", "ignore", "-c", program, str(_WORKER), subject, task,
              str(_MANY_STEPS), str(warm_up), *more],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, text=True,
-            pass_fds=(write_end,), env={**os.environ, **threads, "XLA_FLAGS": flags},
+            pass_fds=(write_end,), env={**os.environ, **threads, "XLA_FLAGS": flags,
+                 "QPOLICY_RUNS": str(scratch)},
         )  # fmt: skip
         os.close(write_end)
         self._reports = os.fdopen(read)
@@ -115,6 +118,7 @@ class Worker:
             if file is not None:
                 with contextlib.suppress(OSError):
                     file.close()
+        self._kept.close()
 
     def _result(self) -> Block:
         line = self._reports.readline()

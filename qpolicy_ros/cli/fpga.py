@@ -15,9 +15,12 @@ from tqdm import tqdm
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import writing_into
 from qpolicy_ros.policy import find_policy, load_policy
+from qpolicy_ros.policy.seen import load_seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from qpolicy_fpga.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Generate:
     """Cycles allowed, at most."""
     with_io: bool = False
     """Also a front that quantises 16-bit sensor words and a back that looks up action words."""
+    supervise: Path | None = None
+    """Ranges of codes (`qpolicy seen`): beside the core a supervisor counts all other codes."""
     json: bool = False
     """Print the manifest as one JSON object."""
 
@@ -104,6 +109,7 @@ def _generate(args: Generate) -> int:
     from qpolicy_fpga import generate  # noqa: PLC0415  `qpolicy --help` needs no generator
 
     artifact = load_policy(find_policy(args.policy))
+    seen = load_seen(args.supervise, artifact) if args.supervise else None
     with writing_into(args.out):
         manifest = generate(
             artifact,
@@ -113,8 +119,9 @@ def _generate(args: Generate) -> int:
             args.out,
             args.max_latency,
             with_io=args.with_io,
+            seen=seen,
         )
-    print(json.dumps(manifest) if args.json else summary(manifest, args.out))
+    print(json.dumps(manifest.as_json()) if args.json else summary(manifest, args.out))
     return 0
 
 
@@ -199,33 +206,38 @@ def _report(args: Report) -> int:
     return 0 if facts["fits"] and facts.get("end_to_end", facts)["fits"] else 1
 
 
-def summary(manifest: Mapping[str, Any], out: Path) -> str:
+def summary(manifest: Manifest, out: Path) -> str:
     """Return what was made, for a human reader."""
-    microseconds = manifest["cycles"] / manifest["clock_mhz"]
+    microseconds = manifest.cycles / manifest.clock_mhz
     rows = [
-        f"{manifest['task']} on {manifest['part']} at {manifest['clock_mhz']:g} MHz, in {out}",
+        f"{manifest.task} on {manifest.part} at {manifest.clock_mhz:g} MHz, in {out}",
         (
-            f"cycles    {manifest['cycles']} ({microseconds:.2f} us), "
-            f"a new observation every {manifest['initiation_interval']}"
+            f"cycles    {manifest.cycles} ({microseconds:.2f} us), "
+            f"a new observation every {manifest.initiation_interval}"
         ),
     ]
-    for index, layer in enumerate(manifest["layers"]):
-        parts = f"inputs in {layer['parts']} parts, " if layer["parts"] > 1 else ""
+    for index, layer in enumerate(manifest.layers):
+        parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
         rows.append(
-            f"layer {index}   {layer['inputs']} to {layer['neurons']}, {layer['trees']} trees of "
-            f"{layer['fold']}, {parts}{layer['planes']} planes a step, codes by "
-            f"{layer['tail']}, {layer['cycles']} cycles"
+            f"layer {index}   {layer.inputs} to {layer.neurons}, {layer.trees} trees of "
+            f"{layer.fold}, {parts}{layer.planes} planes a step, codes by "
+            f"{layer.tail}, {layer.cycles} cycles"
         )
-    if "io" in manifest:
-        io = manifest["io"]
+    if io := manifest.io:
         rows.append(
-            f"with io   {io['cycles']} cycles ({io['cycles'] / manifest['clock_mhz']:.2f} us) from "
-            f"{io['beats']} beats of {io['words_per_beat']} sensor words to action words, a new "
-            f"observation every {io['initiation_interval']}"
+            f"with io   {io.cycles} cycles ({io.cycles / manifest.clock_mhz:.2f} us) from "
+            f"{io.beats} beats of {io.words_per_beat} sensor words to action words, a new "
+            f"observation every {io.initiation_interval}"
         )
-    estimate = manifest["estimate"]
+    if watched := manifest.supervisor:
+        rows.append(
+            f"watched   codes that {watched.observations:,} observations had "
+            f"({watched.source}); all others are counted"
+        )
+    estimate = manifest.estimate
+    assert estimate is not None
     rows.append(
-        f"estimate  {estimate['lut']:,} LUT, {estimate['bram36']:g} block RAM; "
+        f"estimate  {estimate.lut:,} LUT, {estimate.bram36:g} block RAM; "
         f"`qpolicy fpga report {out}` synthesises it"
     )
     return "\n".join(rows)

@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:  # closed by the caller: `qpolicy info F >&-`
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the end
+    _print_anything()
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
@@ -133,6 +134,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
+
+
+def _print_anything() -> None:
+    """Let standard output escape what it cannot encode, such as a `±` in a POSIX locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -165,6 +172,7 @@ def run_script(function: Callable[..., object]) -> None:
     As with subcommands, what a user can repair is one line and exit status 2 (1 for a failed
     check); a wrong number of words prints the script's description.
     """
+    _print_anything()
     words = sys.argv[1:]
     program = Path(sys.argv[0]).name
     try:

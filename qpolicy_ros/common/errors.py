@@ -39,10 +39,13 @@ class InputError(ValueError):
         return cls(f"{where}{_one_line(field)}: {_one_line(wrong)}; {remedy}")
 
 
-def _one_line(text: str) -> str:
-    if len(text) > _MOST_CHARACTERS:
-        text = f"{text[:_MOST_CHARACTERS]}..."
+def printable(text: str) -> str:
+    """Return ``text`` with the escapes of what would break a line or steer a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _one_line(text: str) -> str:
+    return printable(text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}...")
 
 
 class PolicyError(InputError):

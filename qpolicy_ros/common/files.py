@@ -100,10 +100,15 @@ def scratch_folder() -> Iterator[Path]:
     """Make a folder for temporary files, and remove it at the end.
 
     Raises:
-        InputError: the disk that it lies on is full.
+        InputError: the disk that it lies on is full, or there is no folder that can be written.
     """
     remedy = "free some space, or let TMPDIR name another folder"
-    place = Path(tempfile.gettempdir())
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError as error:  # it has tried to write into each: TMPDIR, /tmp, the working folder
+        place = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108  to be named only
+        wrong = f"no folder for temporary files can be written: {error.strerror}"
+        raise InputError.at(place, "TMPDIR", wrong, remedy) from error
     with writing_into(place, remedy), tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
         yield Path(folder)
 

@@ -22,7 +22,7 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.plots import colour
 from qpolicy_ros.harness.processes import Child
 from qpolicy_ros.sim import Simulation
-from qpolicy_ros.sim.display import mujoco
+from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.session import Session
 
 _SIZE = 480  # pixels, both ways
@@ -113,6 +113,7 @@ def _frames(job: FilmJob, simulation: Simulation, every: int) -> Iterator[Frame]
     follows = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, _CAMERA) >= 0
     scribe = _Scribe(job)
     session = Session(simulation, job.seed)
+    prepare_rendering()
     with mujoco.Renderer(model, _SIZE, _SIZE) as renderer:
         for step, action in enumerate(np.load(job.actions)[: job.last]):
             if step >= job.first and (step - job.first) % every == 0:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.doctor.fit import Change, Fit, base_of
-from qpolicy_ros.doctor.orders import joint_orders
-from qpolicy_ros.policy import Channel, Contract
-from qpolicy_ros.policy.sources import (
-    HISTORY,
-    JOINT_STATES,
-    PREVIOUS_ACTION,
-    PREVIOUS_OUTPUT,
-    parse_source,
-)
+from qpolicy_ros.doctor.arrangement import arrangements
+from qpolicy_ros.doctor.fit import Change, Fit
+from qpolicy_ros.doctor.surroundings import surroundings
+from qpolicy_ros.policy import Contract
+from qpolicy_ros.policy.sources import PREVIOUS_ACTION, PREVIOUS_OUTPUT, parse_source
 
 _DEGREES = 180.0 / math.pi
 _FACTORS = (0.05, 0.1, 0.2, 0.25, 0.5, 2.0, 4.0, 5.0, 10.0, 20.0)
@@ -53,18 +48,7 @@ def changes(fit: Fit, model: Any) -> list[Change]:
 
 def _all(fit: Fit, model: Any) -> Iterator[Change]:
     contract = fit.contract
-    names = [action.name for action in contract.action]
-    driven = {model.joint(i).name for i in range(model.njnt)}
-    orders = joint_orders(names, model) if set(names) <= driven else {}
-    listed = _listed(contract, names)
-    if sorted(listed) == sorted(names) and listed != names:
-        yield _order("of the actions", names, seen=True, done=False)
-        yield _order("of the observation", listed, seen=False, done=True)
-    for called, order in orders.items():
-        yield _order(called, order, seen=True, done=True)
-        yield _order(called, order, seen=True, done=False)
-        yield _order(called, order, seen=False, done=True)
-        yield _order(called, order, seen=True, done=True, numbers=True)
+    yield from arrangements(contract, model)
     present = [group for group in _GROUPS if _places(contract, group)]
     for group in present:
         yield _scaled(group, -1.0)
@@ -79,8 +63,7 @@ def _all(fit: Fit, model: Any) -> Iterator[Change]:
     for factor in _ACTION_FACTORS:
         yield _acting(factor)
     yield from _offsets(fit)
-    yield from _histories(contract)
-    yield from _quaternions(contract)
+    yield from surroundings(contract, model)
 
 
 # Scales and signs --------------------------------------------------------------------------
@@ -192,159 +175,6 @@ def _offsets(fit: Fit) -> Iterator[Change]:
         "offset",
         actions(wanted=False),
     )
-
-
-# Orders ------------------------------------------------------------------------------------
-
-
-def _order(
-    called: str, order: Sequence[str], *, seen: bool, done: bool, numbers: bool = False
-) -> Change:
-    """The joints in another order; ``numbers``: offsets and scales stay where they are."""
-
-    def apply(fit: Fit) -> Fit:
-        names = [action.name for action in fit.contract.action]
-        channels = list(fit.contract.observation)
-        if seen:
-            for places in _joint_runs(fit.contract, names):
-                by_joint = {_joint(fit.contract, channels[p]): channels[p] for p in places}
-                old = [channels[p] for p in places]
-                present = [name for name in order if name in by_joint]
-                for place, was, name in zip(places, old, present, strict=True):
-                    other = by_joint[name]
-                    if not numbers:
-                        channels[place] = other
-                    elif not was.source.startswith(f"{HISTORY}."):  # which is of its own entry
-                        channels[place] = replace(was, source=other.source)
-        actions, scale, bias = list(fit.contract.action), fit.scale, fit.bias
-        if done:
-            take = [names.index(name) for name in order]
-            moved = [actions[index] for index in take]
-            if numbers:
-                pairs = zip(actions, moved, strict=True)
-                actions = [
-                    replace(
-                        other,
-                        scale=was.scale,
-                        offset=was.offset,
-                        low=min(other.low, was.low),
-                        high=max(other.high, was.high),
-                    )
-                    for was, other in pairs
-                ]
-            else:
-                actions, scale, bias = moved, scale[take], bias[take]
-        contract = replace(fit.contract, observation=tuple(channels), action=tuple(actions))
-        return Fit(contract, scale, bias)
-
-    where = {
-        (True, True): "",
-        (True, False): " of the observation",
-        (False, True): " of the actions",
-    }
-    scope = where[seen, done]
-    stay = ", each entry's numbers stay" if numbers else ""
-    return Change(
-        f"order of the joints{scope}{stay}",
-        f"put the joints{scope} in the order {called}{stay}: {', '.join(order)}",
-        "order",
-        apply,
-    )
-
-
-def _joint_runs(contract: Contract, names: Sequence[str]) -> list[list[int]]:
-    """Return the places of the channels that list the joints: one run a field and a tick."""
-    runs: dict[tuple[str, str, int], list[int]] = {}
-    for place, channel in enumerate(contract.observation):
-        base, ticks = base_of(contract, channel)
-        source = parse_source(base.source)
-        if source.key in names and source.topic in (JOINT_STATES, PREVIOUS_ACTION, PREVIOUS_OUTPUT):
-            runs.setdefault((source.topic, source.field, ticks), []).append(place)
-    return list(runs.values())
-
-
-def _listed(contract: Contract, names: Sequence[str]) -> list[str]:
-    """Return the joints in the order of the observation's first term that has them all."""
-    for places in _joint_runs(contract, names):
-        if len(places) == len(names):
-            return [_joint(contract, contract.observation[place]) for place in places]
-    return []
-
-
-def _joint(contract: Contract, channel: Channel) -> str:
-    return parse_source(base_of(contract, channel)[0].source).key
-
-
-# Histories and quaternions -----------------------------------------------------------------
-
-
-def _histories(contract: Contract) -> Iterator[Change]:
-    bases = [base_of(contract, channel) for channel in contract.observation]
-    if not any(ticks for _, ticks in bases):
-        return
-    first = {base.name: place for place, (base, ticks) in enumerate(bases) if not ticks}
-    heads = {
-        base.name: base.source.partition(":")[0] for base, ticks in bases if not ticks
-    }  # what a term is of
-    order = sorted(first, key=first.__getitem__)
-    rank = {name: index for index, name in enumerate(order)}
-    terms: dict[str, int] = {}
-    for name in order:
-        terms.setdefault(_TERM.get(heads[name], heads[name]), len(terms))
-
-    def arranged(*, by_term: bool, oldest: bool) -> Callable[[Fit], Fit]:
-        def key(place: int) -> tuple[int, ...]:
-            base, ticks = bases[place]
-            age = -ticks if oldest else ticks
-            term = terms[_TERM.get(heads[base.name], heads[base.name])]
-            return (term, age, rank[base.name]) if by_term else (age, term, rank[base.name])
-
-        def apply(fit: Fit) -> Fit:
-            places = sorted(range(len(bases)), key=key)
-            channels = tuple(fit.contract.observation[place] for place in places)
-            return replace(fit, contract=replace(fit.contract, observation=channels))
-
-        return apply
-
-    for by_term in (True, False):
-        for oldest in (True, False):
-            way = f"{'term by term' if by_term else 'tick by tick'}, the {'oldest' if oldest else 'newest'} first"  # noqa: E501
-            yield Change(
-                "order of the history",
-                f"order the history {way}",
-                "history",
-                arranged(by_term=by_term, oldest=oldest),
-            )
-
-
-# Sources that are one term together.
-_TERM = {"cmd_vel.angular": "cmd_vel.linear"}
-
-
-def _quaternions(contract: Contract) -> Iterator[Change]:
-    for topic in ("imu", "odom", "pose"):
-        runs: dict[int, dict[str, int]] = {}
-        for place, channel in enumerate(contract.observation):
-            base, ticks = base_of(contract, channel)
-            if base.source.startswith(f"{topic}.orientation:"):
-                runs.setdefault(ticks, {})[base.source[-1]] = place
-        if not runs or any(set(run) != set("xyzw") for run in runs.values()):
-            continue
-        listed = "".join(sorted(runs[0], key=runs[0].__getitem__))
-        for wanted in {"xyzw", "wxyz"} - {listed}:
-            yield _quaternion(topic, wanted, list(runs.values()))
-
-
-def _quaternion(topic: str, wanted: str, runs: list[dict[str, int]]) -> Change:
-    def apply(fit: Fit) -> Fit:
-        channels = list(fit.contract.observation)
-        for run in runs:
-            for place, key in zip(sorted(run.values()), wanted, strict=True):
-                channels[place] = fit.contract.observation[run[key]]
-        return replace(fit, contract=replace(fit.contract, observation=tuple(channels)))
-
-    mend = f"give the quaternion of {topic} as {', '.join(wanted)}"
-    return Change(f"order of the quaternion of {topic}", mend, "quaternion", apply)
 
 
 def _places(contract: Contract, group: str) -> list[int]:

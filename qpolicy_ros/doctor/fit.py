@@ -36,7 +36,18 @@ class Fit:
         done = [(a.name, float(f"{s:.5g}"), round(float(b), 5)) for a, s, b in zip(
             self.contract.action, self.scale, self.bias, strict=True)]  # fmt: skip
         rounded = [(s, float(f"{k:.5g}"), round(o, 5)) for s, k, o in seen]
-        return (tuple(rounded), tuple(done))
+        clocks = tuple((gait.name, float(f"{gait.frequency:.5g}")) for gait in self.contract.gaits)
+        around = (self.gains, float(f"{self.contract.period:.5g}"), clocks)
+        return (tuple(rounded), tuple(done), around)
+
+    @property
+    def gains(self) -> tuple[Any, ...]:
+        """Gains of the joints' drives, in the names' order: equal for equal models."""
+        pairs = sorted((a.name, a.kp, a.kd) for a in self.contract.action)
+        return tuple(
+            (name, *(None if gain is None else float(f"{gain:.5g}") for gain in both))
+            for name, *both in pairs
+        )
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Change:
     Attributes:
         fault: what is wrong where this change mends it.
         mend: what to change in the contract.
-        kind: ``order``, ``sign``, ``scale``, ``offset``, ``history`` or ``quaternion``.
+        kind: ``order``, ``terms``, ``axes``, ``sign``, ``scale``, ``offset``, ``history``,
+            ``quaternion``, ``source``, ``frame``, ``gains``, ``period`` or ``gait``.
         apply: the change.
     """
 

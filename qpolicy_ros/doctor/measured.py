@@ -41,7 +41,8 @@ def measure(
     First each policy is examined as it is. A fault with which the policy walks on as if it were
     none is written down as not seen, and does not count.
     """
-    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    lines = out.read_text("utf-8").splitlines() if out.exists() else []
+    rows = [json.loads(line) for line in lines]
     done = {(row["policy"], row["number"]) for row in rows}
     subjects = []
     for policy, robot in pairs:

@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qpolicy_ros.doctor.fit import Fit
-from qpolicy_ros.policy import Baseline
+from qpolicy_ros.doctor.fit import Fit, base_of
+from qpolicy_ros.policy import Baseline, Contract
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist
 from qpolicy_ros.sim.description import RobotDescription
 from qpolicy_ros.sim.robot import RobotSimulation
-from qpolicy_ros.sim.robot_model import BuiltRobot
+from qpolicy_ros.sim.robot_model import BuiltRobot, build_model
 
 Command = tuple[float, float, float]
 _FROM = 0.3  # share of a walk after which its velocity counts
 _LARGEST = 1e6  # beyond it a state has blown up
+# Spreads in units of training's: what a walk without pushes and noise shows as a rule, the least
+# that counts, and the most.
+_QUIET, _STILL, _FAR = 0.35, 0.1, 30.0
+_STRANGE = 0.2  # cost of one term that is e times off
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Trial:
         shake: root mean square of the base's roll and pitch rate, rad/s.
         jerk: mean change of the outputs between two ticks.
         tilt: mean sine of the base's tilt.
+        strange: how unlike its training what the network sees is in all walks with one contract,
+            by its own normaliser; 0 also where it has none.
     """
 
     command: Command
@@ -39,6 +45,7 @@ class Trial:
     shake: float
     jerk: float
     tilt: float
+    strange: float = 0.0
 
     @property
     def up(self) -> bool:
@@ -51,7 +58,7 @@ class Trial:
         error = np.abs(np.subtract(self.velocity, self.command)) * (1.0, 1.0, 0.5)
         missed = float(error.sum()) if self.up else float(np.abs(self.command).sum()) + 0.5
         rough = 0.15 * min(self.shake, 5.0) + 0.3 * min(self.jerk, 3.0) + 0.5 * self.tilt
-        return 10.0 * (1.0 - self.lasted) + missed + rough
+        return 10.0 * (1.0 - self.lasted) + missed + rough + _STRANGE * self.strange
 
 
 class Stage:
@@ -60,15 +67,19 @@ class Stage:
     Args:
         description: of the robot.
         baseline: the network; its own scale and bias are not used.
-        built: the compiled model, of the contract as it was given.
+        given: how the network is connected.
+        built: the compiled model, of that contract.
     """
 
     def __init__(
-        self, description: RobotDescription, baseline: Baseline, built: BuiltRobot
+        self, description: RobotDescription, baseline: Baseline, given: Fit, built: BuiltRobot
     ) -> None:
         ones = np.ones_like(baseline.scale)
         self._network = replace(baseline, scale=ones, bias=0 * ones)
         self._description, self._built = description, built
+        self._others: dict[tuple[object, ...], BuiltRobot] = {}
+        self._gauge = _Gauge(baseline, given.contract)
+        self._gains = given.gains
 
     def play(
         self, fits: Sequence[Fit], commands: Sequence[Command], seeds: Sequence[int], seconds: float
@@ -76,9 +87,10 @@ class Stage:
         """Play every fit at every command and seed; a list of trials for each fit."""
         jobs = [(f, c, s) for f in range(len(fits)) for c in commands for s in seeds]
         walks = [self._open(fits[f], c, s) for f, c, s in jobs]
-        ticks = round(seconds / fits[0].contract.period)
+        ticks = [round(seconds / fits[f].contract.period) for f, _, _ in jobs]
         alive = list(range(len(walks)))
-        for tick in range(ticks):
+        for tick in range(max(ticks, default=0)):
+            alive = [index for index in alive if tick < ticks[index]]
             if not alive:
                 break
             seen = np.stack([walks[index].seen for index in alive])
@@ -86,11 +98,13 @@ class Stage:
             alive = [
                 index
                 for index, output in zip(alive, outputs, strict=True)
-                if walks[index].step(output, counted=tick >= _FROM * ticks)
+                if walks[index].step(output, counted=tick >= _FROM * ticks[index])
             ]
         results: list[list[Trial]] = [[] for _ in fits]
-        for (f, command, _), walk in zip(jobs, walks, strict=True):
-            results[f].append(walk.trial(command, ticks))
+        strange = [self._gauge.strange([w.squares for j, w in zip(jobs, walks, strict=True)
+                                        if j[0] == f]) for f in range(len(fits))]  # fmt: skip
+        for (f, command, _), walk, count in zip(jobs, walks, ticks, strict=True):
+            results[f].append(walk.trial(command, count, strange[f]))
         return results
 
     def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
@@ -98,18 +112,60 @@ class Stage:
             self._description,
             contract=fit.contract,
             fallen_below=FALLEN_BELOW,
-            built=self._built,
+            built=self._model_of(fit),
         )
         robot.command = as_twist(command)
-        return _Walk(robot, fit, seed)
+        return _Walk(robot, fit, seed, self._gauge)
+
+    def _model_of(self, fit: Fit) -> BuiltRobot:
+        """Return the model with the gains of a contract."""
+        if fit.gains == self._gains:
+            return self._built
+        if fit.gains not in self._others:
+            built = build_model(self._description, fit.contract, visual=False)
+            self._others[fit.gains] = built
+        return self._others[fit.gains]
+
+
+class _Gauge:
+    """How unlike a network's training what it sees is: its normaliser knows what that was.
+
+    Args:
+        baseline: the network.
+        contract: as it was given; every term counts alike, however many values it has.
+    """
+
+    def __init__(self, baseline: Baseline, contract: Contract) -> None:
+        # A network without a normaliser was given the mean 0 and the spread 1.
+        self.knows = bool(np.ptp(baseline.std) > 0)
+        self._mean, self._std = baseline.mean, baseline.std
+        terms = [base_of(contract, c)[0].source.partition(":")[0] for c in contract.observation]
+        self._weights = np.array([1 / terms.count(term) for term in terms])
+
+    def squares(self, seen: np.ndarray) -> np.ndarray:
+        """Squares of an observation in units of the normaliser's spread ``(n,)``."""
+        normal: np.ndarray = np.clip((seen - self._mean) / self._std, -_FAR, _FAR)
+        return normal * normal
+
+    def strange(self, squares: Sequence[np.ndarray]) -> float:
+        """Return how far the spread of some walks is from that of training, 0 = not at all.
+
+        Args:
+            squares: mean squares ``(n,)`` of each walk.
+        """
+        if not self.knows:
+            return 0.0
+        spread = np.clip(np.sqrt(np.mean(squares, axis=0)), _STILL, _FAR)
+        return float(np.log(spread / _QUIET) ** 2 @ self._weights)
 
 
 class _Walk:
     """One walk under way."""
 
-    def __init__(self, robot: RobotSimulation, fit: Fit, seed: int) -> None:
-        self.robot, self._fit = robot, fit
+    def __init__(self, robot: RobotSimulation, fit: Fit, seed: int, gauge: _Gauge) -> None:
+        self.robot, self._fit, self._gauge = robot, fit, gauge
         self.seen = robot.reset(seed)
+        self._sum = np.zeros(len(self.seen))
         self._ticks = self._counted = 0
         self._velocity = np.zeros(3)
         self._shake = self._tilt = self._jerk = 0.0
@@ -123,6 +179,8 @@ class _Walk:
         if robot.fallen or not np.abs(robot.data.qvel).max() < _LARGEST:
             return False
         self._ticks += 1
+        if self._gauge.knows:
+            self._sum += self._gauge.squares(self.seen)
         if self._output is not None:
             self._jerk += float(np.abs(output - self._output).mean())
         self._output = output
@@ -139,7 +197,12 @@ class _Walk:
         self.seen = robot.observe()
         return bool(np.isfinite(self.seen).all())
 
-    def trial(self, command: Command, ticks: int) -> Trial:
+    @property
+    def squares(self) -> np.ndarray:
+        """Mean squares of what it saw, in units of the normaliser's spread ``(n,)``."""
+        return self._sum / max(self._ticks, 1)
+
+    def trial(self, command: Command, ticks: int, strange: float) -> Trial:
         """Return how it went."""
         count, counted = max(self._ticks, 1), max(self._counted, 1)
         x, y, turning = (float(v) for v in self._velocity / counted)
@@ -150,4 +213,5 @@ class _Walk:
             float(np.sqrt(self._shake / count)),
             self._jerk / count,
             self._tilt / count,
+            strange,
         )

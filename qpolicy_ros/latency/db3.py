@@ -8,6 +8,7 @@ length is looked at before its bytes, and work and bytes are bounded by the file
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import sys
@@ -61,6 +62,8 @@ class Scan:
             OSError: the file is not there.
         """
         size = self.path.stat().st_size
+        if _missing_bytes(self.path):
+            self.problem = "is cut off"
         try:
             yield from self._read(size)
         except _DAMAGE as error:
@@ -69,7 +72,7 @@ class Scan:
                 reason = f"takes more work than {size} bytes explain"
             if not self.count:
                 raise ReaderError(reason) from error
-            self.problem = f"is damaged ({reason})"
+            self.problem = self.problem or f"is damaged ({reason})"
         yield from self._flush()
 
     def _read(self, size: int) -> Iterator[Batch]:
@@ -86,6 +89,8 @@ class Scan:
                 file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(size, MOST_BYTES))
             file.execute("PRAGMA trusted_schema = OFF")
             file.execute("PRAGMA cell_size_check = ON")
+            if self.problem:  # SQLite reads no file that is shorter than it says, but so
+                file.execute("PRAGMA writable_schema = ON")
             _check_tables(file)
             chosen = self._choose(file)
             numbers = ",".join(map(str, chosen))  # integers
@@ -149,24 +154,54 @@ class Scan:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Yield a file with all messages.
+    """Yield a file with all messages, in whole pages.
 
     A recorder that was killed leaves the last ones in a write-ahead log beside the file (rosbag2's
     preset ``resilient``). SQLite puts them into the file when it opens both: into a copy, as a
     recording is not changed by being read.
     """
     log = path.with_name(f"{path.name}-wal")
-    if not log.is_file() or not log.stat().st_size:
+    logged = log.is_file() and log.stat().st_size
+    torn = path.stat().st_size % _page_bytes(path) if _missing_bytes(path) else 0
+    if not logged and not torn:
         yield path
         return
     with scratch_folder() as folder:
         copy = Path(folder, "bag.db3")
         shutil.copyfile(path, copy)
+        if torn:  # the rest of the last page would be read as zeros
+            os.truncate(copy, path.stat().st_size - torn)
+        if not logged:
+            yield copy
+            return
         shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
         with closing(sqlite3.connect(copy, isolation_level=None)) as file:
             file.execute("PRAGMA trusted_schema = OFF")
             file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         yield copy
+
+
+def _page_bytes(path: Path) -> int:
+    """Return the size of a page that the file's header says, 1 where it is no database."""
+    with path.open("rb") as file:
+        header = file.read(18)
+    if not header.startswith(b"SQLite format 3\0") or len(header) < 18:
+        return 1
+    size = int.from_bytes(header[16:18], "big")
+    return 65536 if size == 1 else max(size, 1)
+
+
+def _missing_bytes(path: Path) -> int:
+    """Return by how much a file is shorter than its header says.
+
+    0 where the header does not say: SQLite's older versions, or no database.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or header[24:28] != header[92:96]:
+        return 0
+    said = int.from_bytes(header[28:32], "big") * _page_bytes(path)
+    return max(said - path.stat().st_size, 0)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

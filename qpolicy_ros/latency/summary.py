@@ -234,15 +234,15 @@ def _sample(
             losses[key] = total + counts.get(name, 0) if known else None
     nothing = [np.empty(0)]
     return Sample(
-        name,
-        [part for part in parts if len(part)],
-        np.concatenate(early or nothing),
-        np.concatenate(periods or nothing),
-        {stage: np.concatenate(stages[stage]) for stage in STAGES if stage in stages},
-        np.concatenate(trips or nothing),
-        np.concatenate(ages or nothing),
-        losses["drops"],
-        losses["duplicates"],
+        name=name,
+        parts=[part for part in parts if len(part)],
+        warm_up=np.concatenate(early or nothing),
+        periods=np.concatenate(periods or nothing),
+        stages={stage: np.concatenate(stages[stage]) for stage in STAGES if stage in stages},
+        round_trip=np.concatenate(trips or nothing),
+        age=np.concatenate(ages or nothing),
+        drops=losses["drops"],
+        duplicates=losses["duplicates"],
     )
 
 

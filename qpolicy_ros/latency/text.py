@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qpolicy_ros.common.errors import printable
 from qpolicy_ros.latency.bootstrap import RESAMPLES, Comparison
 from qpolicy_ros.latency.summary import Report
 
@@ -107,7 +108,7 @@ def render(report: Report, *, compare: bool) -> str:
     lines += [f"{len(figures['swaps'])} swaps, {figures['resets']} resets in {bags}"]
     lines += [f"{name}: {value}" for name, value in report.conditions.items()]
     lines += [f"note: {note}" for note in report.notes]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))  # a bag says what its backends are called
 
 
 def aligned(table: Table) -> list[str]:

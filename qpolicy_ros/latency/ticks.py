@@ -20,7 +20,7 @@ _US = 1000.0  # ns
 _RARE = 0.01  # share of answers that may lack an age without changing what latency means
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ticks:
     """The answers of one bag, in order.
 
@@ -97,25 +97,25 @@ def read_ticks(trace: Trace) -> Ticks:
     within = (keys.starts > series.places[0]) & (keys.starts <= series.places[-1])
     jumps = times[np.searchsorted(series.places, keys.starts[within])]
     return Ticks(
-        trace,
-        times,
-        clock,
-        backends,
-        latency,
-        meaning,
-        stages,
-        _round_trip(trace, series, run),
-        run,
-        _rank(run, backends),
-        _age(series, clock),
-        drops,
-        duplicates,
-        resent,
-        untimed,
-        swaps,
-        np.sort(np.concatenate([getattr(trace.episodes, clock or "log"), jumps])),
-        _period(trace, series),
-        notes,
+        trace=trace,
+        times=times,
+        clock=clock,
+        backends=backends,
+        latency=latency,
+        meaning=meaning,
+        stages=stages,
+        round_trip=_round_trip(trace, series, run),
+        run=run,
+        rank=_rank(run, backends),
+        age=_age(series, clock),
+        drops=drops,
+        duplicates=duplicates,
+        resent=resent,
+        untimed=untimed,
+        swaps=swaps,
+        resets=np.sort(np.concatenate([getattr(trace.episodes, clock or "log"), jumps])),
+        period=_period(trace, series),
+        notes=notes,
     )
 
 

@@ -150,14 +150,14 @@ def read_trace(bag: Bag, namespace: str = "") -> Trace:
         states = values["round_trip"]
         round_trip = (states.stamps[order], states.positions[order, 0])
     return Trace(
-        bag,
-        has_publish,
-        timing,
-        series["observation"],
-        series["action_stamped"],
-        round_trip,
-        series["episode"],
-        _reports(bag, parts, home),
+        bag=bag,
+        has_publish=has_publish,
+        timing=timing,
+        observations=series["observation"],
+        actions=series["action_stamped"],
+        round_trip=round_trip,
+        episodes=series["episode"],
+        reports=_reports(bag, parts, home),
     )
 
 

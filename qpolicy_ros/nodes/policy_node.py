@@ -31,8 +31,9 @@ from qpolicy_ros.nodes.serving.commanders import sender_name
 from qpolicy_ros.nodes.serving.configured import backend_options, make_server
 from qpolicy_ros.nodes.serving.feature_loop import FeatureLoop
 from qpolicy_ros.nodes.serving.loading import Loading
-from qpolicy_ros.nodes.serving.loop import Counts, Loop, Options
+from qpolicy_ros.nodes.serving.loop import Loop, Options
 from qpolicy_ros.nodes.serving.outputs import Outputs
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.robot_loop import RobotLoop
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.nodes.serving.status import Status
@@ -60,12 +61,12 @@ class PolicyNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._loop: Loop | None = None
         self._loading: Loading | None = None
-        self._counts = Counts()
+        self._record = Record()
         self._hot_path = HotPath(self._value("executor"), self.get_logger().warning)
         self.make_executor = self._hot_path.make_executor
         self._conditions = conditions()
         self._session = secrets.token_hex(4)  # another one after a restart
-        self._status = Status(self._counts)
+        self._status = Status(self._record)
         self._swaps = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.FIGURES)
         # Seldom, but through rclpy it would stop the hot path for longer than the report takes.
@@ -96,7 +97,7 @@ class PolicyNode(LifecycleNode):
         """Load and check the policy, build and warm up the backends, create the publishers."""
         try:
             realtime.apply_to(self)
-            server = self._server = make_server(self)
+            server = self._server = make_server(self, self._hot_path.library, self._record)
             contract = server.artifact.contract
             options = {
                 "lockstep": self._value("lockstep"),
@@ -315,7 +316,7 @@ class PolicyNode(LifecycleNode):
         assert self._outputs is not None
         options = Options(**{name: self._value(name) for name in Options._fields})
         kind = RobotLoop if self._server.artifact.contract.robot else FeatureLoop
-        return kind(self, self._server, self._outputs, self._counts, options)
+        return kind(self, self._server, self._outputs, options)
 
     def _fail(self, error: Exception) -> TransitionCallbackReturn:
         kind = "" if isinstance(error, (InputError, BackendError)) else f"{type(error).__name__}: "

@@ -75,16 +75,24 @@ def make_artifact(
     validate.check_golden(golden, contract, integer=network is not None)
     # Through JSON: what a later load will give, and out of the caller's reach.
     provenance = json.loads(canonical_json(provenance))
-    unhashed = PolicyArtifact(contract, baseline, network, provenance, golden, "", "")
+    unhashed = PolicyArtifact(
+        contract=contract,
+        baseline=baseline,
+        network=network,
+        provenance=provenance,
+        golden=golden,
+        function_hash="",
+        file_hash="",
+    )
     metadata, tensors = metadata_of(unhashed), tensors_of(unhashed)
     return PolicyArtifact(
-        contract,
-        baseline,
-        network,
-        provenance,
-        golden,
-        function_hash(metadata, tensors),
-        file_hash(metadata, tensors),
+        contract=contract,
+        baseline=baseline,
+        network=network,
+        provenance=provenance,
+        golden=golden,
+        function_hash=function_hash(metadata, tensors),
+        file_hash=file_hash(metadata, tensors),
     )
 
 
@@ -119,14 +127,14 @@ def load_policy(path: str | os.PathLike[str], trusted: TrustedKeys | None = None
     metadata = parse_metadata(text, file)
     contract, baseline, network, golden = parse_tensors(metadata, tensors, file)
     artifact = PolicyArtifact(
-        contract,
-        baseline,
-        network,
-        metadata["provenance"],
-        golden,
-        metadata["function_hash"],
-        metadata["file_hash"],
-        str(file),
+        contract=contract,
+        baseline=baseline,
+        network=network,
+        provenance=metadata["provenance"],
+        golden=golden,
+        function_hash=metadata["function_hash"],
+        file_hash=metadata["file_hash"],
+        path=str(file),
     )
     _check_artifact(artifact, file)
     return artifact

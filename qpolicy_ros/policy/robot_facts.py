@@ -17,6 +17,7 @@ class RobotFacts:
             none.
         ranges: lowest and highest position of a joint, rad or m.
         poses: by the keyframe's name: joint -> position, rad or m.
+        actuators: an actuator's name -> the joint that it drives.
         kp, kd: gains of the joints' position actuators, N m/rad and N m s/rad.
     """
 
@@ -25,6 +26,7 @@ class RobotFacts:
     actuated: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     poses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    actuators: Mapping[str, str] = field(default_factory=dict)
     kp: Mapping[str, float] = field(default_factory=dict)
     kd: Mapping[str, float] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ policy, its hashes and what reads it stay as they are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,12 @@ def seen_path(policy: Path) -> Path:
 def seen_codes(codes: Int32, source: str) -> SeenCodes:
     """What ``codes`` ``(N, n)`` cover."""
     return SeenCodes(codes.min(axis=0), codes.max(axis=0), len(codes), source)
+
+
+def ranges_id(seen: SeenCodes) -> int:
+    """Name the ranges in 32 bits, never 0: the start of a SHA-256 over all ends, int32."""
+    ends = np.concatenate([seen.low, seen.high]).astype("<i4").tobytes()
+    return int.from_bytes(hashlib.sha256(ends).digest()[:4], "big") or 1
 
 
 def save_seen(seen: SeenCodes, artifact: PolicyArtifact, path: Path) -> None:
@@ -112,6 +119,7 @@ class Supervisor:
     Attributes:
         counts: how often each value had a code that was never seen, int64 ``(n,)``.
         observations: how many observations had at least one.
+        ranges: which ranges it compares with, as ``ranges_id`` names them.
     """
 
     def __init__(self, artifact: PolicyArtifact, seen: SeenCodes, *, refuse: bool) -> None:
@@ -121,6 +129,7 @@ class Supervisor:
         self._low, self._high = (end.astype(np.float32) for end in (seen.low, seen.high))
         self._ends = tuple(np.float32(end) for end in self._network.input_range)
         self._refuse = refuse
+        self.ranges = ranges_id(seen)
         self.counts = np.zeros(len(self._names), np.int64)
         self.observations = 0
 

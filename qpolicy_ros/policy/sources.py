@@ -210,6 +210,16 @@ def canonical_quaternion(
     return x, y, z, w
 
 
+def orientation_values(field: str, x: float, y: float, z: float, w: float) -> tuple[float, ...]:
+    """Return what a policy sees of an orientation: by ``field`` its gravity or its quaternion."""
+    if field == "projected_gravity":
+        return projected_gravity(x, y, z, w)
+    return canonical_quaternion(x, y, z, w)
+
+
+#: The fields that are made of a quaternion.
+ORIENTATIONS = frozenset({"orientation", "projected_gravity"})
+
 #: Which attributes of a ROS message lead to a field of a topic: the node and a recording's reader
 #: take values from the same places.
 MESSAGE_PATHS = {

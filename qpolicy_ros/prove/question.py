@@ -173,16 +173,16 @@ def single(
         text: what is asked, for a reader.
     """
     return Question(
-        tuple(w.astype(np.int64) for w in network.weights[:-1]),
-        tuple(t.astype(np.int64) for t in network.thresholds[:-1]),
-        box.low,
-        box.high,
-        rows,
-        bounds,
-        None,
-        box.first <= box.last,
-        box.qmin,
-        text,
+        weights=tuple(w.astype(np.int64) for w in network.weights[:-1]),
+        thresholds=tuple(t.astype(np.int64) for t in network.thresholds[:-1]),
+        low=box.low,
+        high=box.high,
+        directions=rows,
+        bounds=bounds,
+        pair=None,
+        allowed=box.first <= box.last,
+        qmin=box.qmin,
+        text=text,
     )
 
 
@@ -222,14 +222,14 @@ def double(
     least = np.where(some, pair.least, _FAR).min(axis=1)
     most = np.where(some, pair.most, -_FAR).max(axis=1)
     return Question(
-        tuple(weights),
-        tuple(thresholds),
-        np.concatenate([box.low, least]),
-        np.concatenate([box.high, most]),
-        directions,
-        bounds,
-        pair,
-        box.first <= box.last,
-        box.qmin,
-        text,
+        weights=tuple(weights),
+        thresholds=tuple(thresholds),
+        low=np.concatenate([box.low, least]),
+        high=np.concatenate([box.high, most]),
+        directions=directions,
+        bounds=bounds,
+        pair=pair,
+        allowed=box.first <= box.last,
+        qmin=box.qmin,
+        text=text,
     )

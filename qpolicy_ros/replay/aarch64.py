@@ -6,16 +6,17 @@ Debian: ``apt install gcc-aarch64-linux-gnu qemu-user``. ``$QPOLICY_AARCH64_CC``
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shlex
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from qpolicy_ros.common.errors import PolicyError
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing.c_header import c_header
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.policy.model import Float32
@@ -58,17 +59,21 @@ class EmulatedArm:
     def __init__(self, artifact: PolicyArtifact) -> None:
         assert artifact.network is not None
         inputs, self._outputs = len(artifact.contract.observation), len(artifact.contract.action)
-        self._folder = tempfile.TemporaryDirectory(prefix="qpolicy-")
-        folder = Path(self._folder.name)
-        (folder / "policy.h").write_text(c_header(artifact, "replayed"), encoding="ascii")
+        header = c_header(artifact, "replayed")
         sizes = f"#define N {inputs}\n#define M {self._outputs}\n"
-        (folder / "main.c").write_text(sizes + _PROGRAM, encoding="ascii")
-        self._program = folder / "policy"
-        command = [*_compiler(), *_FLAGS, str(folder / "main.c"), "-o", str(self._program)]
-        done = _run(command, b"")
-        if done.returncode:
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(scratch_folder())
+            (folder / "policy.h").write_text(header, encoding="ascii")
+            (folder / "main.c").write_text(sizes + _PROGRAM, encoding="ascii")
+            self._program = folder / "policy"
+            command = [*_compiler(), *_FLAGS, str(folder / "main.c"), "-o", str(self._program)]
+            done = _run(command, b"")
             first = " ".join(done.stderr.decode(errors="replace").split())
-            raise PolicyError.at("", "compiler", f"refuses the header: {first}", _REMEDY)
+            if done.returncode and os.strerror(errno.ENOSPC) in first:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if done.returncode:
+                raise PolicyError.at("", "compiler", f"refuses the header: {first}", _REMEDY)
+            self._kept = stack.pop_all()  # the folder goes with this object
 
     def act_batch(self, observations: Float32) -> Float32:
         """Actions for many observations: float32 ``(N, n)`` to ``(N, m)``.

@@ -137,16 +137,16 @@ def read_recording(
         sent = _commands(commands, contract)
         foreign = by_others(sent.frames, reports)
         found = Recording(
-            bag,
-            home,
-            _observations(own["observation"], contract),
-            sent,
-            foreign,
-            timing,
-            stages,
-            sensors,
-            as_sent(reports, _sent(topics), sent.places[~foreign], sent.times[~foreign]),
-            notes,
+            bag=bag,
+            home=home,
+            observations=_observations(own["observation"], contract),
+            commands=sent,
+            foreign=foreign,
+            timing=timing,
+            stages=stages,
+            sensors=sensors,
+            reports=as_sent(reports, _sent(topics), sent.places[~foreign], sent.times[~foreign]),
+            notes=notes,
         )
     except CdrError as error:
         remedy = "record the nodes' own topics"

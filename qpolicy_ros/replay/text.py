@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from qpolicy_ros.common.errors import printable
 from qpolicy_ros.replay.compare import Difference, Verdict
 from qpolicy_ros.replay.replayed import Kind
 
@@ -59,7 +60,7 @@ def render(verdict: Verdict) -> str:
         lines.append(f"differs at {verdict.differing:,} ticks; the first:")
         lines += [f"  {describe(verdict, each)}" for each in verdict.differences[:_LISTED]]
     lines += [f"note: {note}" for note in found["notes"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))  # a bag says what its backends are called
 
 
 def describe(verdict: Verdict, difference: Difference) -> str:

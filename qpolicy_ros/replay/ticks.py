@@ -20,7 +20,7 @@ _APART = 1_000_000  # ns, more than messages can be out of order, where only the
 _AT_ONCE = 300_000  # ns by which a recorder may take a command later than its report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ticks:
     """Every command once, in the order of the recording; n of them, m joints.
 
@@ -109,17 +109,17 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
         return np.concatenate([first, second])[order]
 
     return Ticks(
-        together(command, none),
-        together(commands.places[command], timing.places[unsent]),
-        together(commands.times[command], timing.times[unsent]),
-        together(commands.stamps[command], timing.stamps[unsent]),
-        together(seen[command], saw),
-        together(answered[command], unsent),
-        together(values[command], lost),
-        together(odd[command], nothing),
-        together(foreign[command], nothing),
-        int((~kept).sum()),
-        unanswered,
+        command=together(command, none),
+        places=together(commands.places[command], timing.places[unsent]),
+        times=together(commands.times[command], timing.times[unsent]),
+        stamps=together(commands.stamps[command], timing.stamps[unsent]),
+        observation=together(seen[command], saw),
+        timing=together(answered[command], unsent),
+        values=together(values[command], lost),
+        odd=together(odd[command], nothing),
+        foreign=together(foreign[command], nothing),
+        repeated=int((~kept).sum()),
+        unanswered=unanswered,
     )
 
 

@@ -18,7 +18,8 @@ from qpolicy_ros.sim.description import RobotDescription
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.names import nearest
 
-_JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+SCALAR_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+JOINT_KINDS = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
 
 
 def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -> bool:
@@ -30,15 +31,15 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     """
     where = description.file or description.name
     joints = [joint.name for joint in spec.joints]
-    driving = {a.target: a for a in spec.actuators if a.trntype in _JOINT_KINDS}
-    for target, actuator in driving.items():
-        if target not in joints:
-            wrong = f"{actuator.name!r} drives {target!r}, which is no joint of the model"
-            raise PolicyError.at(where, "actuator", wrong, nearest(target, joints))
+    check_targets(where, spec)
     new = False
     for action in contract.action:
         if action.name in joints:
-            new |= _drive(spec, driving.get(action.name), action, description)
+            if spec.joint(action.name).type not in SCALAR_JOINTS:
+                wrong = f"{action.name!r} turns in more than one direction"
+                remedy = "an action drives a hinge or a slide; name an actuator of it"
+                raise PolicyError.at(where, "joint", wrong, remedy)
+            new |= _drive(spec, _own(spec, action), action, description)
         elif spec.actuator(action.name) is None:
             known = [*joints, *(a.name for a in spec.actuators)]
             wrong = f"{action.name!r} is no joint and no actuator of the model"
@@ -46,16 +47,44 @@ def drive_joints(spec: Any, description: RobotDescription, contract: Contract) -
     return new
 
 
+def check_targets(where: object, spec: Any) -> None:
+    """Refuse an actuator that drives a joint which is not there.
+
+    Raises:
+        PolicyError: names the actuator, what it drives and the nearest joints.
+    """
+    joints = [joint.name for joint in spec.joints]
+    for actuator in spec.actuators:
+        if actuator.trntype in JOINT_KINDS and actuator.target not in joints:
+            wrong = f"{actuator.name!r} drives {actuator.target!r}, which is no joint of the model"
+            raise PolicyError.at(where, "actuator", wrong, nearest(actuator.target, joints))
+
+
 def actuator_of(model: Any, action: ActionChannel) -> tuple[int, float]:
     """Return the actuator of an action, and what the action is multiplied by to be its control."""
     joint = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, action.name)
     for index in range(model.nu if joint >= 0 else 0):
-        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in _JOINT_KINDS:
+        if mujoco.mjtTrn(int(model.actuator_trntype[index])) in JOINT_KINDS:
             if model.actuator_trnid[index, 0] != joint:
                 continue
             gear = float(model.actuator_gear[index, 0])
             return index, 1 / gear if action.kind == EFFORT else gear
     return int(model.actuator(action.name).id), 1.0
+
+
+def _own(spec: Any, action: ActionChannel) -> Any:
+    """Return the model's actuator for a joint's action, None where it has none.
+
+    Of several the first of the action's kind stays; the others would pull against it at control 0.
+    """
+    driving = [a for a in spec.actuators if a.trntype in JOINT_KINDS and a.target == action.name]
+    if not driving:
+        return None
+    kept = next((a for a in driving if _kind(a) == action.kind), driving[0])
+    for actuator in driving:
+        if actuator is not kept:
+            spec.delete(actuator)
+    return kept
 
 
 def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDescription) -> bool:
@@ -81,14 +110,8 @@ def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDe
     if actuator is None:
         actuator = spec.add_actuator(name=action.name, target=action.name)
         actuator.trntype = mujoco.mjtTrn.mjTRN_JOINT
-    elif _kind(actuator) == EFFORT and action.kind != EFFORT:
-        # A motor's control is a torque, a position actuator's a position: the contract limits it.
-        reach = np.sort(np.array(actuator.ctrlrange) * actuator.gear[0])
-        if reach[0] < reach[1] and not np.any(actuator.forcerange):
-            actuator.forcerange = reach
-            actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
-        actuator.gear = [1.0, 0, 0, 0, 0, 0]
-        actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+    elif action.kind != EFFORT:
+        _count_at_joint(actuator)
     if np.isfinite(action.effort_limit):
         actuator.forcerange = [-action.effort_limit, action.effort_limit]
         actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
@@ -102,9 +125,28 @@ def _drive(spec: Any, actuator: Any, action: ActionChannel, description: RobotDe
     return True
 
 
+def _count_at_joint(actuator: Any) -> None:
+    """Count an actuator's force, and a loop's control, at the joint: the gains are meant there."""
+    gear = float(actuator.gear[0])
+    if _kind(actuator) == EFFORT:
+        # A motor's control is a torque, a position actuator's a position: the contract limits it.
+        reach = np.sort(np.array(actuator.ctrlrange) * gear)
+        if reach[0] < reach[1] and not np.any(actuator.forcerange):
+            actuator.forcerange = reach
+            actuator.forcelimited = mujoco.mjtLimited.mjLIMITED_TRUE
+        elif gear:
+            actuator.forcerange = np.sort(np.array(actuator.forcerange) * gear)
+        actuator.ctrllimited = mujoco.mjtLimited.mjLIMITED_FALSE
+    elif gear:
+        actuator.forcerange = np.sort(np.array(actuator.forcerange) * gear)
+        actuator.ctrlrange = np.sort(np.array(actuator.ctrlrange) / gear)
+    actuator.gear = [1.0, 0, 0, 0, 0, 0]
+
+
 def _has_gains(actuator: Any, kp: float | None, kd: float | None, damping: float) -> bool:
     """Whether an actuator has these gains; a model may have the damping in its joint."""
-    own_kp, own_kd = float(actuator.gainprm[0]), -float(actuator.biasprm[2])
+    squared = float(actuator.gear[0]) ** 2  # it multiplies what is measured and what is exerted
+    own_kp, own_kd = squared * float(actuator.gainprm[0]), -squared * float(actuator.biasprm[2])
     same_kp = kp is None or np.isclose(kp, own_kp, rtol=1e-3)
     damped = (own_kd, damping, own_kd + damping)
     return bool(same_kp and (kd is None or any(np.isclose(kd, d, rtol=1e-3) for d in damped)))

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import ActionChannel, Channel, Contract, PolicyError
 from qpolicy_ros.sim.channels import action_names, observation_names
 from qpolicy_ros.sim.description import is_model, is_robot
 from qpolicy_ros.sim.display import mujoco, prepare_rendering
 from qpolicy_ros.sim.stability import blow_up
+from qpolicy_ros.sim.task_calls import TaskCalls, failed
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 
 DEFAULT_EPISODE_STEPS = 1000
@@ -59,9 +61,11 @@ class Simulation:
         model, data: MuJoCo model and state, None for an environment that is not MuJoCo.
         step_limit: steps until an episode is truncated, None where there is no limit.
         fault: the joint whose physics blew up in the last step, empty if none did.
+        seeded: whether one seed gives one first observation: nothing can be played again else.
 
     Raises:
-        PolicyError: unknown task, missing simulator dependency, or unsupported spaces.
+        PolicyError: unknown task, missing simulator dependency, unsupported spaces, or, here and
+            later, a task that answers otherwise than its spaces and Gymnasium say.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Simulation:
             prepare_rendering()
         self.env = _make(env_id, render_mode, max_episode_steps)
         _check_spaces(env_id, self.env)
+        self._calls = TaskCalls(self.env, env_id)
+        self.seeded = True
         robot: Any = self.env.unwrapped
         # A user's task may call anything of its own `model`, `data`, `contract` or `dt`.
         self.model = _attribute(robot, "model", mujoco.MjModel)
@@ -88,14 +94,14 @@ class Simulation:
         self._low, self._high = self.contract.low, self.contract.high
         self.fault = ""
 
-    def reset(self, seed: int, options: dict[str, Any] | None = None) -> np.ndarray:
+    def reset(self, seed: int | None, options: dict[str, Any] | None = None) -> np.ndarray:
         """Start the episode that ``seed`` (>= 0) stands for; return the observation (n,).
 
-        ``options`` are the task's own; Gymnasium's MuJoCo tasks have none.
+        None goes on in the task's random sequence. ``options`` are the task's own; Gymnasium's
+        MuJoCo tasks have none.
         """
-        observation, _ = self.env.reset(seed=seed, options=options)
+        self._seen = self._calls.reset(seed, options)
         self.fault = ""
-        self._seen = _rounded(observation)
         return self._seen
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
@@ -107,12 +113,12 @@ class Simulation:
         """
         # As the policy node does: a float32 sum may exceed a limit by one unit in the last place.
         action = np.clip(np.asarray(action, dtype=np.float32), self._low, self._high)
-        observation, reward, terminated, truncated, _ = self.env.step(action)
+        seen, reward, terminated, truncated = self._calls.step(action)
         self.fault = blow_up(self.model, self.data)
         if self.fault:
             return self._seen, 0.0, True, False
-        self._seen = _rounded(observation)
-        return self._seen, float(reward), bool(terminated), bool(truncated)
+        self._seen = seen
+        return seen, reward, terminated, truncated
 
     def render(self) -> np.ndarray | None:
         """Return the frame (height, width, 3) uint8 of an ``rgb_array`` simulation."""
@@ -124,7 +130,8 @@ class Simulation:
         self.env.close()
 
     def _read_contract(self, env_id: str) -> Contract:
-        observation, _ = self.env.reset(seed=0)
+        first = self._calls.reset(0)
+        self.seeded = np.array_equal(first, self._calls.reset(0), equal_nan=True)
         space: Any = self.env.action_space
         low, high = _inward(space.low, space.high)
         names = action_names(self.model, low.size)
@@ -132,8 +139,7 @@ class Simulation:
             task=task_name(env_id),
             env_id=env_id,
             observation=tuple(
-                Channel(name, "feature")
-                for name in observation_names(self.model, self.data, np.asarray(observation))
+                Channel(name, "feature") for name in observation_names(self.model, self.data, first)
             ),
             action=tuple(
                 ActionChannel(
@@ -193,6 +199,10 @@ def _make(env_id: str, render_mode: str | None, max_episode_steps: int | None) -
     except (gymnasium.error.Error, ImportError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise PolicyError(f"task: {env_id} cannot be opened: {reason}") from error
+    except InputError:  # of a task of ours
+        raise
+    except Exception as error:
+        raise failed(env_id, "opening it", error) from error
     finally:
         mujoco.set_mju_user_warning(handler)
 
@@ -209,12 +219,19 @@ def _check_spaces(env_id: str, env: gymnasium.Env) -> None:
             f"task: {env_id}: action space {_describe(acts)} is not supported; "
             "choose a task whose action is a 1-D Box"
         )
+    if not np.issubdtype(acts.dtype, np.floating):
+        raise PolicyError(
+            f"task: {env_id}: action space {_describe(acts)} of {acts.dtype} is not supported; "
+            "choose a task whose actions are real numbers, or wrap it to round them itself"
+        )
     if not (np.isfinite(acts.low).all() and np.isfinite(acts.high).all()):
         raise PolicyError(
             f"task: {env_id}: action limits {acts.low.tolist()} to {acts.high.tolist()} are not "
             "finite; choose a task with finite action limits"
         )
-    fixed = np.flatnonzero(~(acts.low < acts.high))
+    # Limits that float32 cannot tell apart leave as little to choose.
+    lower, upper = _inward(acts.low, acts.high)
+    fixed = np.flatnonzero(~(lower < upper))
     if fixed.size:
         at = int(fixed[0])
         raise PolicyError(
@@ -227,12 +244,6 @@ def _attribute(robot: Any, name: str, kind: type) -> Any:
     """Return ``robot.name`` where it is what this package means by that name, else None."""
     value = getattr(robot, name, None)
     return value if isinstance(value, kind) else None
-
-
-def _rounded(observation: Any) -> np.ndarray:
-    """Return a float32 copy: a task may fill the same array again at its next step."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        return np.array(observation, dtype=np.float32)
 
 
 def _inward(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -252,9 +263,9 @@ def _control_period(env_id: str, env: gymnasium.Env) -> float:
     """Control period in seconds: the simulator's own, else one rendered frame."""
     period = getattr(env.unwrapped, "dt", None)
     if not isinstance(period, (int, float, np.number)):
-        rate = env.metadata.get("render_fps")
-        period = 1.0 / rate if rate else None
-    if not period:
+        rate = (env.metadata or {}).get("render_fps")
+        period = 1.0 / rate if isinstance(rate, (int, float, np.number)) and rate else None
+    if not (period and np.isfinite(period) and period > 0):
         raise PolicyError(
             f"task: {env_id}: gives no control period (neither `dt` nor `render_fps`); "
             "choose a task that does"

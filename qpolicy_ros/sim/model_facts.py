@@ -7,6 +7,7 @@ from typing import Any
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.robot_facts import RobotFacts
+from qpolicy_ros.sim.actuators import JOINT_KINDS, check_targets
 from qpolicy_ros.sim.description import RobotDescription, find_robot, is_robot
 from qpolicy_ros.sim.display import mujoco
 
@@ -51,13 +52,15 @@ def read_facts(path: Path) -> RobotFacts:
     joints = [joint for joint in spec.joints if joint.type in _SCALAR]
     if not joints:
         raise PolicyError.at(path, "--robot", "has no joints", remedy)
-    actuators = [a for a in spec.actuators if a.trntype == mujoco.mjtTrn.mjTRN_JOINT]
+    actuators = [a for a in spec.actuators if a.trntype in JOINT_KINDS]
+    check_targets(path, spec)
     return RobotFacts(
         file=str(path),
         joints=tuple(joint.name for joint in joints),
         actuated=tuple(actuator.target for actuator in actuators),
         ranges={j.name: (float(j.range[0]), float(j.range[1])) for j in joints},
         poses={key.name: _pose(spec, key) for key in spec.keys if len(key.qpos)},
+        actuators={actuator.name: actuator.target for actuator in actuators if actuator.name},
         kp={a.target: float(a.gainprm[0]) for a in actuators if _is_position(a)},
         kd={
             a.target: -float(a.biasprm[2])

@@ -96,9 +96,7 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
     """Change the model as the description and the contract say; return base, imu and odom."""
     for key in list(spec.keys):  # their controls are for the model's own actuators
         spec.delete(key)
-    base = description.base or next(
-        (joint.parent.name for joint in spec.joints if joint.type == _FREE), ""
-    )
+    base = description.base or _base(spec, contract)
     _prepare(spec, description, contract, base)
     for name in (name for group in description.feet.get("groups", ()) for name in group):
         if "condim" in description.feet:
@@ -123,6 +121,25 @@ def _apply(spec: Any, description: RobotDescription, contract: Contract) -> tupl
         objname=site,
     )
     return base, imu, odom
+
+
+def _base(spec: Any, contract: Contract) -> str:
+    """Return the free body that carries the contract's joints, empty for a fixed base.
+
+    A scene may hold other free bodies, such as a ball, before the robot. One without a name gets
+    one.
+    """
+    actions = {action.name for action in contract.action}
+    bodies = [joint.parent for joint in spec.joints if joint.type == _FREE]
+    if not bodies:
+        return ""
+
+    def carried(body: Any) -> int:
+        return len(actions & {joint.name for joint in body.find_all("joint")})
+
+    base = max(bodies, key=carried)  # the first of equals
+    base.name = base.name or "qpolicy_base"
+    return str(base.name)
 
 
 def _prepare(spec: Any, description: RobotDescription, contract: Contract, base: str) -> None:

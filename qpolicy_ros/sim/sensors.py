@@ -26,6 +26,7 @@ ACCELEROMETER = "qpolicy_accelerometer"
 _AXES = "xyzw"
 _STILL = (np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 _OWN = ("position", "velocity", "effort")  # fields of joint_states
+_SCALAR = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
 
 
 class Sensors:
@@ -127,13 +128,17 @@ class Sensors:
         return projected_gravity(x, y, z, w)
 
     def joint(self, name: str) -> Any:
-        """Return the model's joint ``name``; PolicyError where there is none."""
+        """Return the hinge or slide ``name``; PolicyError where there is none."""
         try:
-            return self._model.joint(name)
+            joint = self._model.joint(name)
         except KeyError as error:
             known = [self._model.joint(i).name for i in range(self._model.njnt)]
             wrong = f"{name!r} is no joint of the model"
             raise PolicyError.at(self._where, "joint", wrong, nearest(name, known)) from error
+        if mujoco.mjtJoint(int(joint.type[0])) not in _SCALAR:
+            wrong = f"{name!r} has more than one position, which joint_states cannot hold"
+            raise PolicyError.at(self._where, "joint", wrong, "read a hinge or a slide")
+        return joint
 
     def _place(self, text: str) -> tuple[int, int]:
         """Return which array of ``gather`` holds a source, and where in it."""

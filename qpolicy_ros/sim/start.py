@@ -45,7 +45,13 @@ def start_pose(
         start[height - 2 : height + 5] = (0, 0, description.height, 1, 0, 0, 0)
         start[places] = values
         return start
-    whole = {name: q for name, q in built.keyframes.items() if q.size == model.nq}
+    whole = {
+        name: q
+        for name, q in built.keyframes.items()
+        if q.size == model.nq and np.isfinite(q).all()
+    }
+    for q in whole.values():
+        mujoco.mj_normalizeQuat(model, q)  # as MuJoCo reads it: four zeros are no rotation
     if description.start:
         if description.start not in whole:
             where = description.file or description.name

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from qpolicy_fpga.manifest import Manifest
     from qpolicy_fpga.simulate.netlist import Netlist
     from qpolicy_ros.policy import PolicyArtifact
     from qpolicy_ros.policy.model import Float32
@@ -44,7 +45,7 @@ _FIRST = 4  # names that are quoted
 def check_bitstream(
     artifact: PolicyArtifact,
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     journal: Journal,
     *,
     frames: int,
@@ -64,7 +65,7 @@ def check_bitstream(
         InputError: nothing was built there, its files are damaged, or its netlist cannot be read.
         BackendError: a tool is missing or fails.
     """
-    built = read_result(folder, manifest["function_hash"])
+    built = read_result(folder, manifest.function_hash)
     if built is None or not built.get("netlist"):
         wrong, remedy = "has no routed netlist", "make it with `qpolicy fpga build`"
         raise InputError.at(folder, "--build", wrong, remedy)
@@ -99,7 +100,7 @@ class _Comparison:
         self,
         artifact: PolicyArtifact,
         folder: Path,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         journal: Journal,
         built: dict[str, Any],
     ) -> None:
@@ -113,10 +114,10 @@ class _Comparison:
 
     def proof(self, design: RoutedDesign) -> tuple[Check, list[str]]:
         """Every function of the routed core, by SAT."""
-        files = [self._folder / n for n in self._manifest["files"] if n.endswith(".v")]
+        files = self._manifest.verilog(self._folder)
 
         def work() -> dict[str, Any]:
-            proof = prove_core(files, self._manifest["top"], design)
+            proof = prove_core(files, self._manifest.top, design)
             return {
                 "modules": len(proof.proved),
                 "proved": sum(proof.proved.values()),
@@ -148,7 +149,7 @@ class _Comparison:
                 simulation.append(LaneSimulation(self._folder, self._manifest, gates))
             trace = make_engine(self._network, "numpy").codes_batch(observations)
             run = simulation[0].run(trace[0])
-            late = run.first_valid - run.accepted != self._manifest["cycles"]
+            late = run.first_valid - run.accepted != self._manifest.cycles
             wrong = (run.codes != trace[-1]).any(axis=1) | late
             return [len(observations), int(wrong.sum()), int(late.sum())]
 
@@ -162,7 +163,7 @@ class _Comparison:
             except PolicyError as error:  # no core at all: its handshake hangs on the data, say
                 return Check(name, frames, frames, str(error))
             total = [a + b for a, b in zip(total, done, strict=True)]
-        detail = f"{total[2]} of them not in {self._manifest['cycles']} cycles"
+        detail = f"{total[2]} of them not in {self._manifest.cycles} cycles"
         return Check(name, total[0], total[1], detail)
 
     def serial(self, what: str, read: Callable[[], Netlist], frames: int) -> Check:
@@ -173,7 +174,7 @@ class _Comparison:
             observations = samples.random_observations(self._network, 997, frames)
             trace = make_engine(self._network, "numpy").codes_batch(observations)
             codes, cycles = simulation.infer(trace[0])
-            late = cycles != self._manifest["cycles"]
+            late = cycles != self._manifest.cycles
             wrong = (codes != trace[-1]).any(axis=1) | late
             return [frames, int(wrong.sum()), int(late.sum())]
 
@@ -181,7 +182,7 @@ class _Comparison:
         frames = min(frames, LANES * max(2, MOST_CYCLES // line_cycles(self._manifest, divider)))
         label = f"{what} through its line, {frames}, {self._key()}"
         count, wrong, late = self._journal.once(label, compare)
-        detail = f"{late} replies without {self._manifest['cycles']} cycles"
+        detail = f"{late} replies without {self._manifest.cycles} cycles"
         return Check(f"{what} = numpy: output codes, by serial line", count, wrong, detail)
 
     def _key(self) -> str:

@@ -12,8 +12,8 @@ from qpolicy_ros.verify.specification import specify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
+    from qpolicy_fpga.manifest import LayerEntry
     from qpolicy_ros.policy import IntegerNetwork
     from qpolicy_ros.verify.layer_text import LayerText
 
@@ -24,7 +24,7 @@ _PRODUCTS = {"plain": 1, "avx2": 2}
 
 
 def check_bounds(
-    network: IntegerNetwork, layers: Sequence[LayerText], forms: Sequence[Any]
+    network: IntegerNetwork, layers: Sequence[LayerText], forms: Sequence[LayerEntry]
 ) -> Part:
     """Bounds of every accumulator against what each implementation holds it in."""
     checks = []
@@ -39,7 +39,7 @@ def check_bounds(
         checks.append(_engines(network, index, int(high.max()) + 1))
     for index, (text, form) in enumerate(zip(layers, forms, strict=True)):
         spec = specify(network, index, form)
-        full, step = (1 << spec.planes) - 1, (1 << int(form["planes"])) - 1
+        full, step = (1 << spec.planes) - 1, (1 << form.planes) - 1
         trees = len(text.trees)
         wrong = 0
         for place, tree in enumerate(text.trees):
@@ -49,7 +49,7 @@ def check_bounds(
                 most = int(np.abs(spec.rows(place)).sum(axis=1).max())
             narrow = tree.width < (most * step).bit_length()
             narrow |= tree.total < max(highest.bit_length(), tree.width)
-            shifted = int(form["planes"]) if spec.parts == 1 else 0
+            shifted = form.planes if spec.parts == 1 else 0
             narrow |= bool(tree.held) and tree.held < tree.total - shifted
             wrong += narrow
         widths = sorted({tree.total for tree in text.trees})

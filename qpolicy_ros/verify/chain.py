@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from qpolicy_ros.verify.observations import (
 from qpolicy_ros.verify.result import Check, Part
 
 if TYPE_CHECKING:
+    from qpolicy_fpga.manifest import Manifest
     from qpolicy_ros.policy import PolicyArtifact
     from qpolicy_ros.policy.model import Float32
     from qpolicy_ros.verify.journal import Journal
@@ -93,9 +94,7 @@ class Chain:
         detail = f"{frames} observations"
         return [Check(name, pair[0], pair[1], detail) for name, pair in counts.items()]
 
-    def core(
-        self, folder: Path, manifest: dict[str, Any], frames: int, *, lanes: bool = False
-    ) -> Check:
+    def core(self, folder: Path, manifest: Manifest, frames: int, *, lanes: bool = False) -> Check:
         """Output codes of the simulated core, and its stated cycles.
 
         Args:
@@ -116,7 +115,7 @@ class Chain:
             run = simulation[0].run(trace[0], **({"offer": 90, "fetch": 60} if gaps else {}))
             late = 0
             if not gaps:
-                late = int((run.first_valid - run.accepted != manifest["cycles"]).sum())
+                late = int((run.first_valid - run.accepted != manifest.cycles).sum())
             return [len(observations), int((run.codes != trace[-1]).any(axis=1).sum()), late]
 
         total = np.zeros(3, np.int64)
@@ -134,13 +133,13 @@ class Chain:
         )
         for each in simulation:
             each.close()
-        detail = f"{int(total[2])} of them not in {manifest['cycles']} cycles"
+        detail = f"{int(total[2])} of them not in {manifest.cycles} cycles"
         name = f"rtl core {kind} = numpy: output codes"
         return Check(name, int(total[0]), int(total[1:].sum()), detail)
 
-    def wrappers(self, folder: Path, manifest: dict[str, Any], frames: int) -> list[Check]:
+    def wrappers(self, folder: Path, manifest: Manifest, frames: int) -> list[Check]:
         """Output codes of the core behind each wrapper; its identity is checked first."""
-        core = [folder / name for name in manifest["files"] if name.endswith(".v")]
+        core = manifest.verilog(folder)
         first = self._recorded[: frames // 2]
         rest = random_observations(self._network, 999, frames - len(first))
         observations = np.concatenate([first, rest])
@@ -167,7 +166,7 @@ class Chain:
 def check_chain(
     artifact: PolicyArtifact,
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     journal: Journal,
     *,
     quick: bool,

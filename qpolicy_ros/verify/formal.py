@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.verify.algebra import tree_sum, wanted_stored_sum, wanted_sum
@@ -82,21 +83,21 @@ class FormalLayer:
     """
 
     def __init__(
-        self, network: IntegerNetwork, folder: Path, manifest: dict[str, Any], index: int
+        self, network: IntegerNetwork, folder: Path, manifest: Manifest, index: int
     ) -> None:
         self.index = index
-        self.form = manifest["layers"][index]
+        self.form = manifest.layers[index]
         self.text: LayerText = read_layer(folder, index, self.form)
         self.spec: LayerSpecification = specify(network, index, self.form)
         self._folder = folder
-        fold = int(self.form["fold"])
+        fold = self.form.fold
         self._phase_bits = (fold - 1).bit_length()
-        self._steps = self.spec.planes // int(self.form["planes"])
+        self._steps = self.spec.planes // self.form.planes
         self._neurons = len(self.spec.weights)
 
     def neurons_of(self, place: int) -> dict[int, int]:
         """Neuron by phase of tree ``place``: in phase f, tree t serves neuron ``f trees + t``."""
-        fold, trees = int(self.form["fold"]), len(self.text.trees)
+        fold, trees = self.form.fold, len(self.text.trees)
         served = {phase: phase * trees + place for phase in range(fold)}
         return {phase: neuron for phase, neuron in served.items() if neuron < self._neurons}
 
@@ -105,7 +106,7 @@ class FormalLayer:
         wrong: list[str] = []
         compared = 0
         for place, tree in enumerate(self.text.trees):
-            stored = self.form["weights"] == "ram"
+            stored = self.form.weights == "ram"
             results = self._stored(place, tree) if stored else self._fixed(place, tree)
             compared += len(results)
             wrong += [name for name, good in results.items() if not good]
@@ -115,7 +116,7 @@ class FormalLayer:
     def _fixed(self, place: int, tree: Tree) -> dict[str, bool]:
         """One proof a neuron: the weights are in the tables."""
         results = {}
-        planes = int(self.form["planes"])
+        planes = self.form.planes
         phases = ["phase_next", *re.findall(r"wire \[\d+:0\] (own_phase\d+);", tree.text)]
         for phase, neuron in self.neurons_of(place).items():
             # Where codes come in parts, a phase is a part; its weights may be looked up ahead.
@@ -148,7 +149,7 @@ class FormalLayer:
             for digit in range(size - 1)
             if not used[at] >> digit & 1
         }
-        wanted = wanted_stored_sum(used, size, int(self.form["planes"]), tree.width)
+        wanted = wanted_stored_sum(used, size, self.form.planes, tree.width)
         results = {tree.name: tree_sum(tree, unused) == wanted}
         trees = len(self.text.trees)
         part = -(-trees * inputs * size // self._steps)
@@ -172,7 +173,7 @@ class FormalLayer:
             file.write_text(tree.text, encoding="utf-8")
             common = {"files": [*shared, str(file)], "top": tree.name, "timeout": SAT_SECONDS}
             neurons = self.neurons_of(place)
-            reachable = self.form["tail"] == "scale"
+            reachable = self.form.tail == "scale"
             tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)
             one = [(Proof("tail", self.index, place, len(neurons)), tail)]
             groups.append(
@@ -185,7 +186,7 @@ class FormalLayer:
                 }
             )
             if tree.held:
-                planes = int(self.form["planes"]) if self.spec.parts == 1 else 0
+                planes = self.form.planes if self.spec.parts == 1 else 0
                 text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
                 one = [(Proof("step", self.index, place, len(neurons)), text)]
                 groups.append(
@@ -209,7 +210,7 @@ class FormalLayer:
     def can_be_whole(self, neuron: int) -> bool:
         """Whether a neuron has a tree of its own and few enough input bits."""
         bits = int((self.spec.weights[neuron] != 0).sum()) * self.spec.planes
-        alone = int(self.form["fold"]) == 1 and self.spec.parts == 1
+        alone = self.form.fold == 1 and self.spec.parts == 1
         return alone and self._steps == 1 and bits <= WHOLE_BITS
 
     def _plane_job(self, shared: list[str], scratch: Path) -> dict[str, Any]:
@@ -229,9 +230,7 @@ class FormalLayer:
         miters = [
             (
                 Proof("planes", self.index, step * len(seen) + at, 1),
-                planes_miter(
-                    self.spec, name, int(self.form["planes"]), step, (selects, bits), codes
-                ),
+                planes_miter(self.spec, name, self.form.planes, step, (selects, bits), codes),
             )
             for step in range(self._steps)
             for at, codes in enumerate(seen)

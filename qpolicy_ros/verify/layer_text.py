@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qpolicy_ros.policy import PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from qpolicy_fpga.manifest import LayerEntry
 
 _MODULE = re.compile(r"^module (\w+) \((.*?)^\);\n(.*?)^endmodule", re.MULTILINE | re.DOTALL)
 _LUT = re.compile(
@@ -80,11 +82,11 @@ class LayerText:
     file: Path
     trees: tuple[Tree, ...]
     words: Mapping[int, int]
-    form: Mapping[str, Any]
+    form: LayerEntry
     modules: Mapping[str, str] = field(repr=False)
 
 
-def read_layer(folder: Path, index: int, form: Mapping[str, Any]) -> LayerText:
+def read_layer(folder: Path, index: int, form: LayerEntry) -> LayerText:
     """Read layer ``index`` of a generated folder.
 
     Raises:
@@ -98,7 +100,7 @@ def read_layer(folder: Path, index: int, form: Mapping[str, Any]) -> LayerText:
     modules = {found[1]: found[0] for found in _MODULE.finditer(text)}
     name = f"qpolicy_layer{index}"
     trees = []
-    for place in range(int(form["trees"])):
+    for place in range(form.trees):
         module = f"{name}_tree{place}"
         if module not in modules:
             raise _odd(file, module, "is missing")
@@ -135,7 +137,18 @@ def _tree(file: Path, name: str, text: str) -> Tree:
         behind = text.partition("if (add) held <= next;")[2]
         shown = held == total and (not behind or re.search(r"\bheld\b", behind))
         source = "held" if shown else "next"
-    return Tree(name, text, luts, aliases, rows, width, total, source, held, step)
+    return Tree(
+        name=name,
+        text=text,
+        luts=luts,
+        aliases=aliases,
+        rows=rows,
+        width=width,
+        total=total,
+        source=source,
+        held=held,
+        step=step,
+    )
 
 
 def _width(text: str, kind: str, name: str) -> int:

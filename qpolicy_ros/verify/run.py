@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qpolicy_fpga import generate
-from qpolicy_fpga.design import MANIFEST
-from qpolicy_fpga.manifest import read_manifest
+from qpolicy_fpga.folder import MANIFEST
+from qpolicy_fpga.manifest import Manifest, read_manifest
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.policy.hashing import canonical_json
@@ -81,17 +81,20 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
     rooms, tools = source_hashes.source_hashes(), source_hashes.tool_versions()
     with _hardware(artifact, request.build or request.rtl) as folder:
         manifest = read_manifest(folder)
-        if manifest["function_hash"] != artifact.function_hash:
-            wrong = f"{manifest['function_hash'][:12]}..., the policy's is "
+        if manifest.function_hash != artifact.function_hash:
+            wrong = f"{manifest.function_hash[:12]}..., the policy's is "
             wrong += f"{artifact.function_hash[:12]}..."
             remedy = "generate it again from this policy"
             raise PolicyError.at(folder, "function_hash", wrong, remedy)
         _check_sizes(artifact.network, folder, manifest)
         rtl = {
-            **{key: manifest[key] for key in ("part", "clock_mhz", "fit", "cycles")},
-            "sha256": source_hashes.file_digest(folder / name for name in manifest["files"]),
+            "part": manifest.part,
+            "clock_mhz": manifest.clock_mhz,
+            "fit": manifest.fit,
+            "cycles": manifest.cycles,
+            "sha256": source_hashes.file_digest(folder / name for name in manifest.files),
         }
-        state = canonical_json([rooms, tools, rtl, manifest["layers"]])
+        state = canonical_json([rooms, tools, rtl, manifest.as_json()["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
         parts = _parts(request, artifact, module, folder, manifest, journal)
         if claimed:
@@ -133,7 +136,7 @@ def _parts(
     artifact: PolicyArtifact,
     module: Path,
     folder: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     journal: Journal,
 ) -> list[Part]:
     network = artifact.network
@@ -141,9 +144,9 @@ def _parts(
     journal.say("bounds")
     layers = [
         formal.FormalLayer(network, folder, manifest, index)
-        for index in range(len(manifest["layers"]))
+        for index in range(len(manifest.layers))
     ]
-    parts = [bounds.check_bounds(network, [layer.text for layer in layers], manifest["layers"])]
+    parts = [bounds.check_bounds(network, [layer.text for layer in layers], manifest.layers)]
     journal.say("neurons: torch")
     checks = neurons.check_torch(artifact, module)
     journal.say("neurons: engines")
@@ -232,21 +235,19 @@ def _formal(layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: l
     return Part("formal", tuple(checks), tuple(uncovered))
 
 
-def _check_sizes(network: IntegerNetwork, folder: Path, manifest: dict[str, Any]) -> None:
+def _check_sizes(network: IntegerNetwork, folder: Path, manifest: Manifest) -> None:
     """Raise PolicyError unless the manifest has the network's sizes: it says what is proven."""
-    said = {name: manifest[name] for name in ("n", "m", "b_in", "b_core", "b_out")}
-    right = {
-        "n": network.mean.size,
-        "m": network.table.shape[0],
-        "b_in": network.input_bits,
-        "b_core": network.core_bits,
-        "b_out": network.output_bits,
-        "layers": [weights.shape for weights in network.weights],
-    }
-    said["layers"] = [(layer["neurons"], layer["inputs"]) for layer in manifest["layers"]]
-    for name, value in said.items():
-        if value != right[name]:
-            wrong = f"{value}, the policy has {right[name]}"
+    layers = [(layer.neurons, layer.inputs) for layer in manifest.layers]
+    for name, value, right in (
+        ("n", manifest.n, network.mean.size),
+        ("m", manifest.m, network.table.shape[0]),
+        ("b_in", manifest.b_in, network.input_bits),
+        ("b_core", manifest.b_core, network.core_bits),
+        ("b_out", manifest.b_out, network.output_bits),
+        ("layers", layers, [weights.shape for weights in network.weights]),
+    ):
+        if value != right:
+            wrong = f"{value}, the policy has {right}"
             remedy = "generate it again from this policy"
             raise PolicyError.at(folder / MANIFEST, name, wrong, remedy)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
+    from qpolicy_fpga.manifest import LayerEntry
     from qpolicy_ros.policy import IntegerNetwork
     from qpolicy_ros.policy.model import Int64
     from qpolicy_ros.verify.layer_text import Tree
@@ -67,12 +67,12 @@ class LayerSpecification:
         return highest
 
 
-def specify(network: IntegerNetwork, index: int, form: Mapping[str, Any]) -> LayerSpecification:
+def specify(network: IntegerNetwork, index: int, form: LayerEntry) -> LayerSpecification:
     """Return what layer ``index`` must compute in ``form``, its entry in the manifest."""
     last = index == len(network.weights) - 1
     bits = network.input_bits if index == 0 else network.core_bits
     inputs = network.weights[index].shape[1]
-    planes_a_step, parts = int(form["planes"]), int(form["parts"])
+    planes_a_step, parts = form.planes, form.parts
     # Parts are phases of the layer before, or beats of the bus.
     part = -(-inputs // parts) if index else min(inputs, _BUS_BITS // bits)
     return LayerSpecification(

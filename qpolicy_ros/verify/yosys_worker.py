@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import scratch_folder
 
 _TRANSPARENT = """\
 module \\$dff (CLK, D, Q);
@@ -42,8 +44,8 @@ def main(jobs: Path, results: Path) -> None:
     def run(command: str) -> None:
         ys.run_pass(command, design)
 
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch, results.open("a") as out:
-        flow, log, miter = (Path(scratch, name) for name in ("flow.v", "sat.txt", "miter.v"))
+    with scratch_folder() as scratch, results.open("a") as out:
+        flow, log, miter = (scratch / name for name in ("flow.v", "sat.txt", "miter.v"))
         flow.write_text(_TRANSPARENT, encoding="ascii")
         for group in json.loads(jobs.read_text(encoding="utf-8")):
             design = ys.Design()
@@ -51,12 +53,13 @@ def main(jobs: Path, results: Path) -> None:
             for proof, text in group["miters"]:
                 miter.write_text(text, encoding="ascii")
                 run("design -load base")
-                run(f"read_verilog {miter}")
+                run(f'read_verilog "{miter}"')
                 run("hierarchy -check -top miter")
                 run("proc -norom")
                 run("flatten")
                 run("opt -full")
-                run(f"tee -q -o {log} sat -timeout {group['timeout']} -prove ok 1 miter")
+                timeout = group["timeout"]
+                run(f'tee -q -o "{log}" sat -timeout {timeout} -prove ok 1 miter')
                 said = log.read_text(encoding="utf-8", errors="replace")
                 found = [word for mark, word in _OUTCOMES.items() if mark in said]
                 outcome = found[0] if found else "unfinished"
@@ -73,7 +76,7 @@ def _prepare(run: Any, group: dict[str, Any], flow: Path) -> None:
     for wire in group["free"]:
         # What drives it goes; it becomes an input.
         run(f"expose -input w:{wire}")
-    run(f"techmap -map {flow} t:$dff")
+    run(f'techmap -map "{flow}" t:$dff')
     for wire in group["shown"]:
         run(f"expose w:{wire}")
     run("opt_clean")
@@ -83,4 +86,7 @@ def _prepare(run: Any, group: dict[str, Any], flow: Path) -> None:
 if __name__ == "__main__":
     # Yosys writes to the process's own standard output.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except InputError as error:
+        sys.exit(f"Error: {error}")

@@ -65,6 +65,19 @@ def test_a_full_folder_for_temporary_files_is_named(tmp_path, monkeypatch, numbe
     assert not list(tmp_path.iterdir())
 
 
+def test_no_folder_for_temporary_files_is_named_too(monkeypatch):
+    """The standard library tries TMPDIR, /tmp and others, and gives up where all are full."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", mock_no_folder)
+    monkeypatch.setenv("TMPDIR", "/full")
+    with pytest.raises(InputError, match=r"^/full: TMPDIR: no folder .*TMPDIR"), scratch_folder():
+        pass
+
+
+def mock_no_folder(*_):
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(PermissionError), writing_into(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", "a")

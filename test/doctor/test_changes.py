@@ -12,6 +12,7 @@ from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.fit import Fit
 from qpolicy_ros.doctor.orders import joint_orders
 from qpolicy_ros.policy import ActionChannel, Assembler, Channel, Contract
+from qpolicy_ros.policy.model import Gait
 
 JOINTS = [f"{leg}_{kind}_joint" for leg in ("FL", "FR", "RL", "RR") for kind in ("hip", "knee")]
 
@@ -37,18 +38,23 @@ def fit():
         *(Channel(f"o:{a}", f"imu.orientation:{a}") for a in "xyzw"),
         Channel("vx", "cmd_vel.linear:x"), Channel("wz", "cmd_vel.angular:z"),
         *(Channel(f"last:{j}", f"previous_output:{j}") for j in JOINTS),
+        *(Channel(f"g:{a}", f"imu.projected_gravity:{a}") for a in "xyz"),
+        Channel("cos", "gait.cos:left"), Channel("sin", "gait.sin:left"),
     ]  # fmt: skip
-    terms = [now[:3], now[3:11], now[11:15], now[15:17], now[17:]]
+    terms = [now[:3], now[3:11], now[11:15], now[15:17], now[17:25], now[25:28], now[28:]]
     channels = []
     for term in terms:
         for ago in (2, 1):
             channels += [Channel(f"{c.name}@{ago}", f"history.{ago}:{c.name}") for c in term]
         channels += term
     actions = [
-        ActionChannel(j, 0.1 * i - 1, 0.1 * i + 1, 0.1 * i, scale=0.5, offset=0.1 * i)
+        ActionChannel(
+            j, 0.1 * i - 1, 0.1 * i + 1, 0.1 * i, scale=0.5, offset=0.1 * i, kp=20.0 + i, kd=0.5
+        )
         for i, j in enumerate(JOINTS)
     ]
-    contract = Contract("dog", "", tuple(channels), tuple(actions), 0.02)
+    gaits = (Gait("left", 1.5),)
+    contract = Contract("dog", "", tuple(channels), tuple(actions), 0.02, gaits=gaits)
     bias = np.array([a.offset for a in actions], np.float32)
     return Fit(contract, np.full(8, 0.5, np.float32), bias)
 
@@ -56,10 +62,11 @@ def fit():
 def test_every_change_is_undone_by_one_of_the_changed_contract(fit, model):
     possible = changes(fit, model)
     assert {change.kind for change in possible} == {
-        "order", "sign", "scale", "offset", "history", "quaternion"
+        "order", "terms", "axes", "sign", "scale", "offset", "history", "quaternion", "source",
+        "frame", "gains", "period", "gait",
     }  # fmt: skip
     lost = []
-    for change in possible[::5]:
+    for change in possible[::3]:
         changed = change.apply(fit)
         if all(c.apply(changed).key != fit.key for c in changes(changed, model)):
             lost.append(change.mend)
@@ -127,3 +134,26 @@ def test_limits_stay_around_the_action(fit, model):
         for action in change.apply(fit).contract.action:
             assert action.low < action.high
             assert action.low <= replace(action).safe <= action.high
+
+
+def test_values_repeated_are_told_to_be_a_history(fit, model):
+    lost = next(c for c in changes(fit, model) if c.mend.startswith("give the newest")).apply(fit)
+    assert not any(c.source.startswith("history") for c in lost.contract.observation)
+    mends = [c for c in changes(lost, model) if c.apply(lost).key == fit.key]
+    assert [c.mend for c in mends] == ["give a history of 3, the oldest first"]
+
+
+def test_gains_belong_to_how_a_network_is_connected(fit, model):
+    stiffer = next(c for c in changes(fit, model) if c.mend.endswith("kp by 2")).apply(fit)
+    assert stiffer.gains != fit.gains
+    assert [action.kp for action in stiffer.contract.action] == [2 * (20 + i) for i in range(8)]
+
+
+def test_terms_of_one_length_are_exchanged_with_their_numbers(fit, model):
+    mend = "exchange angular velocity and projected gravity"
+    changed = next(c for c in changes(fit, model) if c.mend == mend).apply(fit)
+    moved = [c.source for c in changed.contract.observation]
+    assert moved.index("imu.projected_gravity:x") == 6
+    assert [c.scale for c in changed.contract.observation if "angular_vel" in c.source] == [
+        0.25
+    ] * 3

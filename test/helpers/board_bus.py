@@ -8,7 +8,7 @@ from pathlib import Path
 from qpolicy_fpga.driver.rtlsim import _SHIM
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.simulate.verilator import build
-from qpolicy_fpga.wrappers.tops import RTL, write_wrapper
+from qpolicy_fpga.wrappers.tops import RTL, Sizes, write_wrapper
 
 _TOP = "board_bus"
 _MUTE = """
@@ -24,8 +24,8 @@ def build_board(folder: Path, wrapper: Path) -> Path:
     """Compile a generated folder behind the board's bus; its wrapper goes to another folder."""
     manifest = read_manifest(folder)
     sources = [Path(__file__).with_name(f"{_TOP}.v"), RTL / "qpolicy_axi_timeout.v"]
-    sources += write_wrapper("axi_lite", manifest, wrapper)
-    sources += [folder / name for name in manifest["files"]]
+    sources += write_wrapper("axi_lite", Sizes.of(manifest), wrapper)
+    sources += [folder / name for name in manifest.files]
     return build("board", _TOP, sources, _SHIM.read_text() + _MUTE)
 
 

@@ -214,14 +214,14 @@ def _sites(text, fault):
 
 def form_of(entry):
     """A layer of a manifest in words."""
-    fold = "folded" if entry["fold"] > 1 else "unrolled"
-    weights = "block RAM" if entry["weights"] == "ram" else "LUTs"
-    return f"{entry['tail']}, {fold}, weights in {weights}"
+    fold = "folded" if entry.fold > 1 else "unrolled"
+    weights = "block RAM" if entry.weights == "ram" else "LUTs"
+    return f"{entry.tail}, {fold}, weights in {weights}"
 
 
 def draw(name, good, manifest):
     """Yield ``(layer, fault, place, file's text)``: each kind of fault that a layer can have."""
-    for index in range(len(manifest["layers"])):
+    for index in range(len(manifest.layers)):
         text = (good / f"qpolicy_layer{index}.v").read_text()
         for number, fault in enumerate(FAULTS):
             sites = _sites(text, fault)
@@ -266,7 +266,7 @@ def form_mutants(name, folder, kinds=KINDS):
             same = same_layer(artifact.network, good, mutant, manifest, index)
         if not by[at] and not same:
             by[at] = _simulated(artifact, mutant, manifest)
-        yield FormMutant(form_of(manifest["layers"][index]), fault.kind, place, by[at], same)
+        yield FormMutant(form_of(manifest.layers[index]), fault.kind, place, by[at], same)
         shutil.rmtree(mutant)
 
 
@@ -288,14 +288,14 @@ def table(planted):
 
 def _read(network, good, mutant, manifest, index):
     """What finds a fault before SAT, and the proofs of what differs from the good layer."""
-    entry = manifest["layers"][index]
+    entry = manifest.layers[index]
     try:
         layer = formal.FormalLayer(network, mutant, manifest, index)
     except InputError:
         return "refused", []
-    texts = [read_layer(good, at, form) for at, form in enumerate(manifest["layers"])]
+    texts = [read_layer(good, at, form) for at, form in enumerate(manifest.layers)]
     texts[index] = layer.text
-    if not bounds.check_bounds(network, texts, manifest["layers"]).passed:
+    if not bounds.check_bounds(network, texts, manifest.layers).passed:
         return "part 1", []
     if not layer.dots().passed:
         return "part 3, rewriting", []
@@ -307,7 +307,7 @@ def _read(network, good, mutant, manifest, index):
         jobs.append([(_contents(job), job) for job in made])
     # A layer that differs nowhere in its trees and planes has been proven as the good one.
     known = [content for content, _ in jobs[0]]
-    assert len(jobs[1]) >= int(entry["trees"])
+    assert len(jobs[1]) >= entry.trees
     return "", [job for content, job in jobs[1] if content not in known]
 
 

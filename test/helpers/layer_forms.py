@@ -66,4 +66,4 @@ def write_toy(folder, name):
     folder.mkdir(parents=True)
     for file, text in design.files.items():
         (folder / file).write_text(text, encoding="utf-8")
-    return artifact, describe(artifact, network, design, "xc7a15t", 100.0, "latency")
+    return artifact, describe(network, design, "xc7a15t", 100.0, artifact=artifact)

@@ -16,7 +16,7 @@ from tiny_policy import forge
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.driver.wrapped import open_wrapped
-from qpolicy_fpga.wrappers.tops import write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_ros.backends.base import BackendError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import load_policy
@@ -145,7 +145,7 @@ def layer_mutants(policy, folder, count, seed=0):
     groups, places, found = [], [], {}
     while len(places) < count:
         kind, pattern, how = _LAYER_FAULTS[int(rng.integers(len(_LAYER_FAULTS)))]
-        index = int(rng.integers(len(manifest["layers"])))
+        index = int(rng.integers(len(manifest.layers)))
         text = (folder / "good" / f"qpolicy_layer{index}.v").read_text()
         hits = list(re.finditer(pattern, text))
         if not hits:
@@ -175,9 +175,9 @@ def layer_mutants(policy, folder, count, seed=0):
 def _same_codes(good, mutant, manifest):
     """Whether every tree of two designs gives the same codes for all inputs, by SAT."""
     groups = []
-    for index, form in enumerate(manifest["layers"]):
+    for index, form in enumerate(manifest.layers):
         texts = [(folder / f"qpolicy_layer{index}.v").read_text() for folder in (good, mutant)]
-        for place in range(form["trees"]):
+        for place in range(form.trees):
             name = f"qpolicy_layer{index}_tree{place}"
             first, second = (
                 re.search(rf"module {name} .*?endmodule\n", t, re.DOTALL)[0] for t in texts
@@ -226,7 +226,7 @@ CORE_FAULTS = (
 )
 # (wrapper, file, which of its constants): values, then addresses of registers that a driver uses.
 WRAPPER_FAULTS = tuple(
-    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 18, 19, 2, 3, 5, 8, 9, 12)
+    ("axi_lite", "qpolicy_registers.vh", which) for which in (0, 11, 23, 24, 2, 3, 5, 8, 9, 12)
 )
 
 # (wrapper, file, old, new): what happens to sound traffic. Damaged frames are not sent here.
@@ -281,12 +281,12 @@ def wrapper_mutants(policy, folder, faults=WRAPPER_FAULTS + BUS_FAULTS):
     """A register's address or a flag's bit moved by one; a change to a serial line or a stream."""
     artifact = load_policy(policy)
     manifest = generate(artifact, "xc7a15t", 100.0, "latency", folder / "core")
-    core = [folder / "core" / name for name in manifest["files"] if name.endswith(".v")]
+    core = manifest.verilog(folder / "core")
     observations = random_observations(artifact.network, 1, 1000)
     wanted = dict(neurons.engines(artifact.network))["numpy"](observations)
     for index, (kind, file, *fault) in enumerate(faults):
         mutant = folder / f"wrapper{index}"
-        write_wrapper(kind, manifest, mutant)
+        write_wrapper(kind, Sizes.of(manifest), mutant)
         text = (mutant / file).read_text()
         if len(fault) == 1:
             changed, place = _moved(text, *fault)

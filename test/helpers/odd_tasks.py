@@ -60,6 +60,8 @@ class Point(gymnasium.Env):
         values = np.array([self.x, self.v, np.sin(self.t), 1.0], np.float32)
         if self.odd == "tiny":
             values *= 1e-6
+        if self.odd == "huge":
+            values[3] = 3e38
         if self.odd == "same array":
             self._kept[:] = values
             return self._kept
@@ -73,7 +75,7 @@ class NoRenderMode(Point):
 
 ODDITIES = (
     "", "float64 limits", "fixed action", "own attributes", "action written over", "reward nan",
-    "terminal nan", "observation nan", "tiny", "same array",
+    "terminal nan", "observation nan", "tiny", "same array", "huge",
 )  # fmt: skip
 
 

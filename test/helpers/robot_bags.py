@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,24 @@ def record_walk(
     model: str,
     seconds: float,
     topics: Iterable[str] = ("joint_states", "imu", "odom", "cmd_vel", "action_stamped"),
+    alter: Callable[[str, Any], Any] = lambda _topic, message: message,
+    types: Mapping[str, str] = TOPICS,
 ) -> np.ndarray:
-    """Write a bag of a walk at changing commands; return what the policy saw, ``(k, n)``."""
+    """Write a bag of a walk at changing commands; return what the policy saw, ``(k, n)``.
+
+    ``alter`` may write another message of one of ``types`` in a message's place.
+    """
     robot = RobotSimulation(model, contract=policy.contract, fallen_below=0.6)
     rng = np.random.default_rng(0)
     robot.command = np.array([0.3, 0, 0, 0, 0, 0.2])
     rows = []
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
-        made = {t: bag.add_connection(f"/robot/{t}", TOPICS[t], typestore=TYPES) for t in topics}
+        made = {t: bag.add_connection(f"/robot/{t}", types[t], typestore=TYPES) for t in topics}
 
         def write(topic: str, at: int, message: Any) -> None:
             if topic in made:
-                bag.write(made[topic], at, TYPES.serialize_cdr(message, TOPICS[topic]))
+                sent = alter(topic, message)
+                bag.write(made[topic], at, TYPES.serialize_cdr(sent, types[topic]))
 
         seen = robot.reset(0)
         for tick in range(round(seconds / policy.contract.period)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpolicy_fpga.design import build
+from qpolicy_fpga.design import build, describe
 from qpolicy_fpga.simulate.core import CoreSimulation
 
 if TYPE_CHECKING:
@@ -53,18 +53,7 @@ class Bench:
         for name, text in self.design.files.items():
             (folder / name).write_text(text, encoding="utf-8")
         self.files = [folder / name for name in sorted(self.design.files)]
-        self.manifest = {
-            "function_hash": "bench",
-            "top": "qpolicy_core",
-            "n": network.weights[0].shape[1],
-            "m": network.weights[-1].shape[0],
-            "b_in": network.input_bits,
-            "b_out": network.output_bits,
-            "codes_per_beat": self.core.codes_per_beat,
-            "beats": self.core.beats,
-            "cycles": self.core.cycles,
-            "files": sorted(self.design.files),
-        }
+        self.manifest = describe(network, self.design, "xc7a15t", 100.0)
         self.simulation = CoreSimulation(folder, self.manifest)
 
     def equal(self, codes: np.ndarray[Any, Any], **run: int) -> bool:

@@ -14,18 +14,18 @@ def same_layer(network, good, mutant, manifest, index):
 
     Behind a multiplication only sums that can be reached are asked for.
     """
-    entry = manifest["layers"][index]
+    entry = manifest.layers[index]
     texts = [read_layer(folder, index, entry) for folder in (good, mutant)]
-    name, neurons, trees = texts[0].name, entry["neurons"], entry["trees"]
+    name, neurons, trees = texts[0].name, entry.neurons, entry.trees
     if texts[0].words != texts[1].words:
         return False
     groups = []
     for place in range(trees):
         pair = [text.trees[place] for text in texts]
         if pair[0].text != pair[1].text:
-            used = entry["parts"] if entry["parts"] > 1 else -(-(neurons - place) // trees)
+            used = entry.parts if entry.parts > 1 else -(-(neurons - place) // trees)
             legal = {"phase_next": used, "tail_phase_next": -(-(neurons - place) // trees)}
-            if entry["tail"] == "scale":
+            if entry.tail == "scale":
                 legal[pair[0].source] = int(specify(network, index, entry).highest[place]) + 1
             held = ["held"] if pair[0].held else []
             groups.append(_pair(mutant, pair[0].name, [t.text for t in pair], [], "sum", legal))
@@ -45,7 +45,7 @@ def same_layer(network, good, mutant, manifest, index):
         for t in texts
     ]
     if both[0] != both[1]:
-        steps = -(-_code_bits(manifest, index) // entry["planes"])
+        steps = -(-_code_bits(manifest, index) // entry.planes)
         free = formal.choices(texts[0].modules[name]) if steps > 1 else []
         legal = dict.fromkeys(free, steps)
         seen = formal.copies_seen(texts[0].modules[name])
@@ -61,7 +61,7 @@ def same_layer(network, good, mutant, manifest, index):
 
 
 def _code_bits(manifest, index):
-    return manifest["b_core"] if index else manifest["b_in"]
+    return manifest.b_core if index else manifest.b_in
 
 
 def _pair(folder, name, texts, free, shown, legal):

@@ -14,7 +14,7 @@ import numpy as np
 
 from qpolicy_fpga import generate
 from qpolicy_fpga.simulate.verilator import build
-from qpolicy_fpga.wrappers.tops import top_name, write_wrapper
+from qpolicy_fpga.wrappers.tops import Sizes, top_name, write_wrapper
 
 CLKS_PER_BIT = 4
 STEP = 1000  # cycles a millisecond
@@ -25,12 +25,12 @@ SHIM = Path(__file__).parents[2] / "fpga" / "driver" / "uart_line.cpp"
 def build_board(artifact, folder, core_limit=1_000_000):
     """Compile the generated core of an artifact behind the UART wrapper; return the library."""
     manifest = generate(artifact, "xc7a35t", 100.0, "latency", folder)
-    wrapper = write_wrapper("uart", manifest, folder)
-    sources = [*wrapper, *(folder / name for name in manifest["files"] if name.endswith(".v"))]
+    wrapper = write_wrapper("uart", Sizes.of(manifest), folder)
+    sources = [*wrapper, *manifest.verilog(folder)]
     options = [f"-GCLKS_PER_BIT={CLKS_PER_BIT}", f"-GBYTE_LIMIT={BYTE_LIMIT}"]
     options.append(f"-GCORE_LIMIT={core_limit}")
     shim = SHIM.read_text(encoding="utf-8")
-    return build(manifest["function_hash"], top_name("uart"), sources, shim, options)
+    return build(manifest.function_hash, top_name("uart"), sources, shim, options)
 
 
 class Line:

@@ -73,6 +73,24 @@ def test_a_cut_file_is_used_and_noted(tmp_path, messages):
     assert "messages before that are used" in opened.notes[0]
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.999], ids=["half", "most", "all but a page"])
+def test_a_cut_database_is_used_and_noted(tmp_path, messages, share):
+    """A copy that was interrupted, within a page and at a page's end."""
+    bag = write_humble(tmp_path / "bag", messages * 20)
+    file = bag / "bag_0.db3"
+    whole = file.read_bytes()
+    wanted = [data for batch in open_bag(bag).batches(lambda *_: True) for data in batch.payloads]
+    cut = int(len(whole) * share)
+    for length in (cut, cut - cut % 4096):
+        file.write_bytes(whole[:length])
+        opened = open_bag(bag)
+        kept = [data for batch in opened.batches(lambda *_: True) for data in batch.payloads]
+        assert (share - 0.25) * len(wanted) < len(kept) < len(wanted) + (share == 0.999)
+        assert set(kept) <= set(wanted)
+        assert "bag_0.db3 is cut off" in opened.notes[0]
+        assert file.stat().st_size == length
+
+
 def test_a_damaged_database_is_used_and_noted(tmp_path, messages):
     """Pages in the middle are overwritten, as by a failing disk."""
     bag = write_humble(tmp_path / "bag", messages * 20)

@@ -227,7 +227,7 @@ def test_older_robots_that_do_not_say_who_they_are_leave_conditions_unknown(tmp_
     assert any("do not say which is which" in note for note in found["notes"])
 
 
-@pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "_x", "\x07\n<b>", "漢"])
+@pytest.mark.parametrize("name", ["a$b$", "$\\frac{$", "$\\frac{", "_x", "\x07\n<b>", "漢"])
 def test_any_name_can_be_plotted(tmp_path, name, recwarn):
     messages = [reported(cpu=name, backend=name), *answers([500.0] * COUNT, name)]
     out = tmp_path / "out"
@@ -235,6 +235,15 @@ def test_any_name_can_be_plotted(tmp_path, name, recwarn):
     assert main(["latency", str(path), "--out", str(out)]) == 0
     assert (out / "latency.html").is_file()
     assert not [w for w in recwarn if "legend" in str(w.message)]
+
+
+def test_a_name_cannot_steer_the_terminal(tmp_path, capsys):
+    name = "x\n\x1b[2Jy"
+    path = write_bag(tmp_path / "bag", [reported(cpu=name), *answers([500.0] * COUNT, name)])
+    assert main(["latency", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert r"cpu: x\n\x1b[2Jy" in lines
 
 
 def test_backends_that_took_no_time_are_compared(tmp_path, capsys):

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from policy_builders import make_contract, random_artifact
+from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from qpolicy_ros.backends import BACKENDS, create_backend
@@ -38,7 +39,7 @@ def test_another_backend_of_the_same_policy(serving):
     server.swap("fp32")
     values = [0.5, -0.25, 1.0, 2.0]
     expected = create_backend("fp32", serving).act(values)
-    assert server.answer([], values).tolist() == expected.tolist()
+    assert server.answer(JointState(position=values)).tolist() == expected.tolist()
     assert list(server.ready) == ["integer", "fp32"]
 
 
@@ -49,7 +50,7 @@ def test_another_policy_of_the_same_contract(serving, tmp_path):
     server.install(*load(serving, tmp_path / "other.safetensors", ["integer"]).built)
     values = [0.5, -0.25, 1.0, 2.0]
     expected = create_backend("integer", random_artifact(2)).act(values)
-    assert server.answer([], values).tolist() == expected.tolist()
+    assert server.answer(JointState(position=values)).tolist() == expected.tolist()
     assert server.artifact.path.endswith("other.safetensors")
     assert list(server.ready) == ["integer"]  # the old policy's other backend is gone
     assert server.ready["integer"] is not old["integer"]

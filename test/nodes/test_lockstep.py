@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from qpolicy_ros.backends import create_backend
@@ -17,13 +19,16 @@ def takes_features(file):
     return all(value.source == FEATURE for value in load_policy(file).contract.observation)
 
 
-# Task, variant and backend of every shipped policy of a feature vector.
-SHIPPED = [
-    (file.parent.name, file.stem, backend)
+FILES = [
+    file
     for folder in policy_folders()[:1]
     for file in sorted(folder.glob("*/*.safetensors"))
     if not file.stem.endswith(".qat") and takes_features(file)  # .qat: trained modules
-    for backend in (["fp32"] if file.stem == "fp32" else ["integer", "fp32"])
+]
+# Task, variant and backend of every shipped policy of a feature vector. A task's policies have one
+# FP32 baseline, as a test below says, so it is played once.
+SHIPPED = [
+    (file.parent.name, file.stem, "fp32" if file.stem == "fp32" else "integer") for file in FILES
 ]
 EPISODES = 3
 MANY = 20  # in `make test-full`
@@ -64,6 +69,13 @@ def test_shipped_policy_whole_episodes(start, watcher, task, variant, backend):
     offline = evaluate(act, task, EPISODES, 1000)
     episodes = returns_over_ros(start, watcher, task, name, backend, 1000)
     assert [episode["return"] for episode in episodes] == offline
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_a_shipped_policy_has_its_tasks_baseline(file):
+    kept, given = load_policy(file), load_policy(file.with_name("fp32.safetensors"))
+    assert kept.contract == given.contract
+    np.testing.assert_equal(asdict(kept.baseline), asdict(given.baseline))
 
 
 def test_observations_sent_again_change_nothing(start, watcher, policies):

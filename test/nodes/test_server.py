@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from policy_builders import random_artifact
@@ -11,6 +13,11 @@ from qpolicy_ros.nodes.serving.server import PolicyServer
 from qpolicy_ros.policy import ObservationError, PolicyError
 
 VALUES = [0.5, -0.25, 1.0, 2.0]
+
+
+def message(values):
+    """An observation in the contract's order, as much of a JointState as is read."""
+    return SimpleNamespace(name=[], position=values)
 
 
 @pytest.fixture
@@ -28,13 +35,13 @@ def answer_of(backend, artifact):
 
 
 def test_the_answer_is_the_backends(server, artifact):
-    assert server.answer([], VALUES).tolist() == answer_of("integer", artifact)
+    assert server.answer(message(VALUES)).tolist() == answer_of("integer", artifact)
 
 
 def test_a_swap_changes_the_next_answer(server, artifact):
     server.swap("fp32")
     assert server.backend == "fp32"
-    assert server.answer([], VALUES).tolist() == answer_of("fp32", artifact)
+    assert server.answer(message(VALUES)).tolist() == answer_of("fp32", artifact)
 
 
 def test_a_backend_outside_preload_is_refused_and_the_old_one_stays(artifact):
@@ -74,14 +81,16 @@ def test_a_backend_that_fails_its_golden_vectors_is_not_ready(artifact, monkeypa
 def test_refusals_are_counted_by_reason(server):
     for values in (VALUES[:2], [np.nan, *VALUES[1:]], [*VALUES[:3], np.inf]):
         with pytest.raises(ObservationError):
-            server.answer([], values)
-    assert server.refused == {"wrong_length": 1, "non_finite": 2}
+            server.answer(message(values))
+    assert server.record.refused == {"wrong_length": 1, "non_finite": 2}
 
 
 def test_a_value_that_is_not_finite_is_named(server):
     with pytest.raises(ObservationError):
-        server.answer([], [*VALUES[:3], np.inf])
-    assert server.last_reason == "non_finite: observation value 3: inf is not finite (value_3)"
+        server.answer(message([*VALUES[:3], np.inf]))
+    assert (
+        server.record.last_reason == "non_finite: observation value 3: inf is not finite (value_3)"
+    )
 
 
 def test_a_failing_backend_is_counted(server, monkeypatch):
@@ -90,8 +99,8 @@ def test_a_failing_backend_is_counted(server, monkeypatch):
 
     monkeypatch.setattr(server.ready["integer"], "act", fail)
     with pytest.raises(BackendError):
-        server.answer([], VALUES)
-    assert server.last_reason == "backend: the board does not answer"
+        server.answer(message(VALUES))
+    assert server.record.last_reason == "backend: the board does not answer"
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -99,8 +108,8 @@ def test_an_action_that_is_not_finite_is_never_answered(server, monkeypatch, wro
     action = np.array([0.5, wrong], np.float32)
     monkeypatch.setattr(server.ready["integer"], "act", lambda _: action)
     with pytest.raises(BackendError, match="is not finite"):
-        server.answer([], VALUES)
-    assert server.refused == {"backend": 1}
+        server.answer(message(VALUES))
+    assert server.record.refused == {"backend": 1}
 
 
 def test_options_reach_their_backend(artifact):
@@ -121,14 +130,14 @@ def test_whatever_a_backend_raises_is_its_failure(server, monkeypatch):
 
     monkeypatch.setattr(server.ready["integer"], "act", fail)
     with pytest.raises(BackendError, match="backend 'integer': OSError: bus gone"):
-        server.answer([], VALUES)
-    assert server.refused == {"backend": 1}
+        server.answer(message(VALUES))
+    assert server.record.refused == {"backend": 1}
 
 
 def test_an_answer_after_the_deadline_is_none(server):
     server.set_deadline(1e-9)
     with pytest.raises(BackendError, match="backend 'integer' took"):
-        server.answer([], VALUES)
-    assert (server.reason, server.refused) == ("deadline", {"deadline": 1})
+        server.answer(message(VALUES))
+    assert (server.record.reason, server.record.refused) == ("deadline", {"deadline": 1})
     server.set_deadline(0.0)
-    server.answer([], VALUES)
+    server.answer(message(VALUES))

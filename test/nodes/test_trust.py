@@ -14,7 +14,7 @@ from qpolicy_ros.common.errors import InputError, ObservationError, PolicyError
 from qpolicy_ros.nodes.policy_node import PolicyNode
 from qpolicy_ros.nodes.runtime import Stop
 from qpolicy_ros.nodes.serving.loading import Loading
-from qpolicy_ros.nodes.serving.loop import Counts
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.server import PolicyServer
 from qpolicy_ros.nodes.serving.status import Status
 from qpolicy_ros.policy import load_policy, make_engine
@@ -105,8 +105,8 @@ def test_unseen_codes_are_counted_or_refused(policy):
     server.act(known)
     with pytest.raises(ObservationError, match="were seen"):
         server.act(other)
-    assert server.refused["unseen"] == 1
-    assert server.last_reason.startswith("unseen: ")
+    assert server.record.refused["unseen"] == 1
+    assert server.record.last_reason.startswith("unseen: ")
 
 
 def test_another_policy_brings_its_own_codes(policy):
@@ -137,6 +137,6 @@ def test_the_diagnostics_say_which_values_were_unseen(policy):
     server = PolicyServer(artifact, "integer")
     server.supervise("count")
     server.act(artifact.golden.observations[1])
-    _, _, values = Status(Counts()).report("active", "", server, None, {})
+    _, _, values = Status(Record()).report("active", "", server, None, {})
     assert values["unseen"] == 1
     assert sum(name.startswith("unseen.") for name in values) >= 1

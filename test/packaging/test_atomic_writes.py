@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITES = {"write_text", "write_bytes", "savefig", "copyfile", "copy", "imwrite", "tofile"}
 # Modules that write something else, and what.
 OTHER = {
-    "fpga/design.py": "a folder, whole once its manifest is there, which goes first and comes last",
+    "fpga/folder.py": "a folder, whole once its manifest is there, which goes first and comes last",
     "fpga/simulate/verilator.py": "a scratch folder",
     "qpolicy_ros/bench/fpga_ideas.py": "a scratch folder",
     "fpga/simulate/lanes.py": "a scratch folder",
@@ -39,6 +39,24 @@ OTHER = {
     "qpolicy_ros/replay/aarch64.py": "a scratch folder",
     "training/runs/checkpoint.py": "a run's folder, before the checkpoint that makes it one",
 }
+
+
+# Folders beside a cache or an output, which whoever makes them names in an error.
+BESIDE = {"fpga/simulate/verilator.py", "fpga/build/stages.py", "qpolicy_ros/nodes/rcl/compile.py"}
+
+
+def temporary_places(source: str) -> list[str]:
+    """Return the calls of `tempfile` in `source`."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [text for text in map(ast.unparse, calls) if text.startswith("tempfile.")]
+
+
+@pytest.mark.parametrize("room", ["qpolicy_ros", "training", "fpga"])
+def test_a_full_folder_for_temporary_files_is_named_everywhere(room):
+    """`scratch_folder` names it; who calls `tempfile` does not."""
+    found = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / room).rglob("*.py")}
+    for name in found.keys() - BESIDE - {"qpolicy_ros/common/files.py"}:
+        assert temporary_places(found[name].read_text(encoding="utf-8")) == [], name
 
 
 def direct_writes(source: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -229,3 +230,15 @@ def test_an_old_or_misspelt_word_is_answered_with_the_right_one(arguments, says,
     assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
+
+
+def test_a_terminal_that_lacks_a_sign_is_shown_its_escape(command, monkeypatch):
+    def body(_args):
+        sys.stdout.write("1 ± 2, pol\udcff.safetensors\n")
+        return 0
+
+    command(body)
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert cli.main(["probe"]) == 0
+    assert shown.buffer.getvalue() == b"1 \\xb1 2, pol\\udcff.safetensors\n"

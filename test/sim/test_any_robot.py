@@ -240,3 +240,73 @@ def test_a_bare_file_still_opens_without_a_policy(tmp_path):
     assert isinstance(open_simulation(write_balancer(tmp_path)), MjcfSimulation)
     described = open_simulation(write_balancer(tmp_path), contract=contract())
     assert isinstance(described, RobotSimulation)
+
+
+BALL = '<body name="ball" pos="2 0 1"><freejoint/><geom size="0.1"/></body>'
+
+
+def test_the_base_is_the_free_body_that_carries_the_joints(tmp_path):
+    robot = RobotSimulation(leg(tmp_path, floor=BALL), contract=hip())
+    assert robot.built.base == "trunk"
+    robot.reset(0)
+    turned = robot.data.qpos[10:14]  # behind the ball's
+    turned[:] = (0.5**0.5, 0.5**0.5, 0, 0)
+    assert robot.read("imu.projected_gravity:z") == pytest.approx(0, abs=1e-9)
+
+
+def test_a_base_without_a_name_is_not_fixed(tmp_path):
+    path = leg(tmp_path)
+    text = (tmp_path / "leg.xml").read_text()
+    (tmp_path / "leg.xml").write_text(text.replace(' name="trunk"', ""))
+    robot = RobotSimulation(path, contract=hip())
+    robot.reset(0)
+    robot.data.qpos[3:7] = (0.5**0.5, 0.5**0.5, 0, 0)
+    assert robot.read("imu.projected_gravity:z") == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("gear", [-5, 0.5])
+def test_gains_hold_at_the_joint_whatever_the_gear(tmp_path, gear):
+    own = f'<actuator><position joint="hip" kp="7" gear="{gear}" forcerange="-2 2"/></actuator>'
+    model = RobotSimulation(leg(tmp_path, rest=own), contract=hip()).model
+    assert model.actuator_gear[0, 0] == 1
+    assert model.actuator_gainprm[0, 0] == 40
+    assert model.actuator_forcerange[0].tolist() == [-2 * abs(gear), 2 * abs(gear)]
+
+
+def test_gains_that_the_gear_makes_are_the_contracts(tmp_path):
+    own = '<actuator><position joint="hip" kp="10" kv="0.5" gear="-2"/></actuator>'
+    robot = RobotSimulation(leg(tmp_path, rest=own), contract=hip())
+    assert robot.model.actuator_gainprm[0, 0] == 10  # 10 times 2 squared are the 40 asked for
+    robot.reset(0)
+    robot.model.opt.gravity[:] = 0
+    for _ in range(100):
+        robot.step(np.array([0.4], np.float32))
+    assert robot.read("joint_states.position:hip") == pytest.approx(0.4, abs=0.02)
+
+
+def test_of_two_actuators_of_a_joint_the_one_of_the_actions_kind_stays(tmp_path):
+    both = '<motor name="m" joint="hip"/><position name="p" joint="hip" kp="40" kv="2"/>'
+    robot = RobotSimulation(leg(tmp_path, rest=f"<actuator>{both}</actuator>"), contract=hip())
+    assert [robot.model.actuator(i).name for i in range(robot.model.nu)] == ["p"]
+
+
+def test_a_joint_that_turns_in_three_directions_is_refused(tmp_path):
+    path = leg(tmp_path)
+    text = (tmp_path / "leg.xml").read_text()
+    (tmp_path / "leg.xml").write_text(text.replace('axis="0 1 0"', 'type="ball"'))
+    with pytest.raises(PolicyError, match=r"joint: 'hip' turns in more than one direction; an a"):
+        RobotSimulation(path, contract=hip())
+    neck = '<body><joint name="neck" type="ball"/><geom size="0.1"/></body>'
+    ball = text.replace('<body name="leg">', f'{neck}<body name="leg">')
+    (tmp_path / "leg.xml").write_text(ball)
+    sees = replace(hip(), observation=(Channel("n", "joint_states.position:neck"),))
+    with pytest.raises(PolicyError, match="joint: 'neck' has more than one position"):
+        RobotSimulation(path, contract=sees)
+
+
+@pytest.mark.parametrize("q", ["0 0 0.7 0 0 0 0 0.2", "0 0 nan 1 0 0 0 0.2"])
+def test_a_keyframe_that_is_no_pose_does_not_lay_the_robot_down(tmp_path, q):
+    key = f'<keyframe><key qpos="{q}"/></keyframe>'
+    robot = RobotSimulation(leg(tmp_path, rest=key), contract=hip())
+    assert robot.reset(0).tolist() == [pytest.approx(-1, abs=0.05)]
+    assert np.isfinite(robot.data.qpos).all()

@@ -104,6 +104,6 @@ def test_limits_that_float32_cannot_tell_apart_are_refused(tmp_path):
 
 def test_an_unknown_joint_lists_no_empty_name(tmp_path):
     path = write_robot(tmp_path, observation=[{"source": "joint_states.position:lefthip"}])
-    known = r"'lefthip' is no joint of the model; .*left_hip, right_hip$"
+    known = r"'lefthip' is no joint of the model; nearest: .*; known: left_hip, right_hip$"
     with pytest.raises(PolicyError, match=known):
         RobotSimulation(path)

@@ -14,9 +14,11 @@ from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.fast_quant import actor_forward
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 from qpolicy_training.recipes.student import StudentConfig, train_student
+from qpolicy_training.rl import sac
 from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.runs import checkpoint as run_module
+from qpolicy_training.runs.checkpoint import Resumable
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state
 
@@ -112,15 +114,15 @@ def test_a_killed_run_resumes_exactly_within_the_statistics_phase(
 ) -> None:
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
     unbroken = _train(tmp_path / "unbroken")
-    save = Run.checkpoint_if_due
+    save = sac.save_if_due
 
-    def kill(run: Run, step: int, *arguments: object, **options: object) -> None:
-        save(run, step, *arguments, **options)  # type: ignore[arg-type]
+    def kill(run: Run, step: int, parts: Resumable, *, force: bool) -> None:
+        save(run, step, parts, force=force)
         if step > 350:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "checkpoint_if_due", kill)
+        patch.setattr(sac, "save_if_due", kill)
         with pytest.raises(Killed):
             _train(tmp_path / "broken")
     broken = _train(tmp_path / "broken")

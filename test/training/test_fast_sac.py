@@ -13,7 +13,7 @@ from qpolicy_training.quant.fast_quant import QuantisedOnce, actor_forward, fast
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.teacher import TeacherConfig
 from qpolicy_training.rl.fast_sac import FastLearner
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
 from qpolicy_training.rl.sac import Learner, SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
@@ -150,3 +150,39 @@ def test_a_restored_learner_goes_on_exactly():
             torch.manual_seed(50 + step)
             losses.append(learner.update(data))
         assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("build", [Learner, FastLearner])
+def test_the_average_is_that_of_the_actors_past_and_resumes(build):
+    config = dataclasses.replace(CONFIG, average=4, policy_frequency=1)
+    torch.manual_seed(3)
+    first = build(Fp32Actor(11, 3, (24, 24)), SIZES, config)
+    weight = first.actor.mean.weight
+    expected = weight.detach().clone()
+    for _ in range(5):
+        first.update(batch())
+        expected += (weight.detach() - expected) / 4
+    second = build(Fp32Actor(11, 3, (24, 24)), SIZES, config)
+    second.restore({name: value.clone() for name, value in first.tensors().items()}, first.updates)
+    second.swap_average()
+    assert torch.allclose(second.actor.mean.weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("returns", "kept"), [((1.0, 2.0), "average"), ((2.0, 1.0), "actor")])
+def test_the_better_of_actor_and_average_is_kept_and_training_goes_on_with_the_actor(returns, kept):
+    learner = Learner(Fp32Actor(11, 3, (24, 24)), SIZES, dataclasses.replace(CONFIG, average=4))
+    learner.average = [mean + 1.0 for mean in learner.average]
+    own = learner.actor.mean.bias.detach().clone()
+    scores = iter(returns)
+    with better(learner, lambda: next(scores)) as mean:
+        assert mean == 2.0
+        shown = learner.actor.mean.bias.detach().clone()
+    assert torch.equal(shown, own + 1.0 if kept == "average" else own)
+    assert torch.equal(learner.actor.mean.bias, own)
+    assert torch.equal(learner.average[-1], own + 1.0)
+
+
+def test_without_an_average_the_actor_alone_plays():
+    learner = make_learner(Fp32Actor(11, 3, (24, 24)), SIZES, CONFIG)
+    with better(learner, lambda: 5.0) as mean:
+        assert mean == 5.0

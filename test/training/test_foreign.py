@@ -122,16 +122,6 @@ def test_a_teacher_of_a_feature_vector_is_refused(tmp_path, capsys):
     assert "comes from a feature vector, not from a robot" in capsys.readouterr().err
 
 
-def test_a_teacher_alone_is_refused_by_what_it_is(tmp_path, capsys):
-    (tmp_path / "memory.json").write_text('{"qpolicy_teacher": 1}')
-    robot, out = write_balancer(tmp_path), tmp_path / "student.safetensors"
-    assert quantize(tmp_path / "memory.json", "--robot", robot, "--out", out) == 2
-    error = capsys.readouterr().err
-    assert "memory.json: teacher: is a teacher alone" in error
-    assert error.count("\n") == 1
-    assert not out.exists()
-
-
 def test_an_actuator_without_its_joint_is_named(tmp_path, teacher, capsys):
     robot = write_balancer(tmp_path)
     text = Path(robot).read_text()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from qpolicy_ros.policy import load_policy
 from qpolicy_ros.sim import Simulation, evaluate
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TaskError, TrainingEnv
+from qpolicy_training.runs.golden import golden_observations
 
 SMALL = [
     *("--sac.steps", "400", "--sac.learning-starts", "200", "--sac.evaluate-every", "200"),
@@ -105,6 +108,49 @@ def test_a_constant_is_not_called_too_small() -> None:
     for value in np.linspace(-1, 1, 200):
         normaliser.update(np.array([value, 0.1], np.float32))
     assert normaliser.blind() == []
+
+
+def test_an_action_at_its_limit_is_inside_a_float64_space() -> None:
+    simulation = Simulation(task("float64 limits"))
+    simulation.reset(0)
+    env = TrainingEnv(task("float64 limits"))
+    env.start(0)
+    for sign in (-1, 1):  # the task asserts that its own space holds the action
+        simulation.step(np.full(2, sign * 0.1, np.float32))
+        env.step(np.full(2, sign, np.float32))
+
+
+@pytest.mark.parametrize("kind", ["RandomState", "MT19937", "none of NumPy's"])
+def test_a_random_state_can_be_taken_up_again(kind: str) -> None:
+    generators = {
+        "RandomState": lambda: np.random.RandomState(3),
+        "MT19937": lambda: np.random.Generator(np.random.MT19937(3)),
+        "none of NumPy's": object,
+    }
+    env = TrainingEnv(task())
+    robot: Any = env._simulation.env.unwrapped
+    robot._np_random = generators[kind]()
+    state = json.loads(json.dumps(env.random_state()))
+    if kind == "none of NumPy's":
+        assert state == {}
+        return
+    wanted = [robot.np_random.uniform() for _ in range(9)]
+    env._simulation.reset = lambda _: None  # type: ignore[method-assign]
+    env.restore_random_state(state)
+    assert [robot.np_random.uniform() for _ in range(9)] == wanted
+
+
+def test_a_task_that_ignores_its_seed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(TrainingEnv, "seeded", False)
+    assert train(task(), tmp_path / "p.safetensors") == 0
+    assert "begins otherwise each time with the same seed" in capsys.readouterr().err
+
+
+def test_observations_near_float32_s_end_have_golden_vectors() -> None:
+    golden = golden_observations(lambda _: np.zeros(2, np.float32), task("huge"))
+    assert np.abs(golden).max() == np.finfo(np.float32).max
 
 
 @pytest.mark.parametrize("odd", ["no render mode", "own attributes", "float64 limits"])

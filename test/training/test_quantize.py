@@ -189,7 +189,7 @@ def test_qat_can_be_finished_as_it_stands(quantize) -> None:
 def test_finish_belongs_to_qat(quantize) -> None:
     status, _, error = quantize(*BITS, *DISTILL, "--finish")
     assert status == 2
-    assert "--finish and --resume-from belong to --method qat, not distill" in error
+    assert "--finish belongs to --method qat and search, not distill" in error
 
 
 def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quantize) -> None:

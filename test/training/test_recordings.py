@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from balancer import balancer, contract, write_balancer
-from robot_bags import record_walk
+from robot_bags import TOPICS, TYPES, record_walk
 
 from qpolicy_ros.policy import Channel, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
@@ -65,6 +65,53 @@ def test_what_the_node_says_that_it_saw_is_taken_as_it_is(tmp_path):
     assert recording.exact
     assert np.array_equal(recording.observations, np.concatenate([seen, seen]))
     assert recording.starts == [0, len(seen)]
+
+
+def turned():
+    """A policy that sees the orientation's quaternion too, without using it."""
+    policy = remembering()
+    axes = tuple(Channel(axis, f"imu.orientation:{axis}") for axis in "zw")
+    own = replace(policy.contract, observation=(*balancer().contract.observation, *axes))
+    return replace(policy, contract=own)
+
+
+def test_a_rotations_other_quaternion_is_seen_as_the_node_sees_it(tmp_path):
+    def opposite(topic, message):
+        if topic == "imu":
+            q = message.orientation
+            q.x, q.y, q.z, q.w = -q.x, -q.y, -q.z, -q.w
+        return message
+
+    policy, model = turned(), write_balancer(tmp_path)
+    seen = record_walk(tmp_path / "bag", policy, model, 4.0, SENSORS, opposite)
+    recording = read([tmp_path / "bag"], policy)
+    assert np.abs(recording.observations - seen).max() < 1e-5
+
+
+def test_an_imu_that_gives_no_orientation_is_not_read_as_one(tmp_path):
+    def silent(topic, message):
+        if topic == "imu":
+            message.orientation_covariance[0] = -1  # sensor_msgs/Imu: not measured
+        return message
+
+    policy = turned()
+    record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 4.0, SENSORS, silent)
+    with pytest.raises(PolicyError, match="has 0 control periods in which everything was there"):
+        read([tmp_path / "bag"], policy)
+
+
+def test_commands_with_a_stamp_are_read_as_those_without(tmp_path):
+    stamped = {**TOPICS, "cmd_vel": "geometry_msgs/msg/TwistStamped"}
+    time = TYPES.types["builtin_interfaces/msg/Time"](0, 0)
+    header = TYPES.types["std_msgs/msg/Header"](time, "")
+
+    def stamp(topic, message):
+        return TYPES.types[stamped[topic]](header, message) if topic == "cmd_vel" else message
+
+    policy, model = balancer(), write_balancer(tmp_path)
+    seen = record_walk(tmp_path / "bag", policy, model, 4.0, SENSORS, stamp, stamped)
+    recording = read([tmp_path / "bag"], policy)
+    assert np.abs(recording.observations - seen).max() < 1e-5
 
 
 def test_topics_that_are_needed_are_named(tmp_path):

@@ -29,7 +29,7 @@ def test_the_toys_have_every_form_of_layer(tmp_path):
     found = set()
     for name in TOYS:
         _, manifest = write_toy(tmp_path / name, name)
-        found |= {form_mutants.form_of(entry) for entry in manifest["layers"]}
+        found |= {form_mutants.form_of(entry) for entry in manifest.layers}
     assert found >= FORMS
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from policy_builders import random_network
 
-from qpolicy_fpga.design import build
+from qpolicy_fpga.design import build, describe
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.random_networks import evenly_spaced
 from qpolicy_ros.policy import PolicyError
@@ -44,22 +48,11 @@ def write(folder, shape, forms, empty=None, network=None):
     design = build(network, forms, 100.0)
     for name, text in design.files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    entries = [
-        {
-            "fold": layer.form.fold,
-            "planes": layer.form.planes,
-            "weights": "ram" if layer.form.ram else "lut",
-            "trees": layer.trees,
-            "parts": layer.parts,
-            "tail": layer.tail,
-        }
-        for layer in design.layers
-    ]
-    return network, {"layers": entries}
+    return network, describe(network, design, "xc7a15t", 100.0)
 
 
 def layers(network, folder, manifest):
-    indices = range(len(manifest["layers"]))
+    indices = range(len(manifest.layers))
     return [formal.FormalLayer(network, folder, manifest, index) for index in indices]
 
 
@@ -77,7 +70,7 @@ def test_every_piece_of_every_neuron_is_proven(name, tmp_path):
     found = outcomes(made, tmp_path / "scratch")
     assert set(found.values()) == {"proved"}
     texts = [layer.text for layer in made]
-    assert bounds.check_bounds(network, texts, manifest["layers"]).passed
+    assert bounds.check_bounds(network, texts, manifest.layers).passed
 
 
 def test_whole_neurons_are_proven_at_once(tmp_path):
@@ -145,7 +138,7 @@ def multiplied(tmp_path):
 
 def test_codes_by_multiplication_are_proven(multiplied):
     folder, network, manifest = multiplied
-    assert manifest["layers"][1]["tail"] == "scale"
+    assert manifest.layers[1].tail == "scale"
     made = layers(network, folder, manifest)
     assert set(outcomes(made[1:], folder / "scratch").values()) == {"proved"}
 
@@ -237,5 +230,24 @@ def test_a_sum_that_is_too_narrow_is_found(unrolled):
     for weight in network.weights:
         weight[:] = np.where(weight == 0, 1, weight)
     network.weights[0][:] = 1
-    part = bounds.check_bounds(network, [layer.text for layer in made], manifest["layers"])
+    part = bounds.check_bounds(network, [layer.text for layer in made], manifest.layers)
     assert not part.passed
+
+
+@pytest.mark.parametrize(("constant", "outcome"), [("4'd0", "proved"), ("4'd1", "refuted")])
+def test_a_temporary_folder_may_have_a_space(tmp_path, constant, outcome):
+    pytest.importorskip("pyosys")
+    folder = tmp_path / "t m ü"
+    folder.mkdir()
+    source = folder / "sum.v"
+    source.write_text("module sum(input [3:0] x, output [3:0] y); assign y = x + x; endmodule")
+    miter = (
+        "module miter(input [3:0] x, output ok); wire [3:0] y; sum s(x, y); "
+        f"assign ok = y == (x << 1) + {constant}; endmodule"
+    )
+    group = {"files": [str(source)], "top": "sum", "free": [], "shown": [], "timeout": 30}
+    jobs, results = folder / "jobs.json", folder / "results.jsonl"
+    jobs.write_text(json.dumps([{**group, "miters": [["a", miter]]}]))
+    command = [sys.executable, "-m", "qpolicy_ros.verify.yosys_worker", str(jobs), str(results)]
+    subprocess.run(command, check=True, env={**os.environ, "TMPDIR": str(folder)})
+    assert json.loads(results.read_text()) == ["a", outcome]

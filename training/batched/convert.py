@@ -67,7 +67,7 @@ def read_runs(folder: Path, kind: str) -> list[Entry]:
     """
     path = folder / "runs.json"
     try:
-        listed = json.loads(path.read_text())[kind]
+        listed = json.loads(path.read_text("utf-8"))[kind]
     except (OSError, ValueError, KeyError) as error:
         wrong = f"cannot be read ({error})"
         raise PolicyError.at(path, kind, wrong, "give the --out of a batched run") from None

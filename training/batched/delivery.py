@@ -161,7 +161,7 @@ def summary(rows: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _facts(folder: Path, entry: Entry) -> dict[str, Any]:
-    made = json.loads((folder / "runs.json").read_text())
+    made = json.loads((folder / "runs.json").read_text("utf-8"))
     candidate = entry.candidates[0]
     return {
         "method": "batched",
@@ -177,7 +177,7 @@ def _facts(folder: Path, entry: Entry) -> dict[str, Any]:
 
 def _curve(folder: Path, phases: tuple[str, ...], run: int) -> list[tuple[int, float, float]]:
     rows, before, last = [], 0, 0
-    for line in (folder / "curves.jsonl").read_text().splitlines():
+    for line in (folder / "curves.jsonl").read_text("utf-8").splitlines():
         values = json.loads(line)
         if values["phase"] in phases:
             if values["steps"] + before < last:

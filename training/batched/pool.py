@@ -170,6 +170,6 @@ def _work(
                 if a["active"][run, slot] != RESTARTS:
                     a["active"][run, slot] = 0
                 else:
-                    after = np.asarray(simulation.env.reset()[0], np.float32)
+                    after = simulation.reset(None)
             a["observation"][run, slot, : after.size] = after
         done.release()

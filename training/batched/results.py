@@ -35,12 +35,12 @@ class Results:
         """One line for the log, with the seconds so far."""
         line = f"{time.monotonic() - self._began:7.1f} s  {text}"
         print(line, flush=True)  # noqa: T201 a command's progress
-        with (self.folder / "log.txt").open("a") as file:
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def row(self, phase: str, values: dict[str, Any]) -> None:
         """One evaluation of every run."""
-        with (self.folder / "curves.jsonl").open("a") as file:
+        with (self.folder / "curves.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": phase, **_short(values)}) + "\n")
         means = " ".join(f"{value:.0f}" for value in values["returns"])
         extra = {k: round(float(np.mean(v)), 3) for k, v in values.items() if k in _SHOWN}

@@ -78,15 +78,10 @@ def _config(args: Args, teacher: PolicyArtifact, source: str) -> ForeignConfig:
 
 def _on_robot(args: Args, teacher: PolicyArtifact) -> tuple[ForeignCourse, dict[str, Any]]:
     # A recording needs no simulator, so that only a robot imports one.
-    from qpolicy_ros.sim.description import find_robot  # noqa: PLC0415
     from qpolicy_training.recipes.robot_student import RobotCourse  # noqa: PLC0415
 
-    described = find_robot(args.robot)
-    file = Path(described.file)
-    model = described.model.get("file", "")
-    source = files_digest([file, file.parent / model] if model else [file])
-    course = RobotCourse(_config(args, teacher, source), teacher, args.robot)
-    return course, {"robot": file.name}
+    config = _config(args, teacher, robot_digest(args.robot))
+    return RobotCourse(config, teacher, args.robot), {"robot": Path(args.robot).name}
 
 
 def _on_bags(args: Args, teacher: PolicyArtifact) -> tuple[ForeignCourse, dict[str, Any]]:
@@ -113,18 +108,7 @@ def _text(args: Args, out: Path, artifact: PolicyArtifact, trained: Trained) -> 
     lines = [f"{out}: {bits}, {artifact.provenance['cpu_seconds']} s of one core"]
     facts = trained.verdict.facts
     if "likeness" in facts:
-        like = facts["likeness"]
-        lines.append(f"{'told':>18} {'up':>6} {'teacher':>8}  moved (teacher), m/s, m/s, rad/s")
-        for index, command in enumerate(like["commands"]):
-            told = " / ".join(f"{value:g}" for value in command)
-            ours, theirs = (like[k][index] for k in ("velocity", "teacher_velocity"))
-            moved = " / ".join("none" if ours is None else f"{v:.2f}" for v in ours or (0, 0, 0))
-            taught = " / ".join(
-                "none" if theirs is None else f"{v:.2f}" for v in theirs or (0, 0, 0)
-            )
-            up, teacher_up = like["up"][index], like["teacher_up"][index]
-            lines.append(f"{told:>18} {up:>6.0%} {teacher_up:>8.0%}  {moved} ({taught})")
-        return lines
+        return [*lines, *likeness_text(facts["likeness"])]
     error = facts["action_error"]
     lines += _coverage_text(artifact.provenance["coverage"])
     lines.append(
@@ -136,6 +120,29 @@ def _text(args: Args, out: Path, artifact: PolicyArtifact, trained: Trained) -> 
     for name, row in error["joints"].items():
         lines.append(f"  {name:<{width}} {row['rmse']:8.4f} {row['p99']:8.4f} {row['worst']:8.4f}")
     return lines
+
+
+def likeness_text(like: dict[str, Any]) -> list[str]:
+    """How a student walks beside its teacher, one line a command."""
+    lines = [f"{'told':>18} {'up':>6} {'teacher':>8}  moved (teacher), m/s, m/s, rad/s"]
+    for index, command in enumerate(like["commands"]):
+        told = " / ".join(f"{value:g}" for value in command)
+        ours, theirs = (like[k][index] for k in ("velocity", "teacher_velocity"))
+        moved = " / ".join("none" if ours is None else f"{v:.2f}" for v in ours or (0, 0, 0))
+        taught = " / ".join("none" if theirs is None else f"{v:.2f}" for v in theirs or (0, 0, 0))
+        up, teacher_up = like["up"][index], like["teacher_up"][index]
+        lines.append(f"{told:>18} {up:>6.0%} {teacher_up:>8.0%}  {moved} ({taught})")
+    return lines
+
+
+def robot_digest(robot: str) -> str:
+    """SHA-256 of a robot's description and model."""
+    from qpolicy_ros.sim.description import find_robot  # noqa: PLC0415 a recording needs none
+
+    described = find_robot(robot)
+    file = Path(described.file)
+    model = described.model.get("file", "")
+    return files_digest([file, file.parent / model] if model else [file])
 
 
 def _coverage_text(seen: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Make a low-bit policy from an FP32 one: post-training, by distillation, or by RL (QAT).
+"""Make a low-bit policy from an FP32 one: post-training, by distillation, RL (QAT) or search.
 
 The teacher's own task trains the student; --robot trains it on any robot for which the teacher's
 contract says where its values come from, and --bag on recordings alone, without a simulator.
@@ -10,6 +10,7 @@ command resumes a run that was killed.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,7 +20,9 @@ import tyro
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.qat_file import load_qat
+from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.search import SearchConfig
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
@@ -34,8 +37,9 @@ class Args:
 
     teacher: Annotated[str, tyro.conf.Positional]
     """FP32 policy: a name such as hopper/fp32, or a file; --teacher says the same."""
-    method: Literal["ptq", "distill", "qat"] = "distill"
-    """ptq rounds the teacher; distill trains a student on its actions; qat is RL."""
+    method: Literal["ptq", "distill", "qat", "search"] = "distill"
+    """ptq rounds the teacher; distill trains a student on its actions; qat is RL; search keeps
+    small random changes with which a student plays better."""
     robot: str = ""
     """distill: robot to train on, a name of config/robots, a description (.yaml) or an MJCF file
     (.xml)."""
@@ -52,7 +56,7 @@ class Args:
     seed: int = 1
     """Seed of networks, exploration and environment."""
     start: Path | None = None
-    """qat: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
+    """qat, search: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
     critic: Path | None = None
     """qat with --start: checkpoint of the teacher's run whose critics to go on from."""
     policy_starts: int = 0
@@ -60,6 +64,10 @@ class Args:
     distill: DistillConfig = field(default_factory=DistillConfig)
     """Hyperparameters of distillation; with --robot or --bag, where none is given, 30 rounds of
     5,000 steps and 2,500 updates, the last 6 of which are played."""
+    history: int = 0
+    """A teacher that remembers (.json): ticks that the student sees, the newest included; 0: 8."""
+    imitate: ImitateConfig = field(default_factory=ImitateConfig)
+    """A teacher that remembers: hyperparameters of the FP32 policy that learns it first."""
     further: tuple[int, ...] = ()
     """distill: rounds that follow those of --distill.rounds, the learning rate begins anew each
     time (what a candidate of `qpolicy select` goes through)."""
@@ -69,13 +77,15 @@ class Args:
     """Hyperparameters of qat by SAC."""
     ddpg: DdpgConfig = field(default_factory=DdpgConfig)
     """Hyperparameters of qat by DDPG."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """Hyperparameters of search."""
     out: Path | None = None
     """Policy file to write (default: quantised.safetensors in the run's folder)."""
     resume_from: Path | None = None
     """qat: a checkpoint.safetensors of the same configuration to go on from; what may differ is
     what may in qpolicy train."""
     finish: bool = False
-    """qat: train no further: choose among the run's snapshots so far and write the policy."""
+    """qat, search: train no further: choose among the run's snapshots and write the policy."""
     episodes: int = 100
     """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
     json: bool = False
@@ -84,11 +94,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy quantize`."""
-    if Path(args.teacher).suffix == ".json":
-        wrong = "is a teacher alone (`import --teacher-only`), which quantize does not distil yet"
-        remedy = "give a policy file, or ask it from Python by `load_teacher`"
-        raise PolicyError.at(args.teacher, "teacher", wrong, remedy)
-    teacher = load_policy(find_policy(args.teacher))
+    teacher = _teacher(args)
     usual = teacher.baseline.hidden if args.method == "ptq" else (256, 256)
     args = replace(args, hidden=args.hidden or usual)
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
@@ -130,6 +136,53 @@ def main(args: Args) -> int:
     return 0
 
 
+def _teacher(args: Args) -> PolicyArtifact:
+    """Open the teacher; one that remembers is first imitated by an FP32 policy with a history."""
+    if Path(args.teacher).suffix != ".json":
+        return load_policy(find_policy(args.teacher))
+    if not args.robot:
+        wrong = "remembers, and what it does depends on what it saw before"
+        raise PolicyError.at(args.teacher, "teacher", wrong, "give --robot ROBOT to play it on")
+    if args.bag or args.method != "distill":
+        wrong = "remembers, which --bag and other methods than distill do not take"
+        raise PolicyError.at(args.teacher, "teacher", wrong, "give --robot alone")
+    from qpolicy_training.cli.foreign import likeness_text  # noqa: PLC0415 a path of its own
+    from qpolicy_training.cli.on_robot import imitate_on_robot  # noqa: PLC0415
+
+    check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden or (1,), out=args.out)
+    out = None if args.out is None else args.out.with_name(f"{args.out.stem}-fp32.safetensors")
+    file, artifact = imitate_on_robot(
+        args.teacher, args.robot, out,
+        hidden=(256, 256), seed=args.seed, history=args.history, options=args.imitate,
+        walks=args.distill.walks,
+    )  # fmt: skip
+    print(f"{file}: FP32 with a history of the teacher's values", file=sys.stderr)
+    print("\n".join(likeness_text(artifact.provenance["likeness"])), file=sys.stderr)
+    return artifact
+
+
+def _check_method(args: Args) -> None:
+    """Refuse options that belong to another method."""
+    given = {
+        "--start": args.start is not None,
+        "--finish": args.finish,
+        "--critic": args.critic is not None,
+        "--resume-from": args.resume_from is not None,
+    }
+    for option, takes in (
+        ("--start", ("qat", "search")),
+        ("--finish", ("qat", "search")),
+        ("--critic", ("qat",)),
+        ("--resume-from", ("qat",)),
+    ):
+        if given[option] and args.method not in takes:
+            message = f"{option} belongs to --method {' and '.join(takes)}, not {args.method}"
+            raise PolicyError(message)
+    if args.method == "search" and args.start is None:
+        message = "--start: --method search goes on from a student; give its .qat.safetensors"
+        raise PolicyError(message)
+
+
 def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
     from qpolicy_training.recipes.student import (  # noqa: PLC0415 as above
         Start,
@@ -137,12 +190,7 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         StudentConfig,
     )
 
-    if args.method != "qat" and (args.start or args.critic):
-        message = f"--start and --critic belong to --method qat, not {args.method}"
-        raise PolicyError(message)
-    if args.method != "qat" and (args.finish or args.resume_from is not None):
-        message = f"--finish and --resume-from belong to --method qat, not {args.method}"
-        raise PolicyError(message)
+    _check_method(args)
     if args.further and (args.method != "distill" or min(args.further) < 1):
         message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
         raise PolicyError(message)
@@ -178,5 +226,6 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         critic=file_digest(args.critic) if args.critic else "",
         policy_starts=args.policy_starts,
         further=args.further,
+        search=args.search,
     )
     return config, start

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import (
     PolicyArtifact,
@@ -22,9 +23,11 @@ from qpolicy_ros.policy import (
     make_artifact,
     save_policy,
 )
+from qpolicy_ros.policy.sources import MAX_HISTORY
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.recipes.dagger import ImitateConfig
+from qpolicy_training.recipes.imitate import ImitationConfig, imitate
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
@@ -37,18 +40,28 @@ if TYPE_CHECKING:
     from qpolicy_training.runs.snapshots import Winner
 
 
+_WALKS = 20  # at each command, where --episodes says no less
+
+
 @dataclass(frozen=True)
 class Args:
     """Arguments of `qpolicy train`."""
 
-    task: str
+    task: str = ""
     """Task name (hopper, halfcheetah, ...) or Gymnasium id with Box observation and action."""
+    robot: str = ""
+    """In the place of a task: a robot (a name of config/robots, a description or an MJCF file), on
+    which --teacher is imitated; no reward is needed."""
     method: Literal["rl", "imitate"] = "rl"
     """rl learns from rewards; imitate learns a task's scripted controller (go2), or another FP32
     policy, by DAgger."""
     teacher: str = ""
     """imitate: FP32 policy to learn from, a name such as hopper/fp32, or a file; empty for the
-    task's scripted controller."""
+    task's scripted controller. With --robot also a teacher that remembers (.json of
+    `import --teacher-only`)."""
+    history: int = 0
+    """--robot: ticks of everything that changes that the student sees, the newest included; 0: 1,
+    or 8 where the teacher remembers."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     hidden: tuple[int, ...] = (256, 256)
@@ -78,6 +91,12 @@ class Args:
 def main(args: Args) -> int:
     """Run `qpolicy train`."""
     check_options(seed=args.seed, episodes=args.episodes, hidden=args.hidden, out=args.out)
+    if args.robot:
+        return _on_robot(args)
+    if not args.task:
+        raise UsageError("--task: is missing; give a task, or --robot with --teacher")
+    if args.history:
+        raise UsageError("--history: belongs to --robot; leave it out")
     expert = load_policy(find_policy(args.teacher)) if args.teacher else None
     kind, steps_trained, (teacher, run, winner) = _train(args, expert)
     env = TrainingEnv(args.task)
@@ -111,6 +130,39 @@ def main(args: Args) -> int:
     else:
         mean = facts["returns"]["fp32"]["mean"]  # type: ignore[index]
         print(f"{out}: FP32 return {mean:.0f} over {args.episodes} episodes")
+    return 0
+
+
+def _on_robot(args: Args) -> int:
+    """Imitate a teacher on a robot."""
+    from qpolicy_training.cli.foreign import likeness_text  # noqa: PLC0415 a path of its own
+    from qpolicy_training.cli.on_robot import imitate_on_robot  # noqa: PLC0415
+
+    if args.task:
+        raise UsageError("--robot: --task is given too; give one of them")
+    if args.method != "imitate" or not args.teacher:
+        message = "--robot: a robot has no reward; give --method imitate --teacher POLICY"
+        raise UsageError(message)
+    if not 0 <= args.history <= MAX_HISTORY:
+        message = f"--history: {args.history} is none of 0 to {MAX_HISTORY} ticks; give 8"
+        raise UsageError(message)
+    if args.finish or args.resume_from is not None:
+        raise UsageError("--finish and --resume-from belong to --method rl, not imitate")
+    out, artifact = imitate_on_robot(
+        args.teacher, args.robot, args.out,
+        hidden=args.hidden, seed=args.seed, history=args.history, options=args.imitate,
+        walks=min(args.episodes, _WALKS),
+    )  # fmt: skip
+    facts = artifact.provenance
+    if args.json:
+        print(json.dumps({"task": artifact.contract.task, "policy": str(out), **facts}))
+    else:
+        values = f"{len(artifact.contract.observation)} values"
+        print(
+            f"{out}: FP32, {values}, {facts['cpu_seconds']} s of one core; action RMSE from "
+            f"the teacher's {facts['action_rmse']:.3g}"
+        )
+        print("\n".join(likeness_text(facts["likeness"])))
     return 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Float32 = NDArray[np.float32]
     Batch = Callable[[Float32], Float32]
+    Restarted = Callable[[int], None]
 
 # What a walking policy is commonly told, where its contract does not say it: m/s, m/s, rad/s.
 USUAL_COMMANDS = {
@@ -26,13 +27,17 @@ USUAL_COMMANDS = {
     "cmd_vel.linear:y": (-0.5, 0.5),
     "cmd_vel.angular:z": (-1.0, 1.0),
 }
-# The largest command of each axis at which students are judged, `robot_student.COMMANDS`.
+# The largest command of each axis at which students are judged, `likeness.COMMANDS`.
 JUDGED = {"cmd_vel.linear:x": 0.5, "cmd_vel.linear:y": 0.2, "cmd_vel.angular:z": 0.5}
 _AXES = tuple(USUAL_COMMANDS)
 _STANDING, _SINGLE = 0.15, 0.4  # shares of commands: none at all, one axis alone
 _HOLD = (1.0, 5.0)  # s that a command lasts
 _EPISODE = 10.0  # s
 _PUSH_EVERY, _PUSH = 4.0, 0.3  # s on average, m/s
+
+
+def _nobody(robot: int) -> None:
+    """Tell nobody that a robot starts anew."""
 
 
 class Fleet:
@@ -64,7 +69,13 @@ class Fleet:
         self._period = contract.period
 
     def collect(
-        self, act: Batch, steps: int, rng: np.random.Generator, *, disturbed: bool = True
+        self,
+        act: Batch,
+        steps: int,
+        rng: np.random.Generator,
+        *,
+        disturbed: bool = True,
+        restarted: Restarted = _nobody,
     ) -> Float32:
         """Return the observations of ``steps`` control steps in all, float32 ``(steps, n)``.
 
@@ -76,11 +87,14 @@ class Fleet:
             steps: rounded up to a multiple of the number of robots.
             rng: draws.
             disturbed: whether robots are pushed.
+            restarted: told the number of a robot whose next observation is an episode's first.
         """
         count = len(self.robots)
         rows = -(-steps // count)
         seen = np.empty((rows, count, len(self.contract.observation)), np.float32)
         now = np.stack([self._start(robot, rng) for robot in self.robots])
+        for index in range(count):
+            restarted(index)
         age = rng.integers(0, round(_EPISODE / self._period), count)  # ends do not fall together
         for row in range(rows):
             seen[row] = now
@@ -92,6 +106,7 @@ class Fleet:
                 age[index] += 1
                 if robot.fallen or age[index] * self._period >= _EPISODE:
                     now[index] = self._start(robot, rng)
+                    restarted(index)
                     age[index] = 0
                     continue
                 if rng.random() < self._period / float(np.mean(_HOLD)):
@@ -100,9 +115,16 @@ class Fleet:
         return seen.reshape(-1, seen.shape[-1])[:steps]
 
     def walk(
-        self, act: Batch, commands: Sequence[Sequence[float]], seeds: Sequence[int], seconds: float
+        self,
+        act: Batch,
+        commands: Sequence[Sequence[float]],
+        seeds: Sequence[int],
+        seconds: float,
+        restarted: Restarted = _nobody,
     ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Play one walk a command and seed, as ``qpolicy walk --robot`` does.
+
+        ``restarted``: as of :meth:`collect`.
 
         Returns:
             Whether each stayed up ``(commands, seeds)``, and its mean velocity
@@ -119,6 +141,7 @@ class Fleet:
             for index, (c, s) in enumerate(batch):
                 self.robots[index].command = as_twist(commands[c])
                 now[index] = self.robots[index].reset(seeds[s])
+                restarted(index)
             for _ in range(ticks):
                 actions = act(now)
                 for index in list(alive):

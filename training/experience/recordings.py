@@ -21,13 +21,14 @@ from qpolicy_ros.policy.sources import (
     JOINT_STATES,
     MESSAGE_PATHS,
     ODOM,
+    ORIENTATIONS,
     POSE,
     PREVIOUS_ACTION,
     PREVIOUS_OUTPUT,
     TWIST,
     WRENCH,
+    orientation_values,
     parse_source,
-    projected_gravity,
 )
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class _Feed:
 
     def _values(self, message: Any) -> dict[str, float] | None:
         """Return the values of one message, None where it does not have them all."""
-        result, gravity = {}, None
+        result = {}
         for text, (topic, field, key) in self._sources.items():
             if topic == JOINT_STATES:
                 place = list(message.name).index(key) if key in message.name else -1
@@ -238,12 +239,15 @@ class _Feed:
                     return None  # of other joints
                 result[text] = float(column[place])
                 continue
-            part = message
-            for name in MESSAGE_PATHS[topic.partition("/")[0], field]:
+            path = MESSAGE_PATHS[topic.partition("/")[0], field]
+            if topic == IMU and getattr(message, f"{path[0]}_covariance")[0] == -1:
+                return None  # sensor_msgs/Imu says so where it does not measure this
+            part = message.twist if topic == CMD_VEL and hasattr(message, "twist") else message
+            for name in path:
                 part = getattr(part, name)
-            if field == "projected_gravity":
-                gravity = gravity or projected_gravity(part.x, part.y, part.z, part.w)
-                result[text] = gravity["xyz".index(key)]
+            if field in ORIENTATIONS:
+                seen = orientation_values(field, part.x, part.y, part.z, part.w)
+                result[text] = seen["xyzw".index(key)]
             else:
                 result[text] = float(getattr(part, key))
         return result

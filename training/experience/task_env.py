@@ -42,9 +42,8 @@ class TrainingEnv:
 
     def start(self, seed: int | None) -> NDArray[np.float32]:
         """Begin an episode; ``seed`` None continues the environment's random sequence."""
-        observation, _ = self._simulation.env.reset(seed=seed)
         self._episode_steps = 0
-        self._last = self._finite(np.array(observation, np.float32), "observation")
+        self._last = self._finite(self._simulation.reset(seed), "observation")
         return self._last
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool]:
@@ -92,11 +91,40 @@ class TrainingEnv:
         scaled: NDArray[np.float32] = ((guide() - self.bias) / self.scale).astype(np.float32)
         return scaled
 
+    @property
+    def seeded(self) -> bool:
+        """Whether one seed gives one episode."""
+        return self._simulation.seeded
+
     def random_state(self) -> dict[str, Any]:
-        """State of the environment's random generator, JSON-able."""
-        return dict(self._simulation.env.unwrapped.np_random.bit_generator.state)
+        """State of the environment's random generator, JSON-able.
+
+        Empty where the task draws from something that NumPy does not know.
+        """
+        generator = getattr(self._simulation.env.unwrapped, "np_random", None)
+        if isinstance(generator, np.random.RandomState):  # of old tasks
+            return _plain(generator.get_state(legacy=False))
+        if isinstance(generator, np.random.Generator):
+            return _plain(generator.bit_generator.state)
+        return {}
 
     def restore_random_state(self, state: dict[str, Any]) -> None:
         """Undo ``random_state``."""
-        self._simulation.env.reset(seed=0)
-        self._simulation.env.unwrapped.np_random.bit_generator.state = state
+        self._simulation.reset(0)
+        generator = getattr(self._simulation.env.unwrapped, "np_random", None)
+        if not state:
+            return
+        if isinstance(generator, np.random.RandomState):
+            generator.set_state(state)
+        elif isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = state
+
+
+def _plain(state: Any) -> dict[str, Any]:
+    """Return a generator's state with its arrays as lists."""
+    return {
+        key: _plain(value)
+        if isinstance(value, dict)
+        else getattr(value, "tolist", lambda v=value: v)()
+        for key, value in state.items()
+    }

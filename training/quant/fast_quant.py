@@ -148,15 +148,23 @@ class _Quantised:
         return passed, grad.new_tensor(total * self.step.slope)
 
 
+def code_range(bits: int, *, signed: bool) -> tuple[float, float]:
+    """Lowest and highest code."""
+    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
+
+
+def gradient_bounds(bits: int, *, signed: bool) -> tuple[float, float]:
+    """Between which values, in steps, the gradient passes."""
+    low, high = code_range(bits, signed=signed)
+    if not signed:
+        return 0.0, high + 0.5
+    # A half below the lowest code still rounds to it (it is even), one above the highest not.
+    return float(np.nextafter(np.float32(low - 0.5), np.float32(-np.inf))), high + 0.5
+
+
 def _quantise(scaled: Tensor, step: Step, bits: int, *, signed: bool) -> _Quantised:
-    if signed:
-        low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
-        codes = scaled.round().clamp_(low, high)
-        # A half below the lowest code still rounds to it (it is even), one above the highest not.
-        last = float(np.nextafter(np.float32(low - 0.5), np.float32(-np.inf)))
-        return _Quantised(codes, scaled, step, last, high + 0.5)
-    high = 2.0**bits - 1
-    return _Quantised(scaled.round().clamp_(0.0, high), scaled, step, 0.0, high + 0.5)
+    codes = scaled.round().clamp_(*code_range(bits, signed=signed))
+    return _Quantised(codes, scaled, step, *gradient_bounds(bits, signed=signed))
 
 
 @dataclass

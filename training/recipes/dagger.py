@@ -40,3 +40,10 @@ class DaggerConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
         require_positive(self, self.prefix)
+
+
+@dataclass(frozen=True)
+class ImitateConfig(DaggerConfig):
+    """Hyperparameters of imitation."""
+
+    prefix = "--imitate"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, save_policy
@@ -16,6 +18,8 @@ from qpolicy_training.runs.provenance import provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from qpolicy_training.recipes.student import Student
 
@@ -43,6 +47,7 @@ def deliver(
         std=student.normaliser.std,
         observations=artifact.golden.observations,
         provenance=artifact.provenance,
+        action=_action_of(teacher),
     )
     save_qat(qat, qat_path(out))
     if curve is not None:
@@ -56,7 +61,9 @@ def _artifact(
     """Export, prove equal to the snapped module, play the final episodes."""
     mean, std = student.normaliser.mean, student.normaliser.std
     task = teacher.contract.env_id
-    first = build_artifact(student.actor, mean, std, teacher, {}, teacher.golden.observations)
+    first = build_artifact(
+        student.actor, mean, std, teacher, {}, teacher.golden.observations, _action_of(teacher)
+    )
     backend = create_backend("integer", first)
     golden = golden_observations(backend.act, task)
     assert first.network is not None
@@ -72,4 +79,16 @@ def _artifact(
         "fp32": measured_returns(create_backend("fp32", teacher), task, episodes),
     }
     facts = provenance(**facts, returns=returns)
-    return build_artifact(student.actor, mean, std, teacher, facts, golden)
+    return build_artifact(student.actor, mean, std, teacher, facts, golden, _action_of(teacher))
+
+
+def _action_of(teacher: PolicyArtifact) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Scale and bias of a student's actions; None: those of a teacher of ours.
+
+    What somebody else's network scales its outputs by are not the limits that tanh reaches.
+    """
+    if not teacher.baseline.steps:
+        return None
+    low = np.array([channel.low for channel in teacher.contract.action])
+    high = np.array([channel.high for channel in teacher.contract.action])
+    return ((high - low) / 2).astype(np.float32), ((high + low) / 2).astype(np.float32)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qpolicy_training.experience.task_env import TrainingEnv
-    from qpolicy_training.recipes.teacher import Teacher
+    from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
     from qpolicy_training.runs.folder import Run
 
 CALIBRATION = 4096
@@ -100,7 +100,7 @@ def plan(spec: ActorSpec, rounds: int, further: Sequence[int] = ()) -> list[Roun
 
 
 def distill(
-    teacher: Teacher,
+    teacher: Teacher | ForeignTeacher,
     env: TrainingEnv,
     rounds: Sequence[Round],
     config: DistillConfig,
@@ -124,7 +124,7 @@ def distill(
         calibrate(student, _normalised(teacher, observations))
         state = _State(0, student, adam(student, config), observations)
     inputs = _normalised(teacher, state.observations)
-    labels = _labels(teacher, state.observations)
+    labels = teacher.shares(state.observations)
     with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
         for current in rounds[state.done :]:
             # Each round draws from a generator of its own, so that a resume needs no state of it.
@@ -150,7 +150,7 @@ def distill(
             progress.update()
             new = _drive_student(state.student, teacher, env, config.round_steps, seed + state.done)
             state.observations = np.concatenate((state.observations, new))
-            labels = torch.cat((labels, _labels(teacher, new)))
+            labels = torch.cat((labels, teacher.shares(new)))
             inputs = torch.cat((inputs, _normalised(teacher, new)))
             _save(progress_file, state, run)
     return state.student
@@ -206,17 +206,13 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
 
 
-def _normalised(teacher: Teacher, observations: np.ndarray) -> torch.Tensor:
+def _normalised(teacher: Teacher | ForeignTeacher, observations: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(teacher.normaliser(observations))
 
 
-def _labels(teacher: Teacher, observations: np.ndarray) -> torch.Tensor:
-    with torch.no_grad():
-        mean, _ = teacher.actor(_normalised(teacher, observations))
-        return torch.tanh(mean)
-
-
-def collect_teacher(teacher: Teacher, env: TrainingEnv, steps: int, seed: int) -> np.ndarray:
+def collect_teacher(
+    teacher: Teacher | ForeignTeacher, env: TrainingEnv, steps: int, seed: int
+) -> np.ndarray:
     """Observations of the teacher with noise on its actions, float32 ``(steps, n)``."""
     policy = teacher.policy()
     rng = np.random.default_rng(seed)
@@ -230,7 +226,7 @@ def collect_teacher(teacher: Teacher, env: TrainingEnv, steps: int, seed: int) -
 
 
 def _drive_student(
-    student: QuantActor, teacher: Teacher, env: TrainingEnv, steps: int, seed: int
+    student: QuantActor, teacher: Teacher | ForeignTeacher, env: TrainingEnv, steps: int, seed: int
 ) -> np.ndarray:
     policy = integer_policy(student, teacher.normaliser, env)
 

@@ -20,7 +20,7 @@ from qpolicy_ros.policy import require_task
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
+from qpolicy_training.recipes.dagger import EXPERT_NOISE, ImitateConfig
 from qpolicy_training.recipes.teacher import Teacher, load_snapshot
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.torch_setup import prepare
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 
 _INSIDE = 0.99
 """Actions beyond this share of their limits ask tanh for the impossible."""
-
-
-@dataclass(frozen=True)
-class ImitateConfig(DaggerConfig):
-    """Hyperparameters of imitation."""
-
-    prefix = "--imitate"
 
 
 @dataclass(frozen=True)

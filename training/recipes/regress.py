@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qpolicy_training.quant.fast_quant import QuantisedOnce
+from qpolicy_training.quant.compiled_actor import quantised_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def fit(
             learning rate falls by a cosine to a twentieth.
     """
     inputs, labels = data
-    passes = QuantisedOnce(student, getattr(torch, config.products))
+    passes = quantised_once(student, getattr(torch, config.products))
     total = 0.0
     for update in range(config.round_updates):
         share = (place[0] + update / config.round_updates) / place[1]

@@ -7,7 +7,7 @@ where the teacher does, at the velocities that the teacher makes of the same com
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from qpolicy_ros.policy import make_engine
 from qpolicy_training.experience.fleet import Fleet
 from qpolicy_training.quant.fast_quant import fast_forward
 from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Verdict
+from qpolicy_training.recipes.likeness import SECONDS, Likeness, judged_commands, judging_seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,46 +29,9 @@ if TYPE_CHECKING:
     Float32 = NDArray[np.float32]
 
 ROBOTS = 32
-COMMANDS = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.3, 0.2, 0.0), (0.0, 0.0, 0.5))
-HELD_OUT_SEED, HELD_OUT_WALKS, FINAL_SEED = 1_000_000, 4, 2_000_000
-SECONDS = 10.0
 _NOISE = (0.0, 0.05, 0.15)  # on the teacher's own actions, of the range that it uses
 _LED = 4  # one robot in so many is driven by the teacher, with noise, in every round
-_CLOSE = np.array([0.05, 0.05, 0.1])  # m/s, m/s, rad/s: as the teacher, for all that it matters
 _LOOK = 20  # control steps of each robot that tell which range the teacher uses
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """How a student walks beside its teacher.
-
-    Attributes:
-        seeds: walks a command.
-        commands: forward, left (m/s), turning (rad/s).
-        up, teacher_up: shares of walks that stayed up, one a command.
-        velocity, teacher_velocity: means over those, ``(commands, 3)``, None where none did.
-    """
-
-    seeds: int
-    commands: list[list[float]]
-    up: list[float]
-    teacher_up: list[float]
-    velocity: list[list[float] | None]
-    teacher_velocity: list[list[float] | None]
-
-    @property
-    def score(self) -> float:
-        """Greater is better; 0 = all up and every velocity the teacher's."""
-        pairs = zip(self.up, self.teacher_up, strict=True)
-        fallen = sum(max(theirs - ours, 0.0) for ours, theirs in pairs)
-        return (-100.0 * fallen - sum(self.excess())) / len(self.up)
-
-    def excess(self) -> list[float]:
-        """Distance of each command's velocity from the teacher's, in tolerances."""
-        pairs = zip(self.velocity, self.teacher_velocity, strict=True)
-        return [
-            float((np.abs(np.subtract(s, t)) / _CLOSE).max()) if s and t else 0.0 for s, t in pairs
-        ]
 
 
 class RobotCourse(ForeignCourse):
@@ -82,9 +46,7 @@ class RobotCourse(ForeignCourse):
     def __init__(self, config: ForeignConfig, teacher: PolicyArtifact, robot: str) -> None:
         self.fleet = Fleet(robot, teacher.contract, ROBOTS)
         super().__init__(config, teacher, "robot")
-        low, high = self.fleet.ranges.T
-        clipped = [tuple(np.clip(command, low, high).tolist()) for command in COMMANDS]
-        self.commands = list(dict.fromkeys(clipped))
+        self.commands = judged_commands(self.fleet.ranges)
         self._taught: dict[bool, tuple[Any, Any]] = {}
 
     def first(self) -> Float32:
@@ -120,22 +82,12 @@ class RobotCourse(ForeignCourse):
 
     def likeness(self, student: QuantActor, scaling: Scaling, *, final: bool) -> Likeness:
         """Return how a student walks beside its teacher, on the last seeds or on earlier ones."""
-        first = FINAL_SEED if final else HELD_OUT_SEED
-        walks = self.config.distill.walks
-        seeds = range(first, first + (walks if final else min(walks, HELD_OUT_WALKS)))
+        seeds = judging_seeds(self.config.distill.walks, final=final)
         act = make_engine(self.network(student, scaling)).act_batch
         walked = self.fleet.walk(act, self.commands, seeds, SECONDS)
         if final not in self._taught:
             self._taught[final] = self.fleet.walk(self.labels, self.commands, seeds, SECONDS)
-        taught = self._taught[final]
-        return Likeness(
-            len(seeds),
-            [list(command) for command in self.commands],
-            [float(row.mean()) for row in walked[0]],
-            [float(row.mean()) for row in taught[0]],
-            _means(*walked),
-            _means(*taught),
-        )
+        return Likeness.of(self.commands, len(seeds), walked, self._taught[final])
 
     def _noisy(self, noise: NDArray[Any], rng: np.random.Generator) -> Any:
         def act(observations: Float32) -> Float32:
@@ -143,10 +95,3 @@ class RobotCourse(ForeignCourse):
             return (actions + noise * rng.standard_normal(actions.shape)).astype(np.float32)
 
         return act
-
-
-def _means(up: NDArray[np.bool_], velocity: NDArray[np.float64]) -> list[list[float] | None]:
-    return [
-        velocity[row][up[row]].mean(axis=0).tolist() if up[row].any() else None
-        for row in range(len(up))
-    ]

@@ -2,6 +2,7 @@
 
 - ``ptq``: the teacher's own weights, rounded, ranges fitted on the states it visits.
 - ``distill``: DAgger on the teacher's actions (``distill.py``).
+- ``search``: small random changes of a student, kept where it plays better (``search.py``).
 - ``qat``: SAC or DDPG with the quantised actor (``sac.py``, ``ddpg.py``), from the first step as
   in the paper (section 3: statistics over the first 300 updates, then learned ranges; FP32
   critics), or going on from a distilled student.
@@ -15,14 +16,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_ros.sim.environment import Simulation
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
-from qpolicy_training.recipes.teacher import Teacher
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.recipes.search import SearchConfig, search
+from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import adopt
@@ -70,6 +73,7 @@ class StudentConfig:
     """Critic updates before the first update of the actor."""
     further: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
     """Rounds of distillation that follow those of ``distill``, a new learning rate each."""
+    search: SearchConfig = field(default=SearchConfig(), metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,13 @@ def train_student(
     Args:
         config: names the run.
         baseline: the teacher, of the same task.
-        start: for QAT that goes on from a student, else None.
+        start: for search, and for QAT that goes on from a student; else None.
         resume_from: a checkpoint to start a new run's folder with.
         parent: folder that the run's folder lies in; left out, ``runs_folder``.
         further: how many of ``config.further`` to go through for now; left out, all of them. A
             run that is further on stays as it is.
         final_episodes: episodes in which the kept snapshots compete at the end.
-        finish: qat: train no further than the run's checkpoint.
+        finish: qat, search: go no further than the run's checkpoint.
 
     Raises ``PolicyError`` as ``train_teacher`` does.
     """
@@ -140,11 +144,14 @@ def train_student(
     try:
         if resume_from is not None:
             adopt(run, resume_from)
-        teacher = Teacher.of(baseline)
         if config.method == "ptq":
-            _post_training(config, run, env, spec, teacher)
+            _post_training(config, run, env, spec, Teacher.of(baseline))
         elif config.method == "distill":
+            ours = not baseline.steps
+            teacher = Teacher.of(baseline) if ours else ForeignTeacher(baseline, env, config.seed)
             _distil(config, run, env, spec, teacher, further)
+        elif config.method == "search":
+            _search(config, run, env, start, finish=finish)
         else:
             _reinforce(config, run, env, spec, start, finish=finish)
         winner = choose(
@@ -176,11 +183,17 @@ def _keeper(
 
     def evaluate(step: int, actor: QuantActor) -> float:
         mean = held_out_return(integer_policy(actor, normaliser, env), config.task, episodes)
-        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
-        run.consider(step, mean, tensors, {})
+        _keep(run, step, mean, actor, normaliser)
         return mean
 
     return evaluate
+
+
+def _keep(
+    run: Run, step: int, mean: float, actor: QuantActor, normaliser: RunningNormaliser
+) -> None:
+    tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+    run.consider(step, mean, tensors, {})
 
 
 def _post_training(
@@ -209,7 +222,7 @@ def _distil(
     run: Run,
     env: TrainingEnv,
     spec: ActorSpec,
-    teacher: Teacher,
+    teacher: Teacher | ForeignTeacher,
     further: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
@@ -222,6 +235,31 @@ def _distil(
 
     schedule = plan(spec, config.distill.rounds, config.further[:further])
     distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
+
+
+def _search(
+    config: StudentConfig, run: Run, env: TrainingEnv, start: Start | None, *, finish: bool
+) -> None:
+    assert start is not None  # the command asks for it
+    actor = start.student.actor
+
+    def held_out(tried: int, normaliser: RunningNormaliser) -> float:
+        policy = integer_policy(actor, normaliser, env)
+        mean = held_out_return(policy, config.task, config.search.evaluate_episodes)
+        _keep(run, tried, mean, actor, normaliser)
+        return mean
+
+    search(
+        actor,
+        start.student.normaliser,
+        env,
+        Simulation(config.task),
+        run,
+        config.search,
+        seed=config.seed,
+        evaluate=held_out,
+        finish=finish,
+    )
 
 
 def _reinforce(
@@ -259,10 +297,17 @@ def _reinforce(
                 "--sac.critic-norm that it was trained with"
             )
             raise PolicyError(message) from None
-    keep = _keeper(config, run, env, normaliser, config.sac.evaluate_episodes)
+
+    def play() -> float:
+        policy = integer_policy(actor, normaliser, env)
+        return held_out_return(policy, config.task, config.sac.evaluate_episodes)
 
     def held_out(step: int) -> float:
-        return keep(step, actor) if actor.calibrated else float("-inf")
+        if not actor.calibrated:
+            return float("-inf")
+        with better(learner, play) as mean:
+            _keep(run, step, mean, actor, normaliser)
+        return mean
 
     train(
         env,

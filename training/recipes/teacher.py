@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
+from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.sim.tasks import file_label
-from qpolicy_training.experience.normaliser import CLIP, RunningNormaliser
+from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.rl.learners import make_learner
+from qpolicy_training.recipes.dagger import EXPERT_NOISE
+from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.sac import SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
@@ -29,9 +32,11 @@ from qpolicy_training.runs.state import load_state, module_state, restore_module
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
     from qpolicy_ros.sim.rollout import Policy
+
+
+_MET = 4000  # observations that say how a policy without a normaliser of its own sees the task
+_INSIDE = 0.99  # actions beyond this share of the limits ask tanh for the impossible
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class Teacher:
 
         return act
 
+    def shares(self, observations: np.ndarray) -> torch.Tensor:
+        """What it does ``(k, m)`` where it sees ``(k, n)``, as shares of the limits, -1 to 1."""
+        with torch.no_grad():
+            mean, _ = self.actor(torch.from_numpy(self.normaliser(observations)))
+            return torch.tanh(mean)
+
     def baseline(self) -> Baseline:
         """The same policy as the artifact stores it."""
         layers = [*self.actor.hidden, self.actor.mean]
@@ -91,7 +102,7 @@ class Teacher:
             wrong = (
                 f"has {kinds or 'no activations'}, not ReLU between its layers and tanh at its end"
             )
-            remedy = "distil it on its robot or from recordings: --robot or --bag"
+            remedy = "leave --method ptq out: distillation takes any"
             raise PolicyError.at("", "baseline", wrong, remedy)
         actor = Fp32Actor(baseline.mean.size, baseline.scale.size, baseline.hidden)
         layers = [*actor.hidden, actor.mean]
@@ -101,6 +112,53 @@ class Teacher:
                 layer.bias.copy_(torch.tensor(bias))
         normaliser = RunningNormaliser.fixed(baseline.mean, baseline.std)
         return cls(actor, normaliser, baseline.scale, baseline.bias)
+
+
+class ForeignTeacher:
+    """Somebody else's FP32 policy of a task, whatever its layers are: it teaches, no more.
+
+    Attributes:
+        normaliser: of its student: the policy's own, else of what it sees while it plays.
+    """
+
+    def __init__(self, baseline: Baseline, env: TrainingEnv, seed: int) -> None:
+        self._baseline, self._env = baseline, env
+        own = bool(np.any(baseline.std != 1.0) or np.any(baseline.mean))
+        seen = None if own else self._met(seed)
+        mean = baseline.mean if seen is None else seen.mean(axis=0).astype(np.float32)
+        std = baseline.std if seen is None else np.maximum(seen.std(axis=0), STD_FLOOR)
+        self.normaliser = RunningNormaliser.fixed(mean, std.astype(np.float32))
+
+    def policy(self) -> Policy:
+        """Deterministic policy, one observation at a time: float32 ``(n,)`` → ``(m,)``."""
+        low, high = self._env.bias - self._env.scale, self._env.bias + self._env.scale
+
+        def act(observation: np.ndarray) -> np.ndarray:
+            action = baseline_actions(self._baseline, observation[None])[0]
+            return np.clip(action, low, high)
+
+        return act
+
+    def shares(self, observations: np.ndarray) -> torch.Tensor:
+        """As of :class:`Teacher`."""
+        actions = baseline_actions(self._baseline, observations)
+        shares = (actions - self._env.bias) / self._env.scale
+        return torch.from_numpy(np.clip(shares, -_INSIDE, _INSIDE).astype(np.float32))
+
+    def _met(self, seed: int) -> np.ndarray:
+        """Observations of the policy as it plays, with some noise."""
+        env, act = self._env, self.policy()
+        rng = np.random.default_rng(seed)
+        seen, now = [], env.start(seed)
+        for _ in range(_MET):
+            seen.append(now)
+            action = (act(now) - env.bias) / env.scale + EXPERT_NOISE * rng.standard_normal(
+                env.actions
+            )
+            now, _, terminated, truncated = env.step(np.clip(action, -1, 1).astype(np.float32))
+            if terminated or truncated:
+                now = env.start(None)
+        return np.stack(seen)
 
 
 def train_teacher(
@@ -124,9 +182,12 @@ def train_teacher(
     now = Teacher(actor, normaliser, env.scale, env.bias)
 
     def held_out(step: int) -> float:
-        mean = held_out_return(now.policy(), config.task, config.sac.evaluate_episodes)
-        tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
-        run.consider(step, mean, tensors, {"hidden": list(config.hidden)})
+        with better(
+            learner,
+            lambda: held_out_return(now.policy(), config.task, config.sac.evaluate_episodes),
+        ) as mean:
+            tensors = {**module_state("actor", actor), **normaliser_state(normaliser)}
+            run.consider(step, mean, tensors, {"hidden": list(config.hidden)})
         return mean
 
     seed, sac = config.seed, config.sac

@@ -331,18 +331,18 @@ def _swept(task: str, rows: list[dict[str, Any]]) -> list[Point]:
     latest = {row["hash"]: row for row in rows if row.get("returns")}
     return [
         Point(
-            task,
-            "sweep",
-            max(row["hidden"]),
-            row["b_in"],
-            row["b_core"],
-            row["b_out"],
-            float(row["mean"]),
-            float(row["std"]),
-            len(row["returns"]),
-            row["seed"],
-            row.get("cost", {}).get("cycles"),
-            row.get("cost", {}).get("lut"),
+            task=task,
+            name="sweep",
+            hidden=max(row["hidden"]),
+            b_in=row["b_in"],
+            b_core=row["b_core"],
+            b_out=row["b_out"],
+            mean=float(row["mean"]),
+            std=float(row["std"]),
+            episodes=len(row["returns"]),
+            seed=row["seed"],
+            cycles=row.get("cost", {}).get("cycles"),
+            lut=row.get("cost", {}).get("lut"),
         )
         for row in latest.values()
     ]

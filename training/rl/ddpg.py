@@ -47,6 +47,9 @@ class DdpgConfig(SacConfig):
         if self.products != "float32":
             message = f"--ddpg.products: {self.products} is SAC's alone; leave it out"
             raise PolicyError(message)
+        if self.average != 1:
+            message = f"--ddpg.average: {self.average} is SAC's alone; leave it out"
+            raise PolicyError(message)
 
 
 class DdpgLearner:

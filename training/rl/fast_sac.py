@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.quant_actor import QuantActor
+from qpolicy_training.rl.compiled_critic import flat_twin_critic
 from qpolicy_training.rl.networks import (
     LOG_STD_MAX,
     LOG_STD_MIN,
@@ -20,7 +22,7 @@ from qpolicy_training.rl.networks import (
     log_probability_of,
 )
 from qpolicy_training.rl.sac import Learner
-from qpolicy_training.rl.twin_critic import FlatTwinCritic, threshold_backward
+from qpolicy_training.rl.twin_critic import threshold_backward
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,13 +48,13 @@ class FastLearner(Learner):
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__(actor, sizes, config, policy_starts)
-        self._twin = FlatTwinCritic(self.critic, dtype)
-        self._target_twin = FlatTwinCritic(self.target, dtype)
+        self._twin = flat_twin_critic(self.critic, dtype)
+        self._target_twin = flat_twin_critic(self.target, dtype)
         self._twin.flat.grad = self._twin.gradient
         self.critic_optimiser = torch.optim.Adam([self._twin.flat], config.critic_lr, fused=True)
         self._passes: Fp32Passes | QuantisedOnce
         if isinstance(actor, QuantActor):
-            self._passes = QuantisedOnce(actor, dtype)
+            self._passes = quantised_once(actor, dtype)
         else:
             assert isinstance(actor, Fp32Actor)
             self._passes = Fp32Passes(actor, dtype)
@@ -77,6 +79,7 @@ class FastLearner(Learner):
         due = self.updates % config.policy_frequency == 0
         if due and self.updates > self._policy_starts:
             self._update_policy(batch.observation, alpha)
+            self._update_average()
         self._target_twin.flat.lerp_(self._twin.flat, config.tau)
         self._target_twin.changed()
         return error.square().sum().item() / len(target)

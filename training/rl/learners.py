@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from qpolicy_training.quant.fast_quant import actor_forward
@@ -11,6 +12,8 @@ from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.sac import Learner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from torch import nn
 
     from qpolicy_training.rl.sac import SacConfig
@@ -29,3 +32,25 @@ def make_learner(
     if isinstance(actor, QuantActor):
         learner.forward = lambda normalised: actor_forward(actor, normalised)
     return learner
+
+
+@contextlib.contextmanager
+def better(learner: Learner | DdpgLearner, play: Callable[[], float]) -> Iterator[float]:
+    """Play the actor, and the average of its parameters where there is one.
+
+    Inside the block the actor has the parameters of the better one, whose return it gives.
+    """
+    mean = play()
+    if not isinstance(learner, Learner) or not learner.average:
+        yield mean
+        return
+    learner.swap_average()
+    averaged = play()
+    swapped = averaged > mean
+    if not swapped:
+        learner.swap_average()
+    try:
+        yield max(mean, averaged)
+    finally:
+        if swapped:
+            learner.swap_average()

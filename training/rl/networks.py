@@ -76,7 +76,7 @@ class TwinCritic(nn.Module):
             between = [nn.LayerNorm(width, elementwise_affine=False)] if norm else []
             return [nn.Linear(inputs, width), *between, nn.ReLU(inplace=True)]
 
-        self.norm = norm
+        self.observations, self.actions, self.width, self.norm = observations, actions, width, norm
         self.critics = nn.ModuleList(
             nn.Sequential(*hidden(observations + actions), *hidden(width), nn.Linear(width, 1))
             for _ in range(count)

@@ -70,6 +70,9 @@ class SacConfig:
     critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
     """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
     long runs."""
+    average: int = field(default=1, metadata=ADDED_LATER)
+    """Actor updates that a running average of the actor's parameters reaches back; at each
+    evaluation it plays beside the actor, and the better of the two is kept. 1: no average."""
     evaluate_every: int = 10_000
     """Environment steps between evaluations on held-out seeds."""
     evaluate_episodes: int = 5
@@ -126,6 +129,10 @@ class Learner:
         self.alpha_optimiser = torch.optim.Adam([self.log_alpha], config.critic_lr, fused=True)
         self._critic_parameters: list[Tensor] = list(self.critic.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
+        self._actor_parameters: list[Tensor] = list(actor.parameters())
+        self.average: list[Tensor] = []
+        if config.average > 1:
+            self.average = [parameter.detach().clone() for parameter in self._actor_parameters]
         self.updates = 0
 
     def sample(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,6 +171,7 @@ class Learner:
         due = self.updates % config.policy_frequency == 0
         if due and self.updates > self._policy_starts:
             self._update_policy(batch.observation, alpha)
+            self._update_average()
         torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.tau)
         return critic_loss.item()
 
@@ -180,6 +188,19 @@ class Learner:
         entropy_gap = (log_probability.detach() + self.target_entropy).mean()
         gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
 
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average:
+            torch._foreach_lerp_(self.average, self._actor_parameters, 1.0 / self.config.average)
+
+    @torch.no_grad()
+    def swap_average(self) -> None:
+        """Exchange the actor's parameters and their average."""
+        for parameter, mean in zip(self._actor_parameters, self.average, strict=False):
+            kept = parameter.clone()
+            parameter.copy_(mean)
+            mean.copy_(kept)
+
     def changed(self) -> None:
         """Tell that somebody else has set parameters."""
 
@@ -195,13 +216,16 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
-        return {**self._parts().tensors(), "log_alpha": self.log_alpha}
+        averages = {f"average.{index}": mean for index, mean in enumerate(self.average)}
+        return {**self._parts().tensors(), "log_alpha": self.log_alpha, **averages}
 
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Undo ``tensors``."""
         self._parts().restore(tensors)
         with torch.no_grad():
             self.log_alpha.copy_(tensors["log_alpha"])
+            for index, mean in enumerate(self.average):  # a run without one begins its average here
+                mean.copy_(tensors.get(f"average.{index}", self._actor_parameters[index]))
         self.updates = updates
 
 
@@ -250,6 +274,11 @@ def train(
     parts = Resumable(learner, normaliser, replay, env, rng)
     step = resume(run, parts, config.steps)
     warm = run.warm
+    if not env.seeded:
+        run.log.note(
+            f"note: {env.contract.task} begins otherwise each time with the same seed: no return "
+            "of it can be measured again; draw from self.np_random in its reset()"
+        )
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
     with run.progress(config.steps, step) as progress:

@@ -39,8 +39,10 @@ def golden_observations(policy: Policy, task: str) -> np.ndarray:
     path = np.stack(visited)
     quarter = GOLDEN_COUNT // 4
     levels = np.linspace(-2.0, 2.0, quarter)[:, None] * np.ones_like(path[:1])
-    golden: np.ndarray = np.concatenate((path, 10 * path[:quarter], levels)).astype(np.float32)
-    return golden
+    golden = np.concatenate((path, 10.0 * path[:quarter].astype(np.float64), levels))
+    largest = float(np.finfo(np.float32).max)
+    rounded: np.ndarray = np.clip(golden, -largest, largest).astype(np.float32)
+    return rounded
 
 
 def measured_returns(backend: Backend, task: str, episodes: int) -> dict[str, Any]:

@@ -12,7 +12,8 @@ module qpolicy_axi_lite #(
     parameter         BEATS          = 1,
     parameter         M              = 1,
     parameter         B_OUT          = 8,
-    parameter [127:0] FUNCTION_HASH  = 128'd0
+    parameter [127:0] FUNCTION_HASH  = 128'd0,
+    parameter [31:0]  SUPERVISED     = 32'd0   // RANGES of qpolicy_supervisor, 0 where there is none
 ) (
     input  wire        s_axi_aclk,
     input  wire        s_axi_aresetn,
@@ -77,7 +78,8 @@ module qpolicy_axi_lite #(
     wire       at_error   = aw_addr == ERROR;
     wire       at_enable  = aw_addr == IRQ_ENABLE;
     wire       at_status  = aw_addr == IRQ_STATUS;
-    wire       mapped     = at_input | at_control | at_error | at_enable | at_status;
+    wire       at_value   = aw_addr == UNSEEN_VALUE && SUPERVISED != 32'd0;
+    wire       mapped     = at_input | at_control | at_error | at_enable | at_status | at_value;
     wire [255:0] beat_mask = in_beat == BEATS[9:0] - 10'd1 ? LAST_MASK : FULL_MASK;
     wire [31:0]  word_mask = beat_mask[{in_lane[2:0], 5'd0} +: 32];
 
@@ -100,7 +102,11 @@ module qpolicy_axi_lite #(
                             out_word < OUT_WORDS[9:0];
     reg  [31:0] value;
     reg         readable;
-    assign s_axi_arready = !s_axi_rvalid;
+    // Counts that are about to change are waited for.
+    wire        at_unseen = s_axi_araddr == UNSEEN || s_axi_araddr == UNSEEN_COUNT ||
+                            s_axi_araddr == UNSEEN_FLAGS;
+    wire        settled;
+    assign s_axi_arready = !s_axi_rvalid && (settled || !at_unseen);
 
     // Registers.
     reg  [4:0]          errors;
@@ -109,6 +115,8 @@ module qpolicy_axi_lite #(
     reg  [31:0]         inferences;
     reg                 finished;
     reg                 core_reset;
+    reg  [15:0]         unseen_value;
+    wire [31:0]         unseen, unseen_count, unseen_flags;
     wire                start = accepted && at_control && w_data[CONTROL_START] &&
                                 !w_data[CONTROL_RESET];
     wire                done;
@@ -139,6 +147,11 @@ module qpolicy_axi_lite #(
             INFERENCES:    value = inferences;
             IRQ_ENABLE:    value = {30'd0, irq_enable};
             IRQ_STATUS:    value = {30'd0, irq_status};
+            RANGES:        value = SUPERVISED;
+            UNSEEN:        value = unseen;
+            UNSEEN_VALUE:  value = {16'd0, unseen_value};
+            UNSEEN_COUNT:  value = unseen_count;
+            UNSEEN_FLAGS:  value = unseen_flags;
             default:       if (!at_output) readable = 1'b0;
         endcase
         for (word = 0; word < OUT_WORDS; word = word + 1)
@@ -178,6 +191,8 @@ module qpolicy_axi_lite #(
             errors <= errors & ~w_data[4:0];
         if (accepted && at_enable)
             irq_enable <= w_data[1:0];
+        if (accepted && at_value)
+            unseen_value <= w_data[15:0];
         if (accepted && at_status)
             irq_status <= irq_status & ~w_data[1:0];
         if (write && refused) begin
@@ -210,12 +225,14 @@ module qpolicy_axi_lite #(
             irq_enable   <= 2'd0;
             irq_status   <= 2'd0;
             inferences   <= 32'd0;
+            unseen_value <= 16'd0;
         end
     end
 
     wire [BEAT_W-1:0]    beat;
     wire [LANES*32-1:0]  beat_words;
     wire                 s_valid, s_ready, m_valid, m_ready;
+    wire                 sent_valid, sent_ready;
     wire [OUT_BITS-1:0]  m_data;
     wire                 halt = rst | core_reset;
 
@@ -234,9 +251,30 @@ module qpolicy_axi_lite #(
     qpolicy_sequencer #(.BEATS(BEATS), .BEAT_W(BEAT_W), .OUT_BITS(OUT_BITS)) sequencer (
         .clk(clk), .rst(halt),
         .start(start), .busy(busy), .done(done), .result(result), .cycles(cycles), .beat(beat),
-        .s_valid(s_valid), .s_ready(s_ready),
+        .s_valid(sent_valid), .s_ready(sent_ready),
         .m_data(m_data), .m_valid(m_valid), .m_ready(m_ready)
     );
+
+    // An observation begins when the one before has been counted.
+    wire pass = settled || beat != {BEAT_W{1'b0}};
+    assign s_valid    = sent_valid && pass;
+    assign sent_ready = s_ready && pass;
+    generate
+        if (SUPERVISED != 32'd0) begin : supervised
+            qpolicy_supervisor supervisor (
+                .clk(clk), .rst(rst), .stop(halt),
+                .forget(accepted && at_control && w_data[CONTROL_FORGET]),
+                .data(beat_words[BEAT_BITS-1:0]), .beat(beat), .taken(s_valid && s_ready),
+                .settled(settled), .value(unseen_value),
+                .observations(unseen), .count(unseen_count), .flags(unseen_flags)
+            );
+        end else begin : alone
+            assign settled = 1'b1;
+            assign unseen = 32'd0;
+            assign unseen_count = 32'd0;
+            assign unseen_flags = 32'd0;
+        end
+    endgenerate
 
     qpolicy_core core (
         .clk(clk), .rst(halt),
@@ -245,7 +283,8 @@ module qpolicy_axi_lite #(
     );
 
     // verilator lint_off UNUSEDSIGNAL
-    wire unused = &{1'b0, s_axi_awprot, s_axi_arprot, beat_words, in_lane, in_beat, out_word};
+    wire unused = &{1'b0, s_axi_awprot, s_axi_arprot, beat_words, in_lane, in_beat, out_word,
+                     unseen_value};
     // verilator lint_on UNUSEDSIGNAL
 endmodule
 `default_nettype wire

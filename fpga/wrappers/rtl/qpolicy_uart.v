@@ -13,6 +13,7 @@ module qpolicy_uart #(
     parameter         M              = 1,
     parameter         B_OUT          = 8,
     parameter [127:0] FUNCTION_HASH  = 128'd0,
+    parameter [31:0]  SUPERVISED     = 32'd0,    // RANGES of qpolicy_supervisor, 0 where none
     parameter         CLKS_PER_BIT   = 100,      // 1 Mbaud at 100 MHz
     parameter         BYTE_LIMIT     = 2000000,  // 20 ms at 100 MHz
     parameter         CORE_LIMIT     = 1000000   // 10 ms at 100 MHz
@@ -35,12 +36,15 @@ module qpolicy_uart #(
     localparam IN_BYTES   = BEATS * LANES;
     localparam ID_BYTES   = 37;                    // status and nine words
     localparam INF_BYTES  = 5 + OUT_BYTES;         // status, cycles, codes
+    localparam SEEN_BYTES = 17;                    // status, ranges, observations, flags, count
+    localparam MOST_BYTES = SUPERVISED != 32'd0 && IN_BYTES < 2 ? 2 : IN_BYTES;
     localparam HEAD_BYTES = 5;
     localparam REPLY_BITS = 8 * (ID_BYTES > INF_BYTES ? ID_BYTES : INF_BYTES);
     localparam [255:0] FULL_MASK = {256{1'b1}} >> (256 - BEAT_BITS);
     localparam [255:0] LAST_MASK = {256{1'b1}} >> (256 - LAST_BITS);
 
-    localparam [7:0] SYNC = 8'hA5, IDENTIFY = 8'h01, INFER = 8'h02, REPLY = 8'h80;
+    localparam [7:0] SYNC = 8'hA5, IDENTIFY = 8'h01, INFER = 8'h02, UNSEEN_KIND = 8'h03,
+                     FORGET = 8'h04, REPLY = 8'h80;
     localparam [7:0] OK = 8'd0, BAD_CRC = 8'd1, BAD_TYPE = 8'd2, BAD_LENGTH = 8'd3,
                      OUT_OF_RANGE = 8'd4, NOT_DONE = 8'd5, OVERRUN = 8'd6;
     localparam [2:0] HUNT = 3'd0, HEAD = 3'd1, PAYLOAD = 3'd2, CHECK = 3'd3, ACT = 3'd4,
@@ -99,6 +103,12 @@ module qpolicy_uart #(
     wire [OUT_BITS-1:0] m_data;
     reg                 halt;
     reg                 start;
+    // Supervisor.
+    reg                 forget;
+    reg  [15:0]         unseen_value;
+    wire                settled;
+    wire [31:0]         unseen, unseen_count, unseen_flags;
+    wire                sent_valid, sent_ready;
     wire                stop = rst | halt;
 
     wire [255:0] beat_mask = in_beat == LAST_BEAT[BEAT_W-1:0] ? LAST_MASK : FULL_MASK;
@@ -132,6 +142,7 @@ module qpolicy_uart #(
     always @(posedge clk) begin
         halt  <= 1'b0;
         start <= 1'b0;
+        forget <= 1'b0;
         timer <= timer - 32'd1;
         if (rx_valid)
             timer <= BYTE_LIMIT;
@@ -158,7 +169,7 @@ module qpolicy_uart #(
                             in_range     <= 1'b1;
                             state        <= {rx_data, length[7:0]} == 16'd0 ? CHECK : PAYLOAD;
                             // A length that no frame has is a false start.
-                            if ({rx_data, length[7:0]} > IN_BYTES[15:0])
+                            if ({rx_data, length[7:0]} > MOST_BYTES[15:0])
                                 state <= HUNT;
                         end
                     endcase
@@ -167,6 +178,7 @@ module qpolicy_uart #(
                 if (rx_valid) begin
                     crc      <= crc_next;
                     index    <= index + 16'd1;
+                    unseen_value <= {rx_data, unseen_value[15:8]};
                     in_range <= in_range && (rx_data & ~byte_mask) == 8'd0;
                     in_lane  <= in_lane + 1'b1;
                     if (in_lane == LAST_LANE[LANE_W-1:0]) begin
@@ -204,6 +216,20 @@ module qpolicy_uart #(
                         reply[295:0] <= {identity, OK};
                         reply_length <= ID_BYTES[15:0];
                     end
+                end else if (kind == UNSEEN_KIND && SUPERVISED != 32'd0) begin
+                    if (length != 16'd2)
+                        reply[7:0] <= BAD_LENGTH;
+                    else if (!settled)
+                        state <= ACT;  // counts that are about to change are waited for
+                    else begin
+                        reply[135:0] <= {unseen_count, unseen_flags, unseen, SUPERVISED, OK};
+                        reply_length <= SEEN_BYTES[15:0];
+                    end
+                end else if (kind == FORGET && SUPERVISED != 32'd0) begin
+                    if (length != 16'd0)
+                        reply[7:0] <= BAD_LENGTH;
+                    else
+                        forget <= 1'b1;
                 end else if (kind != INFER)
                     reply[7:0] <= BAD_TYPE;
                 else if (length != IN_BYTES[15:0])
@@ -249,6 +275,7 @@ module qpolicy_uart #(
             state   <= HUNT;
             overrun <= 1'b0;
             halt    <= 1'b1;
+            forget  <= 1'b0;
         end
     end
 
@@ -267,9 +294,29 @@ module qpolicy_uart #(
     qpolicy_sequencer #(.BEATS(BEATS), .BEAT_W(BEAT_W), .OUT_BITS(OUT_BITS)) sequencer (
         .clk(clk), .rst(stop),
         .start(start), .busy(busy), .done(done), .result(result), .cycles(cycles), .beat(beat),
-        .s_valid(s_valid), .s_ready(s_ready),
+        .s_valid(sent_valid), .s_ready(sent_ready),
         .m_data(m_data), .m_valid(m_valid), .m_ready(m_ready)
     );
+
+    // An observation begins when the one before has been counted.
+    wire pass = settled || beat != {BEAT_W{1'b0}};
+    assign s_valid    = sent_valid && pass;
+    assign sent_ready = s_ready && pass;
+    generate
+        if (SUPERVISED != 32'd0) begin : supervised
+            qpolicy_supervisor supervisor (
+                .clk(clk), .rst(rst), .stop(stop), .forget(forget),
+                .data(beat_bytes[BEAT_BITS-1:0]), .beat(beat), .taken(s_valid && s_ready),
+                .settled(settled), .value(unseen_value),
+                .observations(unseen), .count(unseen_count), .flags(unseen_flags)
+            );
+        end else begin : alone
+            assign settled = 1'b1;
+            assign unseen = 32'd0;
+            assign unseen_count = 32'd0;
+            assign unseen_flags = 32'd0;
+        end
+    endgenerate
 
     qpolicy_core core (
         .clk(clk), .rst(stop),
@@ -278,7 +325,7 @@ module qpolicy_uart #(
     );
 
     // verilator lint_off UNUSEDSIGNAL
-    wire unused = &{1'b0, busy, beat_bytes, lane_index};
+    wire unused = &{1'b0, busy, beat_bytes, lane_index, forget, unseen_value};
     // verilator lint_on UNUSEDSIGNAL
 endmodule
 `default_nettype wire

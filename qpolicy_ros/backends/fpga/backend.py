@@ -14,6 +14,7 @@ from qpolicy_ros.backends.base import BackendError, take_options
 from qpolicy_ros.backends.fpga.device import Device, check_golden_codes, check_identity
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.transports import open_device
+from qpolicy_ros.backends.fpga.watch import FabricWatch
 from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.policy.model import Float32, PolicyArtifact
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
@@ -55,6 +56,7 @@ class FpgaBackend:
         self._shape = Shape.of(artifact.network)
         # Taken now: the engine belongs to the hot path, a lost accelerator is looked for beside it.
         self._golden = [self._host.input_codes(row) for row in artifact.golden.observations]
+        self._names = [channel.name for channel in artifact.contract.observation]
         self._lost = ""
         self._closing = threading.Event()
         self._handover = threading.Lock()  # of the device between the search and `close`
@@ -90,6 +92,20 @@ class FpgaBackend:
         actions: Float32 = self._table[self._actions, output - self._output_min]
         return actions
 
+    @property
+    def ranges(self) -> int:
+        """See ``Watched.ranges``."""
+        return self._watch.ranges
+
+    def facts(self) -> dict[str, object]:
+        """See ``Watched.facts``."""
+        return self._watch.facts() if self._device is not None else {}
+
+    def forget(self) -> None:
+        """See ``Watched.forget``."""
+        if self._device is not None:
+            self._watch.forget()
+
     def close(self) -> None:
         """Release the accelerator; returns in time, whatever is being tried to open it again."""
         self._closing.set()
@@ -110,6 +126,7 @@ class FpgaBackend:
             identity = device.identify()
             check_identity(device.name, identity, self._artifact.function_hash, self._shape)
             check_golden_codes(device, self._golden, codes)
+            self._watch = FabricWatch(device, self._names)
         except BaseException:
             device.close()
             raise

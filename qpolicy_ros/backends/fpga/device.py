@@ -26,6 +26,7 @@ _DONE_LIMIT = 0.05  # s; a core takes microseconds
 _MIN_POLLS = 2000  # a process that was not scheduled for a while must not blame the core
 _START, _RESET = FLAG["CONTROL", "START"], FLAG["CONTROL", "RESET"]
 _BUSY, _DONE, _ERROR = (FLAG["STATUS", name] for name in ("BUSY", "DONE", "ERROR"))
+_SUPERVISED_SINCE = 0x00010001  # version of the map
 _IDENTITY_WORDS = 9  # MAGIC to BEAT
 UINT32 = np.dtype("<u4")
 
@@ -54,10 +55,32 @@ class Identity(NamedTuple):
         return cls(magic, version, "".join(f"{word:08x}" for word in digits), shape)
 
 
+class Unseen(NamedTuple):
+    """What a supervisor beside the core has counted; see the register map.
+
+    Attributes:
+        ranges: which ranges it compares with, 0 where there is no supervisor.
+        observations: how many had a code that was never seen.
+        flags: of 32 values, the lowest bit the first: whether each ever had such a code.
+        count: how often the value that was asked for had one.
+    """
+
+    ranges: int
+    observations: int
+    flags: int
+    count: int
+
+
 class Device(Protocol):
-    """An accelerator: one inference at a time, from one thread at a time."""
+    """An accelerator: one inference at a time, from one thread at a time.
+
+    Attributes:
+        name: for messages.
+        unseen_reads: how many readings of ``unseen`` a report of a second may take.
+    """
 
     name: str
+    unseen_reads: int
 
     def identify(self) -> Identity:
         """Ask who it is; BackendError where it does not answer."""
@@ -69,6 +92,14 @@ class Device(Protocol):
         Raises:
             BackendError: no answer in time, or a refusal.
         """
+        ...
+
+    def unseen(self, value: int) -> Unseen:
+        """What the supervisor says of input ``value``; BackendError where it does not answer."""
+        ...
+
+    def forget(self) -> None:
+        """Clear what the supervisor has counted; BackendError as above."""
         ...
 
     def close(self) -> None:
@@ -102,6 +133,8 @@ class RegisterDevice:
         shape: sizes that the policy expects; the caller compares them with ``identify``.
     """
 
+    unseen_reads = 64  # microseconds each
+
     def __init__(self, registers: Registers, shape: Shape) -> None:
         self.name = registers.name
         self.cycles = 0
@@ -134,6 +167,23 @@ class RegisterDevice:
     def read_cycles(self) -> int:
         """Return how many clock cycles the last inference took in the core."""
         return int(self._registers.read(OFFSET["CYCLES"], 1)[0])
+
+    def unseen(self, value: int) -> Unseen:
+        """See ``Device.unseen``."""
+        registers = self._registers
+        # A map of an older version refuses to be read there.
+        old = int(registers.read(OFFSET["VERSION"], 1)[0]) < _SUPERVISED_SINCE
+        ranges = 0 if old else int(registers.read(OFFSET["RANGES"], 1)[0])
+        if ranges == 0:
+            return Unseen(0, 0, 0, 0)
+        registers.write(OFFSET["UNSEEN_VALUE"], np.array([value], np.uint32))
+        observations = int(registers.read(OFFSET["UNSEEN"], 1)[0])
+        count, flags = (int(word) for word in registers.read(OFFSET["UNSEEN_COUNT"], 2))
+        return Unseen(ranges, observations, flags, count)
+
+    def forget(self) -> None:
+        """See ``Device.forget``."""
+        self._registers.write(OFFSET["CONTROL"], np.array([FLAG["CONTROL", "FORGET"]], np.uint32))
 
     def close(self) -> None:
         """See ``Device.close``."""

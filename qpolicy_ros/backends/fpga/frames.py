@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 
 SYNC = 0xA5
-IDENTIFY, INFER, REPLY = 0x01, 0x02, 0x80
+IDENTIFY, INFER, UNSEEN, FORGET, REPLY = 0x01, 0x02, 0x03, 0x04, 0x80
 HEAD_BYTES, CRC_BYTES = 5, 2
 STATUS = {
     0: "ok",
@@ -17,6 +17,7 @@ STATUS = {
     5: "the core is not done in time and has been reset",
     6: "bytes came while a request was being worked on",
 }
+UNKNOWN_TYPE = 2
 LINE_STATUS = (1, 6)  # those that a repeated request may not get
 _POLYNOMIAL = 0x1021
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MAGIC_VALUE = 0x51504F4C  # "QPOL"
-VERSION_VALUE = 0x00010000  # major << 16 | minor: a driver takes any minor of its major
+VERSION_VALUE = 0x00010001  # major << 16 | minor: a driver takes any minor of its major
 POISON = 0xDEADBEEF  # data of a read that the timeout block answered in the core's place
 INPUT_END = 0x1000  # the wrapper takes 4 KiB of address space
 
@@ -76,6 +76,7 @@ REGISTERS = (
         (
             _flag("START", 0, "run one inference on the words at INPUT; refused while busy"),
             _flag("RESET", 1, "stop and reset the core; DONE is cleared, ERROR stays"),
+            _flag("FORGET", 2, "clear what the supervisor has counted"),
         ),
     ),
     Register(
@@ -118,6 +119,13 @@ REGISTERS = (
         "w1c",
         "pending interrupts; write 1 to clear",
         (_flag("DONE", 0, "inference done"), _flag("ERROR", 1, "access refused")),
+    ),
+    Register("RANGES", 0x040, "ro", "which ranges the supervisor holds, 0 where there is none"),
+    Register("UNSEEN", 0x044, "ro", "observations with a code that was never seen"),
+    Register("UNSEEN_VALUE", 0x048, "rw", "which value the next two are about, from 0 on"),
+    Register("UNSEEN_COUNT", 0x04C, "ro", "observations in which its code was never seen"),
+    Register(
+        "UNSEEN_FLAGS", 0x050, "ro", "sticky, of 32 values from a multiple of 32 on, lowest first"
     ),
     Register("OUTPUT", 0x080, "ro", "output codes, packed; up to 0x3FC"),
     Register("INPUT", 0x400, "wo", "input codes, packed beat by beat; up to 0xFFC"),

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.backends.base import BackendError
-from qpolicy_ros.backends.fpga.device import UINT32, Identity
+from qpolicy_ros.backends.fpga.device import UINT32, Identity, Unseen
 from qpolicy_ros.backends.fpga.frames import (
     CRC_BYTES,
+    FORGET,
     HEAD_BYTES,
     IDENTIFY,
     INFER,
     LINE_STATUS,
     REPLY,
     STATUS,
+    UNKNOWN_TYPE,
+    UNSEEN,
     Decoder,
     Frame,
     encode,
@@ -33,11 +36,16 @@ _ANSWER_LIMIT = 0.05  # s beyond the bytes' own time; a USB adapter holds bytes 
 _DRAIN_LIMIT = 0.5  # s after that for bytes that still come
 _SLICE = 0.005  # s that one read waits at most
 _IDENTITY_BYTES = 37
+_UNSEEN_BYTES = 17
 _BITS_A_BYTE = 10
 
 
 class _LineError(BackendError):
     """The line is to blame, not the core: asking again may help."""
+
+
+class _UnknownTypeError(BackendError):
+    """The core does not know this request."""
 
 
 class UartDevice:
@@ -48,6 +56,8 @@ class UartDevice:
         shape: sizes that the policy expects; the caller compares them with ``identify``.
         name: the port, for messages.
     """
+
+    unseen_reads = 4  # a third of a millisecond each, and what a USB adapter adds
 
     def __init__(self, port: Any, shape: Shape, name: str) -> None:
         self.name = name
@@ -69,6 +79,19 @@ class UartDevice:
         payload = self._ask(INFER, self._packer.pack(codes).tobytes(), size)
         self.cycles = int.from_bytes(payload[1:5], "little")
         return self._packer.unpack(np.frombuffer(payload, np.uint8, offset=5))
+
+    def unseen(self, value: int) -> Unseen:
+        """See ``Device.unseen``."""
+        try:
+            payload = self._ask(UNSEEN, value.to_bytes(2, "little"), _UNSEEN_BYTES)
+        except _UnknownTypeError:  # a core without a supervisor
+            return Unseen(0, 0, 0, 0)
+        ranges, observations, flags, count = np.frombuffer(payload, UINT32, offset=1).tolist()
+        return Unseen(ranges, observations, flags, count)
+
+    def forget(self) -> None:
+        """See ``Device.forget``."""
+        self._ask(FORGET, b"", 1)
 
     def read_cycles(self) -> int:
         """Return how many clock cycles the last inference took in the core."""
@@ -104,6 +127,8 @@ class UartDevice:
         if reply.payload[:1] != b"\0":
             code = reply.payload[0] if reply.payload else -1
             message = f"fpga: {self.name}: refused: {STATUS.get(code, f'status {code}')}"
+            if code == UNKNOWN_TYPE:
+                raise _UnknownTypeError(message)
             raise (_LineError if code in LINE_STATUS else BackendError)(message)
         if len(reply.payload) != size:
             raise BackendError(

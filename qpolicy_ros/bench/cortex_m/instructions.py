@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from qpolicy_ros.bench.cases import Case, random_case
 from qpolicy_ros.bench.measure import DisagreementError
 from qpolicy_ros.bench.report import conditions, describe, write
+from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import c_header
 from qpolicy_ros.policy import Baseline, make_engine
 from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
@@ -116,8 +116,7 @@ def count(case: Case, core: str, observations: int = _OBSERVATIONS) -> dict[str,
     Raises ``DisagreementError`` as ``run`` does.
     """
     values = case.observations[:observations]
-    with tempfile.TemporaryDirectory(prefix="qpolicy-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         flash = _build(case, values, folder, CORES[core])
         lines = _simulate(folder, CORES[core])
     where = f"{case.name}: {core}"

@@ -86,16 +86,16 @@ class Chain:
         norms = [self.norms[index] for index in sorted(self.norms)]
         wide = np.float64
         return Network(
-            np.zeros(inputs) if self.mean is None else self.mean.astype(wide),
-            np.ones(inputs) if self.std is None else self.std.astype(wide),
-            self.clip,
-            [*steps, *self.output],
-            [weight.astype(wide) for weight in self.weights],
-            [bias.astype(wide) for bias in self.biases],
-            [scale.astype(wide) for scale, _, _ in norms],
-            [shift.astype(wide) for _, shift, _ in norms],
-            np.ones(outputs) if self.scale is None else self.scale.astype(wide),
-            np.zeros(outputs) if self.bias is None else self.bias.astype(wide),
+            mean=np.zeros(inputs) if self.mean is None else self.mean.astype(wide),
+            std=np.ones(inputs) if self.std is None else self.std.astype(wide),
+            clip=self.clip,
+            steps=[*steps, *self.output],
+            weights=[weight.astype(wide) for weight in self.weights],
+            biases=[bias.astype(wide) for bias in self.biases],
+            norm_scales=[scale.astype(wide) for scale, _, _ in norms],
+            norm_shifts=[shift.astype(wide) for _, shift, _ in norms],
+            scale=np.ones(outputs) if self.scale is None else self.scale.astype(wide),
+            bias=np.zeros(outputs) if self.bias is None else self.bias.astype(wide),
         )
 
     def incoming(self, kind: str, torch: Any) -> Incoming:

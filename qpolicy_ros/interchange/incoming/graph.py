@@ -115,16 +115,16 @@ class Network:
         """The same network with its first ``count`` outputs: of a distribution's, the means."""
         keep = slice(0, count)
         return Network(
-            self.mean,
-            self.std,
-            self.clip,
-            self.steps,
-            [*self.weights[:-1], self.weights[-1][keep]],
-            [*self.biases[:-1], self.biases[-1][keep]],
-            self.norm_scales,
-            self.norm_shifts,
-            self.scale[keep],
-            self.bias[keep],
+            mean=self.mean,
+            std=self.std,
+            clip=self.clip,
+            steps=self.steps,
+            weights=[*self.weights[:-1], self.weights[-1][keep]],
+            biases=[*self.biases[:-1], self.biases[-1][keep]],
+            norm_scales=self.norm_scales,
+            norm_shifts=self.norm_shifts,
+            scale=self.scale[keep],
+            bias=self.bias[keep],
         )
 
     def baseline(self, scale: npt.ArrayLike = 1.0, offset: npt.ArrayLike = 0.0) -> Baseline:

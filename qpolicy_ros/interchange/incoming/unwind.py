@@ -60,16 +60,16 @@ class _Builder:
             raise refused(self._file, "graph", "has no layer", "give a policy's network")
         scale, bias = self._output(flows[-1].steps)
         return Network(
-            self._mean,
-            self._std,
-            self._clip,
-            self._steps,
-            self._weights,
-            self._biases,
-            [scale for scale, _ in self._norms],
-            [shift for _, shift in self._norms],
-            scale,
-            bias,
+            mean=self._mean,
+            std=self._std,
+            clip=self._clip,
+            steps=self._steps,
+            weights=self._weights,
+            biases=self._biases,
+            norm_scales=[scale for scale, _ in self._norms],
+            norm_shifts=[shift for _, shift in self._norms],
+            scale=scale,
+            bias=bias,
         )
 
     def _input(self, steps: Sequence[Element], *, last: bool) -> None:

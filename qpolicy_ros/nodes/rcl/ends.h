@@ -2,7 +2,7 @@
 #ifndef QPOLICY_RCL_ENDS_H
 #define QPOLICY_RCL_ENDS_H
 
-#include "view.h"
+#include "vector.h"
 
 /* `Reader`: what a subscription's messages are taken into, and who is called then. */
 typedef struct {
@@ -109,41 +109,34 @@ static bool make_info_keys(void)
     return true;
 }
 
-/* The message's times and origin, as rclpy's dict. */
-static PyObject *info_of(Reader *self)
+/* One of the message's times, or its origin, as in rclpy's dict: made when it is asked for. */
+static PyObject *reader_info(Reader *self, PyObject *key)
 {
     const rmw_message_info_t *info = &self->info;
-    PyObject *values[INFO_KEYS] = {
-        PyLong_FromLongLong(info->source_timestamp), PyLong_FromLongLong(info->received_timestamp),
-        sequence_number(info->publication_sequence_number),
-        sequence_number(info->reception_sequence_number), publisher_gid(self)};
-    PyObject *found = PyDict_New();
-    bool made = found != NULL;
-    for (int i = 0; i < INFO_KEYS; i++) {
-        made = made && values[i] && !PyDict_SetItem(found, info_keys[i], values[i]);
-        Py_XDECREF(values[i]);
+    int which = 0;
+    while (which < INFO_KEYS && PyUnicode_Compare(key, info_keys[which]))
+        which++;
+    switch (which) {
+    case SENT: return PyLong_FromLongLong(info->source_timestamp);
+    case RECEIVED: return PyLong_FromLongLong(info->received_timestamp);
+    case PUBLICATION: return sequence_number(info->publication_sequence_number);
+    case RECEPTION: return sequence_number(info->reception_sequence_number);
+    case GID: return publisher_gid(self);
     }
-    if (!made)
-        Py_CLEAR(found);
-    return found;
+    PyErr_SetObject(PyExc_KeyError, key);
+    return NULL;
 }
 
 /* Call back with what was taken. */
 static int reader_serve(Reader *self)
 {
-    PyObject *result;
-    if (self->with_info) {
-        PyObject *info = info_of(self);
-        if (!info)
-            return -1;
-        result = PyObject_CallFunctionObjArgs(self->callback, self->message, info, NULL);
-        Py_DECREF(info);
-    } else {
-        result = PyObject_CallOneArg(self->callback, (PyObject *)self->message);
-    }
+    PyObject *const given[] = {(PyObject *)self->message, (PyObject *)self};
+    PyObject *result = PyObject_Vectorcall(self->callback, given, self->with_info ? 2 : 1, NULL);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
+
+static PyMappingMethods reader_mapping = {.mp_subscript = (binaryfunc)reader_info};
 
 static PyTypeObject reader_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
@@ -151,7 +144,7 @@ static PyTypeObject reader_type = {
     .tp_doc = PyDoc_STR(
         "Reader(subscription, type_support, callback, with_info)\n\n"
         "Takes a subscription's messages; the first two are addresses. `callback` gets a Message,\n"
-        "the same one every time, and with `with_info` a dict as rclpy's."),
+        "the same one every time, and with `with_info` this, which has the items of rclpy's dict."),
     .tp_basicsize = sizeof(Reader),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = PyType_GenericNew,
@@ -159,6 +152,7 @@ static PyTypeObject reader_type = {
     .tp_traverse = (traverseproc)reader_traverse,
     .tp_clear = (inquiry)reader_clear,
     .tp_dealloc = (destructor)reader_dealloc,
+    .tp_as_mapping = &reader_mapping,
 };
 
 static int writer_init(Writer *self, PyObject *args, PyObject *Py_UNUSED(keywords))
@@ -211,6 +205,23 @@ static PyObject *writer_publish(Writer *self, PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+static PyObject *writer_send(Writer *self, PyObject *args)
+{
+    PyObject *values;
+    int sec;
+    unsigned int nanosec;
+    if (!PyArg_ParseTuple(args, "(iI)O", &sec, &nanosec, &values))
+        return NULL;
+    builtin_interfaces__msg__Time *stamp = stamp_at(self->message);
+    void *row = row_at(self->message, "position", TYPE(DOUBLE));
+    if (!stamp || !row)
+        return PyErr_Format(PyExc_TypeError, "%s has no stamp or positions",
+                            self->message->members->message_name_);
+    stamp->sec = sec;
+    stamp->nanosec = nanosec;
+    return set_doubles(row, values) ? NULL : writer_publish(self, NULL);
+}
+
 static PyObject *writer_is_heard(Writer *self, PyObject *Py_UNUSED(none))
 {
     return PyBool_FromLong(self->publisher && is_heard(self));
@@ -233,6 +244,8 @@ static PyTypeObject writer_type = {
     .tp_dealloc = (destructor)writer_dealloc,
     .tp_methods = (PyMethodDef[]){
         {"publish", (PyCFunction)writer_publish, METH_NOARGS, "Publish `message` as it is now."},
+        {"send", (PyCFunction)writer_send, METH_VARARGS,
+         "send(stamp, values)\n\nSet `header.stamp` and `position`, publish."},
         {"is_heard", (PyCFunction)writer_is_heard, METH_NOARGS,
          "Whether publishing would reach anybody."},
         {"close", (PyCFunction)writer_close, METH_NOARGS, "Publish no more."},

@@ -11,7 +11,6 @@ observations.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -34,7 +33,6 @@ from qpolicy_ros.nodes.rcl.hot import is_hot
 from qpolicy_ros.nodes.rcl.library import layout
 
 _KINDS = ("subscription", "guard_condition", "timer", "client", "service")  # as rclpy's WaitSet
-_PAUSE = 0.001  # s after a wait that ended for nothing
 _LISTS = ("subscriptions", "guards", "timers", "clients", "services")  # of a node
 
 
@@ -44,6 +42,9 @@ class HotExecutor(SingleThreadedExecutor):
     Args:
         library: of :func:`qpolicy_ros.nodes.rcl.library.load`.
         context: of the nodes.
+
+    Attributes:
+        empty_waits: how many waits of either thread ended though nothing was ready.
     """
 
     def __init__(self, library: Any, *, context: Context | None = None) -> None:
@@ -62,6 +63,12 @@ class HotExecutor(SingleThreadedExecutor):
         self._listed: list[Any] | None = None  # what both wait sets hold
         self._look = True  # whether that may have changed
         self._pending = False  # whether rclpy has something to do
+        self._empty_waits = 0
+
+    @property
+    def empty_waits(self) -> int:
+        """See the class."""
+        return self._empty_waits + self._watch.empty_waits
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
         """See ``Executor.shutdown``."""
@@ -102,10 +109,14 @@ class HotExecutor(SingleThreadedExecutor):
         self._look = False
         if not self._pending:
             self._watch.go_on()
-        if self._hot.wait(0 if self._pending else wait_ns):
-            self._pending = True
+        ready = self._hot.wait(0 if self._pending else wait_ns)
+        if ready is None:  # and what was in the way has been taken
+            self._empty_waits += 1
+        self._pending = self._pending or bool(ready)
         if self._pending:
             self._watch.park()
+            if self._watch.was_empty:
+                self._take_rest()
             self._look = True  # a callback of rclpy may create and destroy entities
             self._pending = self._spin_rest(wait_condition)
 
@@ -115,11 +126,25 @@ class HotExecutor(SingleThreadedExecutor):
             handler, _, _ = self.wait_for_ready_callbacks(0, None, wait_condition)
         except (TimeoutException, ShutdownException, ConditionReachedException):
             return False
-        handler()
-        error = handler.exception()
-        if error is not None:
-            raise error
+        _run(handler)
         return True
+
+    def _take_rest(self) -> None:
+        """Take from everything that rclpy serves, whether it is ready or not.
+
+        A message that has come and is gone again ends every wait until somebody tries to take it,
+        and rclpy takes only from what is ready.
+        """
+        self._watch.was_empty = False
+        kinds: dict[str, Any] = {
+            "subscriptions": self._take_subscription,
+            "clients": self._take_client,
+            "services": self._take_service,
+        }
+        for node in self.get_nodes():
+            for kind, take in kinds.items():
+                for entity in filter(self.can_execute, getattr(node, kind)):
+                    _run(self._make_handler(entity, node, take))
 
     def _release(self) -> None:
         """Let go of all entities; rclpy's executor may serve the hot ones again."""
@@ -233,15 +258,22 @@ class _Watch:
         wait_set: of the entities.
         interrupt: a guard condition among them.
         ready: guard condition of the thread that serves.
+
+    Attributes:
+        was_empty: whether the last wait ended though nothing was ready.
+        empty_waits: how many have.
     """
 
     def __init__(self, wait_set: Any, interrupt: GuardCondition, ready: GuardCondition) -> None:
         self.wait_set = wait_set
         self._interrupt, self._ready = interrupt, ready
+        self.was_empty = False
+        self.empty_waits = 0
         self._error: Exception | None = None
         self._go = threading.Semaphore(0)
         self._parked = threading.Event()
         self._parked.set()
+        self._called_back = False  # the thread that serves wants it parked, and waits for that
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="rcl_watch", daemon=True)
         self._thread.start()
@@ -252,11 +284,13 @@ class _Watch:
             raise self._error
         if self._parked.is_set():
             self._parked.clear()
+            self._called_back = False
             self._go.release()
 
     def park(self) -> None:
         """Return once it waits no more."""
         if not self._parked.is_set():
+            self._called_back = True
             self._interrupt.trigger()
             self._parked.wait()
 
@@ -273,13 +307,25 @@ class _Watch:
             if self._ending:
                 return
             try:
-                while not self.wait_set.wait(-1):
-                    # A condition of the middleware may stay set with nothing behind it.
-                    time.sleep(_PAUSE)
+                while (ready := self.wait_set.wait(-1)) is False:
+                    pass
+                self.was_empty = ready is None
+                self.empty_waits += self.was_empty
             except Exception as error:  # noqa: BLE001  the thread that serves shall raise it
                 self._error = error
+            # Who has called it back is awake. Waking it once more would make it call back again
+            # as soon as this thread waits, and so on for ever.
+            if not self._called_back:
+                self._ready.trigger()
             self._parked.set()
-            self._ready.trigger()
+
+
+def _run(handler: Any) -> None:
+    """Run a task of rclpy; what it raises comes out."""
+    handler()
+    error = handler.exception()
+    if error is not None:
+        raise error
 
 
 def _wants_info(taken: Any) -> bool:

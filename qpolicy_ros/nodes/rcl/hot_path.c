@@ -26,6 +26,9 @@ static PyModuleDef module = {
         {"open", module_open, METH_VARARGS,
          "open(path)\n\nFind rcl's functions; `path` is that of librcl, loaded already. First of\n"
          "all. OSError if one is missing."},
+        {"inside", (PyCFunction)(void (*)(void))vector_inside, METH_FASTCALL,
+         "inside(values, low, high) -> bool\n\nWhether each of these float32 values is within its\n"
+         "limits; NaN is not."},
         {NULL},
     },
 };
@@ -37,6 +40,7 @@ PyMODINIT_FUNC PyInit_qpolicy_hot_path(void)
         return NULL;
     array_type = PyObject_GetAttrString(arrays, "array");
     Py_DECREF(arrays);
+    message_type.tp_methods = message_methods;
     if (!array_type || !make_info_keys() || PyType_Ready(&message_type) || PyType_Ready(&reader_type) ||
         PyType_Ready(&writer_type) || PyType_Ready(&waitset_type))
         return NULL;

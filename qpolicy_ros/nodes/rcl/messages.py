@@ -37,6 +37,9 @@ class Writer(Protocol):
     def publish(self) -> None:
         """Send ``message`` as it is now."""
 
+    def send(self, stamp: Stamp, values: npt.NDArray[np.float32]) -> None:
+        """Send ``message``, a JointState, with this stamp and these positions (m,)."""
+
     def close(self) -> None:
         """Destroy the publisher."""
 
@@ -55,6 +58,11 @@ class _RclpyWriter:
     def publish(self) -> None:
         self.publisher.publish(self.message)
 
+    def send(self, stamp: Stamp, values: npt.NDArray[np.float32]) -> None:
+        set_stamp(self.message, stamp)
+        self.message.position = self.row(values)
+        self.publish()
+
     def close(self) -> None:
         self._node.destroy_publisher(self.publisher)
 
@@ -70,6 +78,7 @@ class _HotWriter:
         self._writer = library.Writer(self._handle.pointer, layout(kind))
         self.message = self._writer.message
         self.publish, self.is_heard = self._writer.publish, self._writer.is_heard
+        self.send = self._writer.send
 
     def row(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values
@@ -98,6 +107,10 @@ def open_writer(node: Node, kind: type, topic: str, profile: QoSProfile, library
 
 def stamp_of(message: Any) -> Stamp:
     """Return the ``header.stamp`` of a message."""
+    in_c = getattr(message, "stamp", None)
+    if in_c is not None:
+        found: Stamp = in_c()
+        return found
     stamp = message.header.stamp
     return stamp.sec, stamp.nanosec
 

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 
+#include "builtin_interfaces/msg/detail/time__struct.h"
 #include "rcl/error_handling.h"
 #include "rcl/publisher.h"
 #include "rcl/subscription.h"

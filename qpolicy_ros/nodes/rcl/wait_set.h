@@ -213,15 +213,28 @@ static bool rest_is_ready(WaitSet *self)
     return ready;
 }
 
-/* Take what is there for the hot ones; without the interpreter's lock. */
-static void take_all(WaitSet *self)
+/* Whether the wait ended though nothing is ready. */
+static bool is_empty(const rcl_wait_set_t *set)
+{
+    return !any(set->subscriptions, set->size_of_subscriptions) &&
+           !any(set->guard_conditions, set->size_of_guard_conditions) &&
+           !any(set->timers, set->size_of_timers) && !any(set->clients, set->size_of_clients) &&
+           !any(set->services, set->size_of_services) && !any(set->events, set->size_of_events);
+}
+
+/* Take what is there for the hot ones; without the interpreter's lock.
+ *
+ * After an `empty` wait too: a message may have come and be gone again (expired, for example), and
+ * the middleware ends every wait at once until somebody has tried to take it.
+ */
+static void take_all(WaitSet *self, bool empty)
 {
     for (size_t i = 0; i < self->timer_count; i++)
         self->timers[i].ready = self->set.timers[self->timers[i].place] != NULL;
     for (size_t i = 0; i < reader_count(self); i++) {
         Reader *reader = reader_at(self, i);
         reader->taken = RCL_RET_SUBSCRIPTION_TAKE_FAILED;
-        if (self->set.subscriptions[self->places[i]])
+        if (empty || self->set.subscriptions[self->places[i]])
             reader->taken = from.rcl_take_(reader->subscription, reader->message->data,
                                            &reader->info, NULL);
     }
@@ -268,14 +281,15 @@ static PyObject *waitset_wait(WaitSet *self, PyObject *argument)
         return NULL;
     self->busy = true;
     rcl_ret_t status;
-    bool rest = false;
+    bool rest = false, empty = false;
     Py_BEGIN_ALLOW_THREADS
     status = refill(self);
     if (status == RCL_RET_OK)
         status = from.rcl_wait_(&self->set, timeout_ns);
     if (status == RCL_RET_OK) {
         rest = rest_is_ready(self);
-        take_all(self);
+        empty = is_empty(&self->set);
+        take_all(self, empty);
     }
     Py_END_ALLOW_THREADS
     bool failed = false;
@@ -286,7 +300,11 @@ static PyObject *waitset_wait(WaitSet *self, PyObject *argument)
     else
         failed = fail("wait") == NULL;
     self->busy = false;
-    return failed ? NULL : PyBool_FromLong(rest);
+    if (failed)
+        return NULL;
+    if (empty)
+        Py_RETURN_NONE;
+    return PyBool_FromLong(rest);
 }
 
 static PyObject *waitset_unload(WaitSet *self, PyObject *Py_UNUSED(none))
@@ -317,8 +335,9 @@ static PyTypeObject waitset_type = {
          "and serve `readers` and `timers`: tuples of Reader and of (address, callback)."},
         {"unload", (PyCFunction)waitset_unload, METH_NOARGS, "Wait for nothing any more."},
         {"wait", (PyCFunction)waitset_wait, METH_O,
-         "wait(timeout_ns) -> bool\n\nServe the hot ones that are ready, once; negative: no time\n"
-         "limit. Returns whether one of the others is ready."},
+         "wait(timeout_ns) -> bool | None\n\nServe the hot ones that are ready, once; negative: no\n"
+         "time limit. Returns whether one of the others is ready, None where the wait ended though\n"
+         "nothing was."},
         {NULL},
     },
 };

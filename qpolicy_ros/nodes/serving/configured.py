@@ -8,6 +8,7 @@ from rclpy.node import Node
 
 from qpolicy_ros.backends import BACKENDS
 from qpolicy_ros.nodes.serving.loading import keys
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.server import PolicyServer, check_known
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, require_task
@@ -21,8 +22,13 @@ def backend_options(node: Node) -> dict[str, dict[str, Any]]:
     }
 
 
-def make_server(node: Node) -> PolicyServer:
+def make_server(node: Node, library: Any = None, record: Record | None = None) -> PolicyServer:
     """Load and check the policy, build and warm up the backends.
+
+    Args:
+        node: whose parameters say which.
+        library: the hot path's C part, None where it is not there.
+        record: where to say what was refused; None for one of its own.
 
     Raises:
         InputError: a parameter, the policy or its signature is wrong.
@@ -47,6 +53,8 @@ def make_server(node: Node) -> PolicyServer:
         backend_options(node),
         value("rate_limit"),
         RobotClock(node),
+        library,
+        record,
     )
     server.set_deadline(value("inference_deadline"))
     server.supervise(value("unseen"), value("seen_codes"))

@@ -30,6 +30,7 @@ class FeatureLoop(Loop):
         super().__init__(*args)
         self._subscription: Subscription | None = None
         self._last_values: array[float] | None = None
+        self._lockstep = self.options.lockstep
         self._observed = False  # whether anything has come
         self._served_ns = 0  # monotonic time of the last good answer
         self._heard: Subscription | None = None  # only while somebody else may command
@@ -54,9 +55,7 @@ class FeatureLoop(Loop):
             "observation",
             callback,
             self._profile,
-            event_callbacks=qos.SubscriptionEventCallbacks(
-                deadline=self._on_deadline_missed if deadline > 0 else None
-            ),
+            event_callbacks=qos.only(self._on_deadline_missed if deadline > 0 else None),
         )
         hot(self._subscription)
         self.set_timeout(self.options.timeout)
@@ -115,8 +114,8 @@ class FeatureLoop(Loop):
         if other and not is_watchdog(other) and self.modes.mode is Mode.POLICY:
             text = self.commanders.text(other)
             self.modes.fault(Reason.OVERRIDDEN, text)
-            self.server.last_reason = f"{Reason.OVERRIDDEN.value}: {text}"
-            self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
+            self.record.explain(Reason.OVERRIDDEN.value, text)
+            self.node.get_logger().error(f"{self.record.last_reason}; safe action until ~/reset")
 
     # Hot path
 
@@ -124,46 +123,53 @@ class FeatureLoop(Loop):
         self._on_observation(message, None)
 
     def _on_observation(self, message: JointState, info: dict[str, Any] | None) -> None:
-        arrived, wall_clock = time.monotonic_ns(), time.time_ns()
+        arrived = time.monotonic_ns()
         self._observed = True
-        stamp, values = stamp_of(message), message.position
-        if self.options.lockstep and self._is_repeat(stamp, values):
-            self.counts.repeated += 1
+        stamp = stamp_of(message)
+        if self._lockstep and self._is_repeat(stamp, message):
+            self.record.repeat()
             self.outputs.repeat()
             return
         if self.modes.mode is not Mode.POLICY:
-            self._answer_without_policy(stamp, values)
+            self._answer_without_policy(stamp, message)
             return
         server = self.server
-        self._last_values = values
         try:
-            action = server.answer(message.name, values)
+            action = server.answer(message)
         except (ObservationError, BackendError):
-            self.counts.no_action[server.reason] += 1
-            self.outputs.send(server.guard.hold(), stamp)
+            self.record.idle(self.record.reason)
+            self._hold(stamp, message)
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
-        self.counts.answered += 1
-        self.counts.late += published - arrived > self.period_ns
-        self.stale = False
+        self._keep(message)
+        self.record.answer(late=published - arrived > self.period_ns)
+        self.record.recover()
         self._served_ns = published
-        age, queue = ages(info, wall_clock)
-        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        elapsed = server.guard.elapsed_ns
-        instants = Instants(age, queue, arrived, started, inferred, published, quantise, elapsed)
-        self.outputs.send_timing(stamp, server.backend, instants)
+        if self.outputs.is_timing_heard():
+            wall_clock = time.time_ns() - (time.monotonic_ns() - arrived)
+            instants = Instants.of(server, *ages(info, wall_clock), arrived, published)
+            self.outputs.send_timing(stamp, server.backend, instants)
 
-    def _answer_without_policy(self, stamp: Stamp, values: array[float]) -> None:
+    def _answer_without_policy(self, stamp: Stamp, message: Any) -> None:
         """In safe the safe action goes out, in standby none."""
         self.idle(self.modes.reason)
         if self.modes.mode is Mode.SAFE:
-            self._last_values = values
-            self.outputs.send(self.server.guard.hold(), stamp)
+            self._hold(stamp, message)
 
-    def _is_repeat(self, stamp: Stamp, values: array[float]) -> bool:
+    def _hold(self, stamp: Stamp, message: Any) -> None:
+        """Answer with the safe action."""
+        self.outputs.send(self.server.guard.hold(), stamp)
+        self._keep(message)
+
+    def _keep(self, message: Any) -> None:
+        """Remember what has just been answered, where it may come again."""
+        if self._lockstep:
+            self._last_values = message.position
+
+    def _is_repeat(self, stamp: Stamp, message: Any) -> bool:
         """Whether this observation has just been answered (a simulator that sends it again)."""
-        return stamp == self.outputs.stamp and values == self._last_values
+        return bool(stamp == self.outputs.stamp and message.position == self._last_values)
 
     # Watchdogs
 
@@ -183,17 +189,15 @@ class FeatureLoop(Loop):
             return
         if self.modes.mode is Mode.STANDBY:
             return
-        if not self.stale:
-            self.stale = True
-            self.counts.stale += 1
+        if not self.record.is_stale:
             text = f"no good observation for {self.options.timeout:g} s, safe action held"
-            self.server.last_reason = f"{Reason.STALE.value}: {text}"
+            self.record.stop_coming(Reason.STALE.value, text)
             # In lock-step the robot stands still meanwhile, and before the first one none is there.
             if self.options.lockstep or not self._observed:
-                self.node.get_logger().info(self.server.last_reason)
+                self.node.get_logger().info(self.record.last_reason)
             else:
-                self.node.get_logger().warning(self.server.last_reason)
+                self.node.get_logger().warning(self.record.last_reason)
         self.send_safe()
 
     def _on_deadline_missed(self, event: Any) -> None:
-        self.counts.deadline_missed += event.total_count_change
+        self.record.miss(event.total_count_change)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import abc
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -32,27 +30,6 @@ class Options(NamedTuple):
     controller: str
 
 
-@dataclass
-class Counts:
-    """What happened since the node started.
-
-    Attributes:
-        answered: actions of the policy sent.
-        repeated: observations that came twice and got the same answer.
-        stale: times that the observations stopped.
-        late: answers that took longer than a control period.
-        deadline_missed: deadlines that DDS found missed.
-        no_action: ticks and observations without an action of the policy, by reason.
-    """
-
-    answered: int = 0
-    repeated: int = 0
-    stale: int = 0
-    late: int = 0
-    deadline_missed: int = 0
-    no_action: Counter[str] = field(default_factory=Counter)
-
-
 class Loop(abc.ABC):
     """Serves a policy from activation to deactivation; one thread runs all of it.
 
@@ -60,14 +37,13 @@ class Loop(abc.ABC):
         node: whose topics and timers these are.
         server: computes the actions.
         outputs: where they go.
-        counts: where to count.
         options: parameters.
 
     Attributes:
         modes: the state machine.
         now: the robot's time, ns.
         commanders: who else commands the robot.
-        stale: whether nothing usable comes at the moment.
+        record: what happens, of ``server``.
     """
 
     def __init__(
@@ -75,12 +51,12 @@ class Loop(abc.ABC):
         node: Node,
         server: PolicyServer,
         outputs: Outputs,
-        counts: Counts,
         options: Options,
     ) -> None:
-        self.node, self.server, self.outputs, self.counts = node, server, outputs, counts
+        self.node, self.server, self.outputs = node, server, outputs
         self.options = options
-        self.stale = False
+        self.record = server.record
+        self.record.activate()
         contract = server.artifact.contract
         self.modes = Modes(contract, options.ramp_time if contract.robot else 0.0)
         self.period_ns = round(contract.period * SECOND_NS)
@@ -151,6 +127,4 @@ class Loop(abc.ABC):
 
     def idle(self, reason: Reason, text: str = "") -> None:
         """Count a tick or an observation without an action of the policy."""
-        self.counts.no_action[reason.value] += 1
-        if text:
-            self.server.last_reason = f"{reason.value}: {text}"
+        self.record.idle(reason.value, text)

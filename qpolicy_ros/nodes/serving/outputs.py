@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,6 @@ class Outputs:
         library: the hot path's C part, None to publish through rclpy.
 
     Attributes:
-        stamped: the last action sent.
         stamp: its stamp.
         sender: as given.
     """
@@ -84,22 +84,18 @@ class Outputs:
         except BaseException:
             self.destroy()
             raise
-        self.stamped = self._stamped.message
-        self.stamped.name = [channel.name for channel in contract.action]
-        self.stamped.header.frame_id = sender
+        self._stamped.message.name = [channel.name for channel in contract.action]
+        self._stamped.message.header.frame_id = sender
 
     def send(self, action: npt.NDArray[np.float32], stamp: Stamp) -> None:
         """Send ``action`` (m,) on both topics."""
         self.stamp = stamp
-        set_stamp(self.stamped, stamp)
-        values = self._stamped.row(action)
-        self.stamped.position = values
-        self._stamped.publish()
+        self._stamped.send(stamp, action)
         if self._action.is_heard():
-            self._action.message.data = values
+            self._action.message.data = self._action.row(action)
             self._action.publish()
         if self._trajectory is not None:
-            self._trajectory.send(values)
+            self._trajectory.send(array("d", action.tolist()))
 
     def repeat(self) -> None:
         """Send the last stamped action again."""
@@ -109,15 +105,14 @@ class Outputs:
         """Let ``timing`` have these values behind the stages."""
         self._timing.message.name = [*STAGES, *names]
 
+    def is_timing_heard(self) -> bool:
+        """Whether anybody listens to ``timing``; where not, nothing need be worked out."""
+        return self._timing.is_heard()
+
     def send_timing(
         self, stamp: Stamp, backend: str, instants: Instants, inputs: Sequence[float] = ()
     ) -> None:
-        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs.
-
-        Not where nobody listens.
-        """
-        if not self._timing.is_heard():
-            return
+        """Send the stages of one answer of ``backend``, and the values of ``name_inputs``, µs."""
         message = self._timing.message
         set_stamp(message, stamp)
         message.header.frame_id = backend

@@ -21,13 +21,13 @@ from qpolicy_ros.policy.sources import (
     JOINT_STATES,
     MESSAGE_PATHS,
     ODOM,
+    ORIENTATIONS,
     POSE,
     TWIST,
     WRENCH,
     Source,
-    canonical_quaternion,
+    orientation_values,
     parse_source,
-    projected_gravity,
 )
 
 _SECOND_NS = 1_000_000_000
@@ -321,12 +321,10 @@ class RobotInputs:
         vector = message
         for part in self._paths[topic.kind, field]:
             vector = getattr(vector, part)
-        if field in {"orientation", "projected_gravity"}:
-            x, y, z, w = vector.x, vector.y, vector.z, vector.w
-            _check_unit(topic.name, x, y, z, w)
-            if field == "projected_gravity":
-                return projected_gravity(x, y, z, w)
-            return canonical_quaternion(x, y, z, w)
+        if field in ORIENTATIONS:
+            quaternion = vector.x, vector.y, vector.z, vector.w
+            _check_unit(topic.name, *quaternion)
+            return orientation_values(field, *quaternion)
         result = (vector.x, vector.y, vector.z)
         if self._world_twist and topic.name == ODOM and field in _TWIST:
             turned = message.pose.pose.orientation

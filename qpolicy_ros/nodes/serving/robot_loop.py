@@ -92,14 +92,22 @@ class RobotLoop(Loop):
         wanted = {name: self._wanted(name) for name in self.inputs.topics}
         for name, topic in wanted.items():
             callback = partial(self._on_message, name)
-            taken = node.create_subscription(topic.kind, name, callback, topic.profile)
+            taken = node.create_subscription(
+                topic.kind, name, callback, topic.profile, event_callbacks=qos.only()
+            )
             self._made.append((node.destroy_subscription, hot(taken)))
-        heard = node.create_subscription(JointState, "action_stamped", self._on_command, qos.HEARD)
+        heard = node.create_subscription(
+            JointState, "action_stamped", self._on_command, qos.HEARD, event_callbacks=qos.only()
+        )
         self._made.append((node.destroy_subscription, hot(heard)))
         if self._clock is not None:
             wanted["/clock"] = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
             taken = node.create_subscription(
-                Clock, "/clock", self._on_clock, wanted["/clock"].profile
+                Clock,
+                "/clock",
+                self._on_clock,
+                wanted["/clock"].profile,
+                event_callbacks=qos.only(),
             )
             self._made.append((node.destroy_subscription, hot(taken)))
         elif not lockstep:
@@ -140,8 +148,8 @@ class RobotLoop(Loop):
             return wrong
         self.server.guard.begin(pose)
         self._assembler.reset()
-        self._to_engage = self.stale = False
-        self.server.last_reason = ""
+        self._to_engage = False
+        self.record.start()
         self._last_action_ns = self._started_ns = now
         self.node.get_logger().info(f"started: {self.modes.mode.value}")
         return ""
@@ -225,7 +233,7 @@ class RobotLoop(Loop):
             return  # the others are under way
         if stamp == self._answered:
             if name == next(iter(self.inputs.topics)):
-                self.counts.repeated += 1
+                self.record.repeat()
                 self.outputs.repeat()
             return
         if self._begins_anew(stamp):
@@ -307,34 +315,32 @@ class RobotLoop(Loop):
             observation = self._assembler.observation(raw)
             action = server.act(observation)
         except (ObservationError, BackendError) as error:
-            reason = Reason(server.reason if isinstance(error, BackendError) else error.reason)
+            reason = Reason(self.record.reason if isinstance(error, BackendError) else error.reason)
             if reason is not Reason.DEADLINE:
                 self._fault(reason, str(error))
                 self.outputs.send(server.guard.hold(), stamp)
             elif self._timeout_ns and now - self._last_action_ns > self._timeout_ns:
                 self._fault(reason, f"{error}; no action for {self._timeout_ns / SECOND_NS:g} s")
                 self.outputs.send(server.guard.hold(), stamp)
-            self.counts.no_action[reason.value] += 1
+            self.idle(reason)
             return
         began = self._began_ns
         took = time.monotonic_ns() - began
         if self._timeout_ns and took > self._timeout_ns:
             self._fault(Reason.STALLED, f"the backend took {took / SECOND_NS:.3g} s")
             self.outputs.send(server.guard.hold(), stamp)
-            self.counts.no_action[Reason.STALLED.value] += 1
+            self.idle(Reason.STALLED)
             return
         self.outputs.send(action, stamp)
         published = time.monotonic_ns()
         self._assembler.acted(action, server.computed)
-        self.counts.answered += 1
-        self.counts.late += published - began > self.period_ns
+        self.record.answer(late=published - began > self.period_ns)
         self._last_action_ns = now
-        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
-        # Of several messages: how old the oldest is, from its arrival on; no queue is known.
-        age = now - self.inputs.oldest_ns(now)
-        elapsed = server.guard.elapsed_ns
-        instants = Instants(age, -1, began, started, inferred, published, quantise, elapsed)
-        self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
+        if self.outputs.is_timing_heard():
+            # Of several messages: how old the oldest is, from its arrival on; no queue is known.
+            age = now - self.inputs.oldest_ns(now)
+            instants = Instants.of(server, age, -1, began, published)
+            self.outputs.send_timing(stamp, server.backend, instants, self.inputs.used(now))
         if not self._observations.is_heard():
             return
         message = self._observations.message
@@ -361,10 +367,9 @@ class RobotLoop(Loop):
         if self.modes.mode is Mode.SAFE:
             return
         self.modes.fault(reason, text)
-        self.stale = reason is Reason.STALE
-        self.counts.stale += self.stale
-        self.server.last_reason = f"{reason.value}: {text}"
-        self.node.get_logger().error(f"{self.server.last_reason}; safe action until ~/reset")
+        said = self.record.stop_coming if reason is Reason.STALE else self.record.explain
+        said(reason.value, text)
+        self.node.get_logger().error(f"{self.record.last_reason}; safe action until ~/reset")
 
     def _pose(self) -> Float32:
         """Return where the ramp starts: the measured joints, or the safe action."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,17 @@ class ObservationReader:
         self._names: list[str] = []
         self._same: Sequence[str] = ()  # the last list given: not compared again
         self._order: npt.NDArray[np.intp] | None = None
+        self._vector = np.zeros(len(self._expected), np.float32)
+
+    def take(self, message: Any) -> npt.NDArray[np.float32]:
+        """Return the observation of a ``JointState`` as ``read`` does; it lasts until the next.
+
+        A message in C copies its values in one call where its names are the last one's.
+        """
+        floats = getattr(message, "floats", None)
+        if floats is not None and floats(self._same, self._order, self._vector):
+            return self._vector
+        return self.read(message.name, message.position)
 
     def read(self, names: Sequence[str], values: Sequence[float]) -> npt.NDArray[np.float32]:
         """Return the observation in the contract's order, float32 (n,).
@@ -90,6 +102,7 @@ class ActionGuard:
         contract: gives limits, each joint's rate, safe action (m,) and control period (s).
         rate_limit: largest change of every joint, actuator units a second; 0 is off.
         clock: monotonic time, ns.
+        library: the hot path's C part, which looks faster; None where it is not there.
 
     Attributes:
         elapsed_ns: from the action before to the last one, ns; the rate limit counts one control
@@ -101,8 +114,10 @@ class ActionGuard:
         contract: Contract,
         rate_limit: float = 0.0,
         clock: Callable[[], int] = time.monotonic_ns,
+        library: Any = None,
     ) -> None:
         self.safe = contract.safe
+        self._inside_in_c = library.inside if library is not None else None
         self._low, self._high = contract.low, contract.high
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._period_ns = round(contract.period * 1e9)
@@ -122,13 +137,27 @@ class ActionGuard:
         """Let the rates count from ``pose`` (m,), where the robot stands."""
         self._last, self._last_ns = np.clip(pose, self._low, self._high), self._clock()
 
-    def limit(self, action: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return ``action`` (m,) within limits and not too far from the last one returned."""
-        limited = action
+    def is_inside(self, action: npt.NDArray[np.float32]) -> bool:
+        """Whether every value of ``action`` (m,) is within its limits, and so finite."""
+        if self._inside_in_c is not None:
+            return bool(self._inside_in_c(action, self._low, self._high))
         for value, (low, high) in zip(action.tolist(), self._limits, strict=True):
-            if not low <= value <= high:  # seldom: looking takes less than NumPy's clip
-                limited = np.clip(action, self._low, self._high)
-                break
+            if not low <= value <= high:
+                return False
+        return True
+
+    def limit(
+        self, action: npt.NDArray[np.float32], *, inside: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Return ``action`` (m,) within limits and not too far from the last one returned.
+
+        Args:
+            action: that was computed.
+            inside: whether ``is_inside`` has said so already.
+        """
+        limited = action
+        if not inside and not self.is_inside(action):  # looking takes less than NumPy's clip
+            limited = np.clip(action, self._low, self._high)
         now = self._clock()
         self.elapsed_ns = now - self._last_ns
         if self._limits_rate:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,12 @@ from qpolicy_ros.backends import (
     BACKENDS,
     Backend,
     BackendError,
+    Watched,
     check_golden,
     create_backend,
 )
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.robot_clock import RobotClock
 from qpolicy_ros.nodes.serving.safety import ActionGuard, ObservationReader
 from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
@@ -38,6 +39,8 @@ class PolicyServer:
         options: options of each backend by its name.
         rate_limit: actuator units a second, 0 = off.
         clock: the robot's time, ns, in which the rate limit counts.
+        library: the hot path's C part, None where it is not there.
+        record: where to say what was refused.
 
     Attributes:
         artifact: the policy.
@@ -45,9 +48,7 @@ class PolicyServer:
         supervisor: looks for codes that were never seen; None where it is off.
         ready: the backends that can be swapped in.
         failed: why each other preloaded backend could not be built.
-        refused: how many observations were refused, by reason.
-        last_reason: text of the last refusal, empty before the first.
-        reason: the same in one word.
+        record: as given, else one of its own.
         started_ns, inferred_ns: monotonic times around the last backend call, ns.
         quantise_ns: part of it spent on the input, ns.
         computed: the last action before limits cut it, float32 (m,).
@@ -64,17 +65,19 @@ class PolicyServer:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         rate_limit: float = 0.0,
         clock: RobotClock | Callable[[], int] = time.monotonic_ns,
+        library: Any = None,
+        record: Record | None = None,
     ) -> None:
         self.artifact = artifact
         self.ready: dict[str, Backend] = {}
         self.failed: dict[str, str] = {}
-        self.refused: Counter[str] = Counter()
-        self.last_reason = self.reason = ""
+        self.record = record if record is not None else Record()
+        self.record.load()
         self._deadline_ns = 0
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.clock = clock
-        self.guard = ActionGuard(artifact.contract, rate_limit, clock)
+        self.guard = ActionGuard(artifact.contract, rate_limit, clock, library)
         self._reader = ObservationReader(artifact.contract)
         self.supervisor: Supervisor | None = None
         self._supervise = (OFF, "")
@@ -127,6 +130,7 @@ class PolicyServer:
         """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
         self.supervisor = make_supervisor(self.artifact, mode, file)
         self._supervise = (mode, file)
+        self._forget()
 
     def install(self, artifact: PolicyArtifact, built: Mapping[str, Backend]) -> None:
         """Serve ``artifact`` of the same contract with ``built`` from the next observation on.
@@ -149,25 +153,26 @@ class PolicyServer:
             self.ready[new] = backend
             self.failed.pop(new, None)
         self._backend = self.ready[name]
+        self._forget()
         for backend in old.values():
             if backend not in self.ready.values():
                 backend.close()
 
-    def answer(self, names: Sequence[str], values: Sequence[float]) -> Float32:
-        """Return the action float32 (m,) within its limits.
+    def answer(self, message: Any) -> Float32:
+        """Return the action float32 (m,) within its limits for a ``JointState``.
 
         Args:
-            names: one name a value in any order, or empty for the contract's order.
-            values: the observation's values.
+            message: one name a value in any order, or no names for the contract's order; its
+                positions are the observation's values.
 
         Raises:
-            ObservationError: the observation is refused; ``refused`` has counted it.
+            ObservationError: the observation is refused; ``record`` has counted it.
             BackendError: as in ``act``.
         """
         try:
-            observation = self._reader.read(names, values)
+            observation = self._reader.take(message)
         except ObservationError as error:
-            self._refuse(error.reason, self._named(error))
+            self.record.refuse(error.reason, self._named(error))
             raise
         return self.act(observation)
 
@@ -175,7 +180,7 @@ class PolicyServer:
         """Return the action float32 (m,) for an observation float32 (n,), within its limits.
 
         Raises:
-            ObservationError: a value is not finite; ``refused`` has counted it.
+            ObservationError: a value is not finite; ``record`` has counted it.
             BackendError: the backend failed, its action is not finite, or it took longer than
                 the deadline; counted as ``backend`` or ``deadline``.
         """
@@ -185,24 +190,44 @@ class PolicyServer:
                 self.supervisor.look(observation)
             action = self._backend.act(observation)
             self.inferred_ns = time.monotonic_ns()
-            self._check_finite(action)
+            inside = self.guard.is_inside(action)
+            if not inside:
+                self._check_finite(action)
         except ObservationError as error:
-            self._refuse(error.reason, self._named(error))
+            self.record.refuse(error.reason, self._named(error))
             raise
         except Exception as error:
             kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "
-            self._refuse("backend", f"{kind}{error}")
+            self.record.refuse("backend", f"{kind}{error}")
             if kind:  # whatever goes wrong in a backend, the robot gets the safe action
                 raise BackendError(f"backend {self.backend!r}: {kind}{error}") from error
             raise
         took = self.inferred_ns - self.started_ns
         if 0 < self._deadline_ns < took:
             text = f"backend {self.backend!r} took {took / 1e6:.3g} ms"
-            self._refuse("deadline", text)
+            self.record.refuse("deadline", text)
             raise BackendError(text)
         self.quantise_ns = self._backend.quantise_ns
         self.computed = action
-        return self.guard.limit(action)
+        return self.guard.limit(action, inside=inside)
+
+    def watched(self) -> dict[str, object]:
+        """What ``/diagnostics`` shall say of codes that were never seen."""
+        values = self.supervisor.facts() if self.supervisor is not None else {}
+        for name, backend in self.ready.items():
+            if isinstance(backend, Watched):
+                values |= backend.facts()
+                ours = self.supervisor.ranges if self.supervisor is not None else 0
+                if ours and backend.ranges not in {0, ours}:
+                    values[f"{name}.ranges"] = "other ranges than the node's: generate it again"
+        return values
+
+    def _forget(self) -> None:
+        """Let backends count from now on: golden vectors and warm-up were among what they saw."""
+        for backend in self.ready.values():
+            if isinstance(backend, Watched):
+                with contextlib.suppress(BackendError):  # an accelerator that is lost begins anew
+                    backend.forget()
 
     def close(self) -> None:
         """Close every backend."""
@@ -217,14 +242,8 @@ class PolicyServer:
             self.failed[name] = str(error)
 
     def _check_finite(self, action: npt.NDArray[np.float32]) -> None:
-        values = action.tolist()
-        # float32 values cannot overflow a float64 sum; for a few values this is the fastest test.
-        if not math.isfinite(sum(values)):
-            raise BackendError(f"backend {self.backend!r}: action {values} is not finite")
-
-    def _refuse(self, reason: str, text: str) -> None:
-        self.refused[reason] += 1
-        self.reason, self.last_reason = reason, f"{reason}: {text}"
+        if not np.isfinite(action).all():
+            raise BackendError(f"backend {self.backend!r}: action {action.tolist()} is not finite")
 
     def _named(self, error: ObservationError) -> str:
         """Text of ``error`` with the name of the value beside its index."""

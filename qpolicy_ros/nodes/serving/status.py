@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from qpolicy_ros.nodes import diagnostics
-from qpolicy_ros.nodes.serving.loop import Counts, Loop
+from qpolicy_ros.nodes.serving.loop import Loop
 from qpolicy_ros.nodes.serving.modes import INTENDED, Mode
+from qpolicy_ros.nodes.serving.record import Record
 from qpolicy_ros.nodes.serving.server import PolicyServer
 
 _INTENDED = {reason.value for reason in INTENDED}
@@ -25,11 +26,11 @@ class Status:
     """Puts the reports together and remembers what the last one said.
 
     Args:
-        counts: what happened since the node started.
+        record: what happened since the node started.
     """
 
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self._held = self._slow = 0
 
     def report(
@@ -49,32 +50,32 @@ class Status:
             loop: what serves, None while nothing does.
             more: further figures.
         """
-        counts = self._counts
-        refused = sum(n for name, n in counts.no_action.items() if name not in _INTENDED)
+        record = self._record
+        refused = sum(n for name, n in record.no_action.items() if name not in _INTENDED)
         problems = loop.look() if loop is not None else []
         values = {
             "state": state,
             **_of_loop(loop),
             **_of_server(server),
-            **{f"no_action.{name}": count for name, count in counts.no_action.items()},
-            "answered": counts.answered,
-            "repeated": counts.repeated,
+            **{f"no_action.{name}": count for name, count in record.no_action.items()},
+            "answered": record.answered,
+            "repeated": record.repeated,
             "refused": refused,
-            "stale": counts.stale,
-            "late": counts.late,
-            "deadline_missed": counts.deadline_missed,
+            "stale": record.stale,
+            "late": record.late,
+            "deadline_missed": record.deadline_missed,
             **more,
             **{f"problem.{index}": text for index, text in enumerate(problems, 1)},
         }
-        held, slow = refused + counts.stale, counts.late + counts.deadline_missed
-        last = server.last_reason if server is not None else ""
-        late = f"{counts.late} late answers, {counts.deadline_missed} missed deadlines"
+        held, slow = refused + record.stale, record.late + record.deadline_missed
+        last = record.last_reason if server is not None else ""
+        late = f"{record.late} late answers, {record.deadline_missed} missed deadlines"
         # The first that holds is said.
         level, text = next(
             (level, text)
             for holds, level, text in (
                 (bool(failure), diagnostics.ERROR, failure),
-                (loop is not None and loop.stale, diagnostics.ERROR, last),
+                (loop is not None and record.is_stale, diagnostics.ERROR, last),
                 (values.get("mode") == Mode.SAFE.value, diagnostics.ERROR, values.get("reason")),
                 (bool(problems), diagnostics.WARN, "; ".join(problems)),
                 (held > self._held, diagnostics.WARN, last),
@@ -106,8 +107,7 @@ def _of_server(server: PolicyServer | None) -> dict[str, object]:
         "policy": server.artifact.path,
         "function_hash": server.artifact.function_hash,
         "period_ms": f"{server.artifact.contract.period * 1e3:g}",
-        **{f"refused.{name}": count for name, count in server.refused.items()},
-        "last_reason": server.last_reason,
-        **(server.supervisor.facts() if server.supervisor is not None else {}),
-        **(server.supervisor.facts() if server.supervisor is not None else {}),
+        **{f"refused.{name}": count for name, count in server.record.refused.items()},
+        "last_reason": server.record.last_reason,
+        **server.watched(),
     }

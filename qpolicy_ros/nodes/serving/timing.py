@@ -22,7 +22,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from qpolicy_ros.nodes.serving.server import PolicyServer
 
 STAGES = ("age", "queue", "quantise", "infer", "publish", "total", "elapsed")
 
@@ -49,6 +52,15 @@ class Instants(NamedTuple):
     published: int
     quantise_ns: int
     elapsed_ns: int
+
+    @classmethod
+    def of(
+        cls, server: PolicyServer, age_ns: int, queue_ns: int, arrived: int, published: int
+    ) -> Instants:
+        """Return the times of the last answer of ``server``."""
+        started, inferred, quantise = server.started_ns, server.inferred_ns, server.quantise_ns
+        elapsed = server.guard.elapsed_ns
+        return cls(age_ns, queue_ns, arrived, started, inferred, published, quantise, elapsed)
 
 
 def ages(info: Mapping[str, Any] | None, now: int) -> tuple[int, int]:

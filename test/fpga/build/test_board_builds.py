@@ -61,19 +61,18 @@ class Built:
         return RoutedDesign(netlist or self.netlist, beside, self.family)
 
     def prove(self, design):
-        files = [self.folder / name for name in self.manifest["files"] if name.endswith(".v")]
-        return prove_core(files, self.manifest["top"], design)
+        return prove_core(self.manifest.verilog(self.folder), self.manifest.top, design)
 
     def wrong_in_core(self, design):
         run = LaneSimulation(self.folder, self.manifest, design.core()).run(self.codes)
-        late = run.first_valid - run.accepted != self.manifest["cycles"]
+        late = run.first_valid - run.accepted != self.manifest.cycles
         return int(((run.codes != self.expected).any(axis=1) | late).sum())
 
     def wrong_on_line(self, gates, frames=LANES):
         divider = baud_divider(self.result["clock_mhz"])
         simulation = SerialSimulation(self.folder, self.manifest, gates, divider)
         codes, cycles = simulation.infer(self.codes[:frames])
-        late = cycles != self.manifest["cycles"]
+        late = cycles != self.manifest.cycles
         return int(((codes != self.expected[:frames]).any(axis=1) | late).sum())
 
 
@@ -99,12 +98,12 @@ def test_a_bitstream_comes_out_and_the_clock_is_met(built):
     assert result["meets"]
     assert result["routed_mhz"] >= result["clock_mhz"]
     assert (built.folder / result["bitstream"]).stat().st_size == result["bitstream_bytes"] > 1000
-    cycles = built.manifest["cycles"]
+    cycles = built.manifest.cycles
     assert result["latency_ns"] == pytest.approx(cycles * 1e3 / result["routed_mhz"], abs=0.1)
 
 
 def test_the_report_has_what_was_routed(built):
-    facts = routed(built.folder, built.manifest["function_hash"])
+    facts = routed(built.folder, built.manifest.function_hash)
     assert facts["routed_mhz"] == built.result["routed_mhz"]
     assert facts["bitstream"] == str(built.folder / built.result["bitstream"])
     text = "\n".join(value for _, value in routed_rows(facts))

@@ -46,8 +46,7 @@ def gates(full, tmp_path_factory):
     network = random_network(11, 6, (5,), 2, input_bits=4, core_bits=3, output_bits=4)
     artifact = made(network, 2000 if full else 300)
     manifest = generate(artifact, "xc7a15t", 100.0, "area", folder)
-    sources = [folder / name for name in manifest["files"] if name.endswith(".v")]
-    return folder, write_netlist(sources, "qpolicy_core", folder)
+    return folder, write_netlist(manifest.verilog(folder), "qpolicy_core", folder)
 
 
 def simulate(folder, sources):

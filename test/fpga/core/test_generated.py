@@ -33,10 +33,11 @@ def made(tmp_path_factory):
 
 def test_the_manifest_says_what_the_policy_is(made):
     artifact, folder, manifest = made
-    assert json.loads((folder / "manifest.json").read_text()) == manifest
-    assert manifest["function_hash"] == artifact.function_hash
-    assert [manifest[key] for key in ("n", "m", "b_in", "b_core", "b_out")] == [9, 4, 5, 3, 8]
-    assert all((folder / name).is_file() for name in manifest["files"] + manifest["bench"])
+    assert read_manifest(folder) == manifest
+    assert manifest.function_hash == artifact.function_hash
+    assert (manifest.n, manifest.m) == (9, 4)
+    assert (manifest.b_in, manifest.b_core, manifest.b_out) == (5, 3, 8)
+    assert all((folder / name).is_file() for name in manifest.files + manifest.bench)
 
 
 def test_golden_vectors_come_out_of_the_simulated_core(made):
@@ -53,7 +54,7 @@ def test_counted_activity_is_that_of_the_bits_sent(made, tmp_path):
     simulation = CoreSimulation(folder, manifest, count_toggles=True)
     counts = simulation.toggles(codes, tmp_path / "activity.saif")
     simulation.close()
-    bits = (codes[:, :, None] >> np.arange(manifest["b_in"])) & 1
+    bits = (codes[:, :, None] >> np.arange(manifest.b_in)) & 1
     changes = np.abs(np.diff(bits.reshape(len(codes), -1), axis=0)).sum(axis=0)
     text = (tmp_path / "activity.saif").read_text()
     for place in (0, 7, bits[0].size - 1):
@@ -171,8 +172,8 @@ def test_what_an_earlier_run_wrote_is_gone(tmp_path):
     (tmp_path / "mine.v").write_text("// kept\n")
     second = generate(shallow, "xc7a15t", 100.0, "latency", tmp_path)
     left = {path.name for path in tmp_path.glob("*.v")}
-    assert set(first["files"]) - set(second["files"])
-    assert left == {name for name in second["files"] + second["bench"] if name.endswith(".v")} | {
+    assert set(first.files) - set(second.files)
+    assert left == {name for name in second.files + second.bench if name.endswith(".v")} | {
         "mine.v"
     }
 

@@ -46,8 +46,8 @@ class WithIo:
         artifact = baseline_artifact(network)
         self.folder = folder
         self.manifest = generate(artifact, "xc7a100t", 100.0, "latency", folder, with_io=True)
-        self.io = io = self.manifest["io"]
-        self.files = [folder / name for name in self.manifest["files"] + io["files"]]
+        self.io = io = self.manifest.io
+        self.files = [folder / name for name in self.manifest.files + io.files]
         self.simulation = WordSimulation(folder, self.manifest)
 
     def run(self, words, **how):
@@ -56,7 +56,7 @@ class WithIo:
 
     def expected(self, words):
         """What the integer engine makes of the values that the words stand for."""
-        values = np.ldexp(words.astype(np.float64), -np.array(self.io["sensor_fractions"]))
+        values = np.ldexp(words.astype(np.float64), -np.array(self.io.sensor_fractions))
         assert np.array_equal(values, values.astype(np.float32))
         return expected_words(self.network, self.io, words)
 
@@ -108,17 +108,18 @@ def test_a_reset_in_mid_flight_leaves_nothing_behind(device, words):
 def test_the_stated_cycles_and_interval(device, words):
     device.simulation.reset()
     result = device.run(words)
-    assert result.first_valid[0] - result.accepted[0] == device.io["cycles"]
-    assert set(np.diff(result.first_valid[20:])) == {device.io["initiation_interval"]}
+    assert result.first_valid[0] - result.accepted[0] == device.io.cycles
+    assert set(np.diff(result.first_valid[20:])) == {device.io.initiation_interval}
 
 
 def test_the_benchmark_counts_the_same_cycles(device):
-    assert count_cycles(device.folder, device.manifest, device.network) == device.io["cycles"]
+    assert count_cycles(device.folder, device.manifest, device.network) == device.io.cycles
 
 
 @pytest.mark.parametrize("field", ["cycles", "initiation_interval"])
 def test_the_benchmark_notices_a_wrong_count(device, field):
-    wrong = {**device.manifest, "io": device.io | {field: device.io[field] + 1}}
+    more = replace(device.io, **{field: getattr(device.io, field) + 1})
+    wrong = replace(device.manifest, io=more)
     with pytest.raises(PolicyError, match="in simulation, not"):
         count_cycles(device.folder, wrong, device.network)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 from policy_builders import random_artifact
 
-from qpolicy_fpga import design, generate
+from qpolicy_fpga import folder, generate
+from qpolicy_fpga.folder import NOTE
 from qpolicy_fpga.manifest import MAX_BYTES, read_manifest
 from qpolicy_fpga.report.lint import main as lint
 from qpolicy_fpga.report.report import MAX_BYTES as MAX_GOLDEN
 from qpolicy_fpga.report.report import _golden_codes
 from qpolicy_ros.cli.main import main as qpolicy
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyError, load_policy, save_policy
 
 
@@ -26,6 +30,12 @@ def manifest(tmp_path_factory):
     written = generate(random_artifact(), "xc7a15t", 100.0, "latency", folder, with_io=True)
     assert read_manifest(folder) == written
     return written
+
+
+@pytest.fixture
+def fields(manifest):
+    """What is in the file."""
+    return json.loads(json.dumps(manifest.as_json()))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +68,8 @@ def manifest(tmp_path_factory):
         ("io", None),
     ],
 )
-def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, field: value}))
+def test_a_hostile_value_is_named(fields, tmp_path, field, value):
+    (tmp_path / "manifest.json").write_text(json.dumps({**fields, field: value}))
     with pytest.raises(PolicyError, match=rf"manifest\.json: {field}: .*not one of a generated"):
         read_manifest(tmp_path)
 
@@ -78,15 +88,15 @@ def test_a_hostile_value_is_named(manifest, tmp_path, field, value):
         ("words_per_beat", 1.5),
     ],
 )
-def test_a_hostile_value_of_the_front_and_back_is_named(manifest, tmp_path, field, value):
-    hostile = {**manifest, "io": {**manifest["io"], field: value}}
+def test_a_hostile_value_of_the_front_and_back_is_named(fields, tmp_path, field, value):
+    hostile = {**fields, "io": {**fields["io"], field: value}}
     (tmp_path / "manifest.json").write_text(json.dumps(hostile))
     with pytest.raises(PolicyError, match=rf"json: io\.{field}: .*not one of a generated"):
         read_manifest(tmp_path)
 
 
-def test_a_front_without_its_files_is_named(manifest, tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "io": {}}))
+def test_a_front_without_its_files_is_named(fields, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({**fields, "io": {}}))
     with pytest.raises(PolicyError, match=r"io\.top: is missing; generate the folder again"):
         read_manifest(tmp_path)
 
@@ -112,8 +122,8 @@ def test_golden_vectors_that_are_damaged_are_named(manifest, tmp_path, text, wro
         _golden_codes(tmp_path, manifest)
 
 
-def test_a_missing_field_is_named(manifest, tmp_path):
-    del (fields := dict(manifest))["beats"]
+def test_a_missing_field_is_named(fields, tmp_path):
+    del fields["beats"]
     (tmp_path / "manifest.json").write_text(json.dumps(fields))
     with pytest.raises(PolicyError, match="beats: is missing; generate the folder again"):
         read_manifest(tmp_path)
@@ -141,10 +151,12 @@ def test_lint_names_a_folder_without_a_manifest(tmp_path, capsys):
 def test_a_folder_that_was_being_written_has_no_manifest(tmp_path, monkeypatch):
     generate(random_artifact(0), "xc7a15t", 100.0, "latency", tmp_path)
 
-    def killed(*_):
-        raise KeyboardInterrupt
+    def killed(path, content):
+        if path.name == folder.MANIFEST:
+            raise KeyboardInterrupt
+        write_atomically(path, content)
 
-    monkeypatch.setattr(design, "write_atomically", killed)
+    monkeypatch.setattr(folder, "write_atomically", killed)
     with pytest.raises(KeyboardInterrupt):
         generate(random_artifact(1), "xc7a15t", 100.0, "latency", tmp_path)
     with pytest.raises(InputError, match="not found"):
@@ -156,10 +168,10 @@ def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
     policy = load_policy(tmp_path / "mine.safetensors")
     generate(policy, "xc7a35t", 50.0, "area", tmp_path / "first", 40, with_io=True)
     told = read_manifest(tmp_path / "first")
-    assert (told["policy"], told["file_hash"]) == ("mine.safetensors", policy.file_hash)
-    values = (told[name] for name in ("part", "clock_mhz", "fit"))
-    limit, whole = told["max_latency"], "io" in told
-    generate(policy, *values, tmp_path / "second", limit, with_io=whole)
+    assert (told.policy, told.file_hash) == ("mine.safetensors", policy.file_hash)
+    asked = told.part, told.clock_mhz, told.fit
+    second = tmp_path / "second"
+    generate(policy, *asked, second, told.max_latency, with_io=told.io is not None)
     first, second = (
         {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
         for name in ("first", "second")
@@ -168,16 +180,59 @@ def test_a_folder_can_be_made_again_from_its_manifest(tmp_path):
 
 
 def test_the_manifest_has_the_revision_of_the_generator(manifest):
-    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest["git_revision"])
+    assert re.fullmatch(r"unknown|[0-9a-f]{12}\+?", manifest.git_revision)
 
 
 def test_a_folder_that_is_generated_into_again_keeps_nothing_of_before(tmp_path):
     (tmp_path / "mine.v").write_text("")
     old = generate(random_artifact(), "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
     new = generate(random_artifact(hidden=(8,)), "xc7a15t", 100.0, "latency", tmp_path)
-    assert set(old["files"]) > set(new["files"])
+    assert set(old.files) > set(new.files)
     kept = {path.name for path in tmp_path.glob("*.v")}
-    assert kept == {*new["files"], *(name for name in new["bench"] if name[-2:] == ".v"), "mine.v"}
+    assert kept == {*new.files, *(name for name in new.bench if name[-2:] == ".v"), "mine.v"}
+
+
+def stop_at(write, monkeypatch):
+    """Let the process end at the given write into a folder, counted from 0."""
+    write_text, writes = Path.write_text, itertools.count()
+
+    def ends(path, text, **options):
+        write_text(path, text[: len(text) // 2], **options)  # half a file
+        if next(writes) == write:
+            raise KeyboardInterrupt
+        return write_text(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", ends)
+
+
+@pytest.mark.parametrize("write", [0, 3, 7, 13])
+@pytest.mark.parametrize("before", [(), (6, 6, 6)], ids=["into an empty folder", "again"])
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path, monkeypatch, before, write):
+    if before:
+        generate(random_artifact(hidden=before), "xc7a15t", 100.0, "latency", tmp_path)
+    (tmp_path / "mine.v").write_text("")
+    with monkeypatch.context() as patched:
+        stop_at(write, patched)
+        with pytest.raises(KeyboardInterrupt):
+            generate(random_artifact(), "xc7a15t", 100.0, "latency", tmp_path, with_io=True)
+    with pytest.raises(InputError, match="not found; generate the folder again"):
+        read_manifest(tmp_path)
+    new = generate(random_artifact(hidden=(8,)), "xc7a15t", 100.0, "latency", tmp_path)
+    kept = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert kept == {*new.files, *new.bench, "mine.v", "manifest.json"}
+
+
+def test_a_killed_runs_note_names_nothing_outside_the_folder(tmp_path):
+    out = tmp_path / "generated"
+    out.mkdir()
+    others = [tmp_path / "mine.v", out / "inner" / "mine.v"]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    names = ["../mine.v", "inner/mine.v", str(others[0]), 3, None]
+    (out / NOTE).write_text(json.dumps({"files": names}))
+    generate(random_artifact(hidden=(8,)), "xc7a15t", 100.0, "latency", out)
+    assert all(path.is_file() for path in others)
 
 
 def test_a_disk_that_is_full_is_named_by_the_folder(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from policy_builders import random_artifact
 from vivado_reports import FIGURES, write_reports
 
 from qpolicy_fpga import generate
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import PARTS
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.report.energy import STATIC_W, TOGGLE_PJ, TOGGLE_PJ_RANGE
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(folder):
-    return json.loads((folder / "manifest.json").read_text())
+    return read_manifest(folder)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_one_json_object_with_the_fixed_keys(report, manifest):
     assert short == {key: facts[key] for key in KEYS}
     assert (short["part"], short["clock_mhz"], short["fits"]) == ("xc7a15t", 100.0, True)
     same = ("cycles", "initiation_interval", "function_hash")
-    assert [short[key] for key in same] == [manifest[key] for key in same]
+    assert [short[key] for key in same] == [getattr(manifest, key) for key in same]
 
 
 def test_what_yosys_counted(report):
@@ -70,14 +71,14 @@ def test_what_yosys_counted(report):
 
 def test_rates_are_those_of_the_clock(report, manifest):
     _, _, facts = report()
-    assert facts["latency_us"] == manifest["cycles"] / 100
-    assert facts["actions_per_s"] == 1e8 / manifest["initiation_interval"]
+    assert facts["latency_us"] == manifest.cycles / 100
+    assert facts["actions_per_s"] == 1e8 / manifest.initiation_interval
 
 
 def test_the_energy_is_counted_changes_and_static_power(report, manifest):
     _, _, facts = report()
-    changes, static = facts["net_changes_per_action"], STATIC_W * manifest["cycles"] * 10
-    assert changes > manifest["m"] * manifest["b_out"] / 8
+    changes, static = facts["net_changes_per_action"], STATIC_W * manifest.cycles * 10
+    assert changes > manifest.m * manifest.b_out / 8
     # Changes are rounded to a tenth in the report, energies to a pJ.
     about = {"abs": 0.05 * TOGGLE_PJ_RANGE[1] * 1e-3 + 0.001}
     low, high = (static + changes * pj * 1e-3 for pj in TOGGLE_PJ_RANGE)
@@ -89,10 +90,10 @@ def test_the_energy_is_counted_changes_and_static_power(report, manifest):
 
 def test_the_front_and_the_back_are_counted_with_the_core(report, manifest):
     _, _, facts = report()
-    whole, io = facts["end_to_end"], manifest["io"]
-    assert whole["cycles"] == io["cycles"] > facts["cycles"]
-    assert whole["initiation_interval"] == io["initiation_interval"]
-    assert whole["latency_us"] == io["cycles"] / 100
+    whole, io = facts["end_to_end"], manifest.io
+    assert whole["cycles"] == io.cycles > facts["cycles"]
+    assert whole["initiation_interval"] == io.initiation_interval
+    assert whole["latency_us"] == io.cycles / 100
     # A lane's product is a DSP, an action's table a block RAM.
     assert whole["dsp"] > 0
     assert whole["lut"] > facts["lut"]
@@ -109,7 +110,7 @@ def test_the_picture_has_a_row_for_the_bus_and_each_layer(folder, report, manife
     assert facts["picture"] == str(folder / "pipeline.svg")
     tree = ET.parse(folder / "pipeline.svg")
     texts = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
-    assert f"toy: {manifest['cycles']} cycles on xc7a15t" in texts
+    assert f"toy: {manifest.cycles} cycles on xc7a15t" in texts
     assert [t for t in texts if t.startswith("layer")] == ["layer 0: 3 to 4", "layer 1: 4 to 2"]
 
 
@@ -118,11 +119,11 @@ def test_the_table_says_the_same(report, manifest):
     assert code == 0
     rows = dict(line.split(maxsplit=1) for line in printed.splitlines() if line[0] != " ")
     assert rows["part"] == "xc7a15t at 100 MHz"
-    assert rows["latency"].startswith(f"{manifest['cycles']} cycles, ")
+    assert rows["latency"].startswith(f"{manifest.cycles} cycles, ")
     assert rows["lut"].startswith(f"{facts['lut']} of 10,400 (")
     assert rows["fits"] == "yes"
     assert rows["vivado"].startswith("lut 3120")
-    assert f"with io   {manifest['io']['cycles']} cycles" in printed
+    assert f"with io   {manifest.io.cycles} cycles" in printed
     assert "layer 1" in printed
     assert "pareto" in rows
 

@@ -55,3 +55,16 @@ def test_lint_has_an_end(tmp_path, monkeypatch, endless):
     monkeypatch.setattr(core, "find_verilator", lambda: found)
     with pytest.raises(BackendError, match=r"verilator took more than 0\.2 s"):
         core.lint([tmp_path / "top.v"], "top")
+
+
+def test_yosys_takes_a_temporary_folder_with_a_space(tmp_path, monkeypatch):
+    pytest.importorskip("pyosys")
+    folder = tmp_path / "t m ü"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    source = folder / "square.v"
+    ports = "input clk, input [3:0] x, output reg [3:0] y"
+    source.write_text(f"module square({ports}); always @(posedge clk) y <= x * x; endmodule")
+    mapped, _ = yosys.write_netlist([source], "square", folder)
+    assert "FDRE" in mapped.read_text()

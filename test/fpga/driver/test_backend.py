@@ -14,7 +14,7 @@ from policy_builders import random_artifact
 from qpolicy_ros.backends import BackendError, check_golden, create_backend
 from qpolicy_ros.backends.fpga import backend as backend_module
 from qpolicy_ros.backends.fpga import uart
-from qpolicy_ros.backends.fpga.device import Identity
+from qpolicy_ros.backends.fpga.device import Identity, Unseen
 from qpolicy_ros.backends.fpga.packing import Shape
 from qpolicy_ros.backends.fpga.registers import MAGIC_VALUE, VERSION_VALUE
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
@@ -28,6 +28,7 @@ class ModelDevice:
     """A core that computes the policy; ``offset`` is added to its codes, as damage would."""
 
     name = "model"
+    unseen_reads = 4
 
     def __init__(self, offset=0):
         self._engine = NumpyEngine(ARTIFACT.network)
@@ -44,6 +45,12 @@ class ModelDevice:
             raise BackendError("fpga: model: unplugged")
         observation = codes / ARTIFACT.network.gain + ARTIFACT.network.mean
         return self._engine.trace(observation.astype(np.float32))[-1] + self._offset
+
+    def unseen(self, _value):
+        return Unseen(0, 0, 0, 0)
+
+    def forget(self):
+        raise AssertionError
 
     def close(self):
         self.closed = True

@@ -62,7 +62,7 @@ def test_actions_equal_the_integer_backends(backend, artifact, full):
 def test_the_core_takes_as_many_cycles_as_its_manifest_says(backend, artifact, tmp_path):
     manifest = generate(artifact, "xc7a15t", 100.0, "latency", tmp_path)
     backend.act(artifact.golden.observations[0])
-    assert backend.device.read_cycles() == manifest["cycles"]
+    assert backend.device.read_cycles() == manifest.cycles
 
 
 # One shape is enough from here on.

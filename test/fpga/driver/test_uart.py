@@ -213,7 +213,7 @@ def test_the_cycles_of_the_core_are_reported(line, artifact, tmp_path):
 
     manifest = generate(artifact, "xc7a35t", 100.0, "latency", tmp_path)
     (frame,) = ask(line, request())
-    assert int.from_bytes(frame.payload[1:5], "little") == manifest["cycles"]
+    assert int.from_bytes(frame.payload[1:5], "little") == manifest.cycles
 
 
 @pytest.mark.parametrize(

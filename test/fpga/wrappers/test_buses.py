@@ -67,7 +67,7 @@ def simulate(folder, sizes):
         "INCLUDE": str(RTL),
     }
     names = {name.lower(): value for name, value in sizes.items()}
-    wrapper = write_wrapper("axi_lite", Sizes(**names, function_hash=HASH)._asdict(), folder / "v")
+    wrapper = write_wrapper("axi_lite", Sizes(**names, function_hash=HASH), folder / "v")
     sources = [*DESIGN, *BENCH, *wrapper]
     command = [sys.executable, "-c", RUNNER, ",".join(MODULES), str(folder), *map(str, sources)]
     done = subprocess.run(

@@ -44,20 +44,18 @@ def lint(top, sources, *options):
     return done.returncode, done.stderr
 
 
-def manifest(n, b_in, m, b_out):
+def sizes_of(n, b_in, m, b_out):
     per_beat = min(n, 256 // b_in)
-    return Sizes(n, b_in, per_beat, -(-n // per_beat), m, b_out, "0123456789abcdef" * 4)._asdict()
+    return Sizes(n, b_in, per_beat, -(-n // per_beat), m, b_out, "0123456789abcdef" * 4)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", WRAPPERS)
 def test_wrapper(tmp_path, kind, shape):
-    sizes = manifest(*shape)
+    sizes = sizes_of(*shape)
     sources = write_wrapper(kind, sizes, tmp_path)
     core = tmp_path / "qpolicy_core.v"
-    core.write_text(
-        CORE.format(bus=sizes["codes_per_beat"] * sizes["b_in"], out=sizes["m"] * sizes["b_out"])
-    )
+    core.write_text(CORE.format(bus=sizes.codes_per_beat * sizes.b_in, out=sizes.m * sizes.b_out))
     assert lint(top_name(kind), [*sources, core], f"-I{tmp_path}") == (0, "")
 
 
@@ -66,5 +64,5 @@ def test_timeout_block():
 
 
 def test_the_top_carries_the_function_hash(tmp_path):
-    sources = write_wrapper("axi_lite", manifest(11, 8, 3, 8), tmp_path)
+    sources = write_wrapper("axi_lite", sizes_of(11, 8, 3, 8), tmp_path)
     assert "128'h0123456789abcdef0123456789abcdef" in sources[0].read_text()

@@ -58,7 +58,7 @@ def around_a_core(folder, kind):
     """Return the sources of a wrapper and of a core that is a black box."""
     core = folder / "qpolicy_core.v"
     core.write_text(CORE)
-    return [*write_wrapper(kind, SIZES._asdict(), folder), core]
+    return [*write_wrapper(kind, SIZES, folder), core]
 
 
 @pytest.mark.parametrize("kind", WRAPPERS)

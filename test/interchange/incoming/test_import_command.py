@@ -139,3 +139,49 @@ def test_the_source_is_not_overwritten(tmp_path, capsys):
     status, _, error = run(capsys, source, "--out", source)
     assert status == 2
     assert "is the source itself" in error
+
+
+ROBOT = """
+<mujoco><worldbody><body><freejoint/><geom size="0.1"/>
+  <body><joint name="FR_hip_joint"/><geom size="0.1"/></body>
+  <body><joint name="FL_hip_joint"/><geom size="0.1"/></body></body></worldbody>
+  <actuator><motor name="FR_hip" joint="FR_hip_joint"/><motor name="FL_hip" joint="{left}"/>
+  </actuator></mujoco>
+"""
+HIPS = """
+period: 0.02
+joints: [{right}, FL_hip_joint]
+default_pose: 0.0
+action: {{scale: 0.5, kp: 20}}
+observation: [{{source: "imu.angular_velocity:*"}}, {{source: "imu.projected_gravity:*"}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "text"),
+    [
+        (
+            "FL_hip_jnt",
+            "FR_hip_joint",
+            "actuator: 'FL_hip' drives 'FL_hip_jnt', which is no joint of the model; nearest: FL",
+        ),
+        (
+            "FL_hip_joint",
+            "FR_hip",
+            "but the actuator of its joint 'FR_hip_joint'; name the joint: FR_hip_joint",
+        ),
+    ],
+)
+def test_a_joint_by_another_name_than_the_model_s_is_refused(
+    tmp_path, capsys, monkeypatch, left, right, text
+):
+    monkeypatch.chdir(tmp_path)
+    onnx_policy(tmp_path / "a.onnx")
+    (tmp_path / "robot.xml").write_text(ROBOT.format(left=left))
+    (tmp_path / "contract.yaml").write_text(HIPS.format(right=right))
+    options = ["--contract", "contract.yaml", "--robot", "robot.xml", "--out", "x.safetensors"]
+    status, _, error = run(capsys, "a.onnx", *options)
+    assert status == 2
+    assert text in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x.safetensors").exists()

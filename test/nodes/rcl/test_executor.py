@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -21,6 +23,13 @@ from qpolicy_ros.nodes.rcl.hot import hot
 pytestmark = pytest.mark.timeout(60)
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 PATIENCE = 40.0
+INFO = (
+    "source_timestamp",
+    "received_timestamp",
+    "publication_sequence_number",
+    "reception_sequence_number",
+    "publisher_gid",
+)
 
 
 @pytest.fixture
@@ -51,6 +60,8 @@ def test_a_message_is_read_in_c_and_its_times_are_rclpys(make_node, executor, li
     node, seen = make_node("one"), {JointState: {}, library.Message: {}}
 
     def keep(message, info):
+        keys = info if isinstance(info, dict) else INFO  # Jazzy's rclpy leaves one out
+        info = {key: info[key] for key in keys}
         assert info["received_timestamp"] > 0
         info["received_timestamp"] = 0  # each its own
         seen[type(message)][info["publication_sequence_number"]] = info
@@ -62,9 +73,22 @@ def test_a_message_is_read_in_c_and_its_times_are_rclpys(make_node, executor, li
     ours, theirs = seen[library.Message], seen[JointState]
     say_until(executor, publisher, lambda: ours.keys() & theirs.keys())
     number = min(ours.keys() & theirs.keys())
-    # What Jazzy's rclpy leaves out does no harm.
     assert {key: ours[number][key] for key in theirs[number]} == theirs[number]
     assert ours[number]["source_timestamp"] > 0
+
+
+def test_what_a_message_does_not_say_is_a_key_error(make_node, executor):
+    node, seen = make_node("one"), []
+
+    def ask(_, info):
+        with pytest.raises(KeyError, match="colour"):
+            seen.append(info["colour"])
+        seen.append(True)
+
+    hot(node.create_subscription(JointState, "x", ask, 10))
+    executor.add_node(node)
+    say_until(executor, node.create_publisher(JointState, "x", 10), lambda: seen)
+    assert all(seen)
 
 
 def test_timers_services_guards_and_tasks_are_served_beside(make_node, executor):
@@ -264,7 +288,10 @@ def test_messages_leave_no_memory_behind(make_node, executor):
     node, seen = make_node("one"), []
     hot(
         node.create_subscription(
-            JointState, "x", lambda m, i: seen.append(len(m.name) + len(m.position) + len(i)), 10
+            JointState,
+            "x",
+            lambda m, i: seen.append(len(m.name) + len(m.position) + len(i["publisher_gid"])),
+            10,
         )
     )
     publisher = node.create_publisher(JointState, "x", 10)
@@ -281,3 +308,63 @@ def test_messages_leave_no_memory_behind(make_node, executor):
     exchange(500)
     pages = exchange(10)
     assert exchange(2000) - pages < 250  # 50 values alone are 1.5 MB by then
+
+
+def test_waking_for_nothing_is_not_repeated_for_ever(make_node, executor):
+    executor.add_node(make_node("one"))
+    assert waits(executor, 0.1)
+    executor._rest_ready.trigger()  # what is left where the other thread was parked meanwhile
+    assert waits(executor, 0.1)
+
+
+EXPIRING = QoSProfile(depth=5, lifespan=Duration(seconds=0.05))
+
+
+@pytest.mark.parametrize("mark", [hot, lambda taken: taken], ids=["hot", "rclpy's"])
+def test_a_message_that_has_expired_does_not_end_every_wait(make_node, executor, mark):
+    node, seen = make_node("one"), []
+    mark(node.create_subscription(JointState, "x", seen.append, EXPIRING))
+    publisher = make_node("other").create_publisher(JointState, "x", EXPIRING)
+    executor.add_node(node)
+    say_until(executor, publisher, lambda: seen)
+    let_expire(executor, lambda: publisher.publish(JointState()))
+    assert waits(executor, 0.2)
+    seen.clear()
+    say_until(executor, publisher, lambda: seen)
+
+
+def test_a_request_that_has_expired_does_not_end_every_wait(make_node, executor):
+    node, other, seen = make_node("one"), make_node("other"), []
+    node.create_service(Trigger, "s", lambda _, answer: answer, qos_profile=EXPIRING)
+    client = other.create_client(Trigger, "s", qos_profile=EXPIRING)
+    node.create_timer(0.01, lambda: seen.append(client.service_is_ready()), clock=STEADY)
+    executor.add_node(node)
+    spin_until(executor, lambda: any(seen))
+    node.destroy_timer(next(iter(node.timers)))
+    let_expire(executor, lambda: client.call_async(Trigger.Request()))
+    assert waits(executor, 0.2)
+
+
+def let_expire(executor, send):
+    """Send what nobody takes in time, then see it end a wait for nothing."""
+    executor.spin_once(timeout_sec=0.0)
+    executor._watch.park()
+    before, end = executor.empty_waits, time.monotonic() + PATIENCE
+    while executor.empty_waits == before:  # it may have been taken before it expired
+        assert time.monotonic() < end, "nothing has expired"
+        executor._watch.park()
+        send()
+        time.sleep(0.2)  # its lifespan
+        executor.spin_once(timeout_sec=0.0)
+        executor.spin_once(timeout_sec=0.01)
+
+
+def waits(executor, seconds):
+    """Whether one of a few waits lasts, as nothing is there."""
+
+    def wait():
+        start = time.monotonic()
+        executor.spin_once(timeout_sec=seconds)
+        return time.monotonic() - start >= seconds
+
+    return any(wait() for _ in range(10))

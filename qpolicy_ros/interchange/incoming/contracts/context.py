@@ -173,6 +173,10 @@ def check_joints(reader: Reader, where: str, joints: Sequence[str], robot: Robot
     for joint in joints:
         if joint not in robot.joints:
             wrong = f"{joint!r} is no joint of {robot.file}"
+            driven = robot.actuators.get(joint)
+            if driven is not None:
+                wrong = f"{wrong}, but the actuator of its joint {driven!r}"
+                raise reader.fail(where, wrong, f"name the joint: {driven}")
             raise reader.fail(where, wrong, nearest(joint, robot.joints))
 
 

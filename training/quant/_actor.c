@@ -1,0 +1,386 @@
+/* Forward and backward pass of a quantised actor in one call each, for `compiled_actor.py`.
+ *
+ * The same values as `fast_quant.py`: codes are small integers, which bfloat16 holds, and sums of
+ * their products stay below 2**24, so float32 holds them; products of gradients take inputs of 8
+ * bits of mantissa. Widths are filled up to whole panels of 32 with zeros, batches to blocks of 16.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <math.h>
+#include <string.h>
+
+#include "_tiles.h"
+
+enum { BLOCK = 16, MOST = 6 }; /* rows that go through together; layers */
+
+typedef struct {
+    float *weights, *biases, *rounded, *residuals; /* given; rounded biases; what rounding added */
+    uint32_t *in, *back;
+    uint32_t *d_panels;
+    double step, slope, bias_step;
+    long at; /* the weight that sets the step */
+} Layer;
+
+typedef struct {
+    float *scaled; /* values by their step, before rounding */
+    uint32_t *rows, *panels;
+    double step, slope, low, high, last; /* codes' range; below `last` no gradient passes */
+} Quantiser;
+
+typedef struct {
+    long layers, batch, rows; /* rows: of the last forward pass, whole blocks */
+    long sizes[MOST + 1], widths[MOST + 1]; /* as given; filled up */
+    Layer layer[MOST];
+    Quantiser quantiser[MOST + 1];
+    float *sums, *more_sums, *codes;
+    uint32_t *d_rows;
+} Actor;
+
+static char *take(char **free_, long bytes) {
+    char *taken = *free_;
+    *free_ += (bytes + 63) / 64 * 64;
+    return taken;
+}
+
+static char *lay_out(Actor *a, char *base) {
+    char *at = base;
+    long widest = 0, largest = 0;
+    take(&at, sizeof(Actor));
+    for (long i = 0; i <= a->layers; i++) {
+        long width = a->widths[i] = (a->sizes[i] + COLUMNS - 1) / COLUMNS * COLUMNS;
+        Quantiser *q = &a->quantiser[i];
+        q->scaled = (float *)take(&at, 4 * a->batch * width);
+        q->rows = (uint32_t *)take(&at, 2 * a->batch * width);
+        q->panels = (uint32_t *)take(&at, 2 * a->batch * width);
+        widest = width > widest ? width : widest;
+    }
+    for (long i = 0; i < a->layers; i++) {
+        Layer *l = &a->layer[i];
+        long inputs = a->widths[i], outputs = a->widths[i + 1];
+        l->in = (uint32_t *)take(&at, 2 * inputs * outputs);
+        l->back = (uint32_t *)take(&at, 2 * inputs * outputs);
+        l->d_panels = (uint32_t *)take(&at, 2 * a->batch * outputs);
+        l->rounded = (float *)take(&at, 4 * outputs);
+        l->residuals = (float *)take(&at, 4 * outputs);
+        largest = inputs * outputs > largest ? inputs * outputs : largest;
+    }
+    a->sums = (float *)take(&at, 4 * BLOCK * widest);
+    a->more_sums = (float *)take(&at, 4 * BLOCK * widest);
+    a->d_rows = (uint32_t *)take(&at, 2 * BLOCK * widest);
+    a->codes = (float *)take(&at, 4 * largest);
+    return at;
+}
+
+/* Round the weights and biases of layer `i` to `levels` codes on both sides of zero. */
+static TARGET void quantise_layer(Actor *a, long i, float levels) {
+    Layer *l = &a->layer[i];
+    long inputs = a->sizes[i], outputs = a->sizes[i + 1], count = inputs * outputs;
+    __m512 step = _mm512_set1_ps((float)l->step), most = _mm512_set1_ps(levels);
+    __m512 highest = _mm512_setzero_ps(), lowest = highest;
+    for (long k = 0; k < count; k += LANES) {
+        __mmask16 mask = first_lanes(count - k);
+        __m512 value = _mm512_maskz_loadu_ps(mask, l->weights + k);
+        highest = _mm512_max_ps(highest, value);
+        lowest = _mm512_min_ps(lowest, value);
+        __m512 code = _mm512_roundscale_ps(_mm512_div_ps(value, step), 0);
+        code = _mm512_max_ps(_mm512_min_ps(code, most), _mm512_sub_ps(_mm512_setzero_ps(), most));
+        _mm512_mask_storeu_ps(a->codes + k, mask, code);
+    }
+    float high = _mm512_reduce_max_ps(highest), low = _mm512_reduce_min_ps(lowest);
+    float largest = high >= -low ? high : low;
+    for (l->at = 0; l->at < count - 1 && l->weights[l->at] != largest;) l->at++;
+    l->slope = copysign(l->slope, largest);
+    panels_by_input(a->codes, outputs, inputs, a->widths[i] / 2, l->in);
+    panels_by_output(a->codes, outputs, inputs, inputs, a->widths[i + 1] / 2, l->back);
+    float bias_step = (float)(a->quantiser[i].step * l->step);
+    l->bias_step = bias_step;
+    for (long j = 0; j < outputs; j++) {
+        float scaled = l->biases[j] / bias_step, code = rintf(scaled);
+        code = code < -0x1p31f ? -0x1p31f : code;
+        code = code > 0x1p31f ? 0x1p31f : code;
+        l->rounded[j] = code * bias_step;
+        l->residuals[j] = code - scaled;
+    }
+}
+
+/* Round one row of `scaled` to codes in `codes`. */
+INLINE void round_row(const Quantiser *q, const float *scaled, long width, float *codes) {
+    __m512 low = _mm512_set1_ps((float)q->low), high = _mm512_set1_ps((float)q->high);
+    for (long j = 0; j < width; j += LANES) {
+        __m512 code = _mm512_roundscale_ps(_mm512_loadu_ps(scaled + j), 0);
+        _mm512_storeu_ps(codes + j, _mm512_min_ps(_mm512_max_ps(code, low), high));
+    }
+}
+
+/* A block's scaled values, rounded, as rows and panels of units; outputs where wanted. */
+INLINE void round_block(const Actor *a, long i, long first_row, long given, float *out) {
+    const Quantiser *q = &a->quantiser[i];
+    long width = a->widths[i], size = a->sizes[i];
+    for (int r = 0; r < BLOCK; r += 2) {
+        float *codes = a->more_sums;
+        for (int half = 0; half < 2; half++) {
+            long row = first_row + r + half;
+            round_row(q, q->scaled + row * width, width, codes + half * width);
+            unit_row(codes + half * width, width, q->rows + row * width / 2);
+            if (!out || row >= given) continue;
+            for (long j = 0; j < size; j++) {
+                out[row * size + j] = codes[half * width + j] * (float)q->step;
+            }
+        }
+        panel_rows(codes, codes + width, width, a->rows / 2, (first_row + r) / 2, q->panels);
+    }
+}
+
+/* Outputs (given, m) and features (given, h) of `given` normalised observations. */
+static TARGET void forward(Actor *a, const float *x, long x_row, long given, float *out,
+                           float *features) {
+    long last = a->layers;
+    a->rows = (given + BLOCK - 1) / BLOCK * BLOCK;
+    for (long b = 0; b < a->rows; b += BLOCK) {
+        long width = a->widths[0];
+        for (long r = b; r < b + BLOCK; r++) {
+            float *scaled = a->quantiser[0].scaled + r * width;
+            memset(scaled, 0, 4 * width);
+            for (long j = 0; j < a->sizes[0] && r < given; j++) {
+                scaled[j] = x[r * x_row + j] / (float)a->quantiser[0].step;
+            }
+        }
+        round_block(a, 0, b, given, 0);
+        for (long i = 0; i < last; i++) {
+            const Layer *l = &a->layer[i];
+            Quantiser *q = &a->quantiser[i + 1];
+            long units = a->widths[i] / 2;
+            width = a->widths[i + 1];
+            float *scaled = q->scaled + b * width;
+            product(a->quantiser[i].rows + b * units, units, 1, l->in, units, 0, scaled, width,
+                    BLOCK, width);
+            __m512 by = _mm512_set1_ps((float)l->bias_step), step = _mm512_set1_ps((float)q->step);
+            for (long r = 0; r < BLOCK; r++) {
+                for (long j = 0; j < width; j += LANES) {
+                    __m512 value = _mm512_fmadd_ps(_mm512_loadu_ps(scaled + r * width + j), by,
+                                                   _mm512_loadu_ps(l->rounded + j));
+                    _mm512_storeu_ps(scaled + r * width + j, _mm512_div_ps(value, step));
+                }
+            }
+            round_block(a, i + 1, b, given, i == last - 1 ? out : i == last - 2 ? features : 0);
+        }
+    }
+}
+
+/* Gradients of quantiser `i`'s values in a block (`a->sums`) made those of what it rounds, and
+ * what its step gets of them, by which its range is moved. */
+INLINE double through_quantiser(const Actor *a, long i, long first_row) {
+    const Quantiser *q = &a->quantiser[i];
+    long width = a->widths[i];
+    __m512 low = _mm512_set1_ps((float)q->low), high = _mm512_set1_ps((float)q->high);
+    __m512 last = _mm512_set1_ps((float)q->last), beyond = _mm512_set1_ps((float)(q->high + 0.5));
+    __m512 total = _mm512_setzero_ps();
+    for (long r = 0; r < BLOCK; r++) {
+        float *grad = a->sums + r * width;
+        const float *scaled = q->scaled + (first_row + r) * width;
+        for (long j = 0; j < width; j += LANES) {
+            __m512 g = _mm512_loadu_ps(grad + j), value = _mm512_loadu_ps(scaled + j);
+            __m512 code = _mm512_roundscale_ps(value, 0);
+            code = _mm512_min_ps(_mm512_max_ps(code, low), high);
+            __mmask16 in = _mm512_cmp_ps_mask(value, last, _CMP_GT_OQ) &
+                           _mm512_cmp_ps_mask(value, beyond, _CMP_LT_OQ);
+            __m512 passed = _mm512_maskz_mov_ps(in, g);
+            total = _mm512_fmadd_ps(g, code, total);
+            total = _mm512_fnmadd_ps(passed, value, total);
+            _mm512_storeu_ps(grad + j, passed);
+        }
+    }
+    return _mm512_reduce_add_ps(total);
+}
+
+/* Gradient of layer `i`'s weights from its panels; returns what the layer's step gets. */
+static TARGET double weight_gradient(Actor *a, long i, float *gradient) {
+    const Layer *l = &a->layer[i];
+    const Quantiser *before = &a->quantiser[i];
+    long inputs = a->sizes[i], outputs = a->sizes[i + 1], pairs = a->rows / 2;
+    float sums[COLUMNS * a->widths[i]];
+    double total = 0.0;
+    __m512 by = _mm512_set1_ps((float)before->step), step = _mm512_set1_ps((float)l->step);
+    for (long j = 0; j < outputs; j += COLUMNS) {
+        long rows = outputs - j < COLUMNS ? outputs - j : COLUMNS;
+        product(l->d_panels + j * pairs, 1, COLUMNS, before->panels, pairs, 0, sums, inputs,
+                (rows + ROWS - 1) / ROWS * ROWS, inputs);
+        __m512 sum = _mm512_setzero_ps();
+        for (long k = 0; k < rows * inputs; k += LANES) {
+            __mmask16 mask = first_lanes(rows * inputs - k);
+            __m512 g = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, sums + k), by);
+            __m512 value = _mm512_maskz_loadu_ps(mask, l->weights + j * inputs + k);
+            value = _mm512_div_ps(value, step);
+            __m512 residual = _mm512_sub_ps(_mm512_roundscale_ps(value, 0), value);
+            sum = _mm512_mask3_fmadd_ps(g, residual, sum, mask);
+            _mm512_mask_storeu_ps(gradient + j * inputs + k, mask, g);
+        }
+        total += _mm512_reduce_add_ps(sum);
+    }
+    return total;
+}
+
+/* Gradients for those of the last forward pass' `given` outputs and features (or 0): ranges
+ * (one each), then weight matrices, then biases, as addresses in `into`. */
+static TARGET void backward(Actor *a, const float *d_out, const float *d_features, long given,
+                            float **into) {
+    long last = a->layers;
+    double totals[MOST + 1] = {0}, extra = 0.0;
+    float **ranges = into, **weights = into + last + 1, **biases = weights + last;
+    for (long i = 0; i < last; i++) memset(biases[i], 0, 4 * a->sizes[i + 1]);
+    for (long b = 0; b < a->rows; b += BLOCK) {
+        for (long r = 0; r < BLOCK; r++) {
+            long row = b + r, size = a->sizes[last];
+            memset(a->sums + r * a->widths[last], 0, 4 * a->widths[last]);
+            if (row < given) {
+                memcpy(a->sums + r * a->widths[last], d_out + row * size, 4 * size);
+            }
+        }
+        for (long i = last - 1; i >= 0; i--) {
+            Layer *l = &a->layer[i];
+            long width = a->widths[i + 1], size = a->sizes[i + 1], before = a->widths[i];
+            totals[i + 1] += through_quantiser(a, i + 1, b);
+            for (long r = 0; r < BLOCK; r++) {
+                float *d = a->sums + r * width;
+                for (long j = 0; j < size; j++) biases[i][j] += d[j];
+                unit_row(d, width, a->d_rows + r * width / 2);
+            }
+            for (long r = 0; r < BLOCK; r += 2) {
+                panel_rows(a->sums + r * width, a->sums + (r + 1) * width, width, a->rows / 2,
+                           (b + r) / 2, l->d_panels);
+            }
+            product(a->d_rows, width / 2, 1, l->back, width / 2, 0, a->more_sums, before, BLOCK,
+                    before);
+            for (long k = 0; k < BLOCK * before; k++) a->sums[k] = a->more_sums[k] * (float)l->step;
+            if (i == last - 1 && d_features) {
+                for (long r = 0; r < BLOCK && b + r < given; r++) {
+                    const float *more = d_features + (b + r) * a->sizes[i];
+                    for (long j = 0; j < a->sizes[i]; j++) a->sums[r * before + j] += more[j];
+                }
+            }
+        }
+        totals[0] += through_quantiser(a, 0, b);
+    }
+    for (long i = last - 1; i >= 0; i--) {
+        Layer *l = &a->layer[i];
+        Quantiser *q = &a->quantiser[i + 1];
+        double bias_step = 0.0;
+        *ranges[i + 1] = (float)((totals[i + 1] + extra) * q->slope);
+        for (long j = 0; j < a->sizes[i + 1]; j++) bias_step += biases[i][j] * l->residuals[j];
+        double step = weight_gradient(a, i, weights[i]) + bias_step * a->quantiser[i].step;
+        weights[i][l->at] += (float)(l->slope * step);
+        extra = bias_step * l->step;
+    }
+    *ranges[0] = (float)((totals[0] + extra) * a->quantiser[0].slope);
+}
+
+static int numbers(PyObject *const *arguments, Py_ssize_t given, Py_ssize_t least, long *into) {
+    if (given < least || given > 5 * MOST) {
+        PyErr_Format(PyExc_TypeError, "at least %zd arguments, not %zd", least, given);
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < given; i++) {
+        into[i] = PyLong_AsLong(arguments[i]);
+        if (into[i] == -1 && PyErr_Occurred()) return 0;
+    }
+    return 1;
+}
+
+/* Batch, then vector lengths from the observation to the action. */
+static Actor described(const long *v, Py_ssize_t count) {
+    Actor a = {.batch = (v[0] + BLOCK - 1) / BLOCK * BLOCK, .layers = count - 2};
+    for (long i = 0; i <= a.layers && i <= MOST; i++) a.sizes[i] = v[1 + i];
+    return a;
+}
+
+static PyObject *py_size(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[5 * MOST];
+    if (!numbers(arguments, given, 3, v)) return NULL;
+    Actor a = described(v, given);
+    return PyLong_FromLong((long)(lay_out(&a, (char *)64) - (char *)64));
+}
+
+/* The block's address, zeroed memory, and what `size` takes. */
+static PyObject *py_prepare(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[5 * MOST];
+    if (!numbers(arguments, given, 4, v)) return NULL;
+    Actor a = described(v + 1, given - 1);
+    lay_out(&a, (char *)v[0]);
+    memcpy((char *)v[0], &a, sizeof a);
+    Py_RETURN_NONE;
+}
+
+/* Block; a table of doubles (step, slope, lowest and highest code, bound of the gradient of each
+ * quantiser, then step, slope and largest code of each layer's weights); weights; biases. */
+static PyObject *py_pack(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[5 * MOST];
+    if (!numbers(arguments, given, 4, v)) return NULL;
+    Actor *a = (Actor *)v[0];
+    const double *table = (const double *)v[1];
+    for (long i = 0; i <= a->layers; i++, table += 5) {
+        Quantiser *q = &a->quantiser[i];
+        q->step = table[0], q->slope = table[1], q->low = table[2], q->high = table[3];
+        q->last = table[4];
+    }
+    for (long i = 0; i < a->layers; i++, table += 3) {
+        Layer *l = &a->layer[i];
+        l->weights = (float *)v[2 + i], l->biases = (float *)v[2 + a->layers + i];
+        l->step = table[0], l->slope = table[1];
+        quantise_layer(a, i, (float)table[2]);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Block; observations, their stride and count; outputs; features. */
+static PyObject *py_forward(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[5 * MOST];
+    if (!numbers(arguments, given, 6, v)) return NULL;
+    forward((Actor *)v[0], (const float *)v[1], v[2], v[3], (float *)v[4], (float *)v[5]);
+    Py_RETURN_NONE;
+}
+
+/* Block; gradients of outputs and of features (or 0), their count; where results go. */
+static PyObject *py_backward(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[5 * MOST];
+    if (!numbers(arguments, given, 8, v)) return NULL;
+    backward((Actor *)v[0], (const float *)v[1], (const float *)v[2], v[3], (float **)(v + 4));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"size", (PyCFunction)(void (*)(void))py_size, METH_FASTCALL, NULL},
+    {"prepare", (PyCFunction)(void (*)(void))py_prepare, METH_FASTCALL, NULL},
+    {"pack", (PyCFunction)(void (*)(void))py_pack, METH_FASTCALL, NULL},
+    {"forward", (PyCFunction)(void (*)(void))py_forward, METH_FASTCALL, NULL},
+    {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int available(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
+}
+
+#else
+
+static int available(void) { return 0; }
+
+static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
+
+#endif
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_actor", NULL, -1, methods,
+                                        NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__actor(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "available", available()) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}
