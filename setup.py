@@ -84,6 +84,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("config/contracts", "*.yaml"),
         ("config/sros2", "*.xml"),
         ("config/policies", "**/*"),
+        ("config/imported", "*"),
     ):
         for path in sorted(Path(root).glob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -192,7 +193,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "qpolicy = qpolicy_ros.cli.main:main",
+            "qpolicy = qpolicy_ros.cli.entry:main",
             "policy_node = qpolicy_ros.nodes.entry:policy_node",
             "mujoco_sim_node = qpolicy_ros.nodes.entry:mujoco_sim_node",
             "safety_watchdog = qpolicy_ros.nodes.entry:safety_watchdog",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -16,7 +17,8 @@ from typing import Any
 
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
-from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically, writing_into
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically
 from qpolicy_ros.policy import PolicyError
 
 CACHE = cache_folder("qpolicy_ros/yosys")
@@ -91,14 +93,15 @@ def once(
     for path in sorted(files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     kept = CACHE / f"{digest.hexdigest()[:32]}.json"
-    if not kept.is_file():
-        with scratch_folder() as scratch:
-            found = measure(scratch)
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    with scratch_folder() as scratch:
+        found = measure(scratch)
+    # A cache that cannot be written, or is damaged, costs time and nothing else.
+    with contextlib.suppress(OSError, InputError):
         CACHE.mkdir(parents=True, exist_ok=True)
-        with writing_into(CACHE):
-            write_atomically(kept, json.dumps(found).encode())
-    result: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return result
+        write_atomically(kept, json.dumps(found).encode())
+    return found
 
 
 _FORM = "a primitive a table"  # how tables reach Yosys (``tables``)

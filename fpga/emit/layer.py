@@ -15,7 +15,7 @@ from qpolicy_fpga.emit.steps import (
 )
 from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
 from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
-from qpolicy_fpga.emit.tree import Tree, looked_up, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
         source = "wide_sum"
     emit_tail(tree.module, layer, tree.neurons, timing.kind, total, source)
     tree.module.ports = _ports(layer, form, timing)
-    lines[:0] = _own_phases(layer, form)
+    lines[:0] = _own_phases(layer, form, tree.phases)
 
 
 def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
@@ -153,12 +153,13 @@ def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
     return [*lines, f"output wire [{layer.out_bits - 1}:0] code"]
 
 
-def _own_phases(layer: Layer, form: Form) -> list[str]:
+def _own_phases(layer: Layer, form: Form, phases: int) -> list[str]:
     """Registers of the phase in each tree: one counter could not drive the tables of all."""
     count = phase_bits(max(form.fold, layer.parts))
-    names = ["phase"] if count and not form.ram and not looked_up(layer) else []
-    names += ["tail_phase"] if form.fold > 1 else []
-    return [line for name in names for line in copy(name, f"{name}_next", count)]
+    lines = []
+    for number in range(phases):
+        lines += copy(f"own_phase{number}", "phase_next", count)
+    return lines + (copy("tail_phase", "tail_phase_next", count) if form.fold > 1 else [])
 
 
 def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:

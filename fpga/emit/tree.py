@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qpolicy_fpga.emit.bit_heap import Heap, tables_of
-from qpolicy_fpga.emit.fanout import copies
+from qpolicy_fpga.emit.fanout import MAX_LOADS, copies
 from qpolicy_fpga.emit.verilog import LUT_DELAY, LUT_INPUTS, Module, invert, table_bit
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Tree:
         heap: where its bits are.
         width: bits of the sum of one step.
         total: bits of ``H``, at least those of an input code.
+        phases: registers of the phase, each for so many tables.
     """
 
     module: Module
@@ -45,6 +46,7 @@ class Tree:
     heap: Heap
     width: int
     total: int
+    phases: int
     sum: str = ""
 
 
@@ -80,6 +82,8 @@ def make_tree(
             _plain(heap, layer, neurons[0] or 0, plane)
         else:
             _phased(heap, layer, rows, plane)
+    # All tables so far read the phase, unless weights come from elsewhere.
+    copied = 0 if phases == 1 or form.ram or looked_up(layer) else _phase_copy(heap) + 1
     if phases > 1:
         heap.time += LUT_DELAY
     tree = Tree(
@@ -88,6 +92,7 @@ def make_tree(
         heap=heap,
         width=width,
         total=max(layer.planes, highest.bit_length()),
+        phases=copied,
     )
     tree.sum = heap.total("sum")
     return tree
@@ -146,7 +151,6 @@ def _phased(heap: Heap, layer: Layer, rows: tuple[Int64, Int64], plane: int) -> 
     """Bits times the weights of a phase: tables of the phase and a few input bits."""
     phases = len(rows[0])
     count = phase_bits(phases)
-    phase = [f"phase[{b}]" for b in range(count)]
     size = LUT_INPUTS - count
     most = rows[0].max(axis=0)
     used = np.flatnonzero(most)
@@ -162,9 +166,15 @@ def _phased(heap: Heap, layer: Layer, rows: tuple[Int64, Int64], plane: int) -> 
         taken = (np.arange(1 << width)[:, None] >> np.arange(width)) & 1
         # (phases, values of the group's bits)
         terms = (taken[None] ^ negative[:, None, group]) * magnitude[:, None, group]
-        names = [bits[i] for i in used[group]] + phase
+        phase = f"own_phase{_phase_copy(heap)}"
+        names = [bits[i] for i in used[group]] + [f"{phase}[{b}]" for b in range(count)]
         for place, table in enumerate(tables_of(terms.sum(axis=2).ravel().tolist())):
             heap.add(plane + place, heap.module.lut(names, table))
+
+
+def _phase_copy(heap: Heap) -> int:
+    """Number of the phase's register that the next table reads."""
+    return heap.module.luts // MAX_LOADS
 
 
 def weight_bits(layer: Layer) -> int:

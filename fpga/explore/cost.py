@@ -74,7 +74,7 @@ def layer_cost(
     if plane_steps > 1:
         # the planes' multiplexer
         lut += layer.inputs * form.planes * (1 if plane_steps <= 4 else 3)
-    ff += layer.neurons * layer.out_bits + 10
+    ff += layer.neurons * layer.out_bits + 10 + timing.groups * layer.part * form.planes
     if form.ram:
         bits = count * layer.inputs * weight_bits(layer)
         ff += bits if plane_steps == 1 else 2 * bits
@@ -114,7 +114,7 @@ def _tree_cells(
         lut += out * width + 1.3 * stored
         carry += out * (width + 4) / 4
         ff += out * (3 * width + out / 2)
-    return lut, ff + 2 * phases, carry
+    return lut, ff + phases + tree.phases * phase_bits(max(form.fold, layer.parts)), carry
 
 
 def _block_rams(layer: Layer, form: Form, trees: int, kind: str) -> float:

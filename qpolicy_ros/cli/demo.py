@@ -24,8 +24,8 @@ class Args:
     """Arguments of `qpolicy demo`."""
 
     policies: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Policies to show: task names (hopper), task/variant or files. Default: hopper and
-    halfcheetah, as far as they are shipped."""
+    """Policies to show: task names (hopper), task/variant or files. Default: hopper, and a double
+    pendulum's policy that Stable-Baselines3 trained, imported and quantised."""
     backends: tuple[str, ...] = ()
     """Backends to show. Default: integer, fp32 and, for a small policy, fpga (its Verilog,
     simulated), as far as they can serve."""

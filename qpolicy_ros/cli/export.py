@@ -50,6 +50,8 @@ class Args:
     """Seed of these observations."""
     symbol: str = ""
     """c: what every name in the header starts with; empty for qpolicy_<task>."""
+    packed: bool = False
+    """c: weights of the network's own bits each, not a byte: less flash, more work."""
     trajectory: bool = False
     """ros2-control: a joint_trajectory_controller, not a forward_command_controller."""
     json: bool = False
@@ -58,20 +60,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run `qpolicy export`; 0 if written, 1 if a code differs."""
-    if args.symbol and args.format != "c":
-        raise UsageError(f"--symbol: {args.format} has no symbols; give --format c with it")
-    if args.baseline and args.format != "policy":
-        raise UsageError(f"--baseline: {args.format} has its own; leave it out")
-    if args.trajectory and args.format != "ros2-control":
-        raise UsageError(f"--trajectory: {args.format} has none; give --format ros2-control")
-    for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
-        if value < least:
-            raise UsageError(f"--{option}: {value} is too small; give {least} or more")
-    if args.observations > MOST_OBSERVATIONS:  # they are held in memory
-        wrong = f"--observations: {args.observations} is too large"
-        raise UsageError(f"{wrong}; give {MOST_OBSERVATIONS} at most")
-    if args.out.resolve() == args.source.resolve():
-        raise UsageError(f"--out: {args.out} is the source itself; give another file")
+    _check(args)
     if args.format == "policy":
         # Torch is for this format only.
         from qpolicy_training.cli.export import export_policy  # noqa: PLC0415
@@ -90,10 +79,30 @@ def main(args: Args) -> int:
     return _export_c(args, artifact) if args.format == "c" else _export_qonnx(args, artifact)
 
 
+def _check(args: Args) -> None:
+    """Refuse options that do not go together."""
+    if args.symbol and args.format != "c":
+        raise UsageError(f"--symbol: {args.format} has no symbols; give --format c with it")
+    if args.packed and args.format != "c":
+        raise UsageError(f"--packed: {args.format} has its own way; give --format c with it")
+    if args.baseline and args.format != "policy":
+        raise UsageError(f"--baseline: {args.format} has its own; leave it out")
+    if args.trajectory and args.format != "ros2-control":
+        raise UsageError(f"--trajectory: {args.format} has none; give --format ros2-control")
+    for option, value, least in (("observations", args.observations, 1), ("seed", args.seed, 0)):
+        if value < least:
+            raise UsageError(f"--{option}: {value} is too small; give {least} or more")
+    if args.observations > MOST_OBSERVATIONS:  # they are held in memory
+        wrong = f"--observations: {args.observations} is too large"
+        raise UsageError(f"{wrong}; give {MOST_OBSERVATIONS} at most")
+    if args.out.resolve() == args.source.resolve():
+        raise UsageError(f"--out: {args.out} is the source itself; give another file")
+
+
 def _export_c(args: Args, artifact: PolicyArtifact) -> int:
     from qpolicy_ros.interchange.outgoing import c_header, symbol_prefix  # noqa: PLC0415  as above
 
-    text = c_header(artifact, args.symbol)
+    text = c_header(artifact, args.symbol, packed=args.packed)
     write_atomically(args.out, text.encode("ascii"))
     report = {
         "header": str(args.out),

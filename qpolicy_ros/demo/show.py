@@ -22,11 +22,19 @@ from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.demo.recorded import recording, replayed
 from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
 from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
-from qpolicy_ros.policy import PolicyArtifact, engine_kinds, find_policy, load_policy
+from qpolicy_ros.policy import (
+    PolicyArtifact,
+    engine_kinds,
+    find_policy,
+    load_policy,
+    policy_folders,
+)
 from qpolicy_ros.sim import spread
 from qpolicy_ros.sim.display import mujoco
 
-_TASKS = ("hopper", "halfcheetah")
+_TASK = "hopper"
+# The second scene: somebody else's policy (a Stable-Baselines3 zip), imported and quantised.
+_IMPORTED = Path("imported") / "double_pendulum.safetensors"
 _BACKENDS = ("integer", "fp32", "fpga")
 # The FPGA is simulated: a core for more weights compiles for minutes, so on request only.
 _SIMULATED_WEIGHTS = 10_000
@@ -92,14 +100,12 @@ def _say(text: str) -> None:
 
 
 def _files(policies: Sequence[str]) -> list[Path]:
-    """Return the files of the named policies, or of those of our tasks that are shipped."""
+    """Return the files of the named policies, or one of ours and an imported one."""
     if policies:
         return [find_policy(name) for name in policies]
-    found = []
-    for task in _TASKS:
-        with contextlib.suppress(InputError):
-            found.append(find_policy(task))
-    return found or [find_policy(_TASKS[0])]  # which says what is wrong
+    beside = [folder.parent / _IMPORTED for folder in policy_folders()]
+    imported = [file for file in beside if file.is_file()]
+    return [find_policy(_TASK), *imported[:1]]
 
 
 def _serving(artifact: PolicyArtifact, wanted: Sequence[str]) -> list[str]:

@@ -28,21 +28,21 @@ def surroundings(contract: Contract, model: Any) -> Iterator[Change]:
                 "source",
                 f"the previous action is the {what[given]}, the policy takes the {what[meant]}",
                 f"take {meant} in the place of {given}",
-                lambda c, given=given, meant=meant: _resourced(c, given, meant, 1.0),
+                _taken(given, meant, 1.0),
             )
     if _GRAVITY in heads and _ACCELERATION not in heads:
         yield _seen(
             "source",
             "gravity is that of the orientation, the policy takes the accelerometer's",
             f"take {_ACCELERATION}, scale {-1 / _G:.4g}, in the place of {_GRAVITY}",
-            lambda c: _resourced(c, _GRAVITY, _ACCELERATION, -1 / _G),
+            _taken(_GRAVITY, _ACCELERATION, -1 / _G),
         )
     if _ACCELERATION in heads and _GRAVITY not in heads:
         yield _seen(
             "source",
             "gravity is the accelerometer's, the policy takes that of the orientation",
             f"take {_GRAVITY} in the place of {_ACCELERATION}, scale {-_G:.4g} times",
-            lambda c: _resourced(c, _ACCELERATION, _GRAVITY, -_G),
+            _taken(_ACCELERATION, _GRAVITY, -_G),
         )
     if any(head.startswith("imu.") for head in heads):
         yield _seen(
@@ -66,11 +66,16 @@ def _seen(kind: str, fault: str, mend: str, change: Callable[[Channel], Channel]
     return Change(fault, mend, kind, apply)
 
 
-def _resourced(channel: Channel, given: str, meant: str, factor: float) -> Channel:
-    head, _, key = channel.source.partition(":")
-    if head != given:
-        return channel
-    return replace(channel, source=f"{meant}:{key}", scale=channel.scale * factor)
+def _taken(given: str, meant: str, factor: float) -> Callable[[Channel], Channel]:
+    """Return what takes ``meant``, ``factor`` times, where a channel has ``given``."""
+
+    def change(channel: Channel) -> Channel:
+        head, _, key = channel.source.partition(":")
+        if head != given:
+            return channel
+        return replace(channel, source=f"{meant}:{key}", scale=channel.scale * factor)
+
+    return change
 
 
 def _imu_turned(channel: Channel) -> Channel:
@@ -128,9 +133,11 @@ def _clocks(contract: Contract) -> Iterator[Change]:
     if not contract.gaits:
         return
 
-    def clocks(change: Callable[[Any], Any]) -> Callable[[Fit], Fit]:
+    def clocks(factor: float) -> Callable[[Fit], Fit]:
         def apply(fit: Fit) -> Fit:
-            gaits = tuple(change(gait) for gait in fit.contract.gaits)
+            gaits = tuple(
+                replace(gait, frequency=gait.frequency * factor) for gait in fit.contract.gaits
+            )
             return replace(fit, contract=replace(fit.contract, gaits=gaits))
 
         return apply
@@ -142,7 +149,7 @@ def _clocks(contract: Contract) -> Iterator[Change]:
             else f"the gait's clock is {factor:g} times too slow",
             f"multiply the gait's frequency by {factor:g}",
             "gait",
-            clocks(lambda gait, factor=factor: replace(gait, frequency=gait.frequency * factor)),
+            clocks(factor),
         )
 
     def exchanged(channel: Channel) -> Channel:

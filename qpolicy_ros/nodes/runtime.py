@@ -94,7 +94,7 @@ def run(
             rclpy.init(args=[name, *arguments], signal_handler_options=SignalHandlerOptions.NO)
         # What rclpy raises for arguments that it cannot parse, half surrogates among them.
         except (RuntimeError, UnicodeError, TypeError) as error:
-            return _fail(name, error)
+            return _fail(name, _with_remedy(error))
         try:
             return 0 if stop else _spin(program, stop)
         except InputError as error:
@@ -144,6 +144,14 @@ def _spin(program: Program, stop: Stop) -> int:
         executor.shutdown()
         node.destroy_node()  # type: ignore[attr-defined]
     return stop.code
+
+
+def _with_remedy(error: Exception) -> Exception:
+    """Say what to do about the one failure of ROS's start that is no wrong argument."""
+    if "log directory" not in str(error):
+        return error
+    remedy = "set ROS_LOG_DIR to a folder that can be written"
+    return InputError.at("", "logging", " ".join(str(error).split()), remedy)
 
 
 def _fail(name: str, error: Exception) -> int:

@@ -132,6 +132,7 @@ class Simulation:
     def _read_contract(self, env_id: str) -> Contract:
         first = self._calls.reset(0)
         self.seeded = np.array_equal(first, self._calls.reset(0), equal_nan=True)
+        given = np.asarray(self._calls.given)  # names are found by value, so exactly
         space: Any = self.env.action_space
         low, high = _inward(space.low, space.high)
         names = action_names(self.model, low.size)
@@ -139,7 +140,7 @@ class Simulation:
             task=task_name(env_id),
             env_id=env_id,
             observation=tuple(
-                Channel(name, "feature") for name in observation_names(self.model, self.data, first)
+                Channel(name, "feature") for name in observation_names(self.model, self.data, given)
             ),
             action=tuple(
                 ActionChannel(

@@ -27,11 +27,15 @@ class TaskCalls:
     Args:
         env: the task.
         name: how errors call it.
+
+    Attributes:
+        given: the last observation as the task gave it, in its own precision.
     """
 
     def __init__(self, env: gymnasium.Env, name: str) -> None:
         self._env, self._name = env, name
         self._shape = env.observation_space.shape
+        self.given: Any = None
 
     def reset(self, seed: int | None, options: dict[str, Any] | None = None) -> np.ndarray:
         """Begin an episode; return its first observation, a float32 copy ``(n,)``."""
@@ -75,6 +79,7 @@ class TaskCalls:
         if seen.shape != self._shape:
             wrong = f"{what}() gives an observation of shape {seen.shape}, its space {self._shape}"
             raise self._error(wrong)
+        self.given = values
         return seen
 
     def _reward(self, reward: Any) -> float:

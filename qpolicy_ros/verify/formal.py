@@ -44,7 +44,6 @@ from qpolicy_ros.verify.specification import (
 Progress = Callable[[int], object]
 SAT_SECONDS = 60  # for a tail, a step or bit planes; they end in milliseconds
 WHOLE_SECONDS = 10  # for a whole neuron
-_PHASES = ("phase", "phase_next")
 SHARED_MODULES = ("qpolicy_lut.v", "qpolicy_copy.v")
 WHOLE_BITS = 32  # input bits up to which a whole neuron is tried: 36 took minutes
 
@@ -118,6 +117,7 @@ class FormalLayer:
         """One proof a neuron: the weights are in the tables."""
         results = {}
         planes = self.form.planes
+        phases = ["phase_next", *re.findall(r"wire \[\d+:0\] (own_phase\d+);", tree.text)]
         for phase, neuron in self.neurons_of(place).items():
             # Where codes come in parts, a phase is a part; its weights may be looked up ahead.
             parts = self.spec.parts > 1
@@ -127,7 +127,7 @@ class FormalLayer:
             bits = (self.spec.parts - 1).bit_length() if parts else self._phase_bits
             good = True
             for at, weights in rows:
-                constants = {f"{n}[{b}]": at >> b & 1 for n in _PHASES for b in range(bits)}
+                constants = {f"{n}[{b}]": at >> b & 1 for n in phases for b in range(bits)}
                 row = weights.tolist()
                 wanted = wanted_sum([abs(w) for w in row], [w < 0 for w in row], planes, tree.width)
                 good &= tree_sum(tree, constants) == wanted

@@ -77,6 +77,7 @@ def make_sweep(executor: MadeUp, monkeypatch: Any, *, limit: float = 0.0, **opti
         "further": (1, 2),
         "distill": DistillConfig(rounds=2),
         "exam_episodes": 30,
+        "finetune": 0,
     }
     config = SelectConfig(
         task="Hopper-v4", teacher=teacher.function_hash, **{**settings, **options}

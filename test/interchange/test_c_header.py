@@ -26,9 +26,9 @@ from qpolicy_ros.policy import (
 )
 
 
-def check(artifact, count):
+def check(artifact, count, *, packed=False):
     network = artifact.network
-    header = CompiledHeader(artifact)
+    header = CompiledHeader(artifact, packed=packed)
     codes = corner_codes(network, count)
     assert np.array_equal(header.infer_batch(codes), expected_codes(network, codes))
     inputs = network.mean.size
@@ -42,6 +42,24 @@ def check(artifact, count):
 @pytest.mark.parametrize("name", ODD)
 def test_odd_shapes(name):
     check(odd_artifact(name), 2000)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_packed_weights_compute_the_same(name):
+    check(odd_artifact(name), 500, packed=True)
+
+
+def test_packed_weights_take_their_bits(tmp_path, capsys):
+    artifact = random_artifact(0, 11, (20,), 3)
+    save_policy(artifact, tmp_path / "a.safetensors")
+    out, bits = tmp_path / "a.h", artifact.network.core_bits
+    arguments = ["export", str(tmp_path / "a.safetensors"), "--out", str(out)]
+    assert main([*arguments, "--format", "c", "--packed"]) == 0
+    row = -(-11 * bits // 8)
+    assert f"_weights0[20 * {row} + 1]" in out.read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--format", "qonnx", "--packed"]) == 2
+    assert "--packed: qonnx has its own way; give --format c" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: f"{file.parent.name}-{file.stem}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from qpolicy_ros.cli.main import main
@@ -41,3 +45,15 @@ def test_the_command_that_records_refuses_a_namespace_that_is_none(namespace, tm
 
 def test_a_namespace_may_lack_its_first_slash():
     assert runtime.checked_namespace("robot") == runtime.checked_namespace("/robot/") == "/robot"
+
+
+def test_a_log_folder_that_cannot_be_made_is_named_with_its_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "ROS_LOG_DIR": str(tmp_path / "file" / "log")}
+    command = [sys.executable, "-m", "qpolicy_ros.nodes.policy_node"]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("; set ROS_LOG_DIR to a folder that can be written")

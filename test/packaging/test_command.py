@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from qpolicy_ros.cli import entry
 from qpolicy_ros.cli import main as cli
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyError
@@ -242,3 +244,26 @@ def test_a_terminal_that_lacks_a_sign_is_shown_its_escape(command, monkeypatch):
     monkeypatch.setattr(sys, "stdout", shown)
     assert cli.main(["probe"]) == 0
     assert shown.buffer.getvalue() == b"1 \\xb1 2, pol\\udcff.safetensors\n"
+
+
+INTERRUPTED = """
+import os, signal
+from qpolicy_ros.cli import entry
+def interrupted(name):
+    os.kill(os.getpid(), signal.SIGINT)
+    raise AssertionError(name)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+entry.importlib.import_module = interrupted
+entry.main()
+"""
+
+
+def test_an_interrupt_during_the_imports_ends_quietly():
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_command_begins_there():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="qpolicy")
+    assert script.load() is entry.main

@@ -133,7 +133,9 @@ ROOMS = [
     room(
         "training",
         {"numpy", "torch", "jax", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
-        {COMMON, POLICY, BACKENDS, SIM, "qpolicy_ros.interchange.incoming", "qpolicy_fpga.explore"},
+        {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"}
+        # A teacher that remembers is run by its own runtime.
+        | {"qpolicy_ros.interchange.incoming.opaque"},
         name="qpolicy_training",
         late="matplotlib ray rosbags",
     ),

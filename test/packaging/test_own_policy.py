@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from robot_bags import record_walk
 
 from qpolicy_ros.cli.main import main as command
-from qpolicy_ros.policy import load_policy
+from qpolicy_ros.demo import show
+from qpolicy_ros.policy import load_policy, make_engine
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-policy.md"
 CONTRACT = """
@@ -104,3 +106,48 @@ def test_the_page_names_a_recording_of_the_same_policy(newcomer, capsys):
     record_walk(newcomer / "my_bag", balancer(), "robot.xml", 41.0)
     assert command(shlex.split(f"{line} {QUICK}")[1:]) == 0
     assert "expected action error" in capsys.readouterr().out
+
+
+def sb3_commands() -> list[str]:
+    """The walk-through of a Stable-Baselines3 file."""
+    section = PAGE.read_text(encoding="utf-8").split("### From Stable-Baselines3")[1]
+    block = re.search(r"```\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    return block.group(1).splitlines()
+
+
+def test_a_stable_baselines3_file_goes_the_pages_way(tmp_path, monkeypatch, capsys):
+    """A policy that PPO trained here, from its zip to its Verilog and its C header."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
+    shutil.copy(PAGE.parents[1] / "config" / "imported" / "double_pendulum.zip", tmp_path)
+    few = (
+        "--distill.rounds 3 --distill.round-steps 500 --distill.round-updates 60 "
+        "--distill.evaluate-episodes 1 --episodes 1 --b-core 4"
+    )
+    typed = sb3_commands()
+    verbs = [line.split()[1] for line in typed]
+    assert verbs == ["import", "evaluate", "quantize", "evaluate", "fpga", "export"]
+    said = {}
+    for line in typed:
+        quick = line.replace("--episodes 3", "--episodes 1")
+        if " quantize " in line:
+            quick = f"{line.split(' --distill')[0]} --out pendulum-3bit.safetensors {few}"
+        assert command(shlex.split(quick)[1:]) == 0, (line, capsys.readouterr())
+        said[line] = capsys.readouterr().out
+    assert re.search(r"93[56]\d\.\d ± 0", said[typed[1]]), said[typed[1]]
+    student = load_policy(tmp_path / "pendulum-3bit.safetensors")
+    assert student.baseline.steps[-1][0] == "clip"
+    assert "double_pendulum.zip" in str(load_policy(tmp_path / "pendulum.safetensors").provenance)
+    assert "_weight(const uint8_t *row" in (tmp_path / "pendulum.h").read_text()
+
+
+def test_the_demo_s_second_scene_is_that_policy():
+    file = PAGE.parents[1] / "config" / "imported" / "double_pendulum.safetensors"
+    scene = load_policy(file)
+    assert show._files(())[1] == file
+    assert scene.network is not None
+    assert scene.provenance["teacher_provenance"]["source"] == "double_pendulum.zip"
+    engine = make_engine(scene.network)
+    golden = scene.golden
+    assert (engine.act_batch(golden.observations) == golden.actions).all()

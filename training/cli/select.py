@@ -31,6 +31,7 @@ from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 from qpolicy_training.select.config import (
     HARDWARE_COSTS,
+    LAST_RUNG,
     PAPER_AXES,
     Axes,
     Cost,
@@ -111,10 +112,14 @@ class Args:
     """Episodes of the final decision."""
     finalists: int = 4
     """Candidates that may sit the exam; they share the rule's error."""
-    finetune: int = 0
-    """Candidates that get a last rung of RL (--sac.steps)."""
+    finetune: int = 4
+    """Finalists that go through the last rung at a time, RL from where distillation left them:
+    the cheapest that passes and the best of the cheaper ones that fail. 0: none."""
+    last: SacConfig = field(default_factory=lambda: LAST_RUNG)
+    """Hyperparameters of the last rung."""
     critic: Path | None = None
-    """Checkpoint of the teacher's run whose critics fine-tuning goes on from."""
+    """Checkpoint of the teacher's run whose critics the last rung goes on from (give its
+    --last.critic-norm too)."""
     method: Method = "distill"
     """paper rule and --scope: qat trains every candidate by RL from the first step."""
     scope: Scope | None = None
@@ -126,11 +131,12 @@ class Args:
     algorithm: Literal["sac", "ddpg"] = "sac"
     """RL algorithm of qat."""
     sac: SacConfig = field(default_factory=SacConfig)
-    """Hyperparameters of fine-tuning and of qat by SAC."""
+    """Hyperparameters of qat by SAC."""
     ddpg: DdpgConfig = field(default_factory=DdpgConfig)
     """Hyperparameters of qat by DDPG."""
     cpu_minutes: float = 0.0
-    """Processor time after which nothing new is trained, minutes; 0: no limit."""
+    """Processor time after which no bracket or rung begins but the last one, minutes; 0: no
+    limit."""
     executor: Literal["local", "ray"] = "local"
     """Where candidates train: processes of this machine, or a Ray cluster."""
     jobs: int = 1
@@ -195,15 +201,21 @@ def _check(args: Args) -> None:
         check_options(seed=seed, episodes=args.episodes, hidden=(1,), out=args.out)
     if args.method == "qat" and args.scope is None and args.rule == "bound":
         message = (
-            "--method: qat: rungs are made for distillation; give --rule paper or --scope, or "
-            "fine-tune the best students by RL with --finetune"
+            "--method: qat: rungs are made for distillation, the last one is RL; give --rule paper "
+            "or --scope, or leave it out"
         )
         raise PolicyError(message)
     if args.algorithm == "ddpg" and args.method != "qat":
         message = "--algorithm: ddpg: belongs to --method qat; students are fine-tuned by SAC"
         raise PolicyError(message)
-    if args.critic is not None and not args.finetune:
-        message = f"--critic: {args.critic}: belongs to fine-tuning; give --finetune too"
+    if args.critic is not None and (not args.finetune or args.method == "qat"):
+        message = (
+            f"--critic: {args.critic}: belongs to the last rung, which --finetune 0 and --method "
+            "qat leave out"
+        )
+        raise PolicyError(message)
+    if args.method != "qat" and args.sac != SacConfig():
+        message = "--sac: belongs to --method qat; the last rung's options begin with --last"
         raise PolicyError(message)
     if not 0 <= args.cpu_minutes < math.inf:
         message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"

@@ -10,6 +10,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.runs.config import ADDED_LATER
 
 if TYPE_CHECKING:
     pass
@@ -101,6 +102,12 @@ PAPER_AXES = Axes(hidden=(8, 16, 32, 64, 128, 256), b_core=BITS, b_in=BITS)
 """What the paper tried: from 8 bits down in the core, then widths, then from 8 input bits down."""
 
 
+LAST_RUNG = SacConfig(
+    steps=150_000, train_frequency=3, policy_lr=1e-4, critic_lr=3e-4, average=2_000
+)
+"""RL on a distilled student: at the usual rate of the actor it loses what it was taught."""
+
+
 @dataclass(frozen=True)
 class SelectConfig:
     """The full configuration of a sweep; its hash names the sweep's folder."""
@@ -127,9 +134,11 @@ class SelectConfig:
     snapshot_episodes: int = 10
     exam_episodes: int = 100
     finalists: int = 4
-    finetune: int = 0
+    finetune: int = 4
     distill: DistillConfig = field(default_factory=DistillConfig)
     sac: SacConfig = field(default_factory=SacConfig)
+    last: SacConfig = field(default=LAST_RUNG, metadata=ADDED_LATER)
+    """Of the last rung; ``sac`` is that of the method qat."""
     critic: str = ""
     """Hash of the checkpoint whose critics fine-tuning goes on from; empty: new ones."""
 

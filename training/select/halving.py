@@ -33,8 +33,8 @@ def search(sweep: Sweep) -> Row | None:
         bracket(sweep, shapes)
         shapes = next_shapes(sweep, tried)
         tried |= set(shapes)
-    if config.finetune and not sweep.exhausted:
-        finetune(sweep)
+    if config.finetune:
+        finetune(sweep)  # its first wave even where the time is up: nobody is judged before it
     return examine(sweep)
 
 
@@ -112,19 +112,29 @@ def next_shapes(sweep: Sweep, tried: set[Shape]) -> list[Shape]:
 
 
 def finetune(sweep: Sweep) -> None:
-    """RL for the best of those that are cheaper than the leader and fail at the last rung."""
-    config = sweep.config
-    leader = sweep.leader()
-    limit = leader.price if leader else math.inf
-    last = f"rung{len(config.rungs) - 1}"
-    rows = [
-        row
-        for row in sweep.latest.values()
-        if row.stage == last and not row.passes and row.price < limit
-    ]
-    rows = [row for row in rows if not row.error]
-    rows.sort(key=lambda row: -row.bound)
-    sweep.stage([sweep.finetune(row) for row in rows[: config.finetune]])
+    """The last rung, RL: for the leader, and for the best of the cheaper ones that fail.
+
+    Wherever distillation left them: it says little of what a small network can do. As long as that
+    makes a cheaper one pass, the next ones below it have their turn.
+    """
+    count = sweep.config.finetune
+    tuned: set[Candidate] = set()
+    while True:
+        leader = sweep.leader()
+        limit = leader.price if leader else math.inf
+        rows = [row for row in sweep.latest.values() if not row.error]
+        rows = [row for row in rows if (row.shape, row.seed) not in tuned]
+        cheaper = [row for row in rows if not row.passes and row.price < limit]
+        cheaper.sort(key=lambda row: -row.bound)
+        first = [leader] if leader in rows and not tuned else []
+        wave = [*first, *cheaper][:count]
+        if not wave:
+            return
+        tuned |= {(row.shape, row.seed) for row in wave}
+        sweep.stage([sweep.finetune(row) for row in wave])
+        leader = sweep.leader()
+        if sweep.exhausted or leader is None or not leader.price < limit:
+            return
 
 
 def examine(sweep: Sweep) -> Row | None:

@@ -106,8 +106,9 @@ class Sweep:
             distill=type(self.config.distill)(),
             further=(),
             start=file_digest(start),
+            sac=self.config.last,
             critic=self.config.critic,
-            policy_starts=self.config.sac.learning_starts,
+            policy_starts=self.config.last.learning_starts,
         )
         first = RUNG_SEED + len(self.config.rungs) * RUNG_STRIDE
         job = self._new(config, "rl", None, first, self.config.rung_episodes)
@@ -125,9 +126,13 @@ class Sweep:
         )
 
     def _before_rl(self, row: Row) -> Row:
-        last = f"rung{len(self.config.rungs) - 1}"
-        rows = [r for r in self.ledger.rows if r.stage == last and r.seed == row.seed]
-        return next(r for r in rows if r.shape == row.shape)
+        """The row of the last rung of distillation that the candidate reached."""
+        own = [
+            r
+            for r in self.ledger.rows
+            if r.stage.startswith("rung") and r.seed == row.seed and r.shape == row.shape
+        ]
+        return max(own, key=lambda r: int(r.stage.removeprefix("rung")))
 
     def _student(self, candidate: Candidate, method: str) -> StudentConfig:
         shape, seed = candidate

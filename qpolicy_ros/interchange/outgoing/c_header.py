@@ -38,12 +38,13 @@ def symbol_prefix(artifact: PolicyArtifact, name: str = "") -> str:
     return name
 
 
-def c_header(artifact: PolicyArtifact, name: str = "") -> str:
+def c_header(artifact: PolicyArtifact, name: str = "", *, packed: bool = False) -> str:
     """Return the header's text.
 
     Args:
         artifact: a policy with an integer network.
         name: prefix of every symbol; empty for ``qpolicy_<task>``.
+        packed: weights take the network's bits each, not a byte: less memory, more work.
 
     Raises:
         PolicyError: the policy has no integer network, or ``name`` is no C identifier.
@@ -70,8 +71,12 @@ def c_header(artifact: PolicyArtifact, name: str = "") -> str:
         "width": max(network.hidden, default=1),
         "accumulator": _accumulator(network),
         "threshold": _integer_type(network),
-        "constants": "\n".join(_layers(network, prefix)),
-        "calls": "\n".join(_calls(network, prefix)),
+        "constants": "\n".join(_layers(network, prefix, packed=packed)),
+        "calls": "\n".join(_calls(network, prefix, packed=packed)),
+        "stored": "uint8_t" if packed else "int8_t",
+        "weight": f"{prefix}_weight(weights, i)" if packed else "weights[i]",
+        "dot": f"static inline int32_t {prefix}_dot",
+        "unpack": _unpack(network, prefix) if packed else "",
         "mean": _floats(network.mean),
         "gain": _floats(network.gain),
         "table": _floats(network.table.reshape(-1)),
@@ -95,16 +100,43 @@ def _integer_type(network: IntegerNetwork) -> str:
     return "int32_t"
 
 
-def _layers(network: IntegerNetwork, prefix: str) -> list[str]:
-    lines = []
+def _unpack(network: IntegerNetwork, prefix: str) -> str:
+    bits = network.core_bits
+    return re.sub(
+        r"@(\w+?)@",
+        lambda match: {"p": prefix, "bits": str(bits), "mask": str((1 << bits) - 1),
+                       "sign": str(1 << (bits - 1))}[match[1]],
+        _UNPACK,
+    )  # fmt: skip
+
+
+def _row_bytes(inputs: int, bits: int) -> int:
+    return -(-inputs * bits // 8)
+
+
+def _packed(weight: Any, bits: int) -> list[int]:
+    """Rows of weights, ``bits`` each from the lowest bit on; a byte of 0 ends them."""
+    codes = weight.astype(np.int64) & ((1 << bits) - 1)
+    each = (codes[:, :, None] >> np.arange(bits)) & 1
+    rows = np.packbits(each.reshape(len(weight), -1).astype(np.uint8), axis=1, bitorder="little")
+    return [*rows.reshape(-1).tolist(), 0]
+
+
+def _layers(network: IntegerNetwork, prefix: str, *, packed: bool) -> list[str]:
+    lines, bits = [], network.core_bits
     for index, (weight, rows) in enumerate(zip(network.weights, network.thresholds, strict=True)):
         outputs, inputs = weight.shape
         levels = rows.shape[1]
         kind = f"static const {prefix}_threshold"
+        size, type_ = f"{outputs} * {inputs}", "int8_t"
+        values: list[int] = weight.reshape(-1).tolist()
+        if packed:
+            size, type_ = f"{outputs} * {_row_bytes(inputs, bits)} + 1", "uint8_t"
+            values = _packed(weight, bits)
         lines += [
             f"/* Layer {index}: {inputs} to {outputs}, {levels} thresholds a neuron. */",
-            f"static const int8_t {prefix}_weights{index}[{outputs} * {inputs}] = {{",
-            *_rows(str(int(value)) for value in weight.reshape(-1)),
+            f"static const {type_} {prefix}_weights{index}[{size}] = {{",
+            *_rows(map(str, values)),
             "};",
             f"{kind} {prefix}_thresholds{index}[{outputs} * {levels}] = {{",
             *_rows(str(int(value)) for value in rows.reshape(-1)),
@@ -113,11 +145,12 @@ def _layers(network: IntegerNetwork, prefix: str) -> list[str]:
     return lines
 
 
-def _calls(network: IntegerNetwork, prefix: str) -> list[str]:
+def _calls(network: IntegerNetwork, prefix: str, *, packed: bool) -> list[str]:
     """One call a layer; two buffers take turns, the last layer's counts go to the caller."""
     lines, source = [], "input"
     for index, weight in enumerate(network.weights):
         outputs, inputs = weight.shape
+        row = _row_bytes(inputs, network.core_bits) if packed else inputs
         levels = network.thresholds[index].shape[1]
         last = index == len(network.weights) - 1
         target = "output" if last else f"codes{index % 2}"
@@ -126,7 +159,7 @@ def _calls(network: IntegerNetwork, prefix: str) -> list[str]:
         lines += [
             f"    for (i = 0; i < {outputs}; i++) {{",
             f"        const int32_t sum = {prefix}_dot_{kind}(",
-            f"            {prefix}_weights{index} + (int32_t)i * {inputs}, {source}, {inputs});",
+            f"            {prefix}_weights{index} + (int32_t)i * {row}, {source}, {inputs});",
             f"        const int count = {prefix}_count(",
             f"            {prefix}_thresholds{index} + (int32_t)i * {levels}, {levels}, sum);",
             f"        {target}[i] = {value};",
@@ -150,6 +183,16 @@ def _rows(words: Iterable[str]) -> list[str]:
         line += f" {word},"
     return [*lines, line]
 
+
+_UNPACK = """\
+/* Weight i of a row: @bits@ bits each, the lowest first; the byte behind the last one is there. */
+static inline int @p@_weight(const uint8_t *row, int i) {
+    const int32_t place = (int32_t)i * @bits@;
+    const int code = ((row[place >> 3] | row[(place >> 3) + 1] << 8) >> (place & 7)) & @mask@;
+    return code - ((code & @sign@) << 1);
+}
+
+"""
 
 _TEMPLATE = """\
 /* The integer policy of task @task@ for C99, generated by `qpolicy export --format c`.
@@ -184,15 +227,15 @@ typedef @threshold@ @p@_threshold;
 
 @constants@
 
-static inline int32_t @p@_dot_signed(const int8_t *weights, const int8_t *codes, int size) {
+@unpack@@dot@_signed(const @stored@ *weights, const int8_t *codes, int size) {
     int32_t sum = 0;
-    for (int i = 0; i < size; i++) sum += (int32_t)weights[i] * codes[i];
+    for (int i = 0; i < size; i++) sum += (int32_t)@weight@ * codes[i];
     return sum;
 }
 
-static inline int32_t @p@_dot_unsigned(const int8_t *weights, const uint8_t *codes, int size) {
+static inline int32_t @p@_dot_unsigned(const @stored@ *weights, const uint8_t *codes, int size) {
     int32_t sum = 0;
-    for (int i = 0; i < size; i++) sum += (int32_t)weights[i] * codes[i];
+    for (int i = 0; i < size; i++) sum += (int32_t)@weight@ * codes[i];
     return sum;
 }
 

@@ -56,17 +56,18 @@ class CompiledHeader:
 
     Args:
         artifact: a policy with an integer network.
+        packed: as of ``c_header``.
 
     Raises:
         PolicyError: there is no C compiler, or it refuses the header.
     """
 
-    def __init__(self, artifact: PolicyArtifact) -> None:
+    def __init__(self, artifact: PolicyArtifact, *, packed: bool = False) -> None:
         assert artifact.network is not None
         self._inputs = artifact.network.weights[0].shape[1]
         self._outputs = artifact.network.weights[-1].shape[0]
         self._robot = artifact.contract.robot
-        self._library = self._compile(c_header(artifact, "under_test"))
+        self._library = self._compile(c_header(artifact, "under_test", packed=packed))
         self._library.act_batch.restype = ctypes.c_long
         if self._robot:
             self._library.assemble.restype = ctypes.c_long

@@ -68,3 +68,24 @@ def test_yosys_takes_a_temporary_folder_with_a_space(tmp_path, monkeypatch):
     source.write_text(f"module square({ports}); always @(posedge clk) y <= x * x; endmodule")
     mapped, _ = yosys.write_netlist([source], "square", folder)
     assert "FDRE" in mapped.read_text()
+
+
+def test_a_cache_that_cannot_be_kept_costs_time_only(tmp_path, monkeypatch):
+    source = tmp_path / "top.v"
+    source.write_text("module top; endmodule\n")
+    (tmp_path / "file").touch()
+    asked = []
+
+    def make(_):
+        asked.append(1)
+        return {"lut": 1}
+
+    for cache in (tmp_path / "file" / "cache", tmp_path / "cache"):
+        monkeypatch.setattr(yosys, "CACHE", cache)
+        assert yosys.once(["a way"], [source], make) == {"lut": 1}
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert yosys.once(["a way"], [source], make) == {"lut": 1}
+    assert len(asked) == 2
+    kept.write_text("{half")
+    assert yosys.once(["a way"], [source], make) == {"lut": 1}
+    assert len(asked) == 3

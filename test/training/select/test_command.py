@@ -32,9 +32,9 @@ from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
 
 CRITIC = TEACHER.parents[3] / "training" / "checkpoints" / "hopper-fp32.safetensors"
-SHORT_SAC = [
-    *("--sac.learning-starts", "300", "--sac.evaluate-every", "400"),
-    *("--sac.evaluate-episodes", "1"),
+SHORT_LAST = [
+    *("--last.learning-starts", "300", "--last.evaluate-every", "400"),
+    *("--last.evaluate-episodes", "1", "--last.train-frequency", "1"),
 ]
 TINY = DistillConfig(rounds=4, round_steps=300, round_updates=20, evaluate_episodes=1)
 SHORT = [
@@ -42,7 +42,7 @@ SHORT = [
     *("--axes.b-in", "6", "--candidates", "2", "--keep", "0.5", "--further", "1"),
     *("--distill.rounds", "3", "--distill.round-steps", "300", "--distill.round-updates", "20"),
     *("--distill.evaluate-episodes", "1", "--rung-episodes", "2", "--snapshot-episodes", "1"),
-    *("--exam-episodes", "2", "--episodes", "2"),
+    *("--exam-episodes", "2", "--episodes", "2", "--finetune", "0"),
 ]
 
 
@@ -182,7 +182,7 @@ def test_a_scope_trains_two_to_eight_bits_there_and_the_rest_at_eight(
 
 
 def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -> None:
-    tuned = ["--finetune", "1", "--critic", str(CRITIC), "--sac.steps", "400", *SHORT_SAC]
+    tuned = ["--finetune", "1", "--critic", str(CRITIC), "--last.steps", "400", *SHORT_LAST]
     args = tyro.cli(Args, args=[*SHORT, *tuned], config=(tyro.conf.FlagCreatePairsOff,))
     teacher = load_policy(TEACHER)
     assert run_sweep(args, teacher, Inline()) == 1
@@ -268,7 +268,8 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "walker2d", "--teacher", "hopper/fp32"], "policy of 'hopper', but --task is"),
         (["--task", "hopper", "--method", "qat"], "rungs are made for distillation"),
         (["--task", "hopper", "--algorithm", "ddpg"], "belongs to --method qat"),
-        (["--task", "hopper", "--critic", "x"], "give --finetune too"),
+        (["--task", "hopper", "--critic", "x", "--finetune", "0"], "belongs to the last rung"),
+        (["--task", "hopper", "--sac.steps", "9"], "the last rung's options begin with --last"),
         (["--task", "hopper", "--axes.b-core", "1", "2"], "--axes.b-core: (1, 2): give values"),
         (["--task", "hopper", "--axes.b-in", "4", "4"], "a value is given twice"),
         (["--task", "hopper", "--keep", "1.5"], "--keep: 1.5: give a share between 0 and 1"),

@@ -115,18 +115,49 @@ def test_dearer_candidates_wait_and_are_not_trained_once_two_pass(monkeypatch) -
     assert {row.shape.hidden[0] for row in first} == {8}
 
 
-def test_fine_tuning_takes_the_best_that_are_cheaper_and_fail(monkeypatch) -> None:
-    def tuned(shape: Shape, stage: str) -> float:
-        return GOOD if stage in ("rl", "exam") else _mean(shape, stage)
-
+@pytest.fixture
+def _no_files(monkeypatch) -> None:
     monkeypatch.setattr("qpolicy_training.select.sweep.file_digest", lambda _: "digest")
-    with closing(make_sweep(MadeUp(tuned), monkeypatch, finetune=1)) as sweep:
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_the_last_rung_is_that_of_the_leader_and_of_the_best_that_are_cheaper_and_fail(
+    monkeypatch,
+) -> None:
+    # Nothing comes of it, so there is one wave of it.
+    with closing(make_sweep(MadeUp(_mean), monkeypatch, finetune=3)) as sweep:
         row = search(sweep)
         rows = [r for r in sweep.ledger.rows if r.stage == "rl"]
-    assert len(rows) == 1
+        leader = sweep.leader()
     assert row is not None
-    assert row.shape == rows[0].shape
-    assert row.hash == rows[0].hash
+    assert leader is not None
+    assert [r.shape == leader.shape for r in rows] == [True, False, False]
+    assert all(r.price < leader.price for r in rows[1:])
+    assert all(r.shape.b_core == 2 or r.shape.hidden[0] < 16 or r.shape.b_in < 6 for r in rows[1:])
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_what_distillation_leaves_far_below_is_selected_where_rl_makes_it_good(monkeypatch) -> None:
+    def tuned(shape: Shape, stage: str) -> float:
+        far = 0.45 * FP32 if shape.b_core == 2 else _mean(shape, stage)
+        return GOOD if stage in ("rl", "exam") and shape.hidden[0] >= 16 else far
+
+    with closing(make_sweep(MadeUp(tuned), monkeypatch, finetune=2)) as sweep:
+        row = search(sweep)
+        rows = [r for r in sweep.ledger.rows if r.stage == "rl"]
+    assert row is not None
+    assert (row.shape.hidden[0], row.shape.b_core) == (16, 2)
+    assert row.hash in {r.hash for r in rows}
+    costs = [r.price for r in rows if r.passes]
+    assert min(costs) == row.price
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_the_last_rung_is_run_where_the_processor_time_is_used_up(monkeypatch) -> None:
+    executor = MadeUp(_mean)
+    with closing(make_sweep(executor, monkeypatch, limit=60.0, finetune=2)) as sweep:
+        search(sweep)
+    assert sum(stage == "rl" for _, stage in executor.ran) == 2
 
 
 def _row(cost: float, bound: float) -> Row:
