@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import Any
 
-if TYPE_CHECKING:
-    import os
-
-    from qpolicy_ros.backends.loaded import LoadedPolicy
+from qpolicy_ros.backends.loaded import LoadedPolicy
 
 __version__ = "0.1.0"
 

@@ -8,13 +8,10 @@ sipeed/TangNano-20K-example, Digilent/digilent-xdc (Arty A7).
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SIGNALS = ("clock", "rx", "tx", "light", "button")
 

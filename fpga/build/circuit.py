@@ -7,17 +7,15 @@ netlist that went in, so what synthesis, packing, placing or routing did wrong i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qpolicy_fpga.emit.verilog import cofactor, depends
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, Rom
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
 _MOST_BYTES = 1 << 30
 _REMEDY = "build again"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from qpolicy_fpga.build import ecp5_cells, gowin_cells, ice40_cells
 from qpolicy_fpga.build.circuit import (
@@ -16,10 +18,6 @@ from qpolicy_fpga.build.top import CORE, TOP
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 READERS = {
     "ecp5": ecp5_cells.READERS,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from qpolicy_fpga.build.circuit import Cell, Circuit, unread
 from qpolicy_fpga.simulate.netlist import Net, Rom
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _MUX, _BUFFER = 0b11001010, 0b10  # inputs: low, high, select
 _WORDS, _WORD_BITS, _SLICE_BITS = 16, 18, 20  # of an INITVAL of a block RAM

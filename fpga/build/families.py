@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from qpolicy_fpga.build.boards import Board
 from qpolicy_fpga.build.cells import SYNTHESIS
 from qpolicy_fpga.build.top import PLL, TOP
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from qpolicy_fpga.build.boards import Board
 
 NETLIST, PINS, ROUTED, REPORT, PLACED = (
     "synthesised.json",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.build.circuit import Cell, Circuit, unread
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _MUX, _BUFFER, _XOR = 0b11001010, 0b10, 0b0110  # inputs of the first: low, high, select
 # Tables of a carry cell by its mode: the sum's with input 2 high, what it hands on with it low.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from qpolicy_fpga.build.circuit import Cell, Circuit, unread
 from qpolicy_fpga.simulate.netlist import Net, Rom
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _BUFFER, _MAJORITY = 0b10, 0b11101000
 _INITS, _INIT_BITS = 16, 256

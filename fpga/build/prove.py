@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from qpolicy_fpga.build.cut import RoutedDesign
 from qpolicy_fpga.build.top import CORE
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, read_netlist
 from qpolicy_fpga.yosys import run_yosys
 from qpolicy_ros.common.files import scratch_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from qpolicy_fpga.build.cut import RoutedDesign
 
 _INPUTS = ("rst", "s_data", "s_valid", "m_ready")
 _OUTPUTS = ("s_ready", "m_valid", "m_data")

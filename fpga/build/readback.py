@@ -6,8 +6,8 @@ Nothing of the build is used but the bits that are loaded and the names of the p
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.build import toolbox
 from qpolicy_fpga.build.cut import serial_ports
@@ -16,9 +16,6 @@ from qpolicy_fpga.simulate.netlist import Netlist, read_netlist
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import scratch_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 READER = "icebox_vlog"
 _LIMIT = 3600.0

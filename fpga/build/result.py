@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qpolicy_fpga.build.boards import BOARDS
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RESULT = "board/build.json"
 FORMAT = 1

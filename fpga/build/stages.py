@@ -11,15 +11,13 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import is_full, make_folder, write_atomically
 from qpolicy_ros.common.json_files import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 RECORD = "board/stages.json"
 _MOST_BYTES = 16 << 20

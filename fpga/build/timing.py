@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qpolicy_fpga.build.top import CORE, TOP, WRAPPER
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_number, read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _MOST_BYTES = 64 << 20
 _REMEDY = "delete the folder and build again"

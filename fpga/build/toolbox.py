@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TIME_LIMIT = 4 * 3600.0  # s: a full part is routed in minutes, on a busy machine in many
 _FULL = ("No space left on device", "ENOSPC", "Disk quota exceeded")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from qpolicy_fpga.build.boards import Board
 from qpolicy_fpga.plan.devices import find_part
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.build.boards import Board
 
 TOP = "qpolicy_board"
 WRAPPER = "controller.wrapper"  # of the serial line, within the top

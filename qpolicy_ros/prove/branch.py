@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from qpolicy_ros.policy.model import Int64
 from qpolicy_ros.prove.linear import Bounder
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.prove.question import Question
+from qpolicy_ros.prove.question import Question
 
 YES, NO, OPEN = "yes", "no", "open"
 _MOST_BOXES = 200_000

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.files import scratch_folder
-from qpolicy_ros.policy import make_engine
+from qpolicy_ros.policy import PolicyArtifact, make_engine
+from qpolicy_ros.policy.model import Float32, Int64
+from qpolicy_ros.prove.claims import Asked
+from qpolicy_ros.prove.codes import CodeBox
 from qpolicy_ros.prove.replay import observations_of, replay
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int64
-    from qpolicy_ros.prove.claims import Asked
-    from qpolicy_ros.prove.codes import CodeBox
 
 _CHUNK = 20_480  # a multiple of the lanes
 _PART, _CLOCK_MHZ = "xc7a15t", 100.0

@@ -7,20 +7,15 @@ leaf in int64, and takes a neuron's lines from its staircase's own points.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from qpolicy_ros.prove.branch import NO, OPEN, YES, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.prove.branch import BoxTree
-    from qpolicy_ros.prove.question import Question
+from qpolicy_ros.policy.model import Int64
+from qpolicy_ros.prove.branch import NO, OPEN, YES, BoxTree, Outcome
+from qpolicy_ros.prove.question import Question
 
 MOST_INPUTS = 1 << 20  # that are looked at one by one
 _CHUNK = 1 << 15

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.policy.model import Float32, Int64
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 from qpolicy_ros.prove.codes import CodeBox
 from qpolicy_ros.prove.question import Pair, Question, double, single
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int64
 
 _TRIVIAL = np.int64(1) << 40
 _MOST_OBSERVATIONS = 10_000

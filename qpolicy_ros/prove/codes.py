@@ -8,16 +8,13 @@ value). Those are known by name here: ``CodeBox.gaps``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_ros.policy.model import Float32, Int64, IntegerNetwork
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32, Int64, IntegerNetwork
 
 _SIGN = np.int64(1) << 31
 LARGEST = float(np.finfo(np.float32).max)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy.typing as npt
+
+from qpolicy_ros.policy.model import Int64
 from qpolicy_ros.prove.branch import NO, OPEN, YES, Outcome, branch
 from qpolicy_ros.prove.check import check_tree, exhaustive
+from qpolicy_ros.prove.question import Question
 from qpolicy_ros.prove.search import search
 from qpolicy_ros.prove.solver import cp_sat, milp
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.prove.question import Question
 
 SEARCH, BRANCH, SAT = "search", "branch and bound", "CP-SAT"
 _AT_ONCE, _QUICK, _SOON = 0.05, 0.2, 2.0  # s of the short tries

@@ -10,14 +10,12 @@ could reach 2^53, the interval alone is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.prove.question import Question
+from qpolicy_ros.prove.question import Question
 
 SCALE = float(1 << 12)
 _EXACT = float(1 << 53)

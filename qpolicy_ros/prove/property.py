@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_text, shown
+from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.prove.codes import LARGEST, whole_box
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
 
 MOST_BYTES = 4 << 20
 LARGEST_OF = "largest"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.policy import engine_kinds, make_engine
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int64
-    from qpolicy_ros.prove.claims import Asked
-    from qpolicy_ros.prove.codes import CodeBox
+from qpolicy_ros.policy import PolicyArtifact, engine_kinds, make_engine
+from qpolicy_ros.policy.model import Float32, Int64
+from qpolicy_ros.prove.claims import Asked
+from qpolicy_ros.prove.codes import CodeBox
 
 
 def observations_of(asked: Asked, witness: Int64, box: CodeBox, artifact: PolicyArtifact) -> Any:

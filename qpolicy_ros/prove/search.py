@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_ros.policy.model import Int64
 from qpolicy_ros.prove.branch import OPEN, YES, Outcome
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Int64
-    from qpolicy_ros.prove.question import Question
+from qpolicy_ros.prove.question import Question
 
 _CROWD = 256
 _CLIMBERS = 8

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.replay.assembly import same, same_rows
 from qpolicy_ros.replay.limits import Limits
+from qpolicy_ros.replay.replayed import Replay
 from qpolicy_ros.replay.ticks import Flags, Indexes
-
-if TYPE_CHECKING:
-    from qpolicy_ros.replay.replayed import Replay
 
 _RAMP, _POLICY, _FOREIGN = 1, 0, 3  # of ``expected.Kind``
 _SURE = 3  # first commands of a ramp that fit, by which its beginning is known

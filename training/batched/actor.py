@@ -16,19 +16,15 @@ student's width have zero weights at both ends; their gradients are zero, so the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
-from qpolicy_training.batched.layout import FIRST
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.batched.layout import Layout
+from qpolicy_training.batched.layout import FIRST, Layout
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 SMALLEST_RANGE = 1e-10

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,6 @@ from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_training.batched.plan import SIZES, StudentRun, TeacherRun
 from qpolicy_training.experience.normaliser import CLIP
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Arrays = dict[str, np.ndarray]
 

@@ -10,18 +10,15 @@ width)``, ``last`` ``(runs, critics, width, quantiles)`` and a bias each.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
 
-from qpolicy_training.batched.layout import FIRST
-
-if TYPE_CHECKING:
-    from qpolicy_training.batched.layout import Layout
-    from qpolicy_training.batched.plan import CriticSize
+from qpolicy_training.batched.layout import FIRST, Layout
+from qpolicy_training.batched.plan import CriticSize
 
 Params = dict[str, Any]
 

@@ -9,7 +9,8 @@ import csv
 import io
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,9 +30,6 @@ from qpolicy_training.report.statistics import estimate
 from qpolicy_training.runs.curve import write_curve
 from qpolicy_training.runs.golden import golden_observations, measured_returns
 from qpolicy_training.runs.provenance import provenance, teacher_facts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COLUMNS = ("task", "label", "width", "b_in", "b_core", "teacher", "rank", "seed", "held_out",
            "mean", "std", "worst", "episodes", "first_seed")  # fmt: skip

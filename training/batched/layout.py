@@ -7,18 +7,16 @@ observation's length in its shape is a tuple with one array a group.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qpolicy_training.batched.plan import NARROW
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 FIRST = "first"
 """Key of the parameters that are a tuple over groups."""

@@ -6,8 +6,9 @@ function of arrays; the loop compiles it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +23,9 @@ from qpolicy_training.batched.critic import (
     quantiles,
     target_weights,
 )
+from qpolicy_training.batched.layout import Layout
+from qpolicy_training.batched.plan import CriticSize, TaskSettings
 from qpolicy_training.batched.replay import Batch, init_norm, sample
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.batched.layout import Layout
-    from qpolicy_training.batched.plan import CriticSize, TaskSettings
 
 State = dict[str, Any]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,9 @@ import numpy as np
 
 from qpolicy_training.batched import actor as actors
 from qpolicy_training.batched.layout import Layout, run_of
+from qpolicy_training.batched.learn import Setting, State
+from qpolicy_training.batched.pool import PhysicsPool
 from qpolicy_training.batched.replay import Transitions, insert, normalised, update_norm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qpolicy_training.batched.learn import Setting, State
-    from qpolicy_training.batched.pool import PhysicsPool
 
 COMPETE_SEED = 1_000_000
 FINAL_SEED = 2_000_000

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 from qpolicy_training.batched import actor as actors
 from qpolicy_training.batched.adam import init_adam
 from qpolicy_training.batched.layout import FIRST, Layout, take_runs
-from qpolicy_training.batched.learn import Setting, distil, init_state, reinforce
+from qpolicy_training.batched.learn import Setting, State, distil, init_state, reinforce
 from qpolicy_training.batched.loop import Session, put_run
 from qpolicy_training.batched.plan import (
     SETTINGS,
@@ -32,12 +33,7 @@ from qpolicy_training.batched.plan import (
 )
 from qpolicy_training.batched.pool import PhysicsPool
 from qpolicy_training.batched.replay import init_replay, sample, tail
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qpolicy_training.batched.learn import State
-    from qpolicy_training.batched.results import Results
+from qpolicy_training.batched.results import Results
 
 STAGES = ((8, 1 / 6), (4, 1 / 6), (3, 1 / 6), (2, 1 / 2))
 """Bits of the core on the way down, and the share of the distillation at each."""

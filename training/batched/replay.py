@@ -6,15 +6,13 @@ sampling is one gather a group. All rings advance together, ``envs`` rows at a t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.batched.layout import Layout
+from qpolicy_training.batched.layout import Layout
 
 Replay = dict[str, Any]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,6 @@ from qpolicy_training.quant.equality import (
 from qpolicy_training.quant.export import build_artifact
 from qpolicy_training.quant.qat_file import SUFFIX, QatPolicy, load_qat
 from qpolicy_training.quant.snapped import snap
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def export_policy(

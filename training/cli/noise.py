@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -19,15 +20,16 @@ from tqdm import tqdm
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import make_folder, write_atomically
-from qpolicy_ros.policy import find_policy, load_policy, require_features, require_task
+from qpolicy_ros.policy import (
+    PolicyArtifact,
+    find_policy,
+    load_policy,
+    require_features,
+    require_task,
+)
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.report.noise import interval, returns_under_noise
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qpolicy_ros.policy import PolicyArtifact
 
 
 @dataclass(frozen=True)

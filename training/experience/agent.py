@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+import numpy as np
+from torch import Tensor
 
-    from qpolicy_training.experience.replay import Batch
+from qpolicy_training.experience.replay import Batch
 
 
 class Agent(Protocol):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.environment import DEFAULT_EPISODE_STEPS, Simulation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class TaskError(PolicyError):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from qpolicy_ros.policy import accumulator_bounds, engine_kinds, make_engine
+from qpolicy_ros.policy import IntegerNetwork, accumulator_bounds, engine_kinds, make_engine
 from qpolicy_training.quant.export import CHUNK, EXHAUSTIVE
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_training.quant.quant_actor import QuantActor
-    from qpolicy_training.quant.snapped import SnappedLayer, SnappedPolicy
+from qpolicy_training.quant.quant_actor import QuantActor
+from qpolicy_training.quant.snapped import SnappedLayer, SnappedPolicy
 
 
 @dataclass(frozen=True)

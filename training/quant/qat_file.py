@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 import torch
 
 from qpolicy_ros.common.files import write_atomically
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
 from qpolicy_ros.policy.validate import MAX_LAYERS, MAX_WIDTH, Checker, check_provenance
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
-
-if TYPE_CHECKING:
-    import os
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import Baseline
 
 SUFFIX = ".qat.safetensors"
 FORMAT = "qpolicy-qat-1"

@@ -11,9 +11,10 @@ scale of the accumulator. The action, ``tanh(u) * scale + bias``, is applied out
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import brevitas.config
 import brevitas.nn as qnn
@@ -33,9 +34,6 @@ from brevitas.quant.fixed_point import (
 from torch import Tensor, nn
 
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MIN_BITS, MAX_BITS = 2, 8
 

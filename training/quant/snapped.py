@@ -12,9 +12,9 @@ order that depends on the batch size. Snapping takes the same trained module and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -22,11 +22,7 @@ from torch.nn.functional import linear
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.bounds import partial_sum_bound
 from qpolicy_training.experience.normaliser import STD_FLOOR
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 EXACT_FLOAT32 = 2**24  # every integer up to here is a float32
 

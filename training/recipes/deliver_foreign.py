@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, save_policy
@@ -13,15 +16,8 @@ from qpolicy_training.quant.equality import compare_accumulators, compare_with_s
 from qpolicy_training.quant.export import build_artifact
 from qpolicy_training.quant.qat_file import QatPolicy, qat_path, save_qat
 from qpolicy_training.quant.snapped import snap
+from qpolicy_training.recipes.foreign import ForeignCourse, Trained
 from qpolicy_training.runs.provenance import provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from qpolicy_training.recipes.foreign import ForeignCourse, Trained
 
 _GOLDEN = 32
 

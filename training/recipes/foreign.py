@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.recipes.distill import CALIBRATION, DistillConfig, plan
+from qpolicy_training.recipes.distill import CALIBRATION, DistillConfig, Round, plan
 from qpolicy_training.recipes.regress import adam, fit
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.torch_setup import prepare
@@ -28,15 +32,6 @@ from qpolicy_training.runs.state import (
     restoring,
     save_state,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
-    from qpolicy_training.recipes.distill import Round
 
 GOLDEN_ROWS = 4096
 """Observations, of the last that were met, from which golden vectors are taken."""

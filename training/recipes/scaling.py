@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from qpolicy_ros.policy import Contract
 from qpolicy_training.experience.normaliser import CLIP
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract
 
 _CONSTANT = 1e-4  # standard deviation below which a channel says nothing
 _SPARE = 1.5  # the student's range over the range that the teacher uses

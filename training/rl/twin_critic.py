@@ -8,15 +8,13 @@ AMX multiply twice as fast and sum in float32; weights, last layer, Q values and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qpolicy_training.rl.networks import TwinCritic
+from qpolicy_training.rl.networks import TwinCritic
 
 threshold_backward = torch.ops.aten.threshold_backward
 _EPSILON = 1e-5  # of nn.LayerNorm

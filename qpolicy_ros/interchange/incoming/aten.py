@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.interchange.incoming.graph import Node
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Tensor = str
 """A tensor goes by its name here; other arguments as they are."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,8 @@ from qpolicy_ros.interchange.incoming.chain import (
     numpy_tensors,
 )
 from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
-from qpolicy_ros.interchange.incoming.graph import refused
+from qpolicy_ros.interchange.incoming.graph import Incoming, refused
 from qpolicy_ros.interchange.incoming.torchscript import import_torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.interchange.incoming.graph import Incoming
 
 _KNOWN = "read are rsl_rl's and CleanRL's; export others as ONNX"
 _RSL_EPS = 1e-2  # of rsl_rl's EmpiricalNormalization

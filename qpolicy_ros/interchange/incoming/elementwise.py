@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.policy.activations import CLIP, activate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Array = npt.NDArray[np.float64]
 

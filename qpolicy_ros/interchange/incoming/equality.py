@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_ros.interchange.incoming.graph import Incoming
 from qpolicy_ros.policy.baseline import FP32_TOLERANCE, baseline_actions
-
-if TYPE_CHECKING:
-    from qpolicy_ros.interchange.incoming.graph import Incoming
-    from qpolicy_ros.policy.model import Baseline, Float32
+from qpolicy_ros.policy.model import Baseline, Float32
 
 OBSERVATIONS = 1000
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,8 @@ from qpolicy_ros.interchange.incoming.graph import (
 )
 from qpolicy_ros.interchange.incoming.reduce import Reducer
 from qpolicy_ros.interchange.incoming.torchscript import import_torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.interchange.incoming.zip_files import Zip
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.interchange.incoming.zip_files import Zip
+from qpolicy_ros.policy.model import Float32
 
 _EXPORT = "export the policy again"
 # torch's own numbering of element types in these files.

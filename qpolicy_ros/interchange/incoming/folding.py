@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qpolicy_ros.interchange.incoming.graph import Node
+from qpolicy_ros.interchange.incoming.graph import Node
 
 _MOST = 1 << 26  # values that an operator may make
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,9 @@ from qpolicy_ros.interchange.incoming.elementwise import (
     Other,
     composed,
 )
+from qpolicy_ros.interchange.incoming.graph import Node
 from qpolicy_ros.interchange.incoming.values import Flow, common_prefix, uniform_tail
 from qpolicy_ros.policy.activations import erf
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qpolicy_ros.interchange.incoming.graph import Node
 
 _KNOWN = {"relu", "tanh", "sigmoid", "selu", "silu"}
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import re
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.chain import Chain, activation_step, layers_in_row
-from qpolicy_ros.interchange.incoming.graph import NO_CLIP
+from qpolicy_ros.interchange.incoming.graph import NO_CLIP, Incoming
 from qpolicy_ros.interchange.incoming.torchscript import import_torch
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.interchange.incoming.graph import Incoming
 
 _SAVE = "save it as docs/own-policy.md says"
 _OUTPUTS: dict[str, list[tuple[Any, ...]]] = {

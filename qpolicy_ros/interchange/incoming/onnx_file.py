@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,6 @@ from qpolicy_ros.interchange.incoming.graph import (
 )
 from qpolicy_ros.interchange.incoming.onnx_run import EXPORT, INSTALL, onnx_runner
 from qpolicy_ros.interchange.incoming.reduce import Reducer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 FIRST_OPSET = 7
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.policy.model import Float32
 
 INSTALL = "pip install 'qpolicy_ros[import]'"
 EXPORT = "export the policy again"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,14 +22,11 @@ from qpolicy_ros.interchange.incoming.onnx_file import load_model
 from qpolicy_ros.interchange.incoming.onnx_run import open_session
 from qpolicy_ros.interchange.incoming.torchscript import import_torch, load_checked
 from qpolicy_ros.interchange.incoming.zip_files import Zip
-from qpolicy_ros.policy import ObservationError
+from qpolicy_ros.policy import Contract, ObservationError
 from qpolicy_ros.policy.contract_rules import check_contract
 from qpolicy_ros.policy.layout import contract_fields, parse_contract
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.observation import as_observation, refuse_non_finite
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import Contract
-    from qpolicy_ros.policy.model import Float32
 
 FORMAT = "qpolicy_teacher"
 VERSION = 1

@@ -6,7 +6,8 @@ sigmoid(x)`` is SiLU whether a source says Sigmoid and Mul or Swish.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,6 @@ from qpolicy_ros.interchange.incoming.values import (
     joined,
     picked,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # They leave the values where they are: batch axes come and go.
 _SAME = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.checkpoints import read_checkpoint
@@ -13,15 +12,12 @@ from qpolicy_ros.interchange.incoming.contracts import leapp
 from qpolicy_ros.interchange.incoming.contracts.context import Reader
 from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
 from qpolicy_ros.interchange.incoming.exported import read_exported
-from qpolicy_ros.interchange.incoming.graph import MOST_BYTES
+from qpolicy_ros.interchange.incoming.graph import MOST_BYTES, Incoming
 from qpolicy_ros.interchange.incoming.npz import read_npz
 from qpolicy_ros.interchange.incoming.onnx_file import read_onnx
 from qpolicy_ros.interchange.incoming.stable_baselines import read_stable_baselines
 from qpolicy_ros.interchange.incoming.torchscript import read_torchscript
 from qpolicy_ros.interchange.incoming.zip_files import Zip
-
-if TYPE_CHECKING:
-    from qpolicy_ros.interchange.incoming.graph import Incoming
 
 FORMATS = (
     "an ONNX file, TorchScript, torch.export, a LEAPP bundle, a Stable-Baselines3 zip, an "

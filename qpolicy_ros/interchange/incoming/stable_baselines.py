@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,16 +23,11 @@ from qpolicy_ros.interchange.incoming.chain import (
     load_tensors,
     numpy_tensors,
 )
-from qpolicy_ros.interchange.incoming.graph import refused
+from qpolicy_ros.interchange.incoming.graph import Incoming, refused
 from qpolicy_ros.interchange.incoming.inert_pickle import Record, array, read_pickle
 from qpolicy_ros.interchange.incoming.npz import read_statistics
 from qpolicy_ros.interchange.incoming.torchscript import import_torch
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from qpolicy_ros.interchange.incoming.graph import Incoming
-    from qpolicy_ros.interchange.incoming.zip_files import Zip
+from qpolicy_ros.interchange.incoming.zip_files import Zip
 
 _MOST_PICKLE = 64 << 20
 _SAVE = "save the model again"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.interchange.incoming.values import Base, Centred, Flow, Mean, Spread, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 OPERATORS = {"sqrt", "reciprocal", "rsqrt", "pow", "square", "add", "sub", "div", "mul"}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,8 @@ from qpolicy_ros.interchange.incoming.graph import (
     refused,
 )
 from qpolicy_ros.interchange.incoming.reduce import Reducer
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.interchange.incoming.zip_files import Zip
-    from qpolicy_ros.policy.model import Float32
+from qpolicy_ros.interchange.incoming.zip_files import Zip
+from qpolicy_ros.policy.model import Float32
 
 _EXPORT = "export the policy again"
 INSTALL = "pip install 'qpolicy_ros[train]'"

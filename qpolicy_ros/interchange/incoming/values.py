@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.interchange.incoming.elementwise import Affine, Cut, Element
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Array = npt.NDArray[np.float64]
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.graph import MOST_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MOST_ENTRIES = 10_000
 

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from qpolicy_ros.policy import Contract
 from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
 from qpolicy_ros.policy.places import Places
 from qpolicy_ros.policy.sources import parse_source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qpolicy_ros.policy import Contract
 
 _UNITS = {POSITION: "rad", VELOCITY: "rad/s", EFFORT: "N m"}
 

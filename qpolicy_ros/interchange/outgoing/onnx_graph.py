@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.bounds import partial_sum_bound
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 OPSET = 11
 """What QONNX prefers; nothing newer is needed."""

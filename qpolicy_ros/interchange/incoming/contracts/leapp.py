@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.interchange.incoming.contracts import terms
 from qpolicy_ros.interchange.incoming.contracts.context import Context, Reader, task_name
 from qpolicy_ros.interchange.incoming.contracts.terms import Term
+from qpolicy_ros.interchange.incoming.graph import Network
 from qpolicy_ros.policy import Channel, Contract
 from qpolicy_ros.policy.model import EFFORT, POSITION, VELOCITY
-
-if TYPE_CHECKING:
-    from qpolicy_ros.interchange.incoming.graph import Network
 
 KEYS = {"models", "pipeline"}
 _JOINTS = {

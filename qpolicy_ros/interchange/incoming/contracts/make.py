@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -13,14 +13,10 @@ from qpolicy_ros.interchange.incoming.contracts.context import Context
 from qpolicy_ros.interchange.incoming.contracts.read import read_contract
 from qpolicy_ros.interchange.incoming.contracts.terms import UNKNOWN_LIMIT
 from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
+from qpolicy_ros.interchange.incoming.graph import Incoming, Network
 from qpolicy_ros.policy import ActionChannel, Channel, Contract
 from qpolicy_ros.policy.activations import CLIP
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.interchange.incoming.graph import Incoming, Network
-    from qpolicy_ros.policy.robot_facts import RobotFacts
+from qpolicy_ros.policy.robot_facts import RobotFacts
 
 PERIOD = 0.02
 """s, where nothing says it."""

@@ -8,8 +8,7 @@ commas. The period is not among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from qpolicy_ros.interchange.incoming.contracts import terms
 from qpolicy_ros.interchange.incoming.contracts.context import (
@@ -20,9 +19,6 @@ from qpolicy_ros.interchange.incoming.contracts.context import (
 )
 from qpolicy_ros.interchange.incoming.contracts.terms import Term
 from qpolicy_ros.policy import Channel, Contract
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _NEEDED = ("joint_names", "observation_names", "default_joint_pos")
 _MOST = 4096

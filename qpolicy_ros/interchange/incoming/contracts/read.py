@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.contracts import isaac_lab, leapp, own, rl_sar, unitree
+from qpolicy_ros.interchange.incoming.contracts.context import Context
 from qpolicy_ros.interchange.incoming.contracts.yaml_file import read_yaml
 from qpolicy_ros.policy import Contract, policy_folders
-
-if TYPE_CHECKING:
-    from qpolicy_ros.interchange.incoming.contracts.context import Context
 
 CONTRACTS = "contracts"
 _FORMS = "a deploy.yaml, IO descriptors, a LEAPP or rl_sar file, or one of ours"
