@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import ObservationError, PolicyError
 from qpolicy_ros.common.files import write_atomically
@@ -23,6 +25,7 @@ from qpolicy_ros.policy.model import Float32, Int32, IntegerNetwork, PolicyArtif
 SUFFIX = ".seen.json"
 OFF, COUNT, REFUSE = "off", "count", "refuse"
 _MOST_BYTES = 4 << 20
+_MOST_KEY = 0x7F7FFFFF  # of the greatest finite float32, see `_float_of`
 _MAKE = "make it with `qpolicy seen`"
 
 
@@ -118,6 +121,8 @@ class Supervisor:
         counts: how often each value had a code that was never seen, int64 ``(n,)``.
         observations: how many observations had at least one.
         ranges: which ranges it compares with, as ``ranges_id`` names them.
+        inside: says whether each value of an observation is between two others; may be replaced by
+            something faster.
     """
 
     def __init__(self, artifact: PolicyArtifact, seen: SeenCodes, *, refuse: bool) -> None:
@@ -128,6 +133,8 @@ class Supervisor:
         self._ends = tuple(np.float32(end) for end in self._network.input_range)
         self._refuse = refuse
         self.ranges = ranges_id(seen)
+        self.inside: Callable[[Float32, Float32, Float32], bool] = _inside
+        self._least, self._most = self._bounds()
         self.counts = np.zeros(len(self._names), np.int64)
         self.observations = 0
 
@@ -137,9 +144,9 @@ class Supervisor:
         Raises:
             ObservationError: ``unseen``, where such an observation is to be refused.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            codes = np.rint((observation - self._network.mean) * self._network.gain)
-        codes = np.minimum(np.maximum(codes, self._ends[0]), self._ends[1])
+        if self.inside(observation, self._least, self._most):
+            return  # nearly always, and 100 us sooner where the caches are cold
+        codes = self._codes(observation)
         unseen = (codes < self._low) | (codes > self._high)
         if not unseen.any():
             return
@@ -152,12 +159,46 @@ class Supervisor:
             message += f"and {seen} were seen"
             raise ObservationError("unseen", message, at)
 
+    def _codes(self, observation: Float32) -> Float32:
+        with np.errstate(over="ignore", invalid="ignore"):
+            codes = np.rint((observation - self._network.mean) * self._network.gain)
+        clipped: Float32 = np.minimum(np.maximum(codes, self._ends[0]), self._ends[1])
+        return clipped
+
+    def _bounds(self) -> tuple[Float32, Float32]:
+        """Return the least and the greatest finite value of each that has a code seen, ``(n,)``.
+
+        A code never falls where its value rises: both are found by halving, exactly.
+        """
+        count = len(self._names)
+        first = np.full(count, -_MOST_KEY)  # the least key whose code is not below the lowest seen
+        last = first - 1  # the greatest key whose code is not above the highest seen
+        for step in 2 ** np.arange(31, -1, -1):
+            below = np.minimum(first + step - 1, _MOST_KEY)
+            first = np.where(self._codes(_float_of(below)) < self._low, below + 1, first)
+            above = last + step
+            reached = np.minimum(above, _MOST_KEY)
+            fits = (above <= _MOST_KEY) & (self._codes(_float_of(reached)) <= self._high)
+            last = np.where(fits, above, last)
+        return _float_of(first), _float_of(np.maximum(last, -_MOST_KEY))
+
     def facts(self) -> dict[str, Any]:
         """What ``/diagnostics`` shall say: observations, and counts of the values concerned."""
         values: dict[str, Any] = {"unseen": self.observations}
         for at in np.nonzero(self.counts)[0]:
             values[f"unseen.{self._names[at]}"] = int(self.counts[at])
         return values
+
+
+def _inside(values: Float32, low: Float32, high: Float32) -> bool:
+    return bool(((values >= low) & (values <= high)).all())
+
+
+def _float_of(keys: npt.NDArray[np.int64]) -> Float32:
+    """Finite float32 values in their order: the one of key 0 is 0, of 1 the next one above."""
+    bits = np.abs(keys).astype(np.uint32)
+    values: Float32 = np.copysign(bits.view(np.float32), np.where(keys < 0, -1.0, 1.0))
+    return values.astype(np.float32)
 
 
 def make_supervisor(artifact: PolicyArtifact, mode: str, file: str = "") -> Supervisor | None:

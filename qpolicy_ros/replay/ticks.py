@@ -70,7 +70,6 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     own = ~foreign & (commands.stamps != 0)
     values, odd = as_float32(np.asarray(commands.values, np.float64))
     kept = ~_again(keys.numbers[0], values, own, commands.times if robot else None)
-    command = np.flatnonzero(kept)
     seen = np.full(len(commands.stamps), NONE)
     answered = np.full(len(commands.stamps), NONE)
     chosen = np.flatnonzero(own & kept)
@@ -84,6 +83,18 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
     else:
         answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
+    if robot and recording.reported("parameter.lockstep")[1][-1:] == ["True"]:
+        # A simulator that had no answer in time sent its messages again and got the same answer,
+        # which is of no tick: nothing was computed.
+        again = _again(keys.numbers[0], values, own, None)
+        bare = (answered == NONE) & (seen == NONE)
+        # What was computed may have been found beside the second one.
+        order = np.argsort(keys.numbers[0], kind="stable")
+        first = np.zeros(len(again), bool)
+        first[order[:-1]] = again[order[1:]] & ~bare[order[1:]]
+        kept &= ~((again | first) & bare)
+        chosen = np.flatnonzero(own & kept)
+    command = np.flatnonzero(kept)
     used = np.zeros(len(timing.stamps), bool)
     used[answered[answered != NONE]] = True
     unsent = np.flatnonzero(~used)

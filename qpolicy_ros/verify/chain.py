@@ -38,7 +38,8 @@ ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
 QUICK_FRAMES = 60_000
 VERILATOR_FRAMES = 2_000  # it takes milliseconds for one where the other takes microseconds
 # In what the core is simulated, observations a piece, and those offered and fetched at random.
-_LANES = ("in lanes", CHUNK, 20 * LANES)
+# A copy gets one in 512 of them: enough for results to pile up behind a slow receiver.
+_LANES = ("in lanes", CHUNK, 100 * LANES)
 _VERILATOR = ("under Verilator", 5000, 500)
 
 

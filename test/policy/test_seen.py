@@ -60,6 +60,31 @@ def test_the_codes_are_the_engine_s(artifact):
     assert supervisor.observations == unseen.any(axis=1).sum()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_values_looked_at_first_are_exactly_those_of_codes_seen(seed, artifact):
+    """Next to each end the code is another one; what is not finite is looked at closely."""
+    rng = np.random.default_rng(seed)
+    least, most = artifact.network.input_range
+    low = rng.integers(least, most, 4)
+    high = np.minimum(low + rng.integers(0, 3, 4), most)
+    supervisor = Supervisor(artifact, seen_of(low, high), refuse=False)
+    given = []
+    supervisor.inside = lambda *ends: given.append(ends) or True
+    supervisor.look(np.zeros(4, np.float32))
+    ((_, first, last),) = given
+
+    def codes_of(values):
+        return make_engine(artifact.network).codes_batch(values[None, :])[0][0]
+
+    assert (codes_of(first) >= low).all()
+    assert (codes_of(last) <= high).all()
+    beyond = np.finfo(np.float32).max
+    before = np.nextafter(first, -beyond)
+    after = np.nextafter(last, beyond)
+    assert (codes_of(before) < low)[first > -beyond].all()
+    assert (codes_of(after) > high)[last < beyond].all()
+
+
 def test_a_code_at_the_end_of_its_range_covers_all_beyond(artifact):
     supervisor = Supervisor(artifact, seen_of([-8, 0, 0, 0], [7, 0, 0, 0]), refuse=True)
     supervisor.look(observe(artifact, [1e20, 0, 0, 0]))

@@ -77,6 +77,7 @@ class PolicyServer:
         self.computed = artifact.contract.default
         self.started_ns = self.inferred_ns = self.quantise_ns = 0
         self.clock = clock
+        self._library = library
         self.guard = ActionGuard(artifact.contract, rate_limit, clock, library)
         self._reader = ObservationReader(artifact.contract)
         self.supervisor: Supervisor | None = None
@@ -128,7 +129,7 @@ class PolicyServer:
 
     def supervise(self, mode: str, file: str = "") -> None:
         """Count or refuse codes that were never seen; InputError as in ``make_supervisor``."""
-        self.supervisor = make_supervisor(self.artifact, mode, file)
+        self._set_supervisor(make_supervisor(self.artifact, mode, file))
         self._supervise = (mode, file)
         self._forget()
 
@@ -144,7 +145,7 @@ class PolicyServer:
         old = dict(self.ready)
         if artifact.function_hash != self.artifact.function_hash:
             # Other codes: those beside the new policy.
-            self.supervisor = make_supervisor(artifact, self._supervise[0])
+            self._set_supervisor(make_supervisor(artifact, self._supervise[0]))
         if artifact.function_hash != self.artifact.function_hash:
             self.ready.clear()
             self.failed.clear()
@@ -228,6 +229,11 @@ class PolicyServer:
             if isinstance(backend, Watched):
                 with contextlib.suppress(BackendError):  # an accelerator that is lost begins anew
                     backend.forget()
+
+    def _set_supervisor(self, supervisor: Supervisor | None) -> None:
+        if supervisor is not None and self._library is not None:
+            supervisor.inside = self._library.inside
+        self.supervisor = supervisor
 
     def close(self) -> None:
         """Close every backend."""
