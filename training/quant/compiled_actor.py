@@ -17,7 +17,7 @@ from qpolicy_training.quant.fast_quant import (
 )
 
 try:
-    from qpolicy_training.quant import _actor  # type: ignore[attr-defined]
+    from qpolicy_training.quant import _actor
 
     AVAILABLE = bool(_actor.available)
 except ImportError:  # installed without a C compiler

@@ -16,7 +16,7 @@ from torch import Tensor
 from qpolicy_training.rl.twin_critic import FlatTwinCritic, Pass
 
 try:
-    from qpolicy_training.rl import _critic  # type: ignore[attr-defined]
+    from qpolicy_training.rl import _critic
 
     AVAILABLE = bool(_critic.available)
 except ImportError:  # installed without a C compiler
