@@ -10,7 +10,7 @@ import numpy.typing as npt
 from qpolicy_ros.latency.trace import set_back
 from qpolicy_ros.replay.checks_of_commands import Finding, found
 from qpolicy_ros.replay.replayed import Kind, Replay
-from qpolicy_ros.replay.ticks import NONE, Flags
+from qpolicy_ros.replay.ticks import EPISODES_APART, NONE, Flags, Indexes
 
 _CLOCK_STEP_NS = 200_000_000  # by which a wall clock and a monotonic one may part between two ticks
 _AROUND = 5  # ticks before and behind a step of a clock
@@ -51,6 +51,7 @@ def set_clocks(replay: Replay) -> Iterator[Finding]:
     quick = went < _SHARE_OF_TIME * usual * jump / period
     ahead = stamped & (jump > _LOST_STAMPS * period) & (jump - went > _CLOCK_STEP_NS) & quick
     anew = stamps[own[1:]] <= _LOST_STAMPS * period  # a simulation started anew
+    ahead[_episodes(replay, own)] = False
     backwards = stamped & (jump < -period) & ~anew
     acted = replay.kind[own[1:]] == Kind.POLICY
     yield from found(
@@ -61,6 +62,23 @@ def set_clocks(replay: Replay) -> Iterator[Finding]:
             f"{stamps[own[np.searchsorted(own, t) - 1]] / 1e9:.9g} s"
         ),
     )
+
+
+def _episodes(replay: Replay, own: Indexes) -> Indexes:
+    """Commands, less the first of ``own``, that begin a simulated robot's next episode.
+
+    The stamps leave the simulator's gap, and the policy saw what it sees with its histories empty.
+    """
+    period = round(replay.contract.period * 1e9)
+    gaps = np.flatnonzero(np.diff(replay.stamps[own]) == EPISODES_APART * period)
+    if replay.assembled is None or not replay.lockstep:
+        return gaps[:0]
+    ticks = own[gaps + 1]
+    row = np.searchsorted(replay.acted, ticks)
+    among = row < len(replay.acted)
+    gaps, ticks, row = gaps[among], ticks[among], row[among]
+    seen, made = replay.observations[ticks], replay.assembled.values[row]
+    return gaps[(replay.acted[row] == ticks) & (seen == made).all(axis=1)]
 
 
 def _lasting(apart: npt.NDArray[np.float64]) -> Flags:

@@ -18,8 +18,9 @@ from qpolicy_ros.replay.limits import Doubles, Limits
 from qpolicy_ros.replay.ramp import check_ramps
 from qpolicy_ros.replay.recording import Recording
 from qpolicy_ros.replay.replayed import Kind, Replay, Reported, Settings
+from qpolicy_ros.replay.sensors import Nanos
 from qpolicy_ros.replay.serving import backends, begins, kinds, rates, serving_policies
-from qpolicy_ros.replay.ticks import NONE, Indexes, Ticks
+from qpolicy_ros.replay.ticks import EPISODES_APART, NONE, Flags, Indexes, Ticks
 
 _SECOND_NS = 1_000_000_000
 _AT_ONCE = 5  # commands behind a report that may have been sent before it
@@ -92,6 +93,13 @@ def expect(
     return found
 
 
+def episode_gaps(found: Replay, stamps: Nanos) -> Flags:
+    """Where a simulated robot's next episode may begin: its node forgets histories at that gap."""
+    period = round(found.contract.period * 1e9)
+    gaps = np.diff(stamps) == EPISODES_APART * period
+    return np.asarray(gaps & (found.lockstep and found.contract.robot))
+
+
 def _remember(found: Replay) -> None:
     """Find the command before each one; a node that has just started has sent the safe action."""
     own = np.flatnonzero(found.kind != Kind.FOREIGN)
@@ -108,6 +116,7 @@ def _assemble(found: Replay) -> None:
     between = np.cumsum(own & (found.kind != Kind.POLICY))
     fresh = np.ones(len(acted), bool)
     fresh[1:] = (between[acted[1:]] != between[acted[:-1]]) | found.begins[acted[1:]]
+    fresh[1:] |= episode_gaps(found, found.stamps[acted])
     certain = fresh.copy()
     if len(acted):  # a recording may begin while the policy serves
         certain[0] = bool((own[: acted[0]]).any()) or bool(found.begins[acted[0]])

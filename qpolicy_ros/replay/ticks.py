@@ -15,6 +15,7 @@ Indexes = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
 NONE = -1
+EPISODES_APART = 50  # periods that the simulator leaves between a robot's episodes
 
 _APART = 1_000_000  # ns, more than messages can be out of order, where only their order is known
 _AT_ONCE = 300_000  # ns by which a recorder may take a command later than its report

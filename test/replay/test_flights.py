@@ -91,6 +91,16 @@ def test_an_observation_sent_again_is_one_tick(hopper, verdict):
     assert found.replay.ticks.repeated == 1
 
 
+def test_a_robots_answer_sent_again_is_of_no_tick(go2, verdict):
+    """In lock-step, to messages that the simulator sent again: the same command, nothing else."""
+    messages = robot_flight(go2, Settings(ticks=100)).messages
+    commands = [each for each in messages if each.topic == "/action_stamped"]
+    again = [each._replace(log=each.log + 400_000) for each in commands[-20:-18]]
+    found = verdict(sorted([*messages, *again], key=lambda each: each.log), go2)
+    assert found.equal, found.first
+    assert found.replay.ticks.repeated == 2
+
+
 def test_old_recordings_are_replayed_as_far_as_they_go(hopper, go2, verdict):
     """Without what newer nodes say of time, messages used and parameters."""
     for artifact, fly in ((hopper, feature_flight), (go2, robot_flight)):
