@@ -28,6 +28,7 @@ _LOOK, _SHORTEST, _LONGEST = 1.4, 0.8, 2.5  # of the time until the fall; s
 
 _USUAL = ("order", "sign", "scale", "offset", "history", "quaternion", "terms")
 _RARE = 0.03
+_ALIKE = 0.1  # of the cost: two scales of one value that walk alike
 
 Say = Callable[[str], None]
 
@@ -141,7 +142,30 @@ def _search(
     # With the best of those that mend in front, the rest behind.
     order = sorted(range(len(left)), key=lambda i: bool(_complaint(trials[i])))
     left, trials = [left[i] for i in order], [trials[i] for i in order]
-    return (trials[0] if trials else []), left
+    return _of_one_scale(trials, left)
+
+
+def _of_one_scale(
+    trials: list[list[Trial]], found: list[Change]
+) -> tuple[list[Trial], list[Change]]:
+    """Put that scale of the best change's term in front with which the network sees it as trained.
+
+    A policy walks as well with half a value as with a third of it; its normaliser tells them apart.
+    """
+    if not found:
+        return [], []
+    best, limit = found[0], cost(trials[0]) + _ALIKE
+    rivals = [
+        i
+        for i, change in enumerate(found)
+        if change.kind == best.kind == "scale"
+        and change.mend.partition(" by ")[0] == best.mend.partition(" by ")[0]
+        and cost(trials[i]) <= limit
+        and not _complaint(trials[i])
+    ]
+    first = min(rivals, key=lambda i: trials[i][0].sight) if len(rivals) > 1 else 0
+    rest = [change for i, change in enumerate(found) if i != first]
+    return trials[first], [found[first], *rest]
 
 
 def _rarity(change: Change) -> float:

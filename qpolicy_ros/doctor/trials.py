@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qpolicy_ros.doctor.fit import Fit, base_of
+from qpolicy_ros.doctor.fit import Fit, base_of, resolved
 from qpolicy_ros.policy import Baseline, Contract
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist
@@ -35,8 +35,9 @@ class Trial:
         shake: root mean square of the base's roll and pitch rate, rad/s.
         jerk: mean change of the outputs between two ticks.
         tilt: mean sine of the base's tilt.
-        strange: how unlike its training what the network sees is in all walks with one contract,
-            by its own normaliser; 0 also where it has none.
+        strange: how far what the network sees in all walks with one contract is beyond what its
+            own normaliser saw; 0 also where it has none.
+        sight: how unlike that is what the contract has changed of it.
     """
 
     command: Command
@@ -46,6 +47,7 @@ class Trial:
     jerk: float
     tilt: float
     strange: float = 0.0
+    sight: float = 0.0
 
     @property
     def up(self) -> bool:
@@ -101,10 +103,12 @@ class Stage:
                 if walks[index].step(output, counted=tick >= _FROM * ticks[index])
             ]
         results: list[list[Trial]] = [[] for _ in fits]
-        strange = [self._gauge.strange([w.squares for j, w in zip(jobs, walks, strict=True)
-                                        if j[0] == f]) for f in range(len(fits))]  # fmt: skip
+        seen = [[w.squares for (g, _, _), w in zip(jobs, walks, strict=True) if g == f]
+                for f in range(len(fits))]  # fmt: skip
+        strange = [self._gauge.strange(squares) for squares in seen]
+        sight = [self._gauge.sight(fit, squares) for fit, squares in zip(fits, seen, strict=True)]
         for (f, command, _), walk, count in zip(jobs, walks, ticks, strict=True):
-            results[f].append(walk.trial(command, count, strange[f]))
+            results[f].append(walk.trial(command, count, strange[f], sight[f]))
         return results
 
     def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
@@ -139,6 +143,7 @@ class _Gauge:
         # A network without a normaliser was given the mean 0 and the spread 1.
         self.knows = bool(np.ptp(baseline.std) > 0)
         self._mean, self._std = baseline.mean, baseline.std
+        self._given = [(c.source, c.scale, c.offset) for c in resolved(contract)]
         terms = [base_of(contract, c)[0].source.partition(":")[0] for c in contract.observation]
         self._weights = np.array([1 / terms.count(term) for term in terms])
 
@@ -148,15 +153,24 @@ class _Gauge:
         return normal * normal
 
     def strange(self, squares: Sequence[np.ndarray]) -> float:
-        """Return how far the spread of some walks is from that of training, 0 = not at all.
+        """Return how far beyond that of training the spread of some walks is, 0 = not at all.
 
         Args:
             squares: mean squares ``(n,)`` of each walk.
         """
         if not self.knows:
             return 0.0
-        spread = np.clip(np.sqrt(np.mean(squares, axis=0)), _STILL, _FAR)
-        return float(np.log(spread / _QUIET) ** 2 @ self._weights)
+        spread = np.clip(np.sqrt(np.mean(squares, axis=0)), 1.0, _FAR)
+        return float(np.log(spread) ** 2 @ self._weights)
+
+    def sight(self, fit: Fit, squares: Sequence[np.ndarray]) -> float:
+        """Return how unlike training's the spread is of what ``fit`` changes, 0 = quite alike."""
+        pairs = zip(resolved(fit.contract), self._given, strict=True)
+        other = np.array([(a.source, a.scale, a.offset) != b for a, b in pairs])
+        if not self.knows or not other.any():
+            return 0.0
+        spread = np.sqrt(np.mean(np.mean(squares, axis=0)[other]))
+        return float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
 
 
 class _Walk:
@@ -202,7 +216,7 @@ class _Walk:
         """Mean squares of what it saw, in units of the normaliser's spread ``(n,)``."""
         return self._sum / max(self._ticks, 1)
 
-    def trial(self, command: Command, ticks: int, strange: float) -> Trial:
+    def trial(self, command: Command, ticks: int, strange: float, sight: float) -> Trial:
         """Return how it went."""
         count, counted = max(self._ticks, 1), max(self._counted, 1)
         x, y, turning = (float(v) for v in self._velocity / counted)
@@ -214,4 +228,5 @@ class _Walk:
             self._jerk / count,
             self._tilt / count,
             strange,
+            sight,
         )
