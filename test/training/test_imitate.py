@@ -97,5 +97,5 @@ def test_a_task_without_a_scripted_controller_is_refused() -> None:
 
 
 def test_options_of_rl_do_not_belong_to_imitation() -> None:
-    with pytest.raises(PolicyError, match="belong to --method rl"):
+    with pytest.raises(PolicyError, match="belongs to --method rl"):
         main(Args("go2", method="imitate", finish=True))

@@ -189,7 +189,7 @@ def test_qat_can_be_finished_as_it_stands(quantize) -> None:
 def test_finish_belongs_to_qat(quantize) -> None:
     status, _, error = quantize(*BITS, *DISTILL, "--finish")
     assert status == 2
-    assert "--finish belongs to --method qat and search, not distill" in error
+    assert "--finish belongs to --method qat and search; leave it out" in error
 
 
 def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quantize) -> None:
@@ -208,6 +208,35 @@ def test_critics_with_another_normalisation_are_refused(folder: Path, quantize) 
     status, _, error = quantize(*BITS, *QAT, *start, "--sac.critic-norm", "layer")
     assert status == 2
     assert "with --sac.critic-norm layer" in error
+
+
+def test_critics_of_another_task_are_refused_though_they_have_the_same_sizes(
+    folder: Path, quantize
+) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    tensors, meta = load_state(critic)
+    other = folder / "other.safetensors"
+    save_state(other, tensors, {**meta, "config": {**meta["config"], "task": "Swimmer-v4"}})
+    start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(other)]
+    status, _, error = quantize(*BITS, *QAT, *start)
+    assert status == 2
+    assert "is of Swimmer-v4, not hopper" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--sac.steps", "9"], "--sac belongs to --method qat --algorithm sac"),
+        (["--method", "qat", "--ddpg.steps", "9"], "--ddpg belongs to"),
+        (["--method", "qat", "--distill.rounds", "9"], "--distill belongs to --method distill"),
+        (["--search.proposals", "9"], "--search belongs to --method search"),
+        (["--algorithm", "ddpg"], "--algorithm belongs to --method qat"),
+    ],
+)
+def test_options_of_another_method_are_refused(quantize, options, expected) -> None:
+    status, _, error = quantize(*BITS, *options)
+    assert status == 2
+    assert expected in error
 
 
 def test_a_critic_without_a_start_is_refused(folder: Path, quantize) -> None:

@@ -8,6 +8,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.runs.state import ensure_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 SUFFIX = ".safetensors"
@@ -32,6 +33,17 @@ def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Pat
         raise PolicyError(message)
     check_out(out)
     ensure_writable(out)
+
+
+def refuse_unused(options: Iterable[tuple[str, bool, bool, str]]) -> None:
+    """Refuse options that this call would not use: ``(name, given, used, what it belongs to)``.
+
+    Raises ``PolicyError`` with the first of them.
+    """
+    for name, given, used, belongs in options:
+        if given and not used:
+            message = f"{name} belongs to {belongs}; leave it out, or give that"
+            raise PolicyError(message)
 
 
 def check_out(out: Path | None) -> None:

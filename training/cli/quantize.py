@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
-from qpolicy_training.cli.options import check_options
+from qpolicy_training.cli.options import check_options, refuse_unused
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.distill import DistillConfig
@@ -162,22 +162,23 @@ def _teacher(args: Args) -> PolicyArtifact:
 
 
 def _check_method(args: Args) -> None:
-    """Refuse options that belong to another method."""
-    given = {
-        "--start": args.start is not None,
-        "--finish": args.finish,
-        "--critic": args.critic is not None,
-        "--resume-from": args.resume_from is not None,
-    }
-    for option, takes in (
-        ("--start", ("qat", "search")),
-        ("--finish", ("qat", "search")),
-        ("--critic", ("qat",)),
-        ("--resume-from", ("qat",)),
-    ):
-        if given[option] and args.method not in takes:
-            message = f"{option} belongs to --method {' and '.join(takes)}, not {args.method}"
-            raise PolicyError(message)
+    """Refuse options that belong to another method or algorithm."""
+    method, rl = args.method, args.method == "qat"
+    either, sac = rl or method == "search", args.algorithm == "sac"
+    refuse_unused(
+        (
+            ("--start", args.start is not None, either, "--method qat and search"),
+            ("--finish", args.finish, either, "--method qat and search"),
+            ("--critic", args.critic is not None, rl, "--method qat"),
+            ("--resume-from", args.resume_from is not None, rl, "--method qat"),
+            ("--policy-starts", args.policy_starts != 0, rl, "--method qat"),
+            ("--algorithm", not sac, rl, "--method qat"),
+            ("--sac", args.sac != SacConfig(), rl and sac, "--method qat --algorithm sac"),
+            ("--ddpg", args.ddpg != DdpgConfig(), rl and not sac, "--method qat --algorithm ddpg"),
+            ("--distill", args.distill != DistillConfig(), method == "distill", "--method distill"),
+            ("--search", args.search != SearchConfig(), method == "search", "--method search"),
+        )
+    )
     if args.method == "search" and args.start is None:
         message = "--start: --method search goes on from a student; give its .qat.safetensors"
         raise PolicyError(message)

@@ -17,14 +17,13 @@ from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import (
     PolicyArtifact,
-    PolicyError,
     find_policy,
     load_policy,
     make_artifact,
     save_policy,
 )
 from qpolicy_ros.policy.sources import MAX_HISTORY
-from qpolicy_training.cli.options import check_options
+from qpolicy_training.cli.options import check_options, refuse_unused
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.imitate import ImitationConfig, imitate
@@ -97,6 +96,7 @@ def main(args: Args) -> int:
         raise UsageError("--task: is missing; give a task, or --robot with --teacher")
     if args.history:
         raise UsageError("--history: belongs to --robot; leave it out")
+    _check_method(args)
     expert = load_policy(find_policy(args.teacher)) if args.teacher else None
     kind, steps_trained, (teacher, run, winner) = _train(args, expert)
     env = TrainingEnv(args.task)
@@ -166,19 +166,30 @@ def _on_robot(args: Args) -> int:
     return 0
 
 
+def _check_method(args: Args) -> None:
+    """Refuse options that belong to another method or algorithm."""
+    rl, sac = args.method == "rl", args.algorithm == "sac"
+    refuse_unused(
+        (
+            ("--teacher", bool(args.teacher), not rl, "--method imitate"),
+            ("--finish", args.finish, rl, "--method rl"),
+            ("--resume-from", args.resume_from is not None, rl, "--method rl"),
+            ("--algorithm", not sac, rl, "--method rl"),
+            ("--sac", args.sac != SacConfig(), rl and sac, "--method rl --algorithm sac"),
+            ("--ddpg", args.ddpg != DdpgConfig(), rl and not sac, "--method rl --algorithm ddpg"),
+            ("--imitate", args.imitate != ImitateConfig(), not rl, "--method imitate"),
+        )
+    )
+
+
 def _train(
     args: Args, expert: PolicyArtifact | None
 ) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
     """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
     if args.method == "imitate":
-        if args.finish or args.resume_from is not None:
-            message = "--finish and --resume-from belong to --method rl, not imitate"
-            raise PolicyError(message)
         learnt = expert.function_hash if expert else ""
         config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate, teacher=learnt)
         return config.kind, args.imitate.rounds * args.imitate.round_steps, imitate(config, expert)
-    if expert:
-        raise PolicyError("--teacher belongs to --method imitate, not rl")
     options = args.ddpg if args.algorithm == "ddpg" else args.sac
     kind = f"fp32-{args.algorithm}"
     rl = TeacherConfig(args.task, args.seed, args.hidden, options, kind)

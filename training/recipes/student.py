@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_ros.sim.environment import Simulation
-from qpolicy_ros.sim.tasks import file_label
+from qpolicy_ros.sim.tasks import file_label, resolve_env_id, task_name
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
@@ -237,6 +237,18 @@ def _distil(
     distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
 
 
+def _require_task(critic: Path, meta: dict[str, Any], task: str) -> None:
+    """Refuse critics of another task, which may well have the same sizes."""
+    theirs = meta.get("config", {}).get("task")
+    if theirs is None:  # of an earlier version
+        return
+    with restoring(critic):
+        theirs, ours = task_name(resolve_env_id(theirs)), task_name(task)
+    if theirs != ours:
+        message = f"{critic}: --critic: is of {theirs}, not {ours}; give a checkpoint of this task"
+        raise PolicyError(message)
+
+
 def _search(
     config: StudentConfig, run: Run, env: TrainingEnv, start: Start | None, *, finish: bool
 ) -> None:
@@ -282,7 +294,8 @@ def _reinforce(
         if not isinstance(learner, Learner):
             message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"
             raise PolicyError(message)
-        tensors, _ = load_state(start.critic)
+        tensors, meta = load_state(start.critic)
+        _require_task(start.critic, meta, config.task)
         try:
             restore_module("critic", learner.critic, tensors)
             restore_module("target", learner.target, tensors)
