@@ -191,7 +191,6 @@ def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -
     assert row["snapshot_step"] == 400
     sweep = Sweep(_config(args, teacher), teacher, Inline(), hardware_figures, 0.0, CRITIC)
     with closing(sweep):
-        sweep.stage([sweep.rung((Shape((8, 8), row["b_core"], 6), 1), 1)])
         exam = work(sweep.exam(row))
     assert exam["hash"] == row["hash"]
     assert exam["snapshot"] == row["snapshot"], "nothing was trained anew"
