@@ -25,7 +25,7 @@ from qpolicy_training.recipes import distill as distill_module
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
-from qpolicy_training.select.config import Axes, Shape
+from qpolicy_training.select.config import Axes
 from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger
 from qpolicy_training.select.sweep import Sweep
