@@ -14,7 +14,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from qpolicy_fpga.explore.estimate import check_part, hardware_figures
 from qpolicy_ros.common.errors import InputError
@@ -43,11 +43,8 @@ from qpolicy_training.select.config import (
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
-from qpolicy_training.select.ledger import INVOCATION
+from qpolicy_training.select.ledger import INVOCATION, Row
 from qpolicy_training.select.sweep import Sweep
-
-if TYPE_CHECKING:
-    from qpolicy_training.select.ledger import Row
 
 
 @dataclass(frozen=True)

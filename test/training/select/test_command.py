@@ -25,7 +25,7 @@ from qpolicy_training.recipes import distill as distill_module
 from qpolicy_training.recipes.distill import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
-from qpolicy_training.select.config import Axes, Shape
+from qpolicy_training.select.config import Axes
 from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger, Row
 from qpolicy_training.select.sweep import Sweep
@@ -191,7 +191,6 @@ def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -
     assert row["snapshot_step"] == 400
     sweep = Sweep(_config(args, teacher), teacher, Inline(), hardware_figures, 0.0, CRITIC)
     with closing(sweep):
-        sweep.stage([sweep.rung((Shape((8, 8), row["b_core"], 6), 1), 1)])
         (tuned,) = [row for row in sweep.ledger.rows if row.stage == "rl"]
         exam = work(sweep.exam(tuned))
     assert exam.hash == tuned.hash
