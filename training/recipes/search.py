@@ -154,11 +154,11 @@ class _Search:
             largest = float(np.abs(weights).max())
             step = weight_step(largest, spec.b_core, power_of_two=pot)
             levels = 2 ** (spec.b_core - 1) - 1
-            cell = tuple(rng.integers(size) for size in weights.shape)
-            code = np.rint(weights[cell] / step.size) + rng.choice([-1, 1])
+            at = tuple(int(rng.integers(size)) for size in weights.shape)
+            code = np.rint(weights[at] / step.size) + rng.choice([-1, 1])
             alone = np.count_nonzero(np.abs(weights) == largest) == 1
-            if not (alone and abs(weights[cell]) == largest):  # that one sets the step
-                weights[cell] = np.clip(code, -levels, levels) * step.size
+            if not (alone and abs(weights[at]) == largest):  # that one sets the step
+                weights[at] = np.clip(code, -levels, levels) * step.size
 
     def better(self, point: Point) -> bool:
         """Whether ``point`` beats the best; what it played is kept where it does."""
