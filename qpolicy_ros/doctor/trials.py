@@ -103,10 +103,11 @@ class Stage:
                 if walks[index].step(output, counted=tick >= _FROM * ticks[index])
             ]
         results: list[list[Trial]] = [[] for _ in fits]
-        seen = [[w.squares for (g, _, _), w in zip(jobs, walks, strict=True) if g == f]
-                for f in range(len(fits))]  # fmt: skip
-        strange = [self._gauge.strange(squares) for squares in seen]
-        sight = [self._gauge.sight(fit, squares) for fit, squares in zip(fits, seen, strict=True)]
+        squares: list[list[np.ndarray]] = [[] for _ in fits]
+        for (f, _, _), walk in zip(jobs, walks, strict=True):
+            squares[f].append(walk.squares)
+        strange = [self._gauge.strange(each) for each in squares]
+        sight = [self._gauge.sight(fit, each) for fit, each in zip(fits, squares, strict=True)]
         for (f, command, _), walk, count in zip(jobs, walks, ticks, strict=True):
             results[f].append(walk.trial(command, count, strange[f], sight[f]))
         return results

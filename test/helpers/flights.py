@@ -28,7 +28,7 @@ STAGES = ("age", "queue", "quantise", "infer", "publish", "total", "elapsed")
 Values = np.ndarray
 
 
-def same(values: Any, *_: Any) -> Any:
+def same(values: Any, *_: Any, **_options: Any) -> Any:
     """Change nothing."""
     return values
 
@@ -173,7 +173,7 @@ class Flight:
         server, backend = self.server, self.settings.backends(self.tick)
         if backend != server.backend:
             server.swap(backend)
-        server.guard = SimpleNamespace(limit=same)
+        server.guard = SimpleNamespace(limit=same, is_inside=lambda _: True)
         wrong = self.other if broken else None
         answer = server.act(observation)
         if wrong is not None:

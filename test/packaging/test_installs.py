@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_wheel_has_only_our_top_level_names(install):
 
 
 def test_without_a_compiler_the_build_goes_on_with_a_notice(tmp_path):
-    for part in ("qpolicy_ros", "resource"):
+    for part in ("qpolicy_ros", "resource", "training"):
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / part, tmp_path / part, ignore=ignored)
     for file in FILES:
@@ -205,6 +206,9 @@ def test_without_a_compiler_the_build_goes_on_with_a_notice(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     notices = [line for line in result.stderr.splitlines() if line.startswith("qpolicy_ros:")]
-    assert len(notices) == 1
-    assert "NumPy engine" in notices[0]
-    assert not list(tmp_path.rglob("_kernel*.so"))
+    # One line for each of the C parts.
+    assert [re.search(r"\w+\.c was not built", line)[0] for line in notices] == [
+        f"{name}.c was not built" for name in ("_kernel", "_actor", "_critic")
+    ]
+    assert all("NumPy computes the same bits, and torch trains, slower" in line for line in notices)
+    assert not list(tmp_path.rglob("*.so"))

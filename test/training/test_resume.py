@@ -263,7 +263,7 @@ def test_a_damaged_checkpoint_is_named(unbroken: Path, tmp_path: Path) -> None:
         ({"curve": 1}, "TypeError"),
         ({"seconds": 10**400}, "OverflowError"),
         ({"sample_rng": {}}, "Error"),
-        ({"env_rng": None}, "Error"),
+        ({"env_rng": None}, "TypeError"),
         ({"candidates": []}, "AttributeError"),
     ],
 )

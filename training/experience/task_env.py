@@ -107,7 +107,8 @@ class TrainingEnv:
         return {}
 
     def restore_random_state(self, state: dict[str, Any]) -> None:
-        """Undo ``random_state``."""
+        """Undo ``random_state``; TypeError where ``state`` is none."""
+        state = dict(state)
         self._simulation.reset(0)
         generator = getattr(self._simulation.env.unwrapped, "np_random", None)
         if not state:

@@ -97,7 +97,7 @@ async def identity_is_readable(dut):
     words = [(await read(master, address))[0] for address in range(0, 0x24, 4)]
     assert words == [
         0x51504F4C,
-        0x00010000,
+        0x00010001,
         0x00112233,
         0x44556677,
         0x8899AABB,
@@ -257,7 +257,7 @@ async def a_slave_that_wakes_up_is_served_again_and_its_late_answer_is_lost(dut)
     dut.mute.value = 0
     await ClockCycles(dut.aclk, 10)
     assert dut.timed_out.value == 0
-    assert await read(master, 0x004) == (0x00010000, AxiResp.OKAY)
+    assert await read(master, 0x004) == (0x00010001, AxiResp.OKAY)
     assert await infer(master, [1] * N) == expected([1] * N)
     await RisingEdge(dut.aclk)
 
