@@ -30,6 +30,23 @@ MJCF = """
     <motor name="right_motor" joint="right_wheel" ctrlrange="-3 3"/></actuator>
 </mujoco>
 """
+# What `contract` says, as a user writes it.
+CONTRACT = """
+task: balancer
+period: 0.02
+joints: [left_wheel, right_wheel]
+default_pose: 0.0
+action: {kind: effort, low: -3.0, high: 3.0}
+observation:
+  - {name: tilt, source: "imu.projected_gravity:x"}
+  - {name: tilt_rate, source: "imu.angular_velocity:y"}
+  - {name: speed, source: "odom.linear_velocity:x"}
+  - {name: wanted_speed, source: "cmd_vel.linear:x"}
+  - {name: turning, source: "imu.angular_velocity:z"}
+  - {name: wanted_turning, source: "cmd_vel.angular:z"}
+  - {source: "joint_states.velocity:*"}
+commands: {lin_vel_x: [-0.5, 0.5], ang_vel_z: [-1, 1]}
+"""
 # Torque of a wheel, N m: of tilt, tilt rate, speed, commanded speed; of turning, commanded turning.
 BALANCE = np.array([8.0, 1.0, 1.2, -1.2])
 TURN = np.array([-0.25, 0.25])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from balancer import LIMIT, balancer, baseline, write_balancer
+from balancer import CONTRACT, LIMIT, balancer, baseline, write_balancer
 from onnx import TensorProto, helper, numpy_helper
 from robot_bags import record_walk
 
@@ -18,22 +18,6 @@ from qpolicy_ros.demo import show
 from qpolicy_ros.policy import load_policy, make_engine
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-policy.md"
-CONTRACT = """
-task: balancer
-period: 0.02
-joints: [left_wheel, right_wheel]
-default_pose: 0.0
-action: {kind: effort, low: -3.0, high: 3.0}
-observation:
-  - {name: tilt, source: "imu.projected_gravity:x"}
-  - {name: tilt_rate, source: "imu.angular_velocity:y"}
-  - {name: speed, source: "odom.linear_velocity:x"}
-  - {name: wanted_speed, source: "cmd_vel.linear:x"}
-  - {name: turning, source: "imu.angular_velocity:z"}
-  - {name: wanted_turning, source: "cmd_vel.angular:z"}
-  - {source: "joint_states.velocity:*"}
-commands: {lin_vel_x: [-0.5, 0.5], ang_vel_z: [-1, 1]}
-"""
 # The page's commands take minutes: these are enough for a robot on two wheels.
 QUICK = (
     "--hidden 24 24 --b-core 4 --distill.rounds 3 --distill.round-steps 1200 "

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from balancer import BALANCE, LIMIT, TURN, balancer, write_balancer
+from balancer import CONTRACT as BALANCER
 from onnx import TensorProto, helper, numpy_helper
 
 from qpolicy_ros.cli.main import main as command
@@ -17,21 +18,18 @@ from qpolicy_training.recipes.robot_imitation import with_history
 
 KEPT = 0.8
 # The balancer by its gains; what it is told it follows slowly, and where it is, only it knows.
-CONTRACT = """
-task: slow_listener
-period: 0.02
-joints: [left_wheel, right_wheel]
-default_pose: 0.0
-action: {kind: effort, low: -3.0, high: 3.0}
-observation:
-  - {name: tilt, source: "imu.projected_gravity:x"}
-  - {name: tilt_rate, source: "imu.angular_velocity:y"}
-  - {name: speed, source: "odom.linear_velocity:x"}
-  - {name: wanted_speed, source: "cmd_vel.linear:x"}
-  - {name: turning, source: "imu.angular_velocity:z"}
-  - {name: wanted_turning, source: "cmd_vel.angular:z"}
-commands: {lin_vel_x: [-0.5, 0.5], ang_vel_z: [-1, 1]}
-"""
+CONTRACT = BALANCER.replace("task: balancer", "task: slow_listener").replace(
+    '  - {source: "joint_states.velocity:*"}\n', ""
+)
+# Enough for the history to show: with less the student that has it is the worse one.
+LONGER = [
+    "--imitate.rounds",
+    "4",
+    "--imitate.round-steps",
+    "1200",
+    "--imitate.round-updates",
+    "800",
+]
 QUICK = ["--imitate.rounds", "2", "--imitate.round-steps", "1200", "--imitate.round-updates", "300"]
 SMALL = ["--distill.rounds", "3", "--distill.round-steps", "1200", "--distill.round-updates", "150",
          "--distill.evaluate-last", "1", "--distill.finalists", "1", "--distill.walks", "2",
@@ -115,7 +113,7 @@ def test_what_it_remembers_no_student_knows_without_a_history(folder, rememberin
     line = f"train --method imitate --teacher {remembering} --robot {robot(folder)} --json"
     error = {}
     for ticks in (1, 8):
-        options = ["--history", str(ticks), "--hidden", "24", "24", "--episodes", "1", *QUICK]
+        options = ["--history", str(ticks), "--hidden", "24", "24", "--episodes", "1", *LONGER]
         assert command([*line.split(), *options, "--out", f"{ticks}.safetensors"]) == 0
         report = json.loads(capsys.readouterr().out)
         error[ticks] = report["action_rmse"]
