@@ -14,7 +14,7 @@ PACKAGE = "qpolicy_ros"
 SHARE = f"share/{PACKAGE}"
 KERNEL = "qpolicy_ros/policy/_kernel.c"
 PASSES = ("training/quant/_actor.c", "training/rl/_critic.c")
-TILES = "training/quant/_tiles.h"
+PASSES_HEADERS = ["training/quant/_passes.h", "training/quant/_tiles.h"]
 
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
@@ -109,9 +109,8 @@ def passes(source: str) -> Extension:
     flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
     package, _, module = source[: -len(".c")].partition("/")
     name = f"qpolicy_{package}.{module.replace('/', '.')}"
-    return Extension(
-        name, [source], depends=[TILES, "setup.py"], extra_compile_args=flags, optional=True
-    )
+    depends = [*PASSES_HEADERS, "setup.py"]
+    return Extension(name, [source], depends=depends, extra_compile_args=flags, optional=True)
 
 
 def kernel() -> Extension:

@@ -7,6 +7,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_passes.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <math.h>
@@ -38,12 +40,6 @@ typedef struct {
     float *sums, *more_sums, *codes;
     uint32_t *d_rows;
 } Actor;
-
-static char *take(char **free_, long bytes) {
-    char *taken = *free_;
-    *free_ += (bytes + 63) / 64 * 64;
-    return taken;
-}
 
 static char *lay_out(Actor *a, char *base) {
     char *at = base;
@@ -282,11 +278,7 @@ static int numbers(PyObject *const *arguments, Py_ssize_t given, Py_ssize_t leas
         PyErr_Format(PyExc_TypeError, "at least %zd arguments, not %zd", least, given);
         return 0;
     }
-    for (Py_ssize_t i = 0; i < given; i++) {
-        into[i] = PyLong_AsLong(arguments[i]);
-        if (into[i] == -1 && PyErr_Occurred()) return 0;
-    }
-    return 1;
+    return read_numbers(arguments, given, into);
 }
 
 /* Batch, then vector lengths from the observation to the action. */
@@ -359,15 +351,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int available(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
-}
-
 #else
-
-static int available(void) { return 0; }
 
 static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 
@@ -376,11 +360,4 @@ static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_actor", NULL, -1, methods,
                                         NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__actor(void) {
-    PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddIntConstant(module, "available", available()) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
-}
+PyMODINIT_FUNC PyInit__actor(void) { return module_of(&definition); }

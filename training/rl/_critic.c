@@ -7,6 +7,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "../quant/_passes.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <math.h>
@@ -43,12 +45,6 @@ static Layers layers_of(const Critic *c, float *flat, long twin) {
         flat += TWINS * sizes[i];
     }
     return (Layers){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]};
-}
-
-static char *take(char **free_, long bytes) {
-    char *taken = *free_;
-    *free_ += (bytes + 63) / 64 * 64;
-    return taken;
 }
 
 /* Lay out the block; with `base` 0 the result's end is its size. */
@@ -320,23 +316,12 @@ static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, flo
     }
 }
 
-static int available(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl");
-}
-
-/* Arguments of the functions below: addresses and counts. */
 static int numbers(PyObject *const *arguments, Py_ssize_t given, Py_ssize_t wanted, long *into) {
     if (given != wanted) {
         PyErr_Format(PyExc_TypeError, "%zd arguments, not %zd", wanted, given);
         return 0;
     }
-    for (Py_ssize_t i = 0; i < given; i++) {
-        into[i] = PyLong_AsLong(arguments[i]);
-        if (into[i] == -1 && PyErr_Occurred()) return 0;
-    }
-    return 1;
+    return read_numbers(arguments, given, into);
 }
 
 static Critic described(const long *v) {
@@ -405,8 +390,6 @@ static PyMethodDef methods[] = {
 
 #else
 
-static int available(void) { return 0; }
-
 static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 
 #endif
@@ -414,11 +397,4 @@ static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_critic", NULL, -1, methods,
                                         NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__critic(void) {
-    PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddIntConstant(module, "available", available()) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
-}
+PyMODINIT_FUNC PyInit__critic(void) { return module_of(&definition); }

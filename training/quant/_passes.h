@@ -1,0 +1,41 @@
+/* What the modules of the learners' passes have in common; after Python.h. */
+#ifndef QPOLICY_PASSES_H
+#define QPOLICY_PASSES_H
+
+/* The module, with `available`: whether this processor runs its passes. */
+static PyObject *module_of(struct PyModuleDef *definition) {
+    int available = 0;
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+    available = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl");
+#endif
+    PyObject *module = PyModule_Create(definition);
+    if (module && PyModule_AddIntConstant(module, "available", available) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+/* The next `bytes` of a block, on a cache line's boundary. */
+static char *take(char **free_, long bytes) {
+    char *taken = *free_;
+    *free_ += (bytes + 63) / 64 * 64;
+    return taken;
+}
+
+/* A call's arguments: addresses and counts. 0 where one is no number, with the error set. */
+static int read_numbers(PyObject *const *arguments, Py_ssize_t given, long *into) {
+    for (Py_ssize_t i = 0; i < given; i++) {
+        into[i] = PyLong_AsLong(arguments[i]);
+        if (into[i] == -1 && PyErr_Occurred()) return 0;
+    }
+    return 1;
+}
+
+#endif
+
+#endif
