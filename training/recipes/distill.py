@@ -178,11 +178,8 @@ def _save(path: Path, state: _State, run: Run) -> None:
     }
     meta = {
         "done": state.done,
-        "candidates": run.candidates,
-        "curve": run.curve,
-        "resumes": run.resumes,
+        **run.saved_facts(),
         "seconds": run.curve[-1][2] if run.curve else 0.0,
-        "cpu_seconds": run.log.count_cpu(),
     }
     save_state(path, tensors, meta)
 
@@ -197,10 +194,7 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         restore_module("actor", student, tensors)
         optimiser = torch.optim.Adam(student.parameters(), fused=True)
         restore_adam("adam", optimiser, tensors)
-        run.rewind(meta["curve"], meta["candidates"])
-        run.log.seconds = float(meta["seconds"])
-        run.log.earlier_cpu = run.log.saved_cpu = float(meta.get("cpu_seconds", 0.0))
-        run.resumes = meta["resumes"]
+        run.restore_facts({"cpu_seconds": 0.0, **meta})  # earlier versions did not count it
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})
         return _State(meta["done"], student, optimiser, tensors["observations"].numpy())

@@ -217,11 +217,8 @@ class ForeignCourse(ABC):
         tensors = {**module_state("actor", student), **adam_state("adam", optimiser)}
         meta = {
             "done": done,
-            "candidates": self.run.candidates,
-            "curve": self.run.curve,
-            "resumes": self.run.resumes,
+            **self.run.saved_facts(),
             "seconds": self.run.curve[-1][2] if self.run.curve else 0.0,
-            "cpu_seconds": self.run.log.count_cpu(),
         }
         save_state(self.run.folder / "distill.safetensors", tensors, meta)
 
@@ -238,10 +235,7 @@ class ForeignCourse(ABC):
             restore_module("actor", student, tensors)
             optimiser = torch.optim.Adam(student.parameters(), fused=True)
             restore_adam("adam", optimiser, tensors)
-            run.rewind(meta["curve"], meta["candidates"])
-            run.log.seconds = float(meta["seconds"])
-            run.log.earlier_cpu = run.log.saved_cpu = float(meta["cpu_seconds"])
-            run.resumes = meta["resumes"]
+            run.restore_facts(meta)
             done = int(meta["done"])
             if done < len(rounds):
                 run.resumes.append({"step": done, "kind": "exact"})

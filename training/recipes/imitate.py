@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn.functional import mse_loss
 
 from qpolicy_ros.policy import require_task
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.dagger import EXPERT_NOISE, ImitateConfig
+from qpolicy_training.recipes.dagger import EXPERT_NOISE, ImitateConfig, fit
 from qpolicy_training.recipes.teacher import Teacher, load_snapshot
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.torch_setup import prepare
@@ -97,8 +96,9 @@ def imitate(
                 if terminated or truncated:
                     observation = env.start(None)
                 count += 1
-            data = (seen[:count], wanted[:count])
-            loss = _fit(actor, normaliser, optimiser, schedule, *data, options, rng)
+            inputs, targets = normaliser(seen[:count]), wanted[:count]
+            data = (torch.from_numpy(inputs), torch.from_numpy(targets))
+            loss = fit(actor, optimiser, schedule, data, options, rng)
             if not math.isfinite(loss):
                 message = (
                     f"{run.folder}: loss: {loss} in round {index + 1}: the run diverged; snapshots "
@@ -126,26 +126,3 @@ def _expert(
     teacher = Teacher.of(artifact.baseline)
     policy = teacher.policy()
     return lambda observation: (policy(observation) - env.bias) / env.scale, teacher.normaliser
-
-
-def _fit(
-    actor: Fp32Actor,
-    normaliser: RunningNormaliser,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    seen: NDArray[np.float32],
-    wanted: NDArray[np.float32],
-    options: ImitateConfig,
-    rng: np.random.Generator,
-) -> float:
-    """Train on all states so far; returns the last squared error of the action in [-1, 1]."""
-    inputs, targets = torch.from_numpy(normaliser(seen)), torch.from_numpy(wanted)
-    loss = torch.zeros(())
-    for _ in range(options.round_updates):
-        rows = torch.from_numpy(rng.integers(0, len(seen), options.batch))
-        loss = mse_loss(torch.tanh(actor(inputs[rows])[0]), targets[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return loss.item()

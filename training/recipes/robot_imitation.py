@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn.functional import mse_loss
 
 from qpolicy_ros.policy import Baseline, Channel, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.policy.sources import CONSTANT, HISTORY
 from qpolicy_training.experience.fleet import Fleet
 from qpolicy_training.experience.normaliser import CLIP
-from qpolicy_training.recipes.dagger import ImitateConfig
+from qpolicy_training.recipes.dagger import ImitateConfig, fit
 from qpolicy_training.recipes.likeness import SECONDS, Likeness, judged_commands, judging_seeds
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.networks import Fp32Actor
@@ -132,7 +131,7 @@ class RobotImitation:
         with self.run.progress(options.rounds * options.round_steps, 0) as progress:
             for index in range(options.rounds):
                 data = (scaling.inputs(seen), scaling.targets(labels))
-                loss = _fit(actor, optimiser, schedule, data, options, rng)
+                loss = fit(actor, optimiser, schedule, data, options, rng)
                 if not math.isfinite(loss):
                     message = (
                         f"{self.run.folder}: loss: {loss} in round {index + 1}: the run diverged; "
@@ -195,27 +194,6 @@ class RobotImitation:
             used = np.ptp(np.percentile(quiet, (1, 99), axis=0), axis=0) / 2
         seen = self.fleet.collect(act, steps, rng, restarted=self.expert.restart)
         return seen, np.concatenate(answers)[: len(seen)]
-
-
-def _fit(
-    actor: Fp32Actor,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    data: tuple[torch.Tensor, torch.Tensor],
-    options: ImitateConfig,
-    rng: np.random.Generator,
-) -> float:
-    """One round of regression; returns the last squared error, in shares of the range."""
-    inputs, targets = data
-    loss = torch.zeros(())
-    for _ in range(options.round_updates):
-        rows = torch.from_numpy(rng.integers(0, len(inputs), options.batch))
-        loss = mse_loss(torch.tanh(actor(inputs[rows])[0]), targets[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return loss.item()
 
 
 def _baseline(actor: Fp32Actor, scaling: Scaling) -> Baseline:

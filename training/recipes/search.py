@@ -259,11 +259,7 @@ def _save(run: Run, state: _Search, done: int) -> None:
         "step": done,
         "kept": state.kept,
         "reach": state.reach,
-        "resumes": run.resumes,
-        "candidates": run.candidates,
-        "curve": run.curve,
-        "seconds": run.log.elapsed(),
-        "cpu_seconds": run.log.count_cpu(),
+        **run.saved_facts(),
         "hash": run.hash,
         "config": run.config,
     }
@@ -284,9 +280,7 @@ def _resume(run: Run, state: _Search) -> int:
         if "direction.0" in tensors:
             state.direction = [tensors[f"direction.{index}"].numpy() for index in range(count)]
         state.kept, state.reach = int(meta["kept"]), dict(meta["reach"])
-        run.resumes = [*meta["resumes"], {"step": int(meta["step"]), "kind": "exact"}]
-        run.log.seconds = float(meta["seconds"])
-        run.log.earlier_cpu = run.log.saved_cpu = float(meta["cpu_seconds"])
-        run.rewind(meta["curve"], meta["candidates"])
+        run.restore_facts(meta)
+        run.resumes.append({"step": int(meta["step"]), "kind": "exact"})
     state.measure()
     return int(meta["step"])

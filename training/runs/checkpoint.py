@@ -52,11 +52,7 @@ def save_if_due(run: Run, step: int, parts: Resumable, *, force: bool) -> None:
             "replay_rows": parts.replay.size,
             "env_rng": parts.env.random_state(),
             "sample_rng": parts.rng.bit_generator.state,
-            "resumes": run.resumes,
-            "candidates": run.candidates,
-            "curve": run.curve,
-            "seconds": run.log.elapsed(),
-            "cpu_seconds": run.log.count_cpu(),
+            **run.saved_facts(),
             "hash": run.hash,
             "config": run.config,
         },
@@ -87,14 +83,11 @@ def resume(run: Run, parts: Resumable, steps: int) -> int:
         step = int(meta["step"])
         run.warm = not replay.holds(meta["replay_rows"])
         replay.size = 0 if run.warm else int(meta["replay_rows"])
-        run.resumes = meta["resumes"]
+        run.restore_facts({"cpu_seconds": 0.0, **meta})  # earlier versions did not count it
         if step < steps:
             kind = "warm" if run.warm else "exact"
             of = {} if meta["hash"] == run.hash else {"of": meta["hash"]}
             run.resumes.append({"step": step, "kind": kind, **of})
-        run.log.seconds = float(meta["seconds"])
-        run.log.earlier_cpu = run.log.saved_cpu = float(meta.get("cpu_seconds", 0.0))
-        run.rewind(meta["curve"], meta["candidates"])
     return step
 
 

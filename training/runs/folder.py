@@ -142,6 +142,23 @@ class Run:
                 path.unlink()
         self._write_curve()
 
+    def saved_facts(self) -> dict[str, Any]:
+        """What every checkpoint holds of a run beside what is trained."""
+        return {
+            "resumes": self.resumes,
+            "candidates": self.candidates,
+            "curve": self.curve,
+            "seconds": self.log.elapsed(),
+            "cpu_seconds": self.log.count_cpu(),
+        }
+
+    def restore_facts(self, meta: dict[str, Any]) -> None:
+        """Undo ``saved_facts``."""
+        self.resumes = meta["resumes"]
+        self.log.seconds = float(meta["seconds"])
+        self.log.earlier_cpu = self.log.saved_cpu = float(meta["cpu_seconds"])
+        self.rewind(meta["curve"], meta["candidates"])
+
     def close(self) -> None:
         """Flush logs and release the folder."""
         self.log.close()
