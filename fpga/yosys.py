@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,12 @@ from typing import Any
 from qpolicy_fpga.tables import write_xilinx
 from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import cache_folder, scratch_folder, write_atomically
+from qpolicy_ros.common.files import (
+    cache_folder,
+    scratch_folder,
+    scratch_place,
+    write_atomically,
+)
 from qpolicy_ros.policy import PolicyError
 
 CACHE = cache_folder("qpolicy_ros/yosys")
@@ -172,7 +176,7 @@ def run_yosys(
 def _environment() -> dict[str, str]:
     """Return the environment of a run: Yosys hands ABC its temporary files' names unquoted."""
     environment = dict(os.environ)
-    if len(tempfile.gettempdir().split()) > 1:
+    if len(str(scratch_place()).split()) > 1:
         environment["TMPDIR"] = "/tmp"  # noqa: S108  Yosys makes a folder of its own in it
     return environment
 

@@ -95,6 +95,19 @@ def writing_into(folder: Path, remedy: str = "free some space") -> Iterator[None
         raise InputError.at(folder, "folder", f"{error.strerror}", remedy) from error
 
 
+_SCRATCH_REMEDY = "free some space, or let TMPDIR name another folder"
+
+
+def scratch_place() -> Path:
+    """Return where temporary files lie; InputError where no folder can be written."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:  # it has tried to write into each: TMPDIR, /tmp, the working folder
+        place = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108  to be named only
+        wrong = f"no folder for temporary files can be written: {error.strerror}"
+        raise InputError.at(place, "TMPDIR", wrong, _SCRATCH_REMEDY) from error
+
+
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make a folder for temporary files, and remove it at the end.
@@ -102,14 +115,11 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         InputError: the disk that it lies on is full, or there is no folder that can be written.
     """
-    remedy = "free some space, or let TMPDIR name another folder"
-    try:
-        place = Path(tempfile.gettempdir())
-    except OSError as error:  # it has tried to write into each: TMPDIR, /tmp, the working folder
-        place = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108  to be named only
-        wrong = f"no folder for temporary files can be written: {error.strerror}"
-        raise InputError.at(place, "TMPDIR", wrong, remedy) from error
-    with writing_into(place, remedy), tempfile.TemporaryDirectory(prefix="qpolicy-") as folder:
+    place = scratch_place()
+    with (
+        writing_into(place, _SCRATCH_REMEDY),
+        tempfile.TemporaryDirectory(prefix="qpolicy-") as folder,
+    ):
         yield Path(folder)
 
 
