@@ -67,12 +67,13 @@ class RobotTopics:
         self._command.linear.x, self._command.linear.y, self._command.angular.z = command
         self._commanding, self._count = True, 0
         create = node.create_publisher
+        # Found first, so that who has found a sensor knows that somebody commands.
+        self._command_publisher = create(Twist, CMD_VEL, qos.COMMAND)
         self._publishers = [
             (create(Imu, IMU, qos.FIGURES), self._imu),
             (create(Odometry, ODOM, qos.FIGURES), self._odom),
             (create(JointState, JOINT_STATES, qos.FIGURES), self._joints),
         ]
-        self._command_publisher = create(Twist, CMD_VEL, qos.COMMAND)
 
     def read(self) -> None:
         """Take the sensors' values as they are now."""

@@ -70,6 +70,9 @@ def expect(
         equal=np.zeros(count, bool),
         notes=list(recording.notes),
     )
+    if ticks.early:
+        observed = f"{ticks.early} observation{'s'[: ticks.early > 1]}"
+        found.notes.append(f"the answers to {observed} from before the recording are left out")
     found.begins = begins(found)
     found.acted = np.flatnonzero(found.kind == Kind.POLICY)
     seen = ticks.observation != NONE

@@ -37,6 +37,7 @@ class Ticks:
         foreign: whether somebody else sent it, (n,).
         repeated: answers that came again: to an observation that was sent again.
         unanswered: observations without a command, between the first and the last answer.
+        early: answers left out: their observations came before the recording began.
     """
 
     command: Indexes
@@ -50,6 +51,7 @@ class Ticks:
     foreign: Flags
     repeated: int
     unanswered: Indexes
+    early: int
 
     @property
     def lost(self) -> Flags:
@@ -85,19 +87,18 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
         answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
     if robot and recording.reported("parameter.lockstep")[1][-1:] == ["True"]:
-        # A simulator that had no answer in time sent its messages again and got the same answer,
-        # which is of no tick: nothing was computed.
-        again = _again(keys.numbers[0], values, own, None)
-        bare = (answered == NONE) & (seen == NONE)
-        # What was computed may have been found beside the second one.
-        order = np.argsort(keys.numbers[0], kind="stable")
-        first = np.zeros(len(again), bool)
-        first[order[:-1]] = again[order[1:]] & ~bare[order[1:]]
-        kept &= ~((again | first) & bare)
+        kept &= ~_sent_again(keys.numbers[0], values, own, (answered == NONE) & (seen == NONE))
         chosen = np.flatnonzero(own & kept)
-    command = np.flatnonzero(kept)
+    repeated = int((~kept).sum())
     used = np.zeros(len(timing.stamps), bool)
     used[answered[answered != NONE]] = True
+    early = np.zeros(len(kept), bool)
+    if not robot and len(observations.stamps):
+        # A recorder hears one topic a moment before the other.
+        early = own & kept & (seen == NONE) & (commands.places < observations.places[0])
+        used |= timing.places < observations.places[0]
+        kept &= ~early
+    command = np.flatnonzero(kept)
     unsent = np.flatnonzero(~used)
     if not robot:  # an answer may be reported twice where its command came twice
         unsent = unsent[~_among(keys.numbers[2][unsent], keys.numbers[0][own])]
@@ -130,9 +131,23 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
         values=together(values[command], lost),
         odd=together(odd[command], nothing),
         foreign=together(foreign[command], nothing),
-        repeated=int((~kept).sum()),
+        repeated=repeated,
         unanswered=unanswered,
+        early=int(early.sum()),
     )
+
+
+def _sent_again(numbers: Nanos, values: npt.NDArray[np.float32], own: Flags, bare: Flags) -> Flags:
+    """Find a robot's commands of no tick, of which nothing was computed.
+
+    A simulator that had no answer in time sent its messages again and got the same answer.
+    """
+    again = _again(numbers, values, own, None)
+    # What was computed may have been found beside the second one.
+    order = np.argsort(numbers, kind="stable")
+    first = np.zeros(len(again), bool)
+    first[order[:-1]] = again[order[1:]] & ~bare[order[1:]]
+    return np.asarray((again | first) & bare)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,13 @@ def _without_register(match, _):
 
 
 TIMED = (
-    Fault("register: phase", "tree", _PLAIN, _without_register),
+    Fault(
+        "register: phase",
+        "tree",
+        r"(?P<x>qpolicy_copy #\(\.WIDTH\(\d+\)\) \w+ \(\.clk\(clk\), "
+        r"\.d\((?P<what>\w*phase_next)\), \.q\((?P<to>\w+)\)\));",
+        lambda match, _: f"assign {match['to']} = {match['what']}",
+    ),
     Fault("register: sum", "tail", _PLAIN.replace(r"\w+_before", "held"), _without_register),
     Fault(
         "register: strobes",
@@ -165,10 +171,10 @@ TIMED = (
         _operator,
     ),
     Fault(
-        "weights: in turn", "layer", r"all <= \{(?P<x>(?P<a>word)(?P<m>, )(?P<b>part0))", _swapped
+        "weights: in turn", "layer", r"whole = \{(?P<x>(?P<a>word)(?P<m>, )(?P<b>part0))", _swapped
     ),
     Fault("weights: of a tree", "layer", r"weights\[(?P<x>\d+) \+:", _next_to),
-    Fault("weights: when whole", "layer", rf"last_part = \w+ == {_NUMBER}", _near),
+    Fault("weights: when whole", "layer", rf"last_part <= \w+ == {_NUMBER}", _flip),
     Fault(
         "codes: of a tree",
         "layer",
@@ -176,9 +182,12 @@ TIMED = (
         _swapped,
     ),
     Fault(
-        "codes: bank", "layer", r"<= \{(?P<x>(?P<a>code)(?P<m>, )(?P<b>bank\[\d+:\d+\]))", _swapped
+        "codes: bank",
+        "layer",
+        r"shifted = \{(?P<x>(?P<a>code)(?P<m>, )(?P<b>bank\[\d+:\d+\]))",
+        _swapped,
     ),
-    Fault("codes: bank", "layer", r"bank <= (?P<x>code);", _other("bank")),
+    Fault("codes: bank", "layer", r"shifted = (?P<x>code);", _other("bank")),
 )
 # Where a bit is cut off: the reader of the Verilog refuses it.
 CUT = (

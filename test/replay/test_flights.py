@@ -91,6 +91,16 @@ def test_an_observation_sent_again_is_one_tick(hopper, verdict):
     assert found.replay.ticks.repeated == 1
 
 
+def test_a_recorder_may_hear_answers_before_observations(hopper, verdict):
+    """It finds one topic a moment before the other: what came before is not of the recording."""
+    messages = feature_flight(hopper, Settings(ticks=100, rate_limit=3.0)).messages
+    unheard = [each for each in messages if each.topic == "/observation"][:3]
+    found = verdict([each for each in messages if each not in unheard], hopper)
+    assert found.equal, found.first
+    assert found.reproduced == found.ticks == verdict(messages, hopper).ticks - 3
+    assert "3 observations from before the recording" in " ".join(found.replay.notes)
+
+
 def test_a_robots_answer_sent_again_is_of_no_tick(go2, verdict):
     """In lock-step, to messages that the simulator sent again: the same command, nothing else."""
     messages = robot_flight(go2, Settings(ticks=100)).messages

@@ -25,12 +25,16 @@ FEW = {
 }
 
 
-def test_the_toys_have_every_form_of_layer(tmp_path):
-    found = set()
+def test_the_toys_have_every_form_of_layer_and_every_place_for_a_fault(tmp_path):
+    found, planted = set(), set()
     for name in TOYS:
         _, manifest = write_toy(tmp_path / name, name)
         found |= {form_mutants.form_of(entry) for entry in manifest.layers}
+        drawn = form_mutants.draw(name, tmp_path / name, manifest)
+        planted |= {(fault.kind, fault.pattern) for _, fault, _, _ in drawn}
     assert found >= FORMS
+    # A pattern that the generator's text no longer matches would plant nothing.
+    assert planted == {(fault.kind, fault.pattern) for fault in form_mutants.FAULTS}
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qpolicy_ros.policy import make_engine
-from qpolicy_ros.sim.rollout import Policy
 from qpolicy_training.experience.normaliser import RunningNormaliser
-from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import QuantActor
+
+if TYPE_CHECKING:  # exported where no simulator is
+    from qpolicy_ros.sim.rollout import Policy
+    from qpolicy_training.experience.task_env import TrainingEnv
 
 
 def integer_policy(actor: QuantActor, normaliser: RunningNormaliser, env: TrainingEnv) -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.replay import ReplayBuffer
-from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.runs.config import lasting
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, restoring, save_state
+
+if TYPE_CHECKING:  # students of a recording need no simulator
+    from qpolicy_training.experience.task_env import TrainingEnv
 
 CHECKPOINT_SECONDS = 180.0
 

@@ -357,12 +357,22 @@ class RobotLoop(Loop):
         except ObservationError as error:
             self.idle(Reason.WAITING, str(error))
             return False
+        if self.options.lockstep and self._first_command_is_under_way():
+            self.idle(Reason.WAITING, f"nothing on {CMD_VEL!r} yet, which has a sender")
+            return False
         wrong = self.start() if self._to_engage else ""
         if wrong:
             self.idle(Reason.WAITING, wrong)
         elif self.modes.mode is Mode.STANDBY:
             self.idle(Reason.STANDBY)
         return self.modes.mode is not Mode.STANDBY
+
+    def _first_command_is_under_way(self) -> bool:
+        """Whether somebody commands whose first word, and so the first tick, is still to come."""
+        command = self.inputs.topics.get(CMD_VEL)
+        if command is None or command.arrived_ns is not None:
+            return False
+        return self.node.count_publishers(self.node.resolve_topic_name(CMD_VEL)) == 1
 
     def _fault(self, reason: Reason, text: str) -> None:
         """Keep to the safe action until a reset."""
