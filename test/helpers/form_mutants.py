@@ -174,7 +174,14 @@ TIMED = (
         "weights: in turn", "layer", r"whole = \{(?P<x>(?P<a>word)(?P<m>, )(?P<b>part0))", _swapped
     ),
     Fault("weights: of a tree", "layer", r"weights\[(?P<x>\d+) \+:", _next_to),
-    Fault("weights: when whole", "layer", rf"last_part <= \w+ == {_NUMBER}", _flip),
+    # A wide register has copies of its enable.
+    Fault(
+        "weights: when whole",
+        "layer",
+        r"(?:all_enable\d+_copy [^\n]*\.d\(|last_part <= (?=[^\n]*\n[^\n]*last_part\)))"
+        rf"\w+ == {_NUMBER}",
+        _flip,
+    ),
     Fault(
         "codes: of a tree",
         "layer",
