@@ -63,9 +63,8 @@ def write_board(board: str, folder: Path) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Write a board's files and print their names."""
     if len(arguments) != 2:
-        sys.stderr.write(
-            "usage: python -m qpolicy_fpga.vivado.board <pynq-z2, arty-a7 or axi-stream> <generated folder>\n"
-        )
+        names = ", ".join(BOARDS)
+        sys.stderr.write(f"usage: python -m qpolicy_fpga.vivado.board <{names}> <generated folder>\n")
         return 2
     try:
         files = write_board(arguments[0], Path(arguments[1]))
