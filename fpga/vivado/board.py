@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     """Write a board's files and print their names."""
     if len(arguments) != 2:
         names = ", ".join(BOARDS)
-        sys.stderr.write(f"usage: python -m qpolicy_fpga.vivado.board <{names}> <generated folder>\n")
+        sys.stderr.write(f"usage: python -m qpolicy_fpga.vivado.board <{names}> <folder>\n")
         return 2
     try:
         files = write_board(arguments[0], Path(arguments[1]))
