@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from qpolicy_ros.policy.model import Int64
 from qpolicy_ros.prove.branch import NO, OPEN, YES, BoxTree, Outcome
@@ -98,21 +97,20 @@ def _empty(question: Question, low: Int64, high: Int64) -> bool:
     if bool((low == high).all()):
         _, good = question.project(low[None])
         return not (good[0] and question.margins(low[None])[0] >= 0)
-    lines: list[tuple[Int64, Int64, Int64, Int64, Int64]] = []
+    lines: list[_Lines] = []
     for index, weight in enumerate(question.weights):
         least = -_upper(question, -weight, lines, low, high)
         most = _upper(question, weight, lines, low, high)
-        lines.append(_staircase(question.thresholds[index], least, most))
-        if question.pair is not None:
-            lines[-1] = _parallel(question.thresholds[index], least, most, lines[-1][0])
+        stairs = _Stairs(question.thresholds[index], least, most)
+        lines.append(stairs.hull() if question.pair is None else stairs.parallel())
     rows = np.concatenate([question.directions, question.directions.sum(axis=0, keepdims=True)])
     most = _upper(question, rows, lines, low, high)
     return not question.possible(most[None, :-1], most[-1:])[0]
 
 
-def _upper(question: Question, rows: Int64, lines: list[Any], low: Int64, high: Int64) -> Int64:
+def _upper(question: Question, rows: Int64, lines: list[_Lines], low: Int64, high: Int64) -> Int64:
     """Upper bounds of ``rows @ codes``: the smaller of the interval's and the lines'."""
-    least, most = (lines[-1][3], lines[-1][4]) if lines else (low, high)
+    least, most = (lines[-1].least, lines[-1].most) if lines else (low, high)
     positive, negative = np.maximum(rows, 0), np.minimum(rows, 0)
     interval = positive @ most + negative @ least
     if not lines:
@@ -120,13 +118,12 @@ def _upper(question: Question, rows: Int64, lines: list[Any], low: Int64, high: 
     constant, bits = np.zeros(len(rows), np.int64), 0
     size = 0.0
     for layer in reversed(range(len(lines))):
-        slope, below, above = lines[layer][:3]
+        line = lines[layer]
         positive, negative = np.maximum(rows, 0), np.minimum(rows, 0)
-        size = size * (1 << _SHIFT) + float(
-            (np.abs(rows).astype(float) @ np.maximum(abs(below), abs(above)).astype(float)).max()
-        )
-        constant = (constant << _SHIFT) + positive @ above + negative @ below
-        rows = rows * slope
+        tallest = np.maximum(abs(line.below), abs(line.above)).astype(float)
+        size = size * (1 << _SHIFT) + float((np.abs(rows).astype(float) @ tallest).max())
+        constant = (constant << _SHIFT) + positive @ line.above + negative @ line.below
+        rows = positive * line.up + negative * line.down
         size = max(size, float((np.abs(rows).astype(float).sum(axis=1)).max()) * 128.0)
         if size > _SAFE:
             return np.asarray(interval)
@@ -139,27 +136,62 @@ def _upper(question: Question, rows: Int64, lines: list[Any], low: Int64, high: 
     return np.asarray(np.minimum(interval, np.right_shift(line, bits)))  # a shift rounds down
 
 
-def _staircase(
-    thresholds: Int64, least: Int64, most: Int64, slope: Int64 | None = None
-) -> tuple[Int64, Int64, Int64, Int64, Int64]:
-    """Slope, lower and upper offset, lowest and highest code of each neuron.
+class _Lines(NamedTuple):
+    """Of each neuron: slope and offset of the lines above and below, lowest and highest code."""
+
+    up: Int64
+    above: Int64
+    down: Int64
+    below: Int64
+    least: Int64
+    most: Int64
+
+
+class _Stairs:
+    """Staircases over ranges of sums, by the points where a line could touch them.
 
     A staircase less a line is largest and smallest at the ends of a step: those points are tried.
     """
-    points = np.concatenate([least[:, None], most[:, None], thresholds, thresholds - 1], axis=1)
-    points = np.clip(points, least[:, None], most[:, None])
-    codes = (points[:, :, None] >= thresholds[:, None, :]).sum(axis=2)
-    if slope is None:
-        rise = (codes[:, 1] - codes[:, 0]) << _SHIFT
-        slope = rise // np.maximum(most - least, 1)
-    rest = (codes << _SHIFT) - slope[:, None] * points
-    return slope, rest.min(axis=1), rest.max(axis=1), codes[:, 0], codes[:, 1]
 
+    def __init__(self, thresholds: Int64, least: Int64, most: Int64) -> None:
+        ends = [least[:, None], most[:, None], thresholds, thresholds - 1]
+        points = np.clip(np.concatenate(ends, axis=1), least[:, None], most[:, None])
+        self._points = points
+        self._codes = (points[:, :, None] >= thresholds[:, None, :]).sum(axis=2)
 
-def _parallel(
-    thresholds: Int64, least: Int64, most: Int64, slope: npt.NDArray[Any]
-) -> tuple[Int64, Int64, Int64, Int64, Int64]:
-    """The same with one slope for both copies of a neuron."""
-    half = len(slope) // 2
-    mean = (slope[:half] + slope[half:]) // 2
-    return _staircase(thresholds, least, most, np.concatenate([mean, mean]))
+    def hull(self) -> _Lines:
+        """Of the lines from either end through a point, those nearest in the middle."""
+        points, codes = self._points, self._codes
+        up = self._slopes(points - points[:, :1], codes - codes[:, :1])
+        down = self._slopes(points[:, 1:2] - points, codes[:, 1:2] - codes)
+        twice = points[:, :1] + points[:, 1:2]  # the middle is half of it
+        above = self._rest(up).max(axis=2)
+        below = self._rest(down).min(axis=2)
+        highest, lowest = (
+            (2 * above + up * twice).argmin(axis=1),
+            (2 * below + down * twice).argmax(axis=1),
+        )
+        row = np.arange(len(points))
+        return _Lines(
+            up[row, highest], above[row, highest], down[row, lowest], below[row, lowest],
+            codes[:, 0], codes[:, 1],
+        )  # fmt: skip
+
+    def parallel(self) -> _Lines:
+        """Lines of one slope for both copies of a neuron, so that what they share goes out."""
+        points, codes = self._points, self._codes
+        slope = self._slopes(points[:, 1:2] - points[:, :1], codes[:, 1:2] - codes[:, :1])[:, 0]
+        half = len(slope) // 2
+        mean = (slope[:half] + slope[half:]) // 2
+        slope = np.concatenate([mean, mean])
+        rest = self._rest(slope[:, None])[:, 0]
+        return _Lines(slope, rest.max(axis=1), slope, rest.min(axis=1), codes[:, 0], codes[:, 1])
+
+    @staticmethod
+    def _slopes(along: Int64, rise: Int64) -> Int64:
+        return np.asarray((rise << _SHIFT) // np.maximum(along, 1))
+
+    def _rest(self, slopes: Int64) -> Int64:
+        """Staircase less line at every point, ``(neurons, slopes, points)``."""
+        lines = slopes[:, :, None] * self._points[:, None, :]
+        return np.asarray((self._codes[:, None, :] << _SHIFT) - lines)

@@ -1,10 +1,11 @@
 """Upper bounds of a question's sums over many boxes at once: intervals and parallel lines.
 
-Each hidden neuron's code, a staircase of its sum, lies between two parallel lines whose slope is a
-multiple of 2^-12 (Singh et al., An abstract domain for certifying neural networks, POPL 2019, with
-lines for staircases). Put into each other down to the inputs, lines keep what intervals lose: that
-two neurons see the same inputs. All numbers are integers carried exactly in float64; where a sum
-could reach 2^53, the interval alone is used.
+Each hidden neuron's code, a staircase of its sum, lies between two lines whose slopes are multiples
+of 2^-12: sides of its hull, or parallel ones where a question has two observations (Singh et al.,
+An abstract domain for certifying neural networks, POPL 2019, with lines for staircases). Put into
+each other down to the inputs, lines keep what intervals lose: that two neurons see the same inputs.
+All numbers are integers carried exactly in float64; where a sum could reach 2^53, the interval
+alone is used.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ Array = "npt.NDArray[np.float64]"
 
 @dataclass(frozen=True)
 class Lines:
-    """``slope * acc + below <= SCALE * code <= slope * acc + above``, each ``(boxes, neurons)``."""
+    """``rise * acc + below <= SCALE * code <= slope * acc + above``, each ``(boxes, neurons)``."""
 
     slope: npt.NDArray[np.float64]
+    rise: npt.NDArray[np.float64]
     below: npt.NDArray[np.float64]
     above: npt.NDArray[np.float64]
     least: npt.NDArray[np.float64]
     """Lowest code of each neuron."""
     most: npt.NDArray[np.float64]
     """Highest code."""
+    gap: npt.NDArray[np.float64]
+    """How far the lines are apart in the middle of the sums."""
 
 
 @dataclass(frozen=True)
@@ -103,37 +107,51 @@ class Bounder:
         gaps: list[Any] = []
         if not lines:
             return lower, upper, coefficients, gaps
-        above = np.zeros((len(low), len(rows)))
-        below = np.zeros_like(above)
+        line_above, coefficients = self._line(coefficients, lines, low, high, gaps)
+        if line_above is not None:
+            upper = np.minimum(upper, np.floor(line_above))
+        if both:
+            turned = np.broadcast_to(-rows, coefficients.shape[:1] + rows.shape)
+            line_above, _ = self._line(turned, lines, low, high, [])
+            if line_above is not None:
+                lower = np.maximum(lower, -np.floor(line_above))
+        return lower, upper, coefficients, gaps
+
+    def _line(
+        self,
+        coefficients: npt.NDArray[np.float64],
+        lines: list[Lines],
+        low: npt.NDArray[np.float64],
+        high: npt.NDArray[np.float64],
+        gaps: list[Any],
+    ) -> tuple[Any, Any]:
+        """Upper bounds of ``coefficients @ codes`` by lines, and the coefficients in the inputs.
+
+        None for the bounds where a number could not be exact.
+        """
+        above = np.zeros(coefficients.shape[:2])
         scale, exact = 1.0, True
         for layer in reversed(range(len(lines))):
             line, weight = lines[layer], self._weights[layer]
             positive, negative = np.maximum(coefficients, 0.0), np.minimum(coefficients, 0.0)
             magnitude = positive - negative
-            tallest = np.maximum(np.abs(line.above), np.abs(line.below))
             above = above * SCALE + _dot(positive, line.above) + _dot(negative, line.below)
-            if both:
-                below = below * SCALE + _dot(positive, line.below) + _dot(negative, line.above)
-            else:
-                gaps.append(magnitude[:, -1] * (line.above - line.below))
+            gaps.append(magnitude[:, -1] * line.gap)
             scale *= SCALE
+            tallest = np.maximum(np.abs(line.above), np.abs(line.below))
             most = float(_dot(magnitude, tallest).max(initial=0.0)) * 2.0
-            steep = magnitude * line.slope[:, None, :]
-            most = max(most, float(steep.sum(axis=2).max(initial=0.0)) * _largest(weight))
-            most = max(most, float(np.abs(above).max(initial=0.0)))
+            coefficients = positive * line.slope[:, None, :] + negative * line.rise[:, None, :]
+            steep = np.abs(coefficients).sum(axis=2).max(initial=0.0)
+            most = max(most, float(steep) * _largest(weight), float(np.abs(above).max(initial=0.0)))
             exact = exact and most < _EXACT
-            coefficients = (coefficients * line.slope[:, None, :]) @ weight
+            coefficients = coefficients @ weight
         positive, negative = np.maximum(coefficients, 0.0), np.minimum(coefficients, 0.0)
         reach = np.maximum(np.abs(low), np.abs(high))
         most = float(_dot(positive - negative, reach).max(initial=0.0))
         exact = exact and most + float(np.abs(above).max(initial=0.0)) < _EXACT
-        if exact:
-            line_above = above + _dot(positive, high) + _dot(negative, low)
-            upper = np.minimum(upper, np.floor(line_above / scale))
-            if both:
-                line_below = below + _dot(positive, low) + _dot(negative, high)
-                lower = np.maximum(lower, np.ceil(line_below / scale))
-        return lower, upper, coefficients, gaps
+        if not exact:
+            return None, coefficients
+        return (above + _dot(positive, high) + _dot(negative, low)) / scale, coefficients
 
     def _slack(self, gaps: list[Any], sums: list[tuple[Any, Any]]) -> npt.NDArray[np.float64]:
         """How much of the slack each input makes: gaps of neurons, spread over what they see."""
@@ -164,22 +182,90 @@ def _largest(weight: npt.NDArray[np.float64]) -> float:
 
 def _lines(least: Any, most: Any, thresholds: Any, pair: object) -> Lines:
     """Lines around the staircase over ``[least, most]``; those of a pair's copies are parallel."""
-    reached = thresholds[None] <= most[:, :, None]
-    passed = thresholds[None] <= least[:, :, None]
-    codes_least = passed.sum(axis=2).astype(np.float64)
-    codes_most = reached.sum(axis=2).astype(np.float64)
-    width = np.maximum(most - least, 1.0)
-    slope = np.rint(SCALE * (codes_most - codes_least) / width)
+    stairs = _Stairs(least, most, thresholds)
+    rise = stairs.first_to_last()
     if pair is not None:
-        half = slope.shape[1] // 2
-        mean = np.rint((slope[:, :half] + slope[:, half:]) / 2)
+        half = rise.shape[1] // 2
+        mean = np.rint((rise[:, :half] + rise[:, half:]) / 2)
         slope = np.concatenate([mean, mean], axis=1)
-    above = SCALE * codes_least - slope * least
-    below = SCALE * codes_most - slope * most
-    inside = reached & ~passed
-    for level in range(thresholds.shape[1]):
-        at, here = thresholds[:, level], inside[:, :, level]
-        above = np.where(here, np.maximum(above, SCALE * (level + 1) - slope * at), above)
-        below = np.where(here, np.minimum(below, SCALE * level - slope * (at - 1)), below)
-    # Between thresholds a falling remainder is largest at the left end, smallest at the right.
-    return Lines(slope, below, above, codes_least, codes_most)
+        above, below = stairs.above(slope), stairs.below(slope)
+        return Lines(slope, slope, below, above, stairs.least, stairs.most, above - below)
+    # Sides of the staircase's hull: of some slopes the one that is nearest in the middle.
+    middle = (least + most) / 2
+    tops = [(slope, stairs.above(slope)) for slope in (rise, *stairs.upper_slopes())]
+    feet = [(slope, stairs.below(slope)) for slope in (rise, *stairs.lower_slopes())]
+    slope, above = _nearest(tops, middle, 1.0)
+    rise, below = _nearest(feet, middle, -1.0)
+    gap = (slope - rise) * middle + above - below
+    return Lines(slope, rise, below, above, stairs.least, stairs.most, gap)
+
+
+def _nearest(lines: list[tuple[Any, Any]], middle: Any, sign: float) -> tuple[Any, Any]:
+    """Of lines above (``sign`` 1) or below (-1), each neuron's that is nearest in the middle."""
+    best_slope, best = lines[0]
+    for slope, offset in lines[1:]:
+        nearer = sign * (slope * middle + offset) < sign * (best_slope * middle + best)
+        best_slope = np.where(nearer, slope, best_slope)
+        best = np.where(nearer, offset, best)
+    return best_slope, best
+
+
+class _Stairs:
+    """Staircases of neurons over the ranges ``[start, end]`` of their sums, ``(boxes, neurons)``.
+
+    Attributes:
+        least, most: lowest and highest code.
+    """
+
+    def __init__(self, start: Any, end: Any, thresholds: Any) -> None:
+        self._start, self._end, self._thresholds = start, end, thresholds
+        reached = thresholds[None] <= end[:, :, None]
+        passed = thresholds[None] <= start[:, :, None]
+        self.least = passed.sum(axis=2).astype(np.float64)
+        self.most = reached.sum(axis=2).astype(np.float64)
+        self._inside = reached & ~passed
+        self._first = np.where(self._inside, thresholds[None], np.inf).min(axis=2)
+        self._last = np.where(self._inside, thresholds[None], -np.inf).max(axis=2)
+
+    def first_to_last(self) -> Any:
+        """Slope from the range's start to its end."""
+        return self._slope(self.most - self.least, self._end - self._start)
+
+    def upper_slopes(self) -> tuple[Any, Any, Any]:
+        """Slopes of lines above: flat, up to the last step, from the first step to the last."""
+        steps = self.most - self.least
+        return (
+            np.zeros_like(steps),
+            self._slope(steps, self._last - self._start),
+            self._slope(steps - 1, self._last - self._first),
+        )
+
+    def lower_slopes(self) -> tuple[Any, Any, Any]:
+        """Slopes of lines below: flat, from before the first step on, from step to step."""
+        steps = self.most - self.least
+        return (
+            np.zeros_like(steps),
+            self._slope(steps, self._end - self._first + 1.0),
+            self._slope(steps - 1, self._last - self._first),
+        )
+
+    def _slope(self, rise: Any, width: Any) -> Any:
+        width = np.where(np.isfinite(width), np.maximum(width, 1.0), 1.0)
+        return np.rint(SCALE * np.maximum(rise, 0.0) / width)
+
+    def above(self, slope: Any) -> Any:
+        """Offset of the lowest line of ``slope`` (not negative) above the staircase."""
+        # Between thresholds a falling remainder is largest at the left end.
+        offset = SCALE * self.least - slope * self._start
+        for level in range(self._thresholds.shape[1]):
+            at, here = self._thresholds[:, level], self._inside[:, :, level]
+            offset = np.where(here, np.maximum(offset, SCALE * (level + 1) - slope * at), offset)
+        return offset
+
+    def below(self, slope: Any) -> Any:
+        """Offset of the highest line of ``slope`` below it: smallest at the right end."""
+        offset = SCALE * self.most - slope * self._end
+        for level in range(self._thresholds.shape[1]):
+            at, here = self._thresholds[:, level], self._inside[:, :, level]
+            offset = np.where(here, np.minimum(offset, SCALE * level - slope * (at - 1)), offset)
+        return offset
