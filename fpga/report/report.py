@@ -228,10 +228,10 @@ def routed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def describe_layer(layer: LayerEntry) -> str:
     """Return one line on how a layer is laid out."""
-    parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
+    chunks = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
     return (
         f"{layer.inputs} to {layer.neurons}: {layer.trees} trees of {layer.fold} "
-        f"neurons, {parts}{layer.planes} bit planes a step, weights in {layer.weights}, "
+        f"neurons, {chunks}{layer.planes} bit planes a step, weights in {layer.weights}, "
         f"codes by {layer.tail}, {layer.cycles} cycles"
     )
 

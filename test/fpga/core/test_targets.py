@@ -98,13 +98,13 @@ def test_a_small_last_layer_takes_codes_as_they_come(task):
 
 def test_only_a_folded_layer_hands_codes_on_as_they_come():
     forms = [Form(1, 6), Form(1, 2), Form(1, 2, stream=True)]
-    with pytest.raises(ValueError, match="layer 2 takes parts, but layer 1 has one"):
+    with pytest.raises(ValueError, match="layer 2 takes chunks, but layer 1 has one"):
         build(trained_like("hopper"), forms, 100.0)
 
 
 @pytest.mark.parametrize("wrong", [Form(1, 1, stream=True), Form(2, 2, stream=True)])
 def test_a_layer_takes_each_part_in_one_step(wrong):
-    with pytest.raises(ValueError, match="layer 1 takes parts, a step each, but has Form"):
+    with pytest.raises(ValueError, match="layer 1 takes chunks, a step each, but has Form"):
         build(trained_like("hopper"), [Form(2, 6), wrong, Form(1, 2)], 100.0)
 
 
