@@ -189,8 +189,8 @@ def _loop(results: Results) -> Iterator[Target]:
         for row in results.soaks
         if row.subject.startswith("policy_node") and row.ticks >= _TICKS
     ]
-    for row in nodes:
-        kib = row.rss_kib
+    for node in nodes:
+        kib = node.rss_kib
         growth = kib[-1] / kib[1] - 1  # behind the first twentieth
         yield Target(area, what, wanted, f"{growth:+.1%}", growth <= _FLAT, file)
     if not nodes:
@@ -223,12 +223,12 @@ def _training(results: Results) -> Iterator[Target]:
     yield _least(area, "evaluation, episodes a CPU second", 1, _medians(played), file)
     area, file = "Distillation", "distillation"
     students = results.students
-    cpu = ((row.cpu_s, "") for row in students)
+    cpu = ((student.cpu_s, "") for student in students)
     yield _most(area, "3-bit HalfCheetah student, CPU time", 180, "s", cpu, file)
     what, least = "its return, of the teacher's", "at least 98 %"
-    for row in students:
-        share = row.mean_return / row.teacher_return
-        shown = f"{share:.1%} ({row.episodes} episodes)"
+    for student in students:
+        share = student.mean_return / student.teacher_return
+        shown = f"{share:.1%} ({student.episodes} episodes)"
         yield Target(area, what, least, shown, share >= 0.98, file)
     if not students:
         yield _open(area, what, least, file, "`qpolicy bench distill`")

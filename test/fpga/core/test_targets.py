@@ -13,7 +13,7 @@ from qpolicy_fpga.explore.choose import choose
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.random_networks import trained_like
-from qpolicy_ros.bench.fpga_cores import PAPER
+from qpolicy_ros.bench.fpga_core_rows import PAPER
 from qpolicy_ros.policy import PolicyError
 
 TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}
