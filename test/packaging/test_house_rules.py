@@ -294,3 +294,14 @@ def test_a_forbidden_import_is_found(source, expected):
 )
 def test_an_allowed_import_passes(source):
     assert violations(source, ROOMS[1]) == []
+
+
+@pytest.mark.parametrize(
+    "folder", ["qpolicy_ros", "training", "fpga", "launch", "scripts", "examples", "test"]
+)
+def test_a_file_is_read_in_one_sitting(folder):
+    lengths = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert {str(path) for path, lines in lengths.items() if lines > 400} == set()
