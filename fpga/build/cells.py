@@ -37,16 +37,27 @@ _WEIGHTS: dict[str, tuple[float, float, float, float, float]] = {
 }
 _FLIP_FLOPS = ("SB_DFF", "DFF")
 _NAMES = ("lut", "ff", "carry4", "bram36", "dsp")
-_SCRIPT = """\
+# The ring of results becomes registers with their names, by which a routed core is proved; as
+# distributed memory it would keep none, and it is a few words. Commands of Yosys, after hierarchy.
+RING_AS_REGISTERS = (
+    "proc",
+    "memory_collect",
+    "select -set ring *qpolicy_results*/t:$mem_v2",
+    "memory_map @ring",
+)
+_SCRIPT = f"""\
 import sys
 from pyosys import libyosys as ys
 command, top, out, *files = sys.argv[1:]
 design = ys.Design()
 for name in files:
-    ys.run_pass(f'read_verilog -icells "{name}"', design)
-ys.run_pass(f"{command} -top {top}", design)
+    ys.run_pass(f'read_verilog -icells "{{name}}"', design)
+ys.run_pass(f"hierarchy -top {{top}}", design)
+for text in {RING_AS_REGISTERS}:
+    ys.run_pass(text, design)
+ys.run_pass(f"{{command}} -top {{top}}", design)
 ys.run_pass("flatten", design)
-ys.run_pass(f'tee -q -o "{out}" stat -json', design)
+ys.run_pass(f'tee -q -o "{{out}}" stat -json', design)
 """
 
 

@@ -56,6 +56,14 @@ class RoutedDesign:
         self._aliases = _names_by_bit(self._modules[TOP])
         core = self._modules[self._modules[TOP]["cells"][CORE]["type"]]
         self._inner = _names_by_bit(core)
+        connections = self._modules[TOP]["cells"][CORE]["connections"]
+        # Bits outside by the bits inside that they are, of the core's outputs.
+        self._outer: dict[Net, Net] = {
+            inner: outer
+            for name, port in core["ports"].items()
+            if port["direction"] == "output"
+            for inner, outer in zip(port["bits"], connections[name], strict=True)
+        }
         # Bits of the synthesised core, constants too, by their names in the sources.
         self.names: dict[str, Net] = {
             name if len(net["bits"]) == 1 else f"{name}[{at}]": bit
@@ -121,10 +129,10 @@ class RoutedDesign:
             return None
         if isinstance(bit, str):
             return bit
-        for alias in self._inner[bit]:
-            if f"{CORE}.{alias}" in self.circuit.names:
-                return self.circuit.names[f"{CORE}.{alias}"]
-        return None
+        # A register that is an output may be left with the name of what reads it outside.
+        outside = self._aliases.get(self._outer.get(bit, ""), ())
+        known = [*(f"{CORE}.{alias}" for alias in self._inner[bit]), *outside]
+        return next((self.circuit.names[n] for n in known if n in self.circuit.names), None)
 
     def core(self) -> Netlist:
         """The core, cut out at its ports.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qpolicy_fpga.build.boards import Board
-from qpolicy_fpga.build.cells import SYNTHESIS
+from qpolicy_fpga.build.cells import RING_AS_REGISTERS, SYNTHESIS
 from qpolicy_fpga.build.top import PLL, TOP
 
 NETLIST, PINS, ROUTED, REPORT, PLACED = (
@@ -135,6 +135,8 @@ def run(text):
 for name in files:
     run(f'read_verilog -icells -DQPOLICY_XILINX "{{name}}"')
 run("hierarchy -top {TOP}")
+for text in {RING_AS_REGISTERS}:
+    run(text)
 run(f"setattr -mod -set keep_hierarchy 1 {{core}}")
 first, *further = command.split("; ")
 run(f"{{first}} -top {TOP}")

@@ -1,6 +1,6 @@
-"""Write what Vivado needs for a board beside a generated core.
+"""Write what Vivado needs for a board, or for an IP of a design of your own, beside a core.
 
-``python -m qpolicy_fpga.vivado.board <pynq-z2 or arty-a7> <generated folder>``
+``python -m qpolicy_fpga.vivado.board <pynq-z2, arty-a7 or axi-stream> <generated folder>``
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.vivado.component import component
+from qpolicy_fpga.vivado.component import IPS, component
 from qpolicy_fpga.wrappers.tops import RTL, Sizes, write_wrapper
 from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.common.files import write_atomically
@@ -22,6 +22,8 @@ BOARDS = {
         "uart",
         ("common.tcl", "arty_a7.tcl", "load_arty_a7.tcl", "arty_a7.v", "arty_a7.xdc"),
     ),
+    # No board: the IP with a stream in and a stream out.
+    "axi-stream": ("axi_stream", ("common.tcl", "package_ip.tcl")),
 }
 
 
@@ -29,7 +31,7 @@ def write_board(board: str, folder: Path) -> list[Path]:
     """Write ``folder/<board>``: sources with their wrapper, and the scripts; return its files.
 
     Args:
-        board: ``pynq-z2`` or ``arty-a7``.
+        board: one of :data:`BOARDS`.
         folder: what ``qpolicy fpga generate`` wrote.
 
     Raises:
@@ -43,15 +45,17 @@ def write_board(board: str, folder: Path) -> list[Path]:
     wrapper, scripts = BOARDS[board]
     out = folder / board
     sources = out / "sources"
-    write_wrapper(wrapper, Sizes.of(manifest), sources)
+    sizes = Sizes.of(manifest)
+    write_wrapper(wrapper, sizes, sources)
     for name in manifest.files:
         shutil.copy(folder / name, sources / name)
     for name in scripts:
         shutil.copy(_HERE / name, out / name)
     if wrapper == "axi_lite":
         shutil.copy(RTL / "qpolicy_axi_timeout.v", out)
+    if wrapper in IPS:
         names = sorted(path.name for path in sources.iterdir())
-        text = component([name for name in names if name.endswith((".v", ".vh"))])
+        text = component(wrapper, sizes, [name for name in names if name.endswith((".v", ".vh"))])
         write_atomically(sources / "component.xml", text.encode())
     return sorted(path for path in out.rglob("*") if path.is_file())
 
@@ -59,7 +63,8 @@ def write_board(board: str, folder: Path) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Write a board's files and print their names."""
     if len(arguments) != 2:
-        sys.stderr.write("usage: python -m qpolicy_fpga.vivado.board <board> <generated folder>\n")
+        names = ", ".join(BOARDS)
+        sys.stderr.write(f"usage: python -m qpolicy_fpga.vivado.board <{names}> <folder>\n")
         return 2
     try:
         files = write_board(arguments[0], Path(arguments[1]))

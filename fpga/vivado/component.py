@@ -5,42 +5,121 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from qpolicy_fpga.wrappers.tops import WRAPPERS, top_name
+from qpolicy_fpga.wrappers.tops import WRAPPERS, Sizes, top_name, widths
 from qpolicy_ros.backends.fpga.registers import INPUT_END, REGISTERS, Register
 
 SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
-VENDOR, LIBRARY, NAME, VERSION = "qpolicy-ros.example", "robotics", "qpolicy", "1.0"
+VENDOR, LIBRARY, VERSION = "qpolicy-ros.example", "robotics", "1.0"
 _AXI = ("xilinx.com", "interface", "aximm", "1.0")
+_AXIS = ("xilinx.com", "interface", "axis", "1.0")
 _CLOCK = ("xilinx.com", "signal", "clock", "1.0")
 _RESET = ("xilinx.com", "signal", "reset", "1.0")
 _INTERRUPT = ("xilinx.com", "signal", "interrupt", "1.0")
 _ACCESS = {"ro": "read-only", "wo": "write-only", "rw": "read-write", "w1c": "read-write"}
 
 
-def component(files: Sequence[str]) -> str:
-    """Return ``component.xml`` of the AXI4-Lite wrapper made of these source files."""
+class _Bus(NamedTuple):
+    """A bus interface of the IP: its ports by the bus's own names."""
+
+    name: str
+    role: str
+    kind: tuple[str, str, str, str]
+    ports: dict[str, str]
+    parameters: dict[str, str]
+
+
+class _Ip(NamedTuple):
+    """What a wrapper is as an IP."""
+
+    name: str
+    about: str
+    buses: tuple[_Bus, ...]
+
+
+def _clock(name: str, buses: str, reset: str) -> _Bus:
+    parameters = {"ASSOCIATED_BUSIF": buses, "ASSOCIATED_RESET": reset}
+    return _Bus("clock", "slave", _CLOCK, {"CLK": name}, parameters)
+
+
+def _reset(name: str) -> _Bus:
+    return _Bus("reset", "slave", _RESET, {"RST": name}, {"POLARITY": "ACTIVE_LOW"})
+
+
+def _ports(kind: str, prefix: str, leave_out: Sequence[str] = ()) -> dict[str, str]:
+    """Ports of a wrapper that begin with ``prefix``, by what is behind it."""
+    names = [name for _, name in WRAPPERS[kind].ports if name.startswith(prefix)]
+    return {name.removeprefix(prefix).upper(): name for name in names if name not in leave_out}
+
+
+_LITE = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": "32", "ADDR_WIDTH": "12"}
+_STREAM = {"HAS_TLAST": "1", "HAS_TREADY": "1", "HAS_TKEEP": "0", "HAS_TSTRB": "0"}
+IPS = {
+    "axi_lite": _Ip(
+        "qpolicy",
+        "A low-bit control policy behind AXI4-Lite registers",
+        (
+            _Bus(
+                "s_axi",
+                "slave",
+                _AXI,
+                _ports("axi_lite", "s_axi_", ("s_axi_aclk", "s_axi_aresetn")),
+                _LITE,
+            ),
+            _clock("s_axi_aclk", "s_axi", "s_axi_aresetn"),
+            _reset("s_axi_aresetn"),
+            _Bus(
+                "irq",
+                "master",
+                _INTERRUPT,
+                {"INTERRUPT": "irq"},
+                {"SENSITIVITY": "LEVEL_HIGH"},
+            ),
+        ),
+    ),
+    "axi_stream": _Ip(
+        "qpolicy_stream",
+        "A low-bit control policy between two AXI4-Streams",
+        (
+            _Bus("s_axis", "slave", _AXIS, _ports("axi_stream", "s_axis_"), _STREAM),
+            _Bus("m_axis", "master", _AXIS, _ports("axi_stream", "m_axis_"), _STREAM),
+            _clock("aclk", "s_axis:m_axis", "aresetn"),
+            _reset("aresetn"),
+        ),
+    ),
+}
+
+
+def component(kind: str, sizes: Sizes, files: Sequence[str]) -> str:
+    """Return ``component.xml`` of a wrapper.
+
+    Args:
+        kind: of :data:`IPS`.
+        sizes: of the core, from which the width of its ports follows.
+        files: names of the sources.
+    """
+    ip = IPS[kind]
     ET.register_namespace("spirit", SPIRIT)
     root = ET.Element(_tag("component"))
     for name, value in (
         ("vendor", VENDOR),
         ("library", LIBRARY),
-        ("name", NAME),
+        ("name", ip.name),
         ("version", VERSION),
     ):
         _add(root, name, value)
     buses = _add(root, "busInterfaces")
-    _axi_bus(buses)
-    _signal_bus(
-        buses, "clock", "slave", _CLOCK, "CLK", "s_axi_aclk",
-        {"ASSOCIATED_BUSIF": "s_axi", "ASSOCIATED_RESET": "s_axi_aresetn"},
-    )  # fmt: skip
-    low = {"POLARITY": "ACTIVE_LOW"}
-    _signal_bus(buses, "reset", "slave", _RESET, "RST", "s_axi_aresetn", low)
-    high = {"SENSITIVITY": "LEVEL_HIGH"}
-    _signal_bus(buses, "irq", "master", _INTERRUPT, "INTERRUPT", "irq", high)
-    _memory_map(_add(root, "memoryMaps"))
-    _model(_add(root, "model"))
+    for each in ip.buses:
+        bus = _bus(buses, each.name, each.kind)
+        role = _add(bus, each.role)
+        if each.kind == _AXI:
+            _add(role, "memoryMapRef").set(_tag("memoryMapRef"), each.name)
+        _port_maps(bus, each.ports)
+        _parameters(bus, each.parameters)
+    if any(each.kind == _AXI for each in ip.buses):
+        _memory_map(_add(root, "memoryMaps"))
+    _model(_add(root, "model"), kind, sizes)
     sets = _add(_add(root, "fileSets"), "fileSet")
     _add(sets, "name", "sources")
     for file in files:
@@ -49,35 +128,9 @@ def component(files: Sequence[str]) -> str:
         _add(entry, "fileType", "verilogSource")
         if file.endswith(".vh"):
             _add(entry, "isIncludeFile", "true")
-    _add(root, "description", "A low-bit control policy behind AXI4-Lite registers")
+    _add(root, "description", ip.about)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
-
-
-def _axi_bus(buses: ET.Element) -> None:
-    bus = _bus(buses, "s_axi", _AXI)
-    _add(_add(bus, "slave"), "memoryMapRef").set(_tag("memoryMapRef"), "s_axi")
-    ports = [name for _, name in WRAPPERS["axi_lite"].ports if name not in _SIGNALS]
-    _port_maps(bus, {port.removeprefix("s_axi_").upper(): port for port in ports})
-    _parameters(bus, {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": "32", "ADDR_WIDTH": "12"})
-
-
-_SIGNALS = ("s_axi_aclk", "s_axi_aresetn", "irq")
-
-
-def _signal_bus(
-    buses: ET.Element,
-    name: str,
-    role: str,
-    kind: tuple[str, str, str, str],
-    logical: str,
-    port: str,
-    parameters: dict[str, str],
-) -> None:
-    bus = _bus(buses, name, kind)
-    _add(bus, role)
-    _port_maps(bus, {logical: port})
-    _parameters(bus, parameters)
 
 
 def _bus(buses: ET.Element, name: str, kind: tuple[str, str, str, str]) -> ET.Element:
@@ -139,7 +192,7 @@ def _register(block: ET.Element, register: Register, words: int) -> None:
         _add(field, "bitWidth", str(bit.high - bit.low + 1))
 
 
-def _model(model: ET.Element) -> None:
+def _model(model: ET.Element, kind: str, sizes: Sizes) -> None:
     views = _add(model, "views")
     for name, label in (
         ("xilinx_anylanguagesynthesis", ":vivado.xilinx.com:synthesis"),
@@ -149,18 +202,19 @@ def _model(model: ET.Element) -> None:
         _add(view, "name", name)
         _add(view, "envIdentifier", label)
         _add(view, "language", "Verilog")
-        _add(view, "modelName", top_name("axi_lite"))
+        _add(view, "modelName", top_name(kind))
         _add(_add(view, "fileSetRef"), "localName", "sources")
     ports = _add(model, "ports")
-    for direction, name in WRAPPERS["axi_lite"].ports:
+    names = {f"{name.upper()}-1": str(bits - 1) for name, bits in widths(sizes).items()}
+    for direction, name in WRAPPERS[kind].ports:
         port = _add(ports, "port")
         _add(port, "name", name)
         wire = _add(port, "wire")
         _add(wire, "direction", "in" if direction.startswith("input") else "out")
-        vector = re.search(r"\[(\d+):(\d+)\]", direction)
+        vector = re.search(r"\[([\w-]+):(\d+)\]", direction)
         if vector:
             element = _add(wire, "vector")
-            _add(element, "left", vector.group(1))
+            _add(element, "left", names.get(vector.group(1), vector.group(1)))
             _add(element, "right", vector.group(2))
 
 

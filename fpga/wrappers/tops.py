@@ -156,17 +156,21 @@ def write_wrapper(kind: str, sizes: Sizes, folder: Path) -> list[Path]:
     return [folder / name for name in texts if name.endswith(".v")]
 
 
+def widths(sizes: Sizes) -> dict[str, int]:
+    """Return the bits of the stream wrapper's transfers in and out: whole bytes."""
+    return {
+        "in_width": -(-sizes.codes_per_beat * sizes.b_in // 8) * 8,
+        "out_width": -(-sizes.m * sizes.b_out // 8) * 8,
+    }
+
+
 def top(kind: str, sizes: Sizes) -> str:
     """Return the Verilog of the top module of wrapper ``kind``."""
     wrapper = WRAPPERS[kind]
     ports = ",\n".join(f"    {direction} {name}" for direction, name in wrapper.ports)
     names = [parameter.partition("=")[0].strip() for parameter in wrapper.parameters]
     given = sizes.parameters() + "".join(f", .{name}({name})" for name in names)
-    widths = {
-        "in_width": -(-sizes.codes_per_beat * sizes.b_in // 8) * 8,
-        "out_width": -(-sizes.m * sizes.b_out // 8) * 8,
-    }
-    texts = [parameter.format_map(widths) for parameter in wrapper.parameters]
+    texts = [parameter.format_map(widths(sizes)) for parameter in wrapper.parameters]
     head = "".join(f"    parameter {text},\n" for text in texts)
     head = f" #(\n{head[:-2]}\n)" if head else ""
     wires = ",\n".join(f"        .{name}({name})" for _, name in wrapper.ports)

@@ -15,12 +15,14 @@ from policy_builders import random_artifact
 from vivado_reports import FIGURES, write_reports
 
 from qpolicy_fpga import generate
+from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.vivado import board, reports
 from qpolicy_fpga.vivado.component import component
-from qpolicy_fpga.wrappers.tops import WRAPPERS
+from qpolicy_fpga.wrappers.tops import WRAPPERS, Sizes
 from qpolicy_ros.backends.fpga.registers import REGISTERS
 from qpolicy_ros.policy import PolicyError
 
+SIZES = Sizes(11, 8, 1, 11, 3, 8, "0" * 64)
 needs_tclsh = pytest.mark.skipif(
     shutil.which("tclsh") is None, reason="tclsh is not installed: apt-get install tcl"
 )
@@ -50,26 +52,42 @@ def schema():
     return etree.XMLSchema(etree.parse(index))
 
 
-def test_component_follows_the_schema(schema, folder):
+@pytest.mark.parametrize("ip", ["pynq-z2", "axi-stream"])
+def test_component_follows_the_schema(schema, folder, ip):
     etree = pytest.importorskip("lxml.etree")
-    document = etree.parse(folder / "pynq-z2" / "sources" / "component.xml")
+    document = etree.parse(folder / ip / "sources" / "component.xml")
     assert schema.validate(document), schema.error_log
 
 
 def test_the_schema_notices_a_wrong_component(schema):
     etree = pytest.importorskip("lxml.etree")
-    text = component(["a.v"]).replace("spirit:busType", "spirit:busKind")
+    text = component("axi_lite", SIZES, ["a.v"]).replace("spirit:busType", "spirit:busKind")
     assert not schema.validate(etree.fromstring(text.encode()))
 
 
 def test_component_has_every_port_and_register():
-    text = component(["a.v"])
+    text = component("axi_lite", SIZES, ["a.v"])
     for name in [port for _, port in WRAPPERS["axi_lite"].ports] + [r.name for r in REGISTERS]:
         assert f"<spirit:name>{name}</spirit:name>" in text
 
 
-def test_component_lists_the_sources_that_are_there(folder):
-    sources = folder / "pynq-z2" / "sources"
+def test_a_streams_component_has_its_ports_as_wide_as_the_core_makes_them(folder):
+    text = (folder / "axi-stream" / "sources" / "component.xml").read_text()
+    for _, port in WRAPPERS["axi_stream"].ports:
+        assert f"<spirit:name>{port}</spirit:name>" in text
+    sizes = Sizes.of(read_manifest(folder))
+    for bits in (
+        8 * -(-sizes.codes_per_beat * sizes.b_in // 8),
+        8 * -(-sizes.m * sizes.b_out // 8),
+    ):
+        assert f"<spirit:left>{bits - 1}</spirit:left>" in text
+    assert "memoryMap" not in text
+    assert "s_axis:m_axis" in text
+
+
+@pytest.mark.parametrize("ip", ["pynq-z2", "axi-stream"])
+def test_component_lists_the_sources_that_are_there(folder, ip):
+    sources = folder / ip / "sources"
     text = (sources / "component.xml").read_text()
     for path in sources.glob("*.v*"):
         assert f"<spirit:name>{path.name}</spirit:name>" in text
@@ -89,6 +107,16 @@ SAIF = "activity.saif"
             "package_ip.tcl",
             ("{}/sources", "{}/ip", "xc7z020clg400-1"),
             ["ipx::package_project", "ipx::save_core", "set_property top qpolicy_axi_lite_top"],
+        ),
+        (
+            "axi-stream",
+            "package_ip.tcl",
+            ("{}/sources", "{}/ip", "xc7a35tcpg236-1"),
+            [
+                "set_property top qpolicy_axi_stream_top",
+                "ipx::associate_bus_interfaces -busif s_axis -clock aclk",
+                "ipx::associate_bus_interfaces -busif m_axis -clock aclk",
+            ],
         ),
         (
             "pynq-z2",
