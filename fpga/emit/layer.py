@@ -161,7 +161,7 @@ def _own_phases(layer: Layer, form: Form, phases: int) -> list[str]:
 def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:
     """Lines that add ``step`` to what was summed before, shifted by a step's planes.
 
-    Chunks are of equal weight, so that nothing is shifted, and the cycles between them do not matter.
+    Chunks are of equal weight, so that nothing is shifted; cycles between them do not matter.
     """
     if form.stream:
         return [
