@@ -13,10 +13,12 @@ help: ## list the targets
 demo: setup-demo ## drive a simulated robot with a low-bit policy over ROS 2 (table, plot, film in out/demo)
 	@$(BIN)/qpolicy demo $(ARGS)
 
-# Tests run with one thread: torch's sums depend on how many there are. Files run side by side.
-JOBS ?= 2
+# Tests run with one thread: torch's sums depend on how many there are. Files run side by side, one
+# more than two cores hold: tests of nodes wait for each other half of their time. Files with slow
+# tests come first (test/conftest.py), so that no worker is left with one at the end.
+JOBS ?= 3
 test: setup-dev ## run the tests: stated subsets, fixed seeds (ARGS="test/policy -x" narrows)
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-jazzy: ## run the nodes' tests on ROS 2 Jazzy, from its wheels and Python 3.12 (ARGS="test/nodes/test_robot.py" narrows)
 	@scripts/test_jazzy.sh $(ARGS)

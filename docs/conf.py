@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from sphinx.application import Sphinx
 
 import qpolicy_ros
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 project = "QPolicy ROS"
 author = "QPolicy ROS maintainers"

@@ -20,7 +20,7 @@ from qpolicy_fpga.folder import write_folder
 from qpolicy_fpga.manifest import Estimate, LayerEntry, Manifest, Supervision
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.plan.form import Form, logic_budget
-from qpolicy_fpga.plan.layer import make_layer, parts_of
+from qpolicy_fpga.plan.layer import chunks_of, make_layer
 from qpolicy_ros import __version__
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError
@@ -51,13 +51,13 @@ def build(network: IntegerNetwork, forms: Sequence[Form], clock_mhz: float) -> D
     layers, hardware = [], []
     for index, form in enumerate(forms):
         if form.stream and index and forms[index - 1].fold == 1:
-            raise ValueError(f"forms: layer {index} takes parts, but layer {index - 1} has one")
+            raise ValueError(f"forms: layer {index} takes chunks, but layer {index - 1} has one")
         bits = network.core_bits if index else network.input_bits
         if form.stream and form.steps(bits) > 1:
-            raise ValueError(f"forms: layer {index} takes parts, a step each, but has {form}")
-        parts = parts_of(network, index, forms[index - 1].fold) if form.stream else None
+            raise ValueError(f"forms: layer {index} takes chunks, a step each, but has {form}")
+        chunks = chunks_of(network, index, forms[index - 1].fold) if form.stream else None
         ahead = index + 1 < len(forms) and forms[index + 1].stream
-        layers.append(make_layer(network, index, form.planes, parts))
+        layers.append(make_layer(network, index, form.planes, chunks))
         direct = form.stream and index == 0
         hardware.append(emit_layer(layers[-1], form, budget, direct=direct, ahead=ahead))
     core = core_timing(layers[0].inputs, layers[0].code_bits, hardware)
@@ -191,7 +191,7 @@ def describe(
                 neurons=int(weights.shape[0]),
                 fold=layer.form.fold,
                 planes=layer.form.planes,
-                parts=layer.parts,
+                parts=layer.chunks,
                 weights="ram" if layer.form.ram else "lut",
                 trees=layer.trees,
                 tail=layer.tail,

@@ -33,7 +33,7 @@ class LayerEntry:
         inputs, neurons: its sizes.
         fold: neurons that a tree serves, one after the other.
         planes: bit planes of a code that are added in one step.
-        parts: parts in which its input codes come, 1 = all at once.
+        parts: the file's word for the chunks in which its input codes come, 1 = all at once.
         weights: where they are: ``lut`` or ``ram``.
         trees: adder trees.
         tail: how a sum becomes a code.
@@ -201,12 +201,12 @@ def read_manifest(folder: Path) -> Manifest:
     fields = read_json(path, "manifest", MAX_BYTES, _REMEDY)
     if not isinstance(fields, dict):
         raise PolicyError.at(path, "manifest", "is not one of a generated core", _REMEDY)
-    parts: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for name, (record, rules) in _PARTS.items():
         if name in fields:
             if not isinstance(fields[name], dict):
                 raise _wrong(path, name, fields[name])
-            parts[name] = record(**_checked(path, f"{name}.", fields[name], rules))
+            records[name] = record(**_checked(path, f"{name}.", fields[name], rules))
     known = _checked(path, "", fields, _RULES)
     # Two that must go with others.
     if known["codes_per_beat"] * known["b_in"] > BUS_BITS:
@@ -216,7 +216,7 @@ def read_manifest(folder: Path) -> Manifest:
     known["layers"] = tuple(LayerEntry(**_tuples(layer)) for layer in known["layers"])
     known["pareto"] = tuple(Estimate(**_tuples(point)) for point in known["pareto"])
     known["estimate"] = Estimate(**_tuples(known["estimate"]))
-    return Manifest(**known, **parts)
+    return Manifest(**known, **records)
 
 
 _Rules = Mapping[str, Callable[[Any], bool]]

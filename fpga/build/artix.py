@@ -10,10 +10,12 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_fpga.build import toolbox
+from qpolicy_fpga.build.boards import Board
 from qpolicy_fpga.build.families import SCRIPT
+from qpolicy_fpga.build.stages import Stages
 from qpolicy_fpga.build.top import TOP, board_top, constraints
 from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
@@ -24,10 +26,6 @@ from qpolicy_fpga.vivado.reports import read_reports
 from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_fpga.yosys import run_yosys
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.build.boards import Board
-    from qpolicy_fpga.build.stages import Stages
 
 VIVADO, OPEN = "vivado", "nextpnr-xilinx"
 _OPEN_TOOLS = (OPEN, "fasm2frames", "xc7frames2bit")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qpolicy_fpga.build import artix, toolbox
 from qpolicy_fpga.build.boards import BOARDS, Board, find_board, with_pins
@@ -34,11 +35,7 @@ from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 FOLDER = "board"
 MAX_SEEDS = 100

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.yosys import once, run_yosys, yosys_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5",

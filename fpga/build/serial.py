@@ -8,11 +8,15 @@ what is compared.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
+from qpolicy_fpga.simulate.netlist import Netlist
 from qpolicy_ros.backends.fpga.frames import (
     CRC_BYTES,
     HEAD_BYTES,
@@ -23,14 +27,6 @@ from qpolicy_ros.backends.fpga.frames import (
     encode,
 )
 from qpolicy_ros.backends.fpga.packing import Packer
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from qpolicy_fpga.manifest import Manifest
-    from qpolicy_fpga.simulate.netlist import Netlist
 
 _BITS = 10  # of a byte on the line: start, eight, stop
 _QUIET = 64  # cycles before the first byte: the design's own reset

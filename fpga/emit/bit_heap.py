@@ -7,15 +7,10 @@ through one carry chain. A register is set wherever the next step would exceed t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
-from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY, adder_delay
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qpolicy_fpga.emit.verilog import Module
+from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY, Module, adder_delay
 
 Columns = list[list[str]]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.emit.layer import LayerHardware
-    from qpolicy_fpga.emit.timing import Core
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.emit.layer import LayerHardware
+from qpolicy_fpga.emit.timing import Core
+from qpolicy_fpga.plan.layer import Layer
 
 
 def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: Core) -> str:
@@ -34,7 +31,7 @@ def emit_core(layers: Sequence[Layer], hardware: Sequence[LayerHardware], core: 
     ]
     source, load = "codes", "load0"
     for index, layout in enumerate(hardware):
-        if layout.steps == 1 and layout.parts == 1 and not (index == 0 and core.direct):
+        if layout.steps == 1 and layout.chunks == 1 and not (index == 0 and core.direct):
             # A layer of one step takes its codes in the cycle in which they are there.
             lines += [
                 f"    reg there{index};",

@@ -1,19 +1,16 @@
 """How many loads a wire may have, and registers that are there once for each group of loads.
 
 Routing takes three quarters of a path and more, most of it where one register drives hundreds of
-tables all over the part. So what all trees need, they get from registers of their own: codes, phase
-and strobes, one cycle after they are there.
+tables all over the device. So what all trees need, they get from registers of their own: codes,
+phase and strobes, one cycle after they are there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer
 
 # Loads of a wire, at most. Of the routed cores those with more than that missed their clock.
 MAX_LOADS = 64
@@ -30,7 +27,7 @@ def copies(layer: Layer, form: Form) -> int:
     0 where neither a code has too many loads, nor what chooses the bit planes.
     """
     trees = -(-layer.neurons // form.fold)
-    choosers = 0 if form.plane_steps(layer.code_bits) == 1 else layer.part * form.planes
+    choosers = 0 if form.plane_steps(layer.code_bits) == 1 else layer.chunk * form.planes
     loads = _LOADS_A_TREE * _readers(layer, form.fold)
     return 0 if max(choosers, loads) <= MAX_LOADS else -(-trees // GROUP_TREES)
 
@@ -38,9 +35,9 @@ def copies(layer: Layer, form: Form) -> int:
 def _readers(layer: Layer, fold: int) -> int:
     """Trees that read the input that most of them do."""
     used = layer.magnitude != 0
-    # Each neuron has a tree where codes come in parts; its inputs are those of every part.
-    rows, columns = (fold, layer.inputs) if layer.parts == 1 else (layer.parts, layer.part)
-    if layer.parts > 1:
+    # Each neuron has a tree where codes come in chunks; its inputs are those of every chunk.
+    rows, columns = (fold, layer.inputs) if layer.chunks == 1 else (layer.chunks, layer.chunk)
+    if layer.chunks > 1:
         padded = np.zeros((layer.neurons, rows * columns), bool)
         padded[:, : layer.inputs] = used
         used = padded.reshape(layer.neurons, rows, columns).any(axis=1)
@@ -72,12 +69,12 @@ def enabled(register: str, bits: int, source: str, enable: str, before: str) -> 
     """
     lines = []
     for number, low in enumerate(range(0, bits, ENABLED)):
-        part = f"[{min(low + ENABLED, bits) - 1}:{low}]"
+        taken = f"[{min(low + ENABLED, bits) - 1}:{low}]"
         name = enable
         if before and bits > ENABLED:
             name = f"{register}_enable{number}"
             lines += copy(name, before)
-        lines.append(f"    always @(posedge clk) if ({name}) {register}{part} <= {source}{part};")
+        lines.append(f"    always @(posedge clk) if ({name}) {register}{taken} <= {source}{taken};")
     return lines
 
 
@@ -118,5 +115,5 @@ module qpolicy_copy #(
 `endif
 endmodule
 """
-# For parts of other makers, as with the look-up table.
+# For devices of other makers, as with the look-up table.
 PLAIN_COPY_SOURCE = "`define QPOLICY_PLAIN\n" + COPY_SOURCE

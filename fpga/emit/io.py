@@ -7,22 +7,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from qpolicy_fpga.emit.blocks import (
+    choice,
+    clocked,
+    counter,
+    module,
+    port,
+    registers,
+    stream_ports,
+    vector,
+)
+from qpolicy_fpga.emit.timing import Core
 from qpolicy_fpga.manifest import WordPorts
-from qpolicy_fpga.plan.fixed_point import HIGHEST, LOWEST, WORD_BITS, action_words, input_products
+from qpolicy_fpga.plan.devices import Part
+from qpolicy_fpga.plan.fixed_point import (
+    HIGHEST,
+    LOWEST,
+    WORD_BITS,
+    ActionWords,
+    Product,
+    action_words,
+    input_products,
+)
 from qpolicy_fpga.plan.layer import BUS_BITS, bus_beats
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.emit.timing import Core
-    from qpolicy_fpga.plan.devices import Part
-    from qpolicy_fpga.plan.fixed_point import ActionWords, Product
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy import IntegerNetwork
 
 MAX_LANES = BUS_BITS // WORD_BITS
 FRONT_CYCLES, BACK_CYCLES = 5, 2
 TOP = "qpolicy_io"
-_SUM_BITS = 48  # of a DSP
+_FACTOR_BITS, _SUM_BITS = 25, 48  # of a DSP
+_PRODUCT_BITS = WORD_BITS + _FACTOR_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +132,7 @@ def _front(
     """Return the quantiser's modules: one a lane, and the pipeline around them."""
     bits, beats = network.input_bits, core.beats * groups
     phase_bits = max(1, (beats - 1).bit_length())
-    text = []
+    lines = []
     for lane in range(lanes):
         served = []
         for beat in range(beats):
@@ -125,200 +140,176 @@ def _front(
             index = beat // groups * core.codes_per_beat + at
             real = at < core.codes_per_beat and index < len(products)
             served.append(products[index] if real else None)
-        text.append(_lane(lane, served, bits, phase_bits))
-    group_bits = max(1, (groups - 1).bit_length())
-    bus = core.codes_per_beat * bits
-    size = lanes * bits
-    shifted = "codes" if groups == 1 else f"{{codes, collected[{groups * size - 1}:{size}]}}"
-    last = "1'b1" if groups == 1 else f"(group == {group_bits}'d{groups - 1})"
-    lines = [
-        "// Sensor words to input codes. All stages move together, or wait for the core.",
-        "module qpolicy_quantiser (",
-        "    input  wire clk,",
-        "    input  wire rst,",
-        f"    input  wire [{lanes * WORD_BITS - 1}:0] s_data,",
-        "    input  wire s_valid,",
-        "    output wire s_ready,",
-        f"    output wire [{bus - 1}:0] m_data,",
-        "    output wire m_valid,",
-        "    input  wire m_ready",
-        ");",
-        "    reg full;",
+        lines += _lane(lane, served, bits, phase_bits)
+    bus, size = core.codes_per_beat * bits, lanes * bits
+    body = [
+        registers("full"),
         "    wire go = ~full | m_ready;",
         "    assign s_ready = go;",
         "    assign m_valid = full;",
-        f"    reg [{phase_bits - 1}:0] phase;",
-        "    always @(posedge clk) begin",
-        f"        if (rst) phase <= {phase_bits}'d0;",
-        "        else if (s_valid & go)",
-        (
-            f"            phase <= (phase == {phase_bits}'d{beats - 1}) ? {phase_bits}'d0 "
-            f": phase + {phase_bits}'d1;"
-        ),
-        "    end",
-        "    reg [3:0] there;",
-        "    always @(posedge clk) begin",
-        "        if (rst) there <= 4'd0;",
-        "        else if (go) there <= {there[2:0], s_valid};",
-        "    end",
-        f"    wire [{size - 1}:0] codes;",
+        *counter("phase", phase_bits, "s_valid & go", f"(phase == {phase_bits}'d{beats - 1})"),
+        registers("there", bits=4),
+        *clocked("there", "4'd0", "go", "{there[2:0], s_valid}"),
+        f"    wire {vector(size)} codes;",
         *(
             f"    qpolicy_lane{lane} lane{lane} (.clk(clk), .go(go), .phase(phase), "
             f".word(s_data[{lane * WORD_BITS} +: {WORD_BITS}]), "
             f".code(codes[{lane * bits} +: {bits}]));"
             for lane in range(lanes)
         ),
-        f"    reg [{groups * size - 1}:0] collected;",
-        f"    always @(posedge clk) if (go & there[3]) collected <= {shifted};",
-        f"    assign m_data = collected[{bus - 1}:0];",
+        *_collect(groups, size),
+        f"    assign m_data = collected{vector(bus)};",
+        *_full(groups),
     ]
-    if groups > 1:
-        lines += [
-            f"    reg [{group_bits - 1}:0] group;",
-            "    always @(posedge clk) begin",
-            f"        if (rst) group <= {group_bits}'d0;",
-            "        else if (go & there[3])",
-            f"            group <= {last} ? {group_bits}'d0 : group + {group_bits}'d1;",
-            "    end",
-        ]
+    ports = stream_ports(lanes * WORD_BITS, bus)
     lines += [
-        "    always @(posedge clk) begin",
-        "        if (rst) full <= 1'b0;",
-        f"        else if (go) full <= there[3] & {last};",
-        "    end",
-        "endmodule",
-        "",
+        "// Sensor words to input codes. All stages move together, or wait for the core.",
+        *module("qpolicy_quantiser", ports, body),
     ]
     header = "// Lanes and quantiser are one file.\n// verilator lint_off DECLFILENAME\n"
     header += "// verilator lint_off UNUSEDSIGNAL\n"
-    return header + "\n".join([*text, *lines])
+    return header + "\n".join(lines)
 
 
-def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -> str:
-    """Return the module of one lane; in beat ``p`` it serves ``served[p]``."""
+def _collect(groups: int, size: int) -> list[str]:
+    """Lines that put the codes of ``groups`` beats of words beside each other."""
+    shifted = "codes" if groups == 1 else f"{{codes, collected[{groups * size - 1}:{size}]}}"
+    return [
+        registers("collected", bits=groups * size),
+        f"    always @(posedge clk) if (go & there[3]) collected <= {shifted};",
+    ]
+
+
+def _full(groups: int) -> list[str]:
+    """Lines that say when what was collected is a beat of the core."""
+    if groups == 1:
+        return clocked("full", "1'b0", "go", "there[3] & 1'b1")
+    bits = (groups - 1).bit_length()
+    last = f"(group == {bits}'d{groups - 1})"
+    return [
+        *counter("group", bits, "go & there[3]", last),
+        *clocked("full", "1'b0", "go", f"there[3] & {last}"),
+    ]
+
+
+def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -> list[str]:
+    """Lines of the module of one lane; in beat ``p`` it serves ``served[p]``."""
     real = [product for product in served if product is not None]
     shifts = sorted({product.shift for product in real})
     ends = [int(v) for product in real for v in product.values([LOWEST, HIGHEST])]
     width = max(max(abs(end) for end in ends).bit_length() + 1, bits + 1)
     select_bits = max(1, (len(shifts) - 1).bit_length())
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     # Below the last place of any offset nothing is added and nothing is looked at.
     zeros = min(product.zeros for product in real)
-    wider = _SUM_BITS - WORD_BITS - 25
     sum_bits = _SUM_BITS - zeros
+    filled = [product or real[0] for product in served]
 
     def table(name: str, size: int, phase: str, values: list[int]) -> list[str]:
         """Lines that register a constant of each beat."""
-        mask = (1 << size) - 1
+        actions = [f"{name} <= {size}'d{value & ((1 << size) - 1)}" for value in values]
         if len(set(values)) == 1:
-            return [f"    always @(posedge clk) if (go) {name} <= {size}'d{values[0] & mask};"]
-        return [
-            "    always @(posedge clk) if (go)",
-            f"        case ({phase})",
-            *(
-                f"            {phase_bits}'d{at}: {name} <= {size}'d{value & mask};"
-                for at, value in enumerate(values)
-            ),
-            f"            default: {name} <= {size}'d{values[-1] & mask};",
-            "        endcase",
-        ]
+            return [f"    always @(posedge clk) if (go) {actions[0]};"]
+        cases = {f"{phase_bits}'d{at}": action for at, action in enumerate(actions)}
+        return choice("go", phase, cases, actions[-1])
 
-    filled = [product or real[0] for product in served]
-    slices = []
-    for at, shift in enumerate(shifts):
-        low_bit, wanted = shift - zeros, shift - zeros + width
-        bits_there = f"sum[{min(wanted, sum_bits) - 1}:{low_bit}]"
+    ports = [
+        port("input", "clk"),
+        port("input", "go"),
+        port("input", "phase", phase_bits),
+        port("input", "word", WORD_BITS, signed=True),
+        port("output", "code", bits),
+    ]
+    body = [
+        registers("held", bits=WORD_BITS, signed=True),
+        registers("factor", bits=_FACTOR_BITS, signed=True),
+        registers("phase_1", bits=phase_bits),
+        registers("product", bits=_PRODUCT_BITS, signed=True),
+        registers("offset", bits=sum_bits, signed=True),
+        registers("select_2", "select_3", bits=select_bits),
+        registers("sum", bits=sum_bits, signed=True),
+        registers("value", bits=width, signed=True),
+        *_multiply_and_add(zeros),
+        *table("factor", _FACTOR_BITS, "phase", [product.factor for product in filled]),
+        *table("offset", sum_bits, "phase_1", [product.offset >> zeros for product in filled]),
+        *table("select_2", select_bits, "phase_1", [shifts.index(p.shift) for p in filled]),
+        *_shift([shift - zeros for shift in shifts], width, sum_bits, select_bits),
+        *_clip(width, bits),
+    ]
+    return module(f"qpolicy_lane{lane}", ports, body)
+
+
+def _multiply_and_add(zeros: int) -> list[str]:
+    """Lines of what a DSP does: product of word and factor, plus the offset."""
+    sign, wider = _PRODUCT_BITS - 1, _SUM_BITS - _PRODUCT_BITS
+    return [
+        "    always @(posedge clk) if (go) begin",
+        "        held <= word;",
+        "        phase_1 <= phase;",
+        "        product <= held * factor;",
+        f"        sum <= {{{{{wider}{{product[{sign}]}}}}, product[{sign}:{zeros}]}} + offset;",
+        "        select_3 <= select_2;",
+        "    end",
+    ]
+
+
+def _shift(places: list[int], width: int, sum_bits: int, select_bits: int) -> list[str]:
+    """Lines that take ``width`` bits of the sum, from one of ``places`` on."""
+    cases = {}
+    for at, low in enumerate(places):
+        wanted = low + width
+        taken = f"sum[{min(wanted, sum_bits) - 1}:{low}]"
         if wanted > sum_bits:  # another input of the lane is wider: the sign fills up
-            bits_there = f"{{{{{wanted - sum_bits}{{sum[{sum_bits - 1}]}}}}, {bits_there}}}"
-        slices.append(f"{select_bits}'d{at}: value <= {bits_there};")
-    return "\n".join(
-        [
-            f"module qpolicy_lane{lane} (",
-            "    input  wire clk,",
-            "    input  wire go,",
-            f"    input  wire [{phase_bits - 1}:0] phase,",
-            f"    input  wire signed [{WORD_BITS - 1}:0] word,",
-            f"    output wire [{bits - 1}:0] code",
-            ");",
-            f"    reg signed [{WORD_BITS - 1}:0] held;",
-            "    reg signed [24:0] factor;",
-            f"    reg [{phase_bits - 1}:0] phase_1;",
-            f"    reg signed [{WORD_BITS + 24}:0] product;",
-            f"    reg signed [{sum_bits - 1}:0] offset;",
-            f"    reg [{select_bits - 1}:0] select_2, select_3;",
-            f"    reg signed [{sum_bits - 1}:0] sum;",
-            f"    reg signed [{width - 1}:0] value;",
-            "    always @(posedge clk) if (go) begin",
-            "        held <= word;",
-            "        phase_1 <= phase;",
-            "        product <= held * factor;",
-            (
-                f"        sum <= {{{{{wider}{{product[{WORD_BITS + 24}]}}}}, "
-                f"product[{WORD_BITS + 24}:{zeros}]}} + offset;"
-            ),
-            "        select_3 <= select_2;",
-            "    end",
-            *table("factor", 25, "phase", [product.factor for product in filled]),
-            *table("offset", sum_bits, "phase_1", [product.offset >> zeros for product in filled]),
-            *table("select_2", select_bits, "phase_1", [shifts.index(p.shift) for p in filled]),
-            "    always @(posedge clk) if (go)",
-            "        case (select_3)",
-            *(f"            {line}" for line in slices[:-1]),
-            f"            default: {slices[-1].partition(': ')[2]}",
-            "        endcase",
-            f"    wire under = value < -{width}'sd{-low};",
-            f"    wire over = value > {width}'sd{high};",
-            (
-                f"    assign code = under ? {bits}'d{low & ((1 << bits) - 1)} "
-                f": over ? {bits}'d{high} : value[{bits - 1}:0];"
-            ),
-            "endmodule",
-            "",
-        ]
-    )
+            taken = f"{{{{{wanted - sum_bits}{{sum[{sum_bits - 1}]}}}}, {taken}}}"
+        cases[f"{select_bits}'d{at}"] = f"value <= {taken}"
+    _, otherwise = cases.popitem()
+    return choice("go", "select_3", cases, otherwise)
+
+
+def _clip(width: int, bits: int) -> list[str]:
+    """Lines that limit the value to the codes of ``bits`` bits."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    lowest = f"{bits}'d{low & ((1 << bits) - 1)}"
+    return [
+        f"    wire under = value < -{width}'sd{-low};",
+        f"    wire over = value > {width}'sd{high};",
+        f"    assign code = under ? {lowest} : over ? {bits}'d{high} : value{vector(bits)};",
+    ]
 
 
 def _back(network: IntegerNetwork, actions: ActionWords) -> str:
     """Return the module that looks the actions up."""
     count, bits = actions.words.shape[0], network.output_bits
-    mask, sign = (1 << WORD_BITS) - 1, 1 << (bits - 1)
-    lines = [
-        "// Output codes to action words: one table an action, its output registered.",
-        "module qpolicy_actions (",
-        "    input  wire clk,",
-        "    input  wire rst,",
-        f"    input  wire [{count * bits - 1}:0] s_data,",
-        "    input  wire s_valid,",
-        "    output wire s_ready,",
-        f"    output wire [{count * WORD_BITS - 1}:0] m_data,",
-        "    output reg  m_valid,",
-        "    input  wire m_ready",
-        ");",
+    body = [
         "    wire go = ~m_valid | m_ready;",
         "    assign s_ready = go;",
-        "    reg there;",
-        "    always @(posedge clk) begin",
-        "        if (rst) {m_valid, there} <= 2'b00;",
-        "        else if (go) {m_valid, there} <= {there, s_valid};",
-        "    end",
+        registers("there"),
+        *clocked("{m_valid, there}", "2'b00", "go", "{there, s_valid}"),
     ]
     for at, row in enumerate(actions.words):
-        lines += [
-            f"    wire [{bits - 1}:0] code{at} = s_data[{at * bits} +: {bits}];",
-            f'    (* rom_style = "block" *) reg [{WORD_BITS - 1}:0] entry{at};',
-            f"    reg [{WORD_BITS - 1}:0] word{at};",
-            "    always @(posedge clk) if (go)",
-            f"        case (code{at})",
-            *(
-                f"            {bits}'d{place ^ sign}: entry{at} <= {WORD_BITS}'d{word & mask};"
-                for place, word in enumerate(row.tolist())
-            ),
-            f"            default: entry{at} <= {WORD_BITS}'d0;",
-            "        endcase",
-            f"    always @(posedge clk) if (go) word{at} <= entry{at};",
-            f"    assign m_data[{at * WORD_BITS} +: {WORD_BITS}] = word{at};",
-        ]
-    return "\n".join([*lines, "endmodule", ""])
+        body += _action(at, row.tolist(), bits)
+    ports = stream_ports(count * bits, count * WORD_BITS, valid="reg")
+    lines = [
+        "// Output codes to action words: one table an action, its output registered.",
+        *module("qpolicy_actions", ports, body),
+    ]
+    return "\n".join(lines)
+
+
+def _action(at: int, words: list[int], bits: int) -> list[str]:
+    """Lines of one action: the table of its words by code, in a block RAM, and a register."""
+    mask, sign = (1 << WORD_BITS) - 1, 1 << (bits - 1)
+    cases = {
+        f"{bits}'d{place ^ sign}": f"entry{at} <= {WORD_BITS}'d{word & mask}"
+        for place, word in enumerate(words)
+    }
+    return [
+        f"    wire {vector(bits)} code{at} = s_data[{at * bits} +: {bits}];",
+        f'    (* rom_style = "block" *) reg {vector(WORD_BITS)} entry{at};',
+        registers(f"word{at}", bits=WORD_BITS),
+        *choice("go", f"code{at}", cases, f"entry{at} <= {WORD_BITS}'d0"),
+        f"    always @(posedge clk) if (go) word{at} <= entry{at};",
+        f"    assign m_data[{at * WORD_BITS} +: {WORD_BITS}] = word{at};",
+    ]
 
 
 def _top(network: IntegerNetwork, core: Core, lanes: int) -> str:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.fanout import copy, enabled
 from qpolicy_fpga.emit.steps import (
     bit_planes,
+    chunk_counter,
     delay,
-    part_counter,
     phase_counter,
     step_counters,
 )
 from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
-from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
+from qpolicy_fpga.emit.timing import LayerTiming, Timing, align, layer_timing
 from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.emit.timing import Timing
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer
 
 _VECTORS = ("phase_next", "tail_phase_next", "w", "c")
 # Unused bits are not an error in a tree: a weight of 0 leaves its input unread, and thresholds
@@ -68,7 +64,7 @@ def emit_layer(
         layer: what to compute.
         form: its form.
         budget: ns of logic between registers.
-        direct: whether it takes its parts from the bus, without a register.
+        direct: whether it takes its chunks from the bus, without a register.
         ahead: whether the next layer takes its codes as they come, phase by phase.
     """
     name = f"qpolicy_layer{layer.index}"
@@ -135,7 +131,7 @@ def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
 
 def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
     """Ports of a tree."""
-    phases, tail_phases = phase_bits(max(form.fold, layer.parts)), phase_bits(form.fold)
+    phases, tail_phases = phase_bits(max(form.fold, layer.chunks)), phase_bits(form.fold)
     ports = {
         "clk": (1, True),
         "phase_next": (phases, phases and not form.ram),
@@ -143,7 +139,7 @@ def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
         "first": (1, timing.serial),
         "add": (1, form.stream),
         "w": (layer.inputs * weight_bits(layer), form.ram),
-        "c": (layer.part * form.planes, True),
+        "c": (layer.chunk * form.planes, True),
     }
     lines = []
     for name, (bits, there) in ports.items():
@@ -155,7 +151,7 @@ def _ports(layer: Layer, form: Form, timing: Timing) -> list[str]:
 
 def _own_phases(layer: Layer, form: Form, phases: int) -> list[str]:
     """Registers of the phase in each tree: one counter could not drive the tables of all."""
-    count = phase_bits(max(form.fold, layer.parts))
+    count = phase_bits(max(form.fold, layer.chunks))
     lines = []
     for number in range(phases):
         lines += copy(f"own_phase{number}", "phase_next", count)
@@ -165,7 +161,7 @@ def _own_phases(layer: Layer, form: Form, phases: int) -> list[str]:
 def _accumulator(form: Form, total: int, step: str, *, early: bool) -> list[str]:
     """Lines that add ``step`` to what was summed before, shifted by a step's planes.
 
-    Parts are of equal weight, so that nothing is shifted, and come when they come.
+    Chunks are of equal weight, so that nothing is shifted; cycles between them do not matter.
     """
     if form.stream:
         return [
@@ -193,7 +189,7 @@ def _wrap(
     fold, count, out = form.fold, phase_bits(form.fold), layer.out_bits
     cycles = tail_cycles(timing.kind, out)
     reads = read_cycles(form, layer.code_bits)
-    body = part_counter(layer, direct=direct) if form.stream else step_counters(layer, form)
+    body = chunk_counter(layer, direct=direct) if form.stream else step_counters(layer, form)
     body += _codes(layer, form, timing, reads)
     if form.ram:
         body += weight_words(layer, form, len(trees))
@@ -211,7 +207,7 @@ def _wrap(
     body.append(f"    wire [{len(trees) * out - 1}:0] code;")
     phase = _phase(form, timing, direct=direct)
     if phase == "part_late":
-        bits = phase_bits(layer.parts)
+        bits = phase_bits(layer.chunks)
         body += [
             f"    reg [{bits - 1}:0] part_late;",
             "    always @(posedge clk) part_late <= part;",
@@ -235,7 +231,7 @@ def _wrap(
             "    input  wire rst,",
             f"    // high {when}",
             "    input  wire load,",
-            f"    input  wire [{layer.part * layer.code_bits - 1}:0] codes,",
+            f"    input  wire [{layer.chunk * layer.code_bits - 1}:0] codes,",
             f"    output wire [{result - 1}:0] result,",
             f"    // high in the cycle before {handed} there",
             "    output wire last",
@@ -258,7 +254,7 @@ def _codes(layer: Layer, form: Form, timing: Timing, reads: int) -> list[str]:
         plane, plane_next = f"plane_read_{at}", f"plane_read_{at - 1}"
     lines += bit_planes(layer, form, plane, plane_next)
     for group in range(timing.groups):
-        lines += copy(f"c{group}", "c", layer.part * form.planes)
+        lines += copy(f"c{group}", "c", layer.chunk * form.planes)
     return lines
 
 

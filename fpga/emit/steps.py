@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qpolicy_fpga.emit.fanout import MAX_LOADS, copy
 from qpolicy_fpga.emit.tree import phase_bits
 from qpolicy_fpga.emit.verilog import Module, concatenate
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer
 
 
 def step_counters(layer: Layer, form: Form) -> list[str]:
@@ -54,18 +50,18 @@ def step_counters(layer: Layer, form: Form) -> list[str]:
     return [*lines, "    wire summed = run & end_plane;"]
 
 
-def part_counter(layer: Layer, *, direct: bool) -> list[str]:
-    """Lines that count the parts of a frame; ``summed`` is high in the last one's cycle.
+def chunk_counter(layer: Layer, *, direct: bool) -> list[str]:
+    """Lines that count the chunks of a frame; ``summed`` is high in the last one's cycle.
 
-    ``part_there`` is high while a part is there: in the cycle after ``load`` or, read directly
+    ``part_there`` is high while a chunk is there: in the cycle after ``load`` or, read directly
     from the bus, in the same one.
     """
-    bits = phase_bits(layer.parts)
-    lines = phase_counter("part", "load", layer.parts)
+    bits = phase_bits(layer.chunks)
+    lines = phase_counter("part", "load", layer.chunks)
     conditions = {
         "part_there": "load",
         "first_part": f"part == {bits}'d0",
-        "summed": f"load & (part == {bits}'d{layer.parts - 1})",
+        "summed": f"load & (part == {bits}'d{layer.chunks - 1})",
     }
     for name, condition in conditions.items():
         if direct:
@@ -85,7 +81,7 @@ def bit_planes(layer: Layer, form: Form, plane: str, plane_next: str) -> list[st
     it may become deeper than the time that ``make_tree`` allows. ``plane_next`` is what ``plane``
     will be: what chooses is registered once for each so many choosers.
     """
-    bits, n, planes = layer.code_bits, layer.part, form.planes
+    bits, n, planes = layer.code_bits, layer.chunk, form.planes
     steps = form.plane_steps(bits)
 
     def source(code: int, bit: int) -> str:

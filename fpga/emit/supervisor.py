@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from qpolicy_ros.policy.seen import ranges_id
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy.seen import SeenCodes
+from qpolicy_ros.policy.seen import SeenCodes, ranges_id
 
 MODULE = "qpolicy_supervisor"
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from qpolicy_fpga.emit.tree import phase_bits
 from qpolicy_fpga.emit.verilog import LUT_DELAY, Module, adder_delay, concatenate, table_bit
+from qpolicy_fpga.plan.layer import Layer
 from qpolicy_fpga.plan.multiply_shift import FACTOR_BITS, find_scale
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.plan.layer import Layer
 
 DSP_SETUP = 1.3  # to the register behind the multiplier, ns
 

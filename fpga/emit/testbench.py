@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.policy import make_engine
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.emit.timing import Core
-    from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_fpga.emit.timing import Core
+from qpolicy_ros.policy import PolicyArtifact, make_engine
 
 INPUTS, OUTPUTS, BENCH = "golden_in.hex", "golden_out.hex", "qpolicy_core_tb.v"
 
@@ -31,8 +28,8 @@ def emit_bench(artifact: PolicyArtifact, core: Core) -> dict[str, str]:
         padded = np.zeros(core.beats * core.codes_per_beat, np.int64)
         padded[: row.size] = row
         beats += [
-            _word(part, network.input_bits, bus)
-            for part in padded.reshape(core.beats, core.codes_per_beat)
+            _word(beat, network.input_bits, bus)
+            for beat in padded.reshape(core.beats, core.codes_per_beat)
         ]
     outputs = [_word(row, network.output_bits, result) for row in trace[-1]]
     values = {

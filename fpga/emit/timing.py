@@ -5,23 +5,17 @@ What is generated and what the explorer estimates both ask here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.fanout import copies
 from qpolicy_fpga.emit.tail import tail_cycles, tail_delay
+from qpolicy_fpga.emit.tree import Tree
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, adder_delay
 from qpolicy_fpga.emit.weights import read_cycles
-from qpolicy_fpga.plan.form import tail_kind
-from qpolicy_fpga.plan.layer import BUS_BITS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.emit.tree import Tree
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.plan.form import Form, tail_kind
+from qpolicy_fpga.plan.layer import BUS_BITS, Layer
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Timing:
     Attributes:
         kind: of the tail.
         stages: registers until the sum.
-        serial: whether bit planes or parts are added one after another, in an accumulator.
+        serial: whether bit planes or chunks are added one after another, in an accumulator.
         early: whether the tail looks at the accumulator's next value.
         registered: whether the sum is registered once more before the tail.
         groups: groups of trees with a registered copy of the codes each; 0 = they read the codes
@@ -81,16 +75,16 @@ class LayerTiming:
 
     Attributes:
         form: how it is laid out.
-        parts: parts in which it takes its input codes, 1 = all at once.
-        steps: steps of a frame, or of a part.
+        chunks: chunks in which it takes its input codes, 1 = all at once.
+        steps: steps of a frame, or of a chunk.
         reads: cycles by which its reading of the input codes ends later than its steps.
-        latency: cycles from the first of them (the last part's) to the last output code's
+        latency: cycles from the first of them (the last chunk's) to the last output code's
             visibility.
         spread: cycles between the first output codes written and the last.
     """
 
     form: Form
-    parts: int
+    chunks: int
     steps: int
     reads: int
     latency: int
@@ -103,7 +97,7 @@ def layer_timing(layer: Layer, form: Form, timing: Timing) -> LayerTiming:
     reads = read_cycles(form, layer.code_bits)
     latency = steps - 1 + reads + timing.before_tail + tail_cycles(timing.kind, layer.out_bits)
     spread = (form.fold - 1) * form.plane_steps(layer.code_bits)
-    return LayerTiming(form, layer.parts, steps, reads, latency, spread)
+    return LayerTiming(form, layer.chunks, steps, reads, latency, spread)
 
 
 @dataclass(frozen=True)
@@ -134,13 +128,13 @@ def core_timing(inputs: int, code_bits: int, layers: Sequence[LayerTiming]) -> C
     """Return when things happen in a core of ``layers`` that takes ``inputs`` codes."""
     codes = min(inputs, BUS_BITS // code_bits)
     beats = -(-inputs // codes)
-    direct = layers[0].parts > 1 or (beats == 1 and layers[0].steps == 1)
+    direct = layers[0].chunks > 1 or (beats == 1 and layers[0].steps == 1)
     # One more: results are shown from a register.
     cycles = beats - 1 + int(not direct) + sum(layer.latency for layer in layers) + 1
     # A bank may only be written again when the layer that reads it has finished.
     gap = max(layer.steps + layer.reads for layer in layers)
     for writer, reader in pairwise(layers):
-        if reader.parts == 1:  # else it takes each phase in the cycle in which it is there
+        if reader.chunks == 1:  # else it takes each phase in the cycle in which it is there
             gap = max(gap, writer.spread + reader.steps + reader.reads)
     gap = max(gap, layers[-1].spread + 1)
     interval = beats - 1 + gap

@@ -2,26 +2,22 @@
 
 The weights are in the look-up tables: a first-level table sees the phase and a few input bits
 and gives the weighted sum of these bits for the neuron of that phase. Where input codes come in
-parts the tree has one neuron, and a phase is a part of its weights.
+chunks the tree has one neuron, and a phase is a chunk of its weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qpolicy_fpga.emit.bit_heap import Heap, tables_of
 from qpolicy_fpga.emit.fanout import MAX_LOADS, copies
 from qpolicy_fpga.emit.verilog import LUT_DELAY, LUT_INPUTS, Module, invert, table_bit
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
-    from qpolicy_ros.policy.model import Int64
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer
+from qpolicy_ros.policy.model import Int64
 
 # From this many bits of the phase on a table of phase and inputs holds too few inputs.
 MAX_PHASE_BITS = 5
@@ -34,7 +30,7 @@ class Tree:
     Attributes:
         module: its Verilog.
         neurons: the neuron of each phase; a phase without one computes 0. One where input codes
-            come in parts.
+            come in chunks.
         heap: where its bits are.
         width: bits of the sum of one step.
         total: bits of ``H``, at least those of an input code.
@@ -132,13 +128,13 @@ def _weighted(heap: Heap, value: int, plane: int, bits: list[str]) -> None:
 def weight_rows(layer: Layer, neurons: Sequence[int | None]) -> tuple[Int64, Int64]:
     """Return magnitudes and signs (1 = negative) by phase, ``(phases, inputs of a step)`` each.
 
-    A phase is a neuron of ``neurons`` or, where input codes come in parts, a part of the only one.
+    A phase is a neuron of ``neurons`` or, where input codes come in chunks, one of the only one.
     A phase without a neuron and a place without an input have weight 0.
     """
-    shape = (layer.parts, layer.part) if layer.parts > 1 else (len(neurons), layer.inputs)
+    shape = (layer.chunks, layer.chunk) if layer.chunks > 1 else (len(neurons), layer.inputs)
     magnitude, negative = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for rows, source in ((magnitude, layer.magnitude), (negative, layer.negative)):
-        if layer.parts > 1:
+        if layer.chunks > 1:
             rows.flat[: layer.inputs] = source[neurons[0]]
         else:
             for phase, neuron in enumerate(neurons):
@@ -183,18 +179,18 @@ def weight_bits(layer: Layer) -> int:
 
 
 def looked_up(layer: Layer) -> bool:
-    """Whether the weights of a part come from tables of their own, a cycle ahead."""
-    return phase_bits(layer.parts) > MAX_PHASE_BITS
+    """Whether the weights of a chunk come from tables of their own, a cycle ahead."""
+    return phase_bits(layer.chunks) > MAX_PHASE_BITS
 
 
 def _weight_names(layer: Layer) -> list[list[str]]:
     """Names of the bits of every weight from block RAM."""
     size = weight_bits(layer)
-    return [[f"w[{i * size + digit}]" for digit in range(size)] for i in range(layer.part)]
+    return [[f"w[{i * size + digit}]" for digit in range(size)] for i in range(layer.chunk)]
 
 
 def _looked_up(heap: Heap, rows: tuple[Int64, Int64], words: list[list[str]]) -> list[list[str]]:
-    """Registers of the weights of the next part; return the names of their bits."""
+    """Registers of the weights of the next chunk; return the names of their bits."""
     magnitude, negative = rows
     phase = [f"phase_next[{bit}]" for bit in range(phase_bits(len(magnitude)))]
     names = []
@@ -219,4 +215,4 @@ def _stored(heap: Heap, layer: Layer, magnitude: Int64, words: list[list[str]], 
 
 def _input_bits(layer: Layer, plane: int) -> list[str]:
     """Names of the input bits of one plane of a step."""
-    return [f"c[{plane * layer.part + i}]" for i in range(layer.part)]
+    return [f"c[{plane * layer.chunk + i}]" for i in range(layer.chunk)]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LUT_INPUTS = 6
 # Pre-route delays in ns, as Yosys 0.70 `sta` counts them for the 7 series (cells_sim.v).
@@ -100,12 +97,12 @@ def table_bit(module: Module, inputs: list[str], bits: list[int]) -> str:
     # A table of six inputs chooses one of four tables; one of two where four would be half empty.
     selects = 2 - (len(inputs) - LUT_INPUTS) % 2
     count, rest = 1 << selects, inputs[:-selects]
-    part = size // count
-    parts = [
-        table_bit(module, rest, bits[place * part : (place + 1) * part]) for place in range(count)
+    share = size // count
+    tables = [
+        table_bit(module, rest, bits[place * share : (place + 1) * share]) for place in range(count)
     ]
     table = sum((at >> (at >> count) & 1) << at for at in range(1 << (count + selects)))
-    return module.lut([*parts, *inputs[-selects:]], table)
+    return module.lut([*tables, *inputs[-selects:]], table)
 
 
 def invert(bit: str) -> str:
@@ -117,8 +114,8 @@ def invert(bit: str) -> str:
 
 def concatenate(bits: Sequence[str]) -> str:
     """Return ``bits`` (lowest first) as one vector, wrapped to readable lines."""
-    parts = list(reversed(bits))
-    rows = [", ".join(parts[i : i + 12]) for i in range(0, len(parts), 12)]
+    highest_first = list(reversed(bits))
+    rows = [", ".join(highest_first[i : i + 12]) for i in range(0, len(highest_first), 12)]
     return "{" + ",\n            ".join(rows) + "}"
 
 
@@ -206,5 +203,5 @@ module qpolicy_lut #(
 `endif
 endmodule
 """
-# For parts of other makers, whose tools may define SYNTHESIS too.
+# For devices of other makers, whose tools may define SYNTHESIS too.
 PLAIN_LUT_SOURCE = "`define QPOLICY_PLAIN\n" + LUT_SOURCE

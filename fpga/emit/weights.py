@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qpolicy_fpga.emit.fanout import enabled
 from qpolicy_fpga.emit.tree import phase_bits, weight_bits
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer
 
 WORD_BITS = 72  # the widest port of a 36 Kbit block
 WORDS = 512  # words of that width in it
@@ -20,13 +16,13 @@ WORDS = 512  # words of that width in it
 def read_cycles(form: Form, code_bits: int) -> int:
     """Cycles by which weights come later than their step's number.
 
-    One for the register behind the block RAM. A neuron's weights that are read in several parts,
+    One for the register behind the block RAM. A neuron's weights that are read in several pieces,
     one a step, are put together when the last has come.
     """
     if not form.ram:
         return 0
-    parts = form.plane_steps(code_bits)
-    return 1 if parts == 1 else parts + 1
+    pieces = form.plane_steps(code_bits)
+    return 1 if pieces == 1 else pieces + 1
 
 
 def blocks(layer: Layer, form: Form, trees: int) -> int:
@@ -36,32 +32,32 @@ def blocks(layer: Layer, form: Form, trees: int) -> int:
 
 
 def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
-    """Lines that read the weights of all trees, a part of a neuron's weights a step."""
-    parts, steps = form.plane_steps(layer.code_bits), form.steps(layer.code_bits)
+    """Lines that read the weights of all trees, a piece of a neuron's weights a step."""
+    pieces, steps = form.plane_steps(layer.code_bits), form.steps(layer.code_bits)
     width, bits = trees * layer.inputs * weight_bits(layer), phase_bits(steps)
-    part = -(-width // parts)
+    piece = -(-width // pieces)
     lines = [
         f"    reg [{bits - 1}:0] step;",
         f"    wire [{bits - 1}:0] step_next = load ? {bits}'d0 : step + {bits}'d1;",
         "    always @(posedge clk) step <= step_next;",
-        f"    wire [{part - 1}:0] word;",
+        f"    wire [{piece - 1}:0] word;",
         (
             f"    qpolicy_layer{layer.index}_weights rom "
             "(.clk(clk), .address(step_next), .word(word));"
         ),
     ]
-    if parts == 1:
+    if pieces == 1:
         return [*lines, f"    wire [{width - 1}:0] weights = word;"]
-    for place in range(parts - 1):
+    for place in range(pieces - 1):
         source = f"part{place - 1}" if place else "word"
         lines += [
-            f"    reg [{part - 1}:0] part{place};",
+            f"    reg [{piece - 1}:0] part{place};",
             f"    always @(posedge clk) part{place} <= {source};",
         ]
-    names = ["word", *(f"part{place}" for place in range(parts - 1))]
-    size, read = parts * part, phase_bits(parts)
-    # ``parts`` cycles after its step a part is in ``word``.
-    before = f"plane_read_{parts - 1} == {read}'d0"
+    names = ["word", *(f"part{place}" for place in range(pieces - 1))]
+    size, read = pieces * piece, phase_bits(pieces)
+    # ``pieces`` cycles after its step a piece is in ``word``.
+    before = f"plane_read_{pieces - 1} == {read}'d0"
     return [
         *lines,
         f"    reg [{size - 1}:0] all;",
@@ -74,14 +70,14 @@ def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
 
 
 def emit_weights(layer: Layer, form: Form, trees: Sequence[Sequence[int | None]]) -> str:
-    """Return the module that holds the weights of every tree and phase, a part a word."""
-    size, parts = weight_bits(layer), form.plane_steps(layer.code_bits)
+    """Return the module that holds the weights of every tree and phase, a piece a word."""
+    size, pieces = weight_bits(layer), form.plane_steps(layer.code_bits)
     count, row = phase_bits(form.steps(layer.code_bits)), layer.inputs * size
-    width = -(-len(trees) * row // parts)
+    width = -(-len(trees) * row // pieces)
     words = []
     for phase in range(form.fold):
         whole = sum(_word(layer, tree[phase], size) << (row * t) for t, tree in enumerate(trees))
-        words += [whole >> (width * part) & ((1 << width) - 1) for part in range(parts)]
+        words += [whole >> (width * piece) & ((1 << width) - 1) for piece in range(pieces)]
     lines = [
         f"module qpolicy_layer{layer.index}_weights (",
         "    input  wire clk,",

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
 
 from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY
 from qpolicy_fpga.explore.cost import MARGIN, Cost, layer_cost
-from qpolicy_fpga.plan.devices import PARTS
+from qpolicy_fpga.plan.devices import PARTS, Part
 from qpolicy_fpga.plan.form import LOGIC_SHARE, Form, logic_budget
 from qpolicy_fpga.plan.layer import bus_beats
-from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from qpolicy_fpga.plan.devices import Part
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy import IntegerNetwork, PolicyError
 
 FOLDS = (1, 2, 4, 8, 16, 32)
 RAM_TREES = (1, 2, 3, 4, 5, 6)
-# Neurons of a layer that takes its inputs in parts: each has a tree of its own.
+# Neurons of a layer that takes its inputs in chunks: each has a tree of its own.
 MAX_STREAM = 32
 # Trees with more tables than any part has are not even sampled.
 MAX_TERMS = 1 << 18
@@ -129,7 +123,7 @@ def _candidates(network: IntegerNetwork, index: int, clock_mhz: float) -> Iterat
 
 
 def _folds_before(network: IntegerNetwork, index: int) -> set[int]:
-    """Folds of the layer before that hand on parts; for the first layer, beats do."""
+    """Folds of the layer before that hand on chunks; for the first layer, beats do."""
     if index == 0:
         return {1} if bus_beats(network)[0] > 1 else set()
     return _folds(network.weights[index - 1].shape[0]) - {1}
@@ -142,20 +136,20 @@ def _folds(neurons: int) -> set[int]:
 
 
 def _follow(costs: Sequence[Cost]) -> bool:
-    """Whether each layer that takes parts comes behind one that hands on as many."""
-    return all(b.parts in (1, a.form.fold) for a, b in pairwise(costs))
+    """Whether each layer that takes chunks comes behind one that hands on as many."""
+    return all(b.chunks in (1, a.form.fold) for a, b in pairwise(costs))
 
 
 def _undominated(costs: Iterator[Cost]) -> Iterator[Cost]:
     """Drop what another form beats in cycles and cells at once.
 
-    One that takes parts goes with one form before it only, so it beats none but its like.
+    One that takes chunks goes with one form before it only, so it beats none but its like.
     """
     kept = list(costs)
 
     def beats(a: Cost, b: Cost) -> bool:
         first, second = ((c.latency, c.lut, c.bram36, c.dsp) for c in (a, b))
-        fits = a.parts in (1, b.parts)
+        fits = a.chunks in (1, b.chunks)
         return fits and first != second and all(x <= y for x, y in zip(first, second, strict=True))
 
     return (cost for cost in kept if not any(beats(other, cost) for other in kept))

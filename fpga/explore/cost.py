@@ -8,21 +8,16 @@ docs/fpga/ideas.md. ``MARGIN`` is what the model was off by, at worst.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qpolicy_fpga.emit.layer import assign_neurons
 from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
-from qpolicy_fpga.emit.tree import make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit.weights import blocks
-from qpolicy_fpga.plan.layer import make_layer, parts_of
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.emit.tree import Tree
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_fpga.plan.layer import Layer
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.layer import Layer, chunks_of, make_layer
+from qpolicy_ros.policy import IntegerNetwork
 
 SAMPLES = 3
 MARGIN = 0.05
@@ -56,10 +51,10 @@ def layer_cost(
         index: of the layer.
         form: its form.
         budget: ns of logic between registers.
-        fold_before: fold of the layer before it, which a layer that takes parts must know.
+        fold_before: fold of the layer before it, which a layer that takes chunks must know.
     """
-    parts = parts_of(network, index, fold_before) if form.stream else None
-    layer = make_layer(network, index, form.planes, parts)
+    chunks = chunks_of(network, index, fold_before) if form.stream else None
+    layer = make_layer(network, index, form.planes, chunks)
     groups = assign_neurons(layer.neurons, form.fold)
     # The heaviest tree sets the timing; the others are for the mean.
     weight = [layer.magnitude[[n for n in group if n is not None]].sum() for group in groups]
@@ -74,7 +69,7 @@ def layer_cost(
     if plane_steps > 1:
         # the planes' multiplexer
         lut += layer.inputs * form.planes * (1 if plane_steps <= 4 else 3)
-    ff += layer.neurons * layer.out_bits + 10 + timing.groups * layer.part * form.planes
+    ff += layer.neurons * layer.out_bits + 10 + timing.groups * layer.chunk * form.planes
     if form.ram:
         bits = count * layer.inputs * weight_bits(layer)
         ff += bits if plane_steps == 1 else 2 * bits
@@ -114,7 +109,7 @@ def _tree_cells(
         lut += out * width + 1.3 * stored
         carry += out * (width + 4) / 4
         ff += out * (3 * width + out / 2)
-    return lut, ff + phases + tree.phases * phase_bits(max(form.fold, layer.parts)), carry
+    return lut, ff + phases + tree.phases * phase_bits(max(form.fold, layer.chunks)), carry
 
 
 def _block_rams(layer: Layer, form: Form, trees: int, kind: str) -> float:

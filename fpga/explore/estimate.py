@@ -5,12 +5,8 @@ Here, since the training room knows nothing of Verilog and the fpga room nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy import IntegerNetwork
 
 
 def check_part(name: str) -> None:

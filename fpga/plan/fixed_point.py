@@ -15,19 +15,15 @@ pair the word's resolution is halved and asked again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import IntegerNetwork, PolicyError
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import IntegerNetwork
-
-    Int64 = npt.NDArray[np.int64]
+Int64 = npt.NDArray[np.int64]
 
 WORD_BITS = 16
 FACTOR_BITS = 24  # of the DSP's 25-bit signed operand

@@ -31,7 +31,7 @@ class Form:
         fold: neurons a tree serves, 1 = one tree a neuron (fully unrolled).
         planes: bit planes of the input codes added a step.
         ram: whether weights are read from block RAM; otherwise they are in the look-up tables.
-        stream: whether the layer takes its input codes in parts as they come, a step each: a
+        stream: whether the layer takes its input codes in chunks as they come, a step each: a
             phase of the layer before it, or a beat of the bus. Every neuron has its own tree then
             (``fold`` is 1) and all planes are added at once.
     """

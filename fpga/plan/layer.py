@@ -38,8 +38,8 @@ class Layer:
         signed_out: whether output codes are signed (the last layer's are).
         thresholds: int64 ``(m, 2^out_bits - 1)``, of ``H``, within ``[0, high + 1]``.
         high: int64 ``(m,)``, the largest ``H``.
-        parts: parts in which the input codes come; 1 = all at once.
-        part: input codes of a part; those beyond the last input are ignored.
+        chunks: in how many chunks the input codes come; 1 = all at once.
+        chunk: input codes of a chunk; those beyond the last input are ignored.
     """
 
     index: int
@@ -52,8 +52,8 @@ class Layer:
     signed_out: bool
     thresholds: Int64
     high: Int64
-    parts: int
-    part: int
+    chunks: int
+    chunk: int
 
     @property
     def neurons(self) -> int:
@@ -78,14 +78,14 @@ def bus_beats(network: IntegerNetwork) -> tuple[int, int]:
     return -(-inputs // codes), codes
 
 
-def parts_of(network: IntegerNetwork, index: int, fold: int) -> tuple[int, int]:
-    """Return in how many parts the inputs of layer ``index`` come, and the codes of a part.
+def chunks_of(network: IntegerNetwork, index: int, fold: int) -> tuple[int, int]:
+    """Return in how many chunks the inputs of layer ``index`` come, and the codes of a chunk.
 
     Args:
         network: the policy.
         index: of the layer.
         fold: of the layer before it, whose trees give a code each in every phase; not used for
-            the first layer, whose parts are the beats of the bus.
+            the first layer, whose chunks are the beats of the bus.
     """
     if index == 0:
         return bus_beats(network)
@@ -93,7 +93,7 @@ def parts_of(network: IntegerNetwork, index: int, fold: int) -> tuple[int, int]:
 
 
 def make_layer(
-    network: IntegerNetwork, index: int, planes_a_step: int, parts: tuple[int, int] | None = None
+    network: IntegerNetwork, index: int, planes_a_step: int, chunks: tuple[int, int] | None = None
 ) -> Layer:
     """Return layer ``index`` of ``network`` in unsigned form.
 
@@ -101,7 +101,7 @@ def make_layer(
         network: the policy.
         index: of the layer.
         planes_a_step: bit planes that are added at once.
-        parts: how many parts the input codes come in and codes of a part; None = all at once.
+        chunks: in how many chunks the input codes come and codes of a chunk; None = all at once.
     """
     last = index == len(network.weights) - 1
     signed = index == 0
@@ -125,6 +125,6 @@ def make_layer(
         signed_out=last,
         thresholds=np.clip(thresholds, 0, high[:, None] + 1),
         high=high,
-        parts=1 if parts is None else parts[0],
-        part=weight.shape[1] if parts is None else parts[1],
+        chunks=1 if chunks is None else chunks[0],
+        chunk=weight.shape[1] if chunks is None else chunks[1],
     )

@@ -1,5 +1,7 @@
 """Lint every Verilog file: the hand-written ones and those of a few generated policies.
 
+What is written around a core is linted around the core's ports alone: its inside is linted once.
+
 ``python -m qpolicy_fpga.report.lint [FOLDER ...]`` checks folders that `qpolicy fpga generate`
 wrote: the core, its test bench, and front and back where it has them. Without arguments it checks
 small networks that use every form and tail, and a shipped policy with all that is written around a
@@ -9,6 +11,7 @@ wrong; exit status 1 if anything is.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -92,26 +95,43 @@ def _folder(folder: Path) -> int:
     manifest = read_manifest(folder)
     core = manifest.verilog(folder)
     wrong = _report(core, TOP, str(folder))
-    if (folder / BENCH).is_file():
-        # Only the bench has a time scale: it has delays.
-        timed = ("--timing", "--timescale", "1ns/1ps")
-        wrong |= _report([*core, folder / BENCH], Path(BENCH).stem, str(folder), *timed)
-    if manifest.io:
-        whole = [*core, *(folder / name for name in manifest.io.files)]
-        wrong |= _report(whole, manifest.io.top, str(folder))
+    with scratch_folder() as scratch:
+        ports = _ports_alone(folder, Path(scratch))
+        if (folder / BENCH).is_file():
+            # Only the bench has a time scale: it has delays.
+            timed = ("--timing", "--timescale", "1ns/1ps")
+            wrong |= _report([ports, folder / BENCH], Path(BENCH).stem, str(folder), *timed)
+        if manifest.io:
+            whole = [ports, *(folder / name for name in manifest.io.files)]
+            wrong |= _report(whole, manifest.io.top, str(folder))
     return wrong
+
+
+def _ports_alone(folder: Path, scratch: Path) -> Path:
+    """Write the core's module with its ports and nothing inside; return the file."""
+    text = (folder / f"{TOP}.v").read_text(encoding="utf-8")
+    found = re.search(rf"^module {TOP} \(.*?^\);$", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise InputError.at(
+            folder / f"{TOP}.v", "module", f"no ports of {TOP}", "generate it again"
+        )
+    path = scratch / f"{TOP}.v"
+    quiet = "// verilator lint_off UNDRIVEN\n// verilator lint_off UNUSEDSIGNAL\n"
+    text = f"{quiet}{found[0]}\nendmodule\n// verilator lint_on UNDRIVEN\n"
+    path.write_text(f"{text}// verilator lint_on UNUSEDSIGNAL\n", encoding="utf-8")
+    return path
 
 
 def _around(folder: Path, scratch: Path) -> int:
     """Lint the wrappers around a generated core, and the Arty A7's top around one of them."""
     manifest = read_manifest(folder)
-    core = [folder / name for name in manifest.files]
+    core = _ports_alone(folder, scratch)
     wrong = 0
     for kind in WRAPPERS:
         if manifest.ranges and kind not in SUPERVISED:
             continue
         place = scratch / kind
-        files = [*core, *write_wrapper(kind, Sizes.of(manifest), place)]
+        files = [core, *write_wrapper(kind, Sizes.of(manifest), place)]
         tops = {top_name(kind): files}
         if kind == "uart":
             tops["arty_a7"] = [*files, VIVADO / "arty_a7.v"]

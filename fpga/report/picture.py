@@ -25,7 +25,7 @@ def draw(manifest: Manifest, facts: dict[str, Any]) -> str:
         + (f"{depth:.2f} ns before routing, " if depth is not None else "")
         + f"a new observation every {manifest.initiation_interval} cycles"
     )
-    parts = [
+    shapes = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
             f'font-family="Helvetica, Arial, sans-serif" role="img" aria-label="{escape(title)}">'
@@ -35,7 +35,9 @@ def draw(manifest: Manifest, facts: dict[str, Any]) -> str:
         _text(24, 60, detail, 13, MUTED),
     ]
     bus = manifest.codes_per_beat * manifest.b_in
-    parts += _row(0, 0, captured, scale, "input", f"{manifest.beats} beats of {bus} bits", manifest)
+    shapes += _row(
+        0, 0, captured, scale, "input", f"{manifest.beats} beats of {bus} bits", manifest
+    )
     start = captured
     for index, layer in enumerate(layers):
         last = index == len(layers) - 1
@@ -45,18 +47,18 @@ def draw(manifest: Manifest, facts: dict[str, Any]) -> str:
             f"{layer.trees} trees x {layer.fold}, {layer.planes} planes, "
             f"{layer.tail}, {bits} bits out"
         )
-        parts += _row(index + 1, start, layer.cycles, scale, name, form, manifest)
+        shapes += _row(index + 1, start, layer.cycles, scale, name, form, manifest)
         start += layer.cycles
     bottom = TOP + ROW * (len(layers) + 1)
     for tick in _ticks(cycles):
         x = LEFT + tick * scale
-        parts.append(
+        shapes.append(
             f'<line x1="{x:.1f}" y1="{TOP - 8}" x2="{x:.1f}" y2="{bottom}" '
             f'stroke="{MUTED}" stroke-opacity="0.25"/>'
         )
-        parts.append(_text(x, bottom + 18, str(tick), 12, MUTED, anchor="middle"))
-    parts.append(_text(LEFT, bottom + 42, "cycle after the first accepted beat", 12, MUTED))
-    return "\n".join([*parts, "</svg>", ""])
+        shapes.append(_text(x, bottom + 18, str(tick), 12, MUTED, anchor="middle"))
+    shapes.append(_text(LEFT, bottom + 42, "cycle after the first accepted beat", 12, MUTED))
+    return "\n".join([*shapes, "</svg>", ""])
 
 
 def _row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,31 @@ KEYS = (
 )
 
 
+@dataclass(frozen=True)
+class WholeFigures:
+    """What a core takes with its front and its back, synthesised.
+
+    Attributes:
+        cycles, initiation_interval: sensor words to action words, and between observations.
+        latency_us: of the cycles.
+        lut, carry4, ff, bram36, dsp: cells.
+        fits: whether they are no more than the device has.
+        depth_ns, critical_path: longest path before routing.
+    """
+
+    cycles: int
+    initiation_interval: int
+    latency_us: float
+    lut: int
+    carry4: int
+    ff: int
+    bram36: float
+    dsp: int
+    fits: bool
+    depth_ns: float
+    critical_path: str
+
+
 def report(folder: Path) -> dict[str, Any]:
     """Synthesise and simulate what ``generate`` wrote; write ``report.json`` and a picture.
 
@@ -83,7 +109,7 @@ def report(folder: Path) -> dict[str, Any]:
         **routed(folder, manifest.function_hash),
     }
     if manifest.io:
-        facts["end_to_end"] = end_to_end(folder, manifest)
+        facts["end_to_end"] = asdict(end_to_end(folder, manifest))
     vivado = folder / VIVADO
     if vivado.is_dir():
         facts["vivado"] = read_reports(vivado)
@@ -136,7 +162,7 @@ def routed(folder: Path, function_hash: str) -> dict[str, Any]:
     }
 
 
-def end_to_end(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def end_to_end(folder: Path, manifest: Manifest) -> WholeFigures:
     """Return the figures of a core with its front and back, synthesised.
 
     Args:
@@ -150,17 +176,19 @@ def end_to_end(folder: Path, manifest: Manifest) -> dict[str, Any]:
     assert io is not None
     files = manifest.verilog(folder) + [folder / name for name in io.files]
     cells = synthesise(files, io.top)
-    used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
-    used |= {"bram36": cells.bram36, "dsp": cells.dsp}
-    return {
-        "cycles": io.cycles,
-        "initiation_interval": io.initiation_interval,
-        "latency_us": io.cycles / manifest.clock_mhz,
-        **used,
-        "fits": all(used[name] <= getattr(part, name) for name in used),
-        "depth_ns": cells.depth_ns,
-        "critical_path": cells.path,
-    }
+    return WholeFigures(
+        cycles=io.cycles,
+        initiation_interval=io.initiation_interval,
+        latency_us=io.cycles / manifest.clock_mhz,
+        lut=cells.lut,
+        carry4=cells.carry4,
+        ff=cells.ff,
+        bram36=cells.bram36,
+        dsp=cells.dsp,
+        fits=all(getattr(cells, name) <= getattr(part, name) for name in _RESOURCES),
+        depth_ns=cells.depth_ns,
+        critical_path=cells.path,
+    )
 
 
 def table(facts: dict[str, Any]) -> str:
@@ -189,12 +217,12 @@ def table(facts: dict[str, Any]) -> str:
     rows += routed_rows(facts)
     rows.append(("picture", facts["picture"]))
     if "end_to_end" in facts:
-        whole = facts["end_to_end"]
+        whole = WholeFigures(**facts["end_to_end"])
         text = (
-            f"{whole['cycles']} cycles, {whole['latency_us']:.2f} us, every "
-            f"{whole['initiation_interval']}; {whole['lut']:,} LUT, {whole['ff']:,} FF, "
-            f"{whole['bram36']:g} block RAM, {whole['dsp']} DSP, {whole['depth_ns']:.2f} ns; "
-            f"{'fits' if whole['fits'] else 'does not fit'}"
+            f"{whole.cycles} cycles, {whole.latency_us:.2f} us, every "
+            f"{whole.initiation_interval}; {whole.lut:,} LUT, {whole.ff:,} FF, "
+            f"{whole.bram36:g} block RAM, {whole.dsp} DSP, {whole.depth_ns:.2f} ns; "
+            f"{'fits' if whole.fits else 'does not fit'}"
         )
         rows.append(("with io", text))
     if "vivado" in facts:
@@ -228,10 +256,10 @@ def routed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def describe_layer(layer: LayerEntry) -> str:
     """Return one line on how a layer is laid out."""
-    parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
+    chunks = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
     return (
         f"{layer.inputs} to {layer.neurons}: {layer.trees} trees of {layer.fold} "
-        f"neurons, {parts}{layer.planes} bit planes a step, weights in {layer.weights}, "
+        f"neurons, {chunks}{layer.planes} bit planes a step, weights in {layer.weights}, "
         f"codes by {layer.tail}, {layer.cycles} cycles"
     )
 

@@ -14,7 +14,7 @@ from qpolicy_fpga.emit.verilog import simplify
 from qpolicy_fpga.simulate.netlist import Gate, Net, Netlist, Rom
 from qpolicy_ros.policy import PolicyError
 
-_PART = 400  # look-up tables a function: compilers take long over large ones
+_PIECE = 400  # look-up tables a function: compilers take long over large ones
 _WORD = 64
 _SELECT = 3  # inputs that differ by lane, up to which a table is selected by those that do not
 _DATA = "s_data"
@@ -265,9 +265,9 @@ def _permuted(gate: Gate, order: Sequence[Net]) -> int:
 
 
 class _Tree:
-    """A function of up to six vectors in operations on three; equal parts are computed once.
+    """A function of up to six vectors in operations on three; equal pieces are computed once.
 
-    A part is a name and whether its complement is meant.
+    A piece is a name and whether its complement is meant.
     """
 
     def __init__(self, variables: list[str]) -> None:
@@ -277,10 +277,10 @@ class _Tree:
 
     def value(self, table: int) -> str:
         """An expression of ``table`` over all variables; ``lines`` come before it."""
-        name, negated = self._part(tuple(range(len(self._variables))), table)
+        name, negated = self._piece(tuple(range(len(self._variables))), table)
         return f"~{name}" if negated else name
 
-    def _part(self, places: tuple[int, ...], table: int) -> tuple[str, bool]:
+    def _piece(self, places: tuple[int, ...], table: int) -> tuple[str, bool]:
         kept, table = simplify([str(place) for place in places], table)
         places = tuple(map(int, kept))
         if not places:
@@ -298,7 +298,7 @@ class _Tree:
         return self._known[key], negated
 
     def _operation(self, places: tuple[int, ...], table: int) -> str:
-        """One operation on three: variables, or the last one and the parts that it selects."""
+        """One operation on three: variables, or the last one and the pieces that it selects."""
         if len(places) <= 3:
             names = [self._variables[place] for place in places]
             # lut3 has its first operand as the highest address bit.
@@ -310,9 +310,9 @@ class _Tree:
         low, high = table & (1 << half) - 1, table >> half
         last = self._variables[places[-1]]
         if high == low ^ (1 << half) - 1:
-            name, negated = self._part(places[:-1], low)
+            name, negated = self._piece(places[:-1], low)
             return f"lut3({last}, {name}, {name}, {0xC3 if negated else 0x3C:#x})"
-        operands = [self._part(places[:-1], part) for part in (high, low)]
+        operands = [self._piece(places[:-1], piece) for piece in (high, low)]
         code = _MUX
         if operands[0][1]:
             code = sum((code >> (at ^ 2) & 1) << at for at in range(8))
@@ -338,22 +338,22 @@ def _commits(registers: Sequence[_Register]) -> tuple[list[str], int]:
 
 def _table(rom: Rom, at: int) -> str:
     """The words of a memory as a table of C++, zeros behind the last."""
-    parts = -(-len(rom.outputs) // _WORD)
+    words = -(-len(rom.outputs) // _WORD)
     mask = (1 << _WORD) - 1
     rows = [
-        ", ".join(f"{word >> (_WORD * part) & mask:#x}ull" for part in range(parts))
+        ", ".join(f"{word >> (_WORD * at_word) & mask:#x}ull" for at_word in range(words))
         for word in rom.words
     ]
     size = 1 << len(rom.address)
     content = ",\n".join(f"{{{row}}}" for row in rows)
-    return f"static const uint64_t rom{at}[{size}][{parts}] = {{\n{content}}};"
+    return f"static const uint64_t rom{at}[{size}][{words}] = {{\n{content}}};"
 
 
 def _functions(name: str, statements: Sequence[str]) -> list[str]:
-    """A function of many statements, in parts."""
-    parts = [statements[at : at + _PART] for at in range(0, len(statements), _PART)]
+    """A function of many statements, in pieces."""
+    pieces = [statements[at : at + _PIECE] for at in range(0, len(statements), _PIECE)]
     lines = []
-    for number, part in enumerate(parts):
-        lines += [f"static void {name}_{number}(void) {{", *(f"    {text}" for text in part), "}"]
-    calls = [f"    {name}_{number}();" for number in range(len(parts))]
+    for number, piece in enumerate(pieces):
+        lines += [f"static void {name}_{number}(void) {{", *(f"    {text}" for text in piece), "}"]
+    calls = [f"    {name}_{number}();" for number in range(len(pieces))]
     return [*lines, f"static void {name}(void) {{", *calls, "}"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from qpolicy_fpga.report.energy import METHOD, estimate_energy
 from qpolicy_fpga.report.report import end_to_end
 from qpolicy_fpga.simulate.words import count_cycles
 from qpolicy_fpga.yosys import YOSYS, synthesise
+from qpolicy_ros.bench.fpga_core_rows import PAPER, CoreRow, Whole
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import scratch_folder, write_atomically
 from qpolicy_ros.policy import (
@@ -38,40 +39,8 @@ from qpolicy_ros.policy import (
 
 NAME = "fpga"
 PART, CLOCK_MHZ = "xc7a15t", 100.0
-PEER = "paper (FINN 0.10.1)"
 QUICK = ("hopper",)
 _RANDOM_FRAMES = 64
-
-
-@dataclass(frozen=True)
-class Paper:
-    """The paper's selected policy of a task: Kresse & Lampert, arXiv 2511.07046, Tables 1 and 3.
-
-    Attributes:
-        latency_us: of the core at 100 MHz.
-        lut, ff, bram36, dsp: cells after Vivado.
-        actions_per_s: throughput.
-        energy_nj: of an action, by Vivado's estimator.
-        target_cycles: what we ask of our own core.
-    """
-
-    latency_us: float
-    lut: int
-    ff: int
-    bram36: float
-    dsp: int
-    actions_per_s: float
-    energy_nj: float
-    target_cycles: int
-
-
-PAPER = {
-    "hopper": Paper(0.2, 2400, 2000, 0, 45, 4.8e6, 65, 8),
-    "walker2d": Paper(162.2, 1900, 1600, 2, 4, 6.2e3, 28_000, 90),
-    "halfcheetah": Paper(243.2, 4300, 4600, 15, 11, 4.1e3, 80_000, 320),
-    "ant": Paper(2.3, 2700, 4500, 3, 45, 4.4e5, 890, 16),
-    "humanoid": Paper(15.4, 2300, 3100, 1.5, 45, 6.5e4, 5_100, 50),
-}
 
 
 @dataclass(frozen=True)
@@ -125,7 +94,7 @@ def subjects(task: str) -> Iterator[Subject]:
     yield from shipped.values()
 
 
-def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
+def measure(subject: Subject, *, energy: bool = True) -> CoreRow:
     """Return the figures of a core beside the paper's; ``energy`` takes a simulation.
 
     Raises:
@@ -141,54 +110,44 @@ def measure(subject: Subject, *, energy: bool = True) -> dict[str, Any]:
         manifest = _write(network, design, folder)
         cells = synthesise([folder / name for name in design.files], "qpolicy_core")
         spent = estimate_energy(folder, manifest, subject.codes) if energy else None
-    used: dict[str, float] = {"lut": cells.lut, "carry4": cells.carry4, "ff": cells.ff}
-    used |= {"bram36": cells.bram36, "dsp": cells.dsp}
     micros = core.cycles / CLOCK_MHZ
-    row: dict[str, Any] = {
-        "bench": "fpga core",
-        "subject": f"{subject.task}/{subject.origin}",
-        "peer": PEER,
-        "ratio": paper.latency_us / micros,
-        # Cycles are exact: every inference takes as long.
-        "p50_us": micros,
-        "p99_us": micros,
-        "peer_p50_us": paper.latency_us,
-        "peer_p99_us": paper.latency_us,
-        "task": subject.task,
-        "policy": subject.origin,
-        "function_hash": subject.function_hash,
-        "forms": [list(astuple(form)) for form in best.forms],
-        "cycles": core.cycles,
-        "target_cycles": paper.target_cycles,
-        "initiation_interval": core.interval,
-        "actions_per_s": CLOCK_MHZ * 1e6 / core.interval,
-        **used,
-        "depth_ns": cells.depth_ns,
-        "depth_allowed_ns": logic_budget(CLOCK_MHZ),
-        "fits": all(used[name] <= getattr(part, name) for name in used),
-        "paper": paper.__dict__,
-        "conditions": {
+    resources = ("lut", "carry4", "ff", "bram36", "dsp")
+    return CoreRow(
+        subject=f"{subject.task}/{subject.origin}",
+        ratio=paper.latency_us / micros,
+        latency_us=micros,
+        task=subject.task,
+        policy=subject.origin,
+        function_hash=subject.function_hash,
+        forms=tuple(best.forms),
+        cycles=core.cycles,
+        target_cycles=paper.target_cycles,
+        initiation_interval=core.interval,
+        actions_per_s=CLOCK_MHZ * 1e6 / core.interval,
+        lut=cells.lut,
+        carry4=cells.carry4,
+        ff=cells.ff,
+        bram36=cells.bram36,
+        dsp=cells.dsp,
+        depth_ns=cells.depth_ns,
+        depth_allowed_ns=logic_budget(CLOCK_MHZ),
+        fits=all(getattr(cells, name) <= getattr(part, name) for name in resources),
+        conditions={
             "part": PART,
             "clock_mhz": CLOCK_MHZ,
             "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7; sta, not routed",
         },
-    }
-    if spent is not None:
-        row |= {
-            "energy_nj_estimate": round(spent.nj, 3),
-            "energy_nj_range": [round(spent.low_nj, 3), round(spent.high_nj, 3)],
-            "energy_method": METHOD,
-        }
-    return row
+        energy=spent,
+    )
 
 
-def measure_words(network: IntegerNetwork) -> dict[str, Any]:
+def measure_words(network: IntegerNetwork) -> Whole:
     """Return the figures from sensor words to action words: core, quantiser and action table.
 
     The core is chosen for what the two leave of the part, so it may be another one than alone.
 
     Returns:
-        As ``report.end_to_end``, its cycles simulated, and the ``core_cycles`` among them.
+        The figures, their cycles simulated, and the core's among them.
 
     Raises:
         InputError: it does not fit the paper's part, an input has no exact product, or Yosys is
@@ -202,9 +161,9 @@ def measure_words(network: IntegerNetwork) -> dict[str, Any]:
         manifest = replace(_write(network, design, folder), io=io.ports())
         for name, text in io.files.items():
             (folder / name).write_text(text, encoding="utf-8")
-        facts = end_to_end(folder, manifest)
-        facts["cycles"] = count_cycles(folder, manifest, network)
-    return facts | {"core_cycles": design.core.cycles}
+        figures = end_to_end(folder, manifest)
+        cycles = count_cycles(folder, manifest, network)
+    return Whole(replace(figures, cycles=cycles), design.core.cycles)
 
 
 def _write(network: IntegerNetwork, design: Design, folder: Path) -> Manifest:
@@ -214,18 +173,18 @@ def _write(network: IntegerNetwork, design: Design, folder: Path) -> Manifest:
     return describe(network, design, PART, CLOCK_MHZ)
 
 
-def has_cycle_target(row: dict[str, Any]) -> bool:
+def has_cycle_target(row: CoreRow) -> bool:
     """Whether a number of cycles is asked of a core: of those of the paper's sizes."""
-    return bool(row["policy"] != "selected")
+    return row.policy != "selected"
 
 
-def meets_target(row: dict[str, Any]) -> bool:
+def meets_target(row: CoreRow) -> bool:
     """Whether a core fits, within the path allowed and, at the paper's sizes, the cycles."""
-    quick = not has_cycle_target(row) or row["cycles"] <= row["target_cycles"]
-    return bool(row["fits"] and row["depth_ns"] <= row["depth_allowed_ns"] and quick)
+    quick = not has_cycle_target(row) or row.cycles <= row.target_cycles
+    return row.fits and row.depth_ns <= row.depth_allowed_ns and quick
 
 
-def page(rows: list[dict[str, Any]], notes: list[str], about: Sequence[str] = ()) -> str:
+def page(rows: list[CoreRow], notes: list[str], about: Sequence[str] = ()) -> str:
     """Return the tables as a page.
 
     Args:
@@ -252,9 +211,9 @@ def page(rows: list[dict[str, Any]], notes: list[str], about: Sequence[str] = ()
             "task | policy | cycles (target) | interval | LUT | CARRY4 | FF | block RAM | DSP "
             "| path, ns | meets",
             [
-                f"{row['task']} | {row['policy']} | {row['cycles']}{_asked(row)} "
-                f"| {row['initiation_interval']} | {row['lut']:,} | {row['carry4']:,} "
-                f"| {row['ff']:,} | {row['bram36']:g} | {row['dsp']} | {row['depth_ns']:.2f} "
+                f"{row.task} | {row.policy} | {row.cycles}{_asked(row)} "
+                f"| {row.initiation_interval} | {row.lut:,} | {row.carry4:,} "
+                f"| {row.ff:,} | {row.bram36:g} | {row.dsp} | {row.depth_ns:.2f} "
                 f"| {'yes' if meets_target(row) else 'no'}"
                 for row in rows
             ],
@@ -276,14 +235,14 @@ def page(rows: list[dict[str, Any]], notes: list[str], about: Sequence[str] = ()
     return "\n".join([*lines, ""])
 
 
-def _asked(row: dict[str, Any]) -> str:
+def _asked(row: CoreRow) -> str:
     """The cycles asked of a core, if any are."""
-    return f" ({row['target_cycles']})" if has_cycle_target(row) else ""
+    return f" ({row.target_cycles})" if has_cycle_target(row) else ""
 
 
-def _words(rows: list[dict[str, Any]]) -> list[str]:
-    """The section on whole designs; rows of earlier versions have none."""
-    wholes = [(row, row["end_to_end"]) for row in rows if "end_to_end" in row]
+def _words(rows: list[CoreRow]) -> list[str]:
+    """The section on whole designs."""
+    wholes = [(row, row.whole.figures, row.whole.core_cycles) for row in rows if row.whole]
     if not wholes:
         return []
     return [
@@ -297,12 +256,12 @@ def _words(rows: list[dict[str, Any]]) -> list[str]:
             "| core alone | interval | latency, us | times faster | LUT | CARRY4 | FF | block RAM "
             "| DSP | path, ns | fits",
             [
-                f"{row['task']} | {row['policy']} | {whole['cycles']} | {whole['core_cycles']} "
-                f"| {row['cycles']} | {whole['initiation_interval']} | {whole['latency_us']:.2f} "
-                f"| {PAPER[row['task']].latency_us / whole['latency_us']:.1f} | {whole['lut']:,} "
-                f"| {whole['carry4']:,} | {whole['ff']:,} | {whole['bram36']:g} | {whole['dsp']} "
-                f"| {whole['depth_ns']:.2f} | {'yes' if whole['fits'] else 'no'}"
-                for row, whole in wholes
+                f"{row.task} | {row.policy} | {whole.cycles} | {core_cycles} "
+                f"| {row.cycles} | {whole.initiation_interval} | {whole.latency_us:.2f} "
+                f"| {row.paper.latency_us / whole.latency_us:.1f} | {whole.lut:,} "
+                f"| {whole.carry4:,} | {whole.ff:,} | {whole.bram36:g} | {whole.dsp} "
+                f"| {whole.depth_ns:.2f} | {'yes' if whole.fits else 'no'}"
+                for row, whole, core_cycles in wholes
             ],
         ),
         "",
@@ -313,18 +272,16 @@ def _table(head: str, rows: list[str]) -> list[str]:
     return [f"| {head} |", "|---" * (head.count("|") + 1) + "|", *(f"| {row} |" for row in rows)]
 
 
-def _beside(row: dict[str, Any]) -> str:
+def _beside(row: CoreRow) -> str:
     """One task's figures and the paper's."""
-    paper = PAPER[row["task"]]
-    energy = "-"
-    if "energy_nj_estimate" in row:
-        low, high = row["energy_nj_range"]
-        energy = f"{row['energy_nj_estimate']:.3g} ({low:.3g} to {high:.3g})"
+    paper, spent, energy = row.paper, row.energy, "-"
+    if spent is not None:
+        energy = f"{spent.nj:.3g} ({spent.low_nj:.3g} to {spent.high_nj:.3g})"
     return (
-        f"{row['task']} | {row['policy']} | {row['p50_us']:.2f}, {paper.latency_us:g} "
-        f"| {row['ratio']:.0f} | {row['actions_per_s']:,.0f}, {paper.actions_per_s:,.0f} "
-        f"| {row['lut']:,}, {paper.lut:,} | {row['ff']:,}, {paper.ff:,} "
-        f"| {row['bram36']:g}, {paper.bram36:g} | {row['dsp']}, {paper.dsp} "
+        f"{row.task} | {row.policy} | {row.latency_us:.2f}, {paper.latency_us:g} "
+        f"| {row.ratio:.0f} | {row.actions_per_s:,.0f}, {paper.actions_per_s:,.0f} "
+        f"| {row.lut:,}, {paper.lut:,} | {row.ff:,}, {paper.ff:,} "
+        f"| {row.bram36:g}, {paper.bram36:g} | {row.dsp}, {paper.dsp} "
         f"| {energy}, {paper.energy_nj:,}"
     )
 
@@ -336,7 +293,7 @@ def run(
     about: Sequence[str],
     *,
     quick: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[CoreRow]:
     """Measure every core, write ``fpga.json`` and ``fpga.md``, return the rows.
 
     Args:
@@ -361,23 +318,26 @@ def run(
                     raise
                 notes += [f"{task}/selected: {error}.", ""]
                 continue
-            row["conditions"] = {**facts, **row["conditions"]}
-            rows.append(row)
+            row = replace(row, conditions={**facts, **row.conditions})
+            spent = f", {row.energy.nj:.3g} nJ" if row.energy else ""
             say(
-                f"fpga: {row['subject']}: {row['cycles']} cycles, {row['lut']:,} LUT, "
-                f"{row['depth_ns']:.2f} ns, {row['energy_nj_estimate']:.3g} nJ"
+                f"fpga: {row.subject}: {row.cycles} cycles, {row.lut:,} LUT, "
+                f"{row.depth_ns:.2f} ns{spent}"
             )
             try:
-                row["end_to_end"] = whole = measure_words(subject.network)
+                whole = measure_words(subject.network)
             except InputError as error:
-                notes += [f"{row['subject']} with quantiser and action table: {error}.", ""]
+                rows.append(row)
+                notes += [f"{row.subject} with quantiser and action table: {error}.", ""]
                 continue
+            rows.append(replace(row, whole=whole))
+            figures = whole.figures
             say(
-                f"fpga: {row['subject']}, sensor words to action words: {whole['cycles']} cycles, "
-                f"{whole['lut']:,} LUT, {whole['depth_ns']:.2f} ns"
+                f"fpga: {row.subject}, sensor words to action words: {figures.cycles} cycles, "
+                f"{figures.lut:,} LUT, {figures.depth_ns:.2f} ns"
             )
     out.mkdir(parents=True, exist_ok=True)
-    text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+    text = "[\n" + ",\n".join(json.dumps(row.as_json()) for row in rows) + "\n]\n"
     write_atomically(out / f"{NAME}.json", text.encode())
     write_atomically(out / f"{NAME}.md", page(rows, notes, about).encode())
     return rows

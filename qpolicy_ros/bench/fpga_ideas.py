@@ -10,7 +10,7 @@ docs/fpga/ideas.md says what followed.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -19,17 +19,12 @@ from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
 from qpolicy_fpga.emit.tree import make_tree, weight_bits
 from qpolicy_fpga.emit.verilog import LUT_DELAY, LUT_SOURCE, Module, concatenate, invert
 from qpolicy_fpga.plan.form import Form, logic_budget
-from qpolicy_fpga.plan.layer import make_layer
+from qpolicy_fpga.plan.layer import Layer, make_layer
 from qpolicy_fpga.plan.random_networks import evenly_spaced, trained_like
 from qpolicy_fpga.yosys import synthesise
 from qpolicy_ros.common.files import scratch_folder
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from qpolicy_fpga.plan.layer import Layer
-
-    Row = tuple[str, str, int]  # name, Verilog of module `idea`, register stages
+Row = tuple[str, str, int]  # name, Verilog of module `idea`, register stages
 
 BUDGET = logic_budget(100.0)
 TERMS = 3  # of a dot product in one DSP

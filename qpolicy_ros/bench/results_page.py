@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from qpolicy_ros.bench.cases import SHAPES
+from qpolicy_ros.bench.rows import Comparison, Core, Results
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import write_atomically
-
-Row = Mapping[str, Any]
-Rows = Mapping[str, list[Row]]  # by the file's name without its ending
 
 _SHOWN = {"hopper shape": "Hopper", "halfcheetah shape": "HalfCheetah"}
 _PEERS = {
@@ -21,8 +18,8 @@ _PEERS = {
 }
 
 
-def write_results(file: Path, rows: Rows) -> None:
-    """Put the tables of ``rows`` between their markers in ``file``, if it is there.
+def write_results(file: Path, results: Results) -> None:
+    """Put the tables of ``results`` between their markers in ``file``, if it is there.
 
     Raises:
         InputError: a table's first marker has no second one behind it.
@@ -30,14 +27,14 @@ def write_results(file: Path, rows: Rows) -> None:
     if not file.is_file():
         return
     old = file.read_text(encoding="utf-8")
-    new = fill(old, tables(rows), str(file))
+    new = fill(old, tables(results), str(file))
     if new != old:
         write_atomically(file, new.encode())
 
 
-def tables(rows: Rows) -> dict[str, str]:
+def tables(results: Results) -> dict[str, str]:
     """Return the Markdown tables by name; a table without rows is left out."""
-    made = {"speed": _speed(rows.get("inference", [])), "cores": _cores(rows.get("fpga", []))}
+    made = {"speed": _speed(results.inference), "cores": _cores(results.cores)}
     # A line of head and one of dashes are no figures.
     return {name: "\n".join(lines) for name, lines in made.items() if len(lines) > 2}
 
@@ -66,15 +63,15 @@ def fill(text: str, found: Mapping[str, str], file: str) -> str:
     return text
 
 
-def _speed(rows: list[Row]) -> list[str]:
+def _speed(rows: Iterable[Comparison]) -> list[str]:
     """One action from Python, two of the paper's shapes."""
     ours: dict[str, float] = {}
     theirs: dict[tuple[str, str], float] = {}
     for row in rows:
-        if row["subject"] == "integer C":
-            case = row["bench"].partition("/")[2]
-            ours[case] = row["p50_us"]
-            theirs[case, row["peer"]] = row["peer_p50_us"]
+        if row.subject == "integer C":
+            case = row.case
+            ours[case] = row.p50_us
+            theirs[case, row.peer] = row.peer_p50_us
     heads = ["one action from Python, µs, median", "integer", *_PEERS.values()]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for case, task in _SHOWN.items():
@@ -86,17 +83,17 @@ def _speed(rows: list[Row]) -> list[str]:
     return lines
 
 
-def _cores(rows: list[Row]) -> list[str]:
+def _cores(rows: Iterable[Core]) -> list[str]:
     """Cores at the paper's widths and bits beside the paper's; `ours, the paper's`."""
     heads = ["core on the paper's XC7A15T at 100 MHz", "cycles", "latency, µs: ours, the paper's"]
     heads += ["LUT: ours, the paper's", "DSP: ours, the paper's"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        if row["policy"] == "selected":  # neither of the paper's widths nor of its bits
+        if row.policy == "selected":  # neither of the paper's widths nor of its bits
             continue
-        paper = row["paper"]
-        cells = [f"`{row['subject']}`", str(row["cycles"])]
-        cells += [f"{row['p50_us']:g}, {paper['latency_us']:g}"]
-        cells += [f"{row['lut']:,}, {paper['lut']:,}", f"{row['dsp']}, {paper['dsp']}"]
+        paper = row.paper
+        cells = [f"`{row.subject}`", str(row.cycles)]
+        cells += [f"{row.p50_us:g}, {paper.latency_us:g}"]
+        cells += [f"{row.lut:,}, {paper.lut:,}", f"{row.dsp}, {paper.dsp}"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from qpolicy_ros.bench.exchange import C_ECHO, ECHO
-from qpolicy_ros.bench.results_page import Row, Rows, write_results
+from qpolicy_ros.bench.results_page import write_results
 from qpolicy_ros.bench.returns import Return, shipped_returns
-from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.bench.rows import Comparison, LoopConditions, Ratio, Results, read_results
 from qpolicy_ros.common.files import make_folder, write_atomically
 from qpolicy_ros.policy import policy_folders
 
@@ -56,35 +55,17 @@ def write_targets(folder: Path) -> list[Target]:
         InputError: a file of rows cannot be read, or a marker of results.md is missing.
     """
     make_folder(folder)
-    rows = load_rows(folder)
-    targets = assess(rows, shipped_returns(policy_folders()[-1]))
+    results = read_results(folder)
+    targets = assess(results, shipped_returns(policy_folders()[-1]))
     write_atomically(folder / f"{NAME}.md", page(targets).encode())
-    write_results(folder.resolve().parent / "results.md", rows)
+    write_results(folder.resolve().parent / "results.md", results)
     return targets
 
 
-def load_rows(folder: Path) -> dict[str, list[Row]]:
-    """Return the rows of every JSON file in ``folder`` by the file's name without its ending.
-
-    Raises:
-        InputError: a file is not a list of rows.
-    """
-    rows = {}
-    for file in sorted(folder.glob("*.json")):
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError.at(file, "file", str(error), "run its benchmark again") from error
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            raise InputError.at(file, "file", "not a list of rows", "run its benchmark again")
-        rows[file.stem] = found
-    return rows
-
-
-def assess(rows: Rows, returns: Iterable[Return] = ()) -> list[Target]:
-    """Return every target with what ``rows`` and the shipped policies say of it."""
-    parts = (_inference, _loop, _training, _generation, _start_up, _cores)
-    found = [target for part in parts for target in part(rows)]
+def assess(results: Results, returns: Iterable[Return] = ()) -> list[Target]:
+    """Return every target with what ``results`` and the shipped policies say of it."""
+    areas = (_inference, _loop, _training, _generation, _start_up, _cores)
+    found = [target for area in areas for target in area(results)]
     return [*found, *_shipped(returns)]
 
 
@@ -122,17 +103,25 @@ def _open(area: str, what: str, wanted: str, rows: str, how: str = "") -> Target
 
 
 def _least(
-    area: str, what: str, wanted: float, rows: Iterable[Row], file: str, key: str = "ratio"
+    area: str, what: str, wanted: float, ratios: Iterable[tuple[float, Ratio]], file: str
 ) -> Target:
-    """``key`` of every row must be ``wanted`` or more; the worst of them is shown."""
-    values = [(_value(row, key), row) for row in rows]
+    """Every ratio must be ``wanted`` or more; the worst of them is shown, with its row."""
+    ratios = list(ratios)
     asked = f"at least {wanted:g}x" if wanted != 1 else "faster than each"
-    if not values:
+    if not ratios:
         return _open(area, what, asked, file)
-    least, row = min(values, key=lambda pair: pair[0])
-    where = f"{_case(row)}, {row['peer']}" if _case(row) else str(row["peer"])
+    least, row = min(ratios, key=lambda pair: pair[0])
+    where = f"{row.case}, {row.peer}" if row.case else row.peer
     met = least >= wanted if wanted != 1 else least > 1
     return Target(area, what, asked, f"{least:.2f}x ({where})", met, file)
+
+
+def _medians(rows: Iterable[Ratio]) -> list[tuple[float, Ratio]]:
+    return [(row.ratio, row) for row in rows]
+
+
+def _p99s(rows: Iterable[Comparison]) -> list[tuple[float, Ratio]]:
+    return [(row.p99_ratio, row) for row in rows]
 
 
 def _most(
@@ -148,71 +137,60 @@ def _most(
     return Target(area, what, asked, shown, most < wanted, file)
 
 
-def _value(row: Row, key: str) -> float:
-    if key == "p99":
-        return float(row["peer_p99_us"] / row["p99_us"])
-    return float(row[key])
-
-
-def _quartiles(row: Row) -> tuple[float, float]:
-    """Of the rounds' medians, s."""
-    return row["p50_low_us"] / 1e6, row["p50_high_us"] / 1e6
-
-
-def _case(row: Row) -> str:
-    return str(row["bench"]).partition("/")[2]
-
-
-def _inference(rows: Rows) -> Iterator[Target]:
+def _inference(results: Results) -> Iterator[Target]:
     area, file = "Inference", "inference"
-    ours = [row for row in rows.get(file, []) if row["subject"] == _FASTEST]
-    count = len({_case(row) for row in ours})
-    torch = [row for row in ours if row["peer"] == "torch eager"]
-    for key, words in (("ratio", "median"), ("p99", "p99")):
-        yield _least(area, f"every peer, {count} policies, {words}", 1, ours, file, key)
-        yield _least(area, f"eager torch, {count} policies, {words}", 10, torch, file, key)
+    ours = [row for row in results.inference if row.subject == _FASTEST]
+    count = len({row.case for row in ours})
+    torch = [row for row in ours if row.peer == "torch eager"]
+    for ratios, words in ((_medians, "median"), (_p99s, "p99")):
+        yield _least(area, f"every peer, {count} policies, {words}", 1, ratios(ours), file)
+        yield _least(area, f"eager torch, {count} policies, {words}", 10, ratios(torch), file)
     for limit, names in ((2.0, _SMALL), (4.0, _WIDE)):
-        values = {_case(row): row["p50_us"] for row in ours if _case(row) in names}
+        values = {row.case: row.p50_us for row in ours if row.case in names}
         named = "the paper's Hopper, Ant and Humanoid shapes" if names is _SMALL else "256 wide"
         found = [(value, name) for name, value in values.items()]
         yield _most(area, f"{named}, median", limit, "us", found, file)
-    yield _least("Batches", "every peer, 256 observations", 1, rows.get("batches", []), "batches")
-    header = [row for row in rows.get("cortex_m", []) if row["subject"] == "C header"]
+    yield _least("Batches", "every peer, 256 observations", 1, _medians(results.batches), "batches")
+    header = [row for row in results.cortex_m if row.subject == "C header"]
     what = "C header on a simulated Cortex-M, instructions"
-    yield _least("Cortex-M", what, 1, header, "cortex_m")
+    yield _least("Cortex-M", what, 1, _medians(header), "cortex_m")
 
 
-def _loop(rows: Rows) -> Iterator[Target]:
+def _loop(results: Results) -> Iterator[Target]:
     area, file = "ROS 2 loop", "ros_loop"
-    mine = [row for row in rows.get(file, []) if row["subject"] == "policy_node integer"]
+    mine = [row for row in results.loops if row.subject == "policy_node integer"]
     for peer, most in ((C_ECHO, 1.25), (ECHO, 0.6)):
         wanted = f"at most {most:g}x the {peer}"
-        against = [row for row in mine if row["peer"] == peer]
+        against = [row for row in mine if row.peer == peer]
         for row in against:
-            for name in ("p50", "p99"):
-                times = row[f"{name}_us"] / row[f"peer_{name}_us"]
-                what = f"{_case(row)}, {name} to the {peer}"
+            for name, ours, theirs in (
+                ("p50", row.p50_us, row.peer_p50_us),
+                ("p99", row.p99_us, row.peer_p99_us),
+            ):
+                times = ours / theirs
+                what = f"{row.case}, {name} to the {peer}"
                 yield Target(area, what, wanted, f"{times:.2f}x", times <= most, file)
         if not against:
             yield _open(area, f"p50 and p99 to the {peer}", wanted, file)
-    facts = mine[0]["conditions"] if mine else {}
+    facts = mine[0].conditions if mine else LoopConditions()
     what = "1 kHz for 60 s, deadlines missed"
     wanted = "no more than the C echo's and a tenth"
-    missed = facts.get("missed_deadlines", {})
-    if facts.get("sustained_s", 0) >= 60 and C_ECHO in missed:
-        ours, theirs = missed["policy_node integer"], missed[C_ECHO]
-        met = ours <= 1.1 * theirs
-        yield Target(area, what, wanted, f"{ours}, the C echo {theirs}", met, file)
+    missed = facts.missed_deadlines
+    if facts.sustained_s >= 60 and C_ECHO in missed:
+        mine_missed, their_missed = missed["policy_node integer"], missed[C_ECHO]
+        met = mine_missed <= 1.1 * their_missed
+        shown = f"{mine_missed}, the C echo {their_missed}"
+        yield Target(area, what, wanted, shown, met, file)
     else:
         yield _open(area, what, wanted, file)
     what, wanted, file = "memory over 1,000,000 ticks", "flat (within 1 %)", "ros_soak"
     nodes = [
         row
-        for row in rows.get(file, [])
-        if row["subject"].startswith("policy_node") and row["ticks"] >= _TICKS
+        for row in results.soaks
+        if row.subject.startswith("policy_node") and row.ticks >= _TICKS
     ]
-    for row in nodes:
-        kib = row["rss_kib"]
+    for node in nodes:
+        kib = node.rss_kib
         growth = kib[-1] / kib[1] - 1  # behind the first twentieth
         yield Target(area, what, wanted, f"{growth:+.1%}", growth <= _FLAT, file)
     if not nodes:
@@ -220,48 +198,48 @@ def _loop(rows: Rows) -> Iterator[Target]:
         yield _open(area, what, wanted, file, how)
 
 
-def _training(rows: Rows) -> Iterator[Target]:
+def _training(results: Results) -> Iterator[Target]:
     area, file = "Training", "training"
-    found = [row for row in rows.get(file, []) if row["bench"].startswith("training/")]
-    ours = [row for row in found if row["subject"].startswith("ours, QAT")]
-    tasks = list(dict.fromkeys(_case(row) for row in ours)) or ["HalfCheetah-v4"]
+    found = [row for row in results.training if row.bench.startswith("training/")]
+    ours = [row for row in found if row.subject.startswith("ours, QAT")]
+    tasks = list(dict.fromkeys(row.case for row in ours)) or ["HalfCheetah-v4"]
     for peer, wanted in (("Stable-Baselines3", 3.0), ("sbx", 1.5), ("CleanRL", 2.0)):
         for task in tasks:
-            against = [row for row in ours if row["peer"] == peer and _case(row) == task]
+            against = [row for row in ours if row.peer == peer and row.case == task]
             what = f"QAT, steps a CPU second, {task}, to {peer}"
             if against:
-                best = max(against, key=lambda row: row["ratio"])
-                met, shown = best["ratio"] >= wanted, f"{best['ratio']:.2f}x ({best['subject']})"
+                best = max(against, key=lambda row: row.ratio)
+                met, shown = best.ratio >= wanted, f"{best.ratio:.2f}x ({best.subject})"
                 for row in ours:  # a peer that too updates the actor at every second step
-                    alike = row["peer"] == f"{peer}, policy_delay 2" and _case(row) == task
-                    if alike and row["subject"] == best["subject"]:
-                        shown = f"{shown[:-1]}; {row['ratio']:.2f}x {row['peer']})"
+                    alike = row.peer == f"{peer}, policy_delay 2" and row.case == task
+                    if alike and row.subject == best.subject:
+                        shown = f"{shown[:-1]}; {row.ratio:.2f}x {row.peer})"
                 yield Target(area, what, f"at least {wanted:g}x", shown, met, file)
             else:
                 how = "`qpolicy bench training --cleanrl DIR`" if peer == "CleanRL" else ""
                 yield _open(area, what, f"at least {wanted:g}x", file, how)
-    yield from _returns(rows)
-    played = [row for row in rows.get(file, []) if row["bench"].startswith("evaluation/")]
-    yield _least(area, "evaluation, episodes a CPU second", 1, played, file)
+    yield from _returns(results)
+    played = [row for row in results.training if row.bench.startswith("evaluation/")]
+    yield _least(area, "evaluation, episodes a CPU second", 1, _medians(played), file)
     area, file = "Distillation", "distillation"
-    students = rows.get(file, [])
-    cpu = ((row["cpu_s"], "") for row in students)
+    students = results.students
+    cpu = ((student.cpu_s, "") for student in students)
     yield _most(area, "3-bit HalfCheetah student, CPU time", 180, "s", cpu, file)
     what, least = "its return, of the teacher's", "at least 98 %"
-    for row in students:
-        share = row["mean_return"] / row["teacher_return"]
-        shown = f"{share:.1%} ({row['episodes']} episodes)"
+    for student in students:
+        share = student.mean_return / student.teacher_return
+        shown = f"{share:.1%} ({student.episodes} episodes)"
         yield Target(area, what, least, shown, share >= 0.98, file)
     if not students:
         yield _open(area, what, least, file, "`qpolicy bench distill`")
 
 
-def _returns(rows: Rows) -> Iterator[Target]:
+def _returns(results: Results) -> Iterator[Target]:
     area, file = "Training", "training_returns"
     what, wanted = "return after equal steps, QAT", "at least Stable-Baselines3's"
     found: dict[str, dict[str, float]] = {}
-    for row in rows.get(file, []):
-        found.setdefault(_case(row), {})[row["subject"]] = row["mean_return"]
+    for row in results.returns:
+        found.setdefault(row.task, {})[row.subject] = row.mean_return
     for task, means in found.items():
         mine, peer = means["ours, QAT, bfloat16"], means["Stable-Baselines3"]
         shown = f"{mine:.0f}, theirs {peer:.0f}"
@@ -286,19 +264,18 @@ def _shipped(returns: Iterable[Return]) -> Iterator[Target]:
         yield _open(area, "shipped policies", "at least the paper's FP32 mean", page)
 
 
-def _generation(rows: Rows) -> Iterator[Target]:
+def _generation(results: Results) -> Iterator[Target]:
     area, file = "Generation", "fpga_tools"
-    found = rows.get(file, [])
-    made = [r for r in found if r["bench"] == "generation" and r["subject"] == "halfcheetah"]
+    made = [row for row in results.generation if row.subject == "halfcheetah"]
     what = "HalfCheetah's 71k weights to Verilog"
-    yield _most(area, f"{what}, wall clock", 10, "s", ((r["wall_s"], "") for r in made), file)
-    memory = ((r["memory_mib"] / 1024, "") for r in made)
+    yield _most(area, f"{what}, wall clock", 10, "s", ((row.wall_s, "") for row in made), file)
+    memory = ((row.memory_mib / 1024, "") for row in made)
     yield _most(area, f"{what}, memory", 1, "GiB", memory, file)
-    loops = [r for r in found if r["bench"] == "closed loop" and "rtlsim" in r["subject"]]
-    yield _least(area, "simulated core in a closed loop, Hopper", 10, loops, file)
+    loops = [row for row in results.closed_loops if "rtlsim" in row.subject]
+    yield _least(area, "simulated core in a closed loop, Hopper", 10, _medians(loops), file)
 
 
-def _start_up(rows: Rows) -> Iterator[Target]:
+def _start_up(results: Results) -> Iterator[Target]:
     area, file = "Start-up", "startup"
     limits = {
         "import qpolicy_ros.policy": (0.2, " without torch"),
@@ -307,29 +284,32 @@ def _start_up(rows: Rows) -> Iterator[Target]:
     }
     for subject, (limit, more) in limits.items():
         found = {
-            (r["p50_us"] / 1e6, "quartiles {:.3g}, {:.3g} s".format(*_quartiles(r)))
-            for r in rows.get(file, [])
-            if r["subject"] == subject
+            (
+                row.p50_us / 1e6,
+                f"quartiles {row.p50_low_us / 1e6:.3g}, {row.p50_high_us / 1e6:.3g} s",
+            )
+            for row in results.startup
+            if row.subject == subject
         }
         yield _most(area, f"{subject}{more}, median", limit, "s", found, file)
 
 
-def _cores(rows: Rows) -> Iterator[Target]:
+def _cores(results: Results) -> Iterator[Target]:
     area, file = "FPGA core", "fpga"
-    for row in rows.get(file, []):
-        limit = row["target_cycles"]
-        good = row["cycles"] <= limit and row["fits"] and row["depth_ns"] <= row["depth_allowed_ns"]
-        wanted = f"at most {limit} cycles, fits, path at most {row['depth_allowed_ns']} ns"
-        fits = "fits" if row["fits"] else "does not fit"
-        shown = f"{row['cycles']} cycles, {fits}, {row['depth_ns']:.2f} ns"
-        yield Target(area, row["subject"], wanted, shown, good, file)
-        if whole := row.get("end_to_end"):
-            what = f"{row['subject']}, sensor words to action words"
-            fits = "fits" if whole["fits"] else "does not fit"
-            shown = f"{whole['latency_us']:.2f} us, {fits}, {whole['depth_ns']:.2f} ns"
-            good = whole["fits"] and whole["depth_ns"] <= row["depth_allowed_ns"]
-            good = good and whole["latency_us"] < _END_TO_END_US
-            wanted = f"below {_END_TO_END_US} us, fits, path at most {row['depth_allowed_ns']} ns"
+    for row in results.cores:
+        limit = row.target_cycles
+        good = row.cycles <= limit and row.fits and row.depth_ns <= row.depth_allowed_ns
+        wanted = f"at most {limit} cycles, fits, path at most {row.depth_allowed_ns} ns"
+        fits = "fits" if row.fits else "does not fit"
+        shown = f"{row.cycles} cycles, {fits}, {row.depth_ns:.2f} ns"
+        yield Target(area, row.subject, wanted, shown, good, file)
+        if whole := row.end_to_end:
+            what = f"{row.subject}, sensor words to action words"
+            fits = "fits" if whole.fits else "does not fit"
+            shown = f"{whole.latency_us:.2f} us, {fits}, {whole.depth_ns:.2f} ns"
+            good = whole.fits and whole.depth_ns <= row.depth_allowed_ns
+            good = good and whole.latency_us < _END_TO_END_US
+            wanted = f"below {_END_TO_END_US} us, fits, path at most {row.depth_allowed_ns} ns"
             yield Target(area, what, wanted, shown, good, file)
 
 

@@ -124,7 +124,8 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
 
         yield generation.NAME, generation.run(out, _say, quick=quick)
         facts = conditions(threads=1)
-        yield fpga_cores.NAME, fpga_cores.run(out, _say, facts, describe(facts), quick=quick)
+        cores = fpga_cores.run(out, _say, facts, describe(facts), quick=quick)
+        yield fpga_cores.NAME, [row.as_json() for row in cores]
     elif suite != "targets":
         yield from _trained(suite, args)
 

@@ -18,7 +18,7 @@ from qpolicy_ros.common.files import writing_into
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_ros.policy.seen import load_seen
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `qpolicy --help` needs no generator
     from qpolicy_fpga.manifest import Manifest
 
 
@@ -216,10 +216,10 @@ def summary(manifest: Manifest, out: Path) -> str:
         ),
     ]
     for index, layer in enumerate(manifest.layers):
-        parts = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
+        chunks = f"inputs in {layer.parts} parts, " if layer.parts > 1 else ""
         rows.append(
             f"layer {index}   {layer.inputs} to {layer.neurons}, {layer.trees} trees of "
-            f"{layer.fold}, {parts}{layer.planes} planes a step, codes by "
+            f"{layer.fold}, {chunks}{layer.planes} planes a step, codes by "
             f"{layer.tail}, {layer.cycles} cycles"
         )
     if io := manifest.io:

@@ -100,7 +100,8 @@ def _check(args: Args) -> None:
 
 def _import_teacher(args: Args) -> int:
     """Write the file of a teacher that is run by its own runtime."""
-    from qpolicy_ros.interchange.incoming.contracts import Context, read_contract  # noqa: PLC0415
+    from qpolicy_ros.interchange.incoming.contracts.context import Context  # noqa: PLC0415
+    from qpolicy_ros.interchange.incoming.contracts.read import read_contract  # noqa: PLC0415
     from qpolicy_ros.interchange.incoming.opaque import save_teacher  # noqa: PLC0415
 
     if not args.contract:
@@ -139,7 +140,7 @@ def _robot(args: Args) -> RobotFacts | None:
 
 def _contract(args: Args, incoming: Incoming) -> tuple[Contract, Incoming]:
     """What goes in and out; of a distribution's parameters the means are kept."""
-    from qpolicy_ros.interchange.incoming.contracts import make_contract  # noqa: PLC0415
+    from qpolicy_ros.interchange.incoming.contracts.make import make_contract  # noqa: PLC0415
 
     task = None
     if args.task:

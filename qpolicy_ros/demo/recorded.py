@@ -6,18 +6,15 @@ import contextlib
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from qpolicy_ros.common.errors import InputError, NodeError
 from qpolicy_ros.harness.processes import Child
+from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.replay.compare import compare
 from qpolicy_ros.replay.run import replay
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from qpolicy_ros.policy import PolicyArtifact
 
 _PATIENCE = 120.0  # s for the recorder's start on a busy machine
 _POLL = 0.05  # s

@@ -21,18 +21,15 @@ The numbers are PyTorch's: what a network of ours answers, its source answers wi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from qpolicy_ros.policy.model import Step
 
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Step
-
-    Array = Any  # float32, in the graph reader float64; any shape
+Array = Any  # float32, in the graph reader float64; any shape
 
 LINEAR, LAYER_NORM, CLIP = "linear", "layer_norm", "clip"
 SELU_ALPHA = 1.6732632423543772

@@ -18,7 +18,6 @@ import safetensors.numpy
 
 from qpolicy_ros.common.errors import ObservationError, PolicyError
 from qpolicy_ros.common.files import write_atomically
-from qpolicy_ros.policy import validate
 from qpolicy_ros.policy.baseline import baseline_actions, fp32_tolerance
 from qpolicy_ros.policy.container import METADATA_KEY, read_container
 from qpolicy_ros.policy.contract_rules import check_contract
@@ -40,6 +39,13 @@ from qpolicy_ros.policy.model import (
 )
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 from qpolicy_ros.policy.signing import TrustedKeys
+from qpolicy_ros.policy.validate import (
+    Checker,
+    check_baseline,
+    check_golden,
+    check_network,
+    check_provenance,
+)
 
 __all__ = [
     "FORMAT_VERSION",
@@ -75,7 +81,7 @@ def make_artifact(
         golden = _golden(baseline, network, np.array(golden_observations, np.float32))
     except ObservationError as error:
         raise PolicyError.at("", "golden_observations", str(error), "choose others") from error
-    validate.check_golden(golden, contract, integer=network is not None)
+    check_golden(golden, contract, integer=network is not None)
     # Through JSON: what a later load will give, and out of the caller's reach.
     provenance = json.loads(canonical_json(provenance))
     unhashed = PolicyArtifact(
@@ -107,7 +113,7 @@ def save_policy(artifact: PolicyArtifact, path: str | os.PathLike[str]) -> None:
             such folder, no permission).
     """
     target = Path(path)
-    check = validate.Checker(target)
+    check = Checker(target)
     check.require(not target.is_dir(), "path", "is a folder", "give a file name in it")
     _check_artifact(artifact, target)
     metadata = {METADATA_KEY: canonical_json(metadata_of(artifact))}
@@ -180,18 +186,18 @@ def _check_parts(
     file: object,
 ) -> None:
     check_contract(contract, file)
-    validate.check_baseline(baseline, contract, file)
+    check_baseline(baseline, contract, file)
     if network is not None:
-        validate.check_network(network, contract, file)
-    validate.check_provenance(provenance, file)
+        check_network(network, contract, file)
+    check_provenance(provenance, file)
 
 
 def _check_artifact(artifact: PolicyArtifact, file: Path) -> None:
     """Check all parts, then both hashes, then replay the golden vectors."""
     _check_parts(artifact.contract, artifact.baseline, artifact.network, artifact.provenance, file)
     golden, integer = artifact.golden, artifact.network is not None
-    validate.check_golden(golden, artifact.contract, integer=integer, file=file)
-    check = validate.Checker(file)
+    check_golden(golden, artifact.contract, integer=integer, file=file)
+    check = Checker(file)
     metadata, tensors = metadata_of(artifact), tensors_of(artifact)
     for field, recorded, actual in (
         ("function_hash", artifact.function_hash, function_hash(metadata, tensors)),

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import ObservationError
+from qpolicy_ros.policy.model import Contract, Float32, Gait
 from qpolicy_ros.policy.places import Places
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Contract, Float32, Gait
-
-    Raw = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
+Raw = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
 
 
 class Assembler:

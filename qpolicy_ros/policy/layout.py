@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qpolicy_ros.common.errors import PolicyError
-from qpolicy_ros.policy import validate
 from qpolicy_ros.policy.model import (
     ActionChannel,
     Baseline,
@@ -33,6 +32,7 @@ from qpolicy_ros.policy.sources import (
     WRENCH,
     parse_source,
 )
+from qpolicy_ros.policy.validate import Checker, check_bits
 
 FORMAT_VERSION = 3
 
@@ -121,7 +121,7 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
     Raises:
         PolicyError: not JSON, a newer format, a field missing, unknown or of the wrong type.
     """
-    check = validate.Checker(file)
+    check = Checker(file)
     try:
         metadata = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -147,7 +147,7 @@ def parse_metadata(text: str, file: object) -> dict[str, Any]:
     _check_keys(check, metadata["contract"], _CONTRACT_FIELDS, "contract", later)
     if metadata["bits"] is not None:
         _check_keys(check, metadata["bits"], ("input", "core", "output"), "bits")
-        validate.check_bits(metadata["bits"], file)
+        check_bits(metadata["bits"], file)
     for field in ("function_hash", "file_hash"):
         value = metadata[field]
         good = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
@@ -163,7 +163,7 @@ def parse_tensors(
     Raises:
         PolicyError: a tensor or a part of the contract is missing, unknown or malformed.
     """
-    check = validate.Checker(file)
+    check = Checker(file)
     for name in tensors:
         known = name in _NAMES or _LAYER.fullmatch(name) is not None
         check.require(known, name, "is not a tensor of a policy", "remove it")
@@ -230,7 +230,7 @@ def parse_contract(fields: Any, file: object) -> Contract:
     Raises:
         PolicyError: a part is missing, unknown or malformed.
     """
-    check = validate.Checker(file)
+    check = Checker(file)
     later = ("time_limits", "gaits", "commands")
     _check_keys(check, fields, _CONTRACT_FIELDS, "contract", later)
     return _contract(check, fields)
@@ -287,7 +287,7 @@ def _row(channel: Channel | ActionChannel) -> list[Any]:
     return [*(value for _, value in values[:width]), *([rest] if rest else [])]
 
 
-def _contract(check: validate.Checker, fields: Mapping[str, Any]) -> Contract:
+def _contract(check: Checker, fields: Mapping[str, Any]) -> Contract:
     rows: dict[str, tuple[Any, ...]] = {}
     kinds: tuple[tuple[str, type[Channel | ActionChannel]], ...] = (
         ("observation", Channel),
@@ -325,7 +325,7 @@ def _contract(check: validate.Checker, fields: Mapping[str, Any]) -> Contract:
     )
 
 
-def _gaits(check: validate.Checker, rows: object) -> tuple[Gait, ...]:
+def _gaits(check: Checker, rows: object) -> tuple[Gait, ...]:
     check.require(isinstance(rows, list), "contract.gaits", f"{rows!r:.60} is not a list")
     assert isinstance(rows, list)
     gaits = []
@@ -339,7 +339,7 @@ def _gaits(check: validate.Checker, rows: object) -> tuple[Gait, ...]:
     return tuple(gaits)
 
 
-def _steps(check: validate.Checker, rows: object) -> tuple[Step, ...]:
+def _steps(check: Checker, rows: object) -> tuple[Step, ...]:
     good = isinstance(rows, list) and all(
         isinstance(row, list) and row and isinstance(row[0], str) for row in rows
     )
@@ -349,7 +349,7 @@ def _steps(check: validate.Checker, rows: object) -> tuple[Step, ...]:
 
 
 def _check_keys(
-    check: validate.Checker,
+    check: Checker,
     value: Any,
     keys: tuple[str, ...],
     field: str,

@@ -18,20 +18,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder, write_atomically
-from qpolicy_ros.policy import find_policy, load_policy, make_engine
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy, make_engine
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.prove.growth import measure_growth
 from qpolicy_ros.prove.property import read_property
 from qpolicy_ros.prove.run import OPEN, Prover
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
 
 POLICIES = (
     *(

@@ -7,15 +7,13 @@ compares two observations, two copies of them side by side that get ``q`` and ``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Int64, IntegerNetwork
-    from qpolicy_ros.prove.codes import CodeBox
+from qpolicy_ros.policy.model import Int64, IntegerNetwork
+from qpolicy_ros.prove.codes import CodeBox
 
 _FAR = np.int64(1) << 40  # beyond every code
 

@@ -5,26 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.policy import make_engine
+from qpolicy_ros.policy import PolicyArtifact, make_engine
+from qpolicy_ros.policy.model import Float32, Int64
 from qpolicy_ros.prove.branch import NO, YES
-from qpolicy_ros.prove.claims import Claims, recorded
+from qpolicy_ros.prove.claims import Asked, Claims, recorded
 from qpolicy_ros.prove.codes import code_box
 from qpolicy_ros.prove.decide import Decision, decide
-from qpolicy_ros.prove.property import LARGEST_OF
+from qpolicy_ros.prove.property import LARGEST_OF, Property
 from qpolicy_ros.prove.question import single
 from qpolicy_ros.prove.replay import observations_of, replay
 from qpolicy_ros.prove.search import search
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int64
-    from qpolicy_ros.prove.claims import Asked
-    from qpolicy_ros.prove.property import Property
 
 PROVED, REFUTED, OPEN = "proved", "refuted", "open"
 _WARM_UP = 0.05  # share of a measure's time for its first search

@@ -12,17 +12,14 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.prove.branch import NO, OPEN, YES, Outcome
 from qpolicy_ros.prove.linear import Bounder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from qpolicy_ros.prove.question import Question
+from qpolicy_ros.prove.question import Question
 
 _MOST_MEMORY_MB = 4096
 _PATIENCE = 30.0  # times the processor time, by the clock

@@ -39,7 +39,7 @@ def _on_warning(text: str) -> None:
         sys.stderr.write(f"mujoco: warning: {text}\n")
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time it is imported without OpenGL
     import mujoco
 else:
     mujoco = _import_mujoco()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +21,17 @@ from qpolicy_fpga.build.prove import prove_core
 from qpolicy_fpga.build.result import read_result
 from qpolicy_fpga.build.serial import SerialSimulation, line_cycles
 from qpolicy_fpga.build.top import baud_divider
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
+from qpolicy_fpga.simulate.netlist import Netlist
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, make_engine
 from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.verify import observations as samples
 from qpolicy_ros.verify.journal import Journal
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 from qpolicy_ros.verify.source_hashes import file_digest
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.manifest import Manifest
-    from qpolicy_fpga.simulate.netlist import Netlist
 
 SERIAL_FRAMES, QUICK_SERIAL_FRAMES = 100_000, 2 * LANES
 MOST_CYCLES = 20_000_000  # of the line, beyond which fewer observations go over it
@@ -48,7 +46,7 @@ def check_bitstream(
     *,
     frames: int,
     serial_frames: int,
-) -> Part:
+) -> Section:
     """Compare what was built in ``folder`` with its Verilog and with the integer engine.
 
     Args:
@@ -90,7 +88,7 @@ def check_bitstream(
     else:
         uncovered.append("what the packer makes of the routed netlist: no reader of these bits")
     uncovered.append("clocks and delays: nextpnr's own timing analysis")
-    return Part("bitstream", tuple(checks), tuple(uncovered))
+    return Section("bitstream", tuple(checks), tuple(uncovered))
 
 
 class _Comparison:
@@ -154,10 +152,10 @@ class _Comparison:
         name = "routed core = numpy: output codes"
         total = [0, 0, 0]
         recorded = np.empty((0, self._network.mean.size), np.float32)
-        for piece, part in samples.chunks(self._artifact, recorded, frames):
-            label = f"routed core, {piece}, {len(part)}, {self._key()}"
+        for piece, batch in samples.chunks(self._artifact, recorded, frames):
+            label = f"routed core, {piece}, {len(batch)}, {self._key()}"
             try:
-                done = self._journal.once(label, functools.partial(compare, part))
+                done = self._journal.once(label, functools.partial(compare, batch))
             except PolicyError as error:  # no core at all: its handshake hangs on the data, say
                 return Check(name, frames, frames, str(error))
             total = [a + b for a, b in zip(total, done, strict=True)]

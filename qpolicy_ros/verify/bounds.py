@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_fpga.manifest import LayerEntry
 from qpolicy_ros.policy import IntegerNetwork
 from qpolicy_ros.policy.bounds import network_bounds, partial_sum_bound
 from qpolicy_ros.verify.layer_text import LayerText
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 from qpolicy_ros.verify.specification import specify
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.manifest import LayerEntry
 
 _INT16, _INT32, _FLOAT64 = (1 << 15) - 1, (1 << 31) - 1, 1 << 53
 # Products added into an int16 before they are widened, by instruction set of the C kernel; AVX-512
@@ -24,7 +21,7 @@ _PRODUCTS = {"plain": 1, "avx2": 2}
 
 def check_bounds(
     network: IntegerNetwork, layers: Sequence[LayerText], forms: Sequence[LayerEntry]
-) -> Part:
+) -> Section:
     """Bounds of every accumulator against what each implementation holds it in."""
     checks = []
     for index, (low, high) in enumerate(network_bounds(network)):
@@ -44,17 +41,17 @@ def check_bounds(
         for place, tree in enumerate(text.trees):
             highest = int(spec.highest[place::trees].max(initial=0))
             most = highest // full
-            if spec.parts > 1:
+            if spec.chunks > 1:
                 most = int(np.abs(spec.rows(place)).sum(axis=1).max())
             narrow = tree.width < (most * step).bit_length()
             narrow |= tree.total < max(highest.bit_length(), tree.width)
-            shifted = form.planes if spec.parts == 1 else 0
+            shifted = form.planes if spec.chunks == 1 else 0
             narrow |= bool(tree.held) and tree.held < tree.total - shifted
             wrong += narrow
         widths = sorted({tree.total for tree in text.trees})
         detail = f"sums of {widths[0]} to {widths[-1]} bits" if widths else "no trees"
         checks.append(Check(f"layer {index}: RTL sums hold the largest one", trees, wrong, detail))
-    return Part("bounds", tuple(checks))
+    return Section("bounds", tuple(checks))
 
 
 def _engines(network: IntegerNetwork, index: int, highest: int) -> Check:

@@ -12,7 +12,7 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.common.json_files import is_count, is_number, is_text, read_json
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.hashing import canonical_json
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 
 FORMAT = 1
 SUFFIX = ".certificate.json"
@@ -78,21 +78,23 @@ def _rules(content: dict[str, Any]) -> dict[str, bool]:
     rules = {name: is_text(content.get(name)) for name in ("policy", *_SUBJECT)}
     rules["passed"] = isinstance(content.get("passed"), bool)
     rules |= {name: _are_texts(content.get(name)) for name in ("tools", "sources")}
-    rtl, parts = content.get("rtl"), content.get("parts")
+    rtl, sections = content.get("rtl"), content.get("parts")
     rules["rtl"] = isinstance(rtl, dict) and (
         is_text(rtl.get("part"))
         and is_text(rtl.get("sha256"))
         and is_number(rtl.get("clock_mhz"), 0.0)
         and is_count(rtl.get("cycles"))
     )
-    rules["parts"] = isinstance(parts, list) and all(map(_is_part, parts)) and _differ(parts)
+    rules["parts"] = (
+        isinstance(sections, list) and all(map(_is_section, sections)) and _differ(sections)
+    )
     return rules
 
 
-def _is_part(part: object) -> bool:
-    if not isinstance(part, dict) or part.get("name") not in [*_TITLES]:
+def _is_section(section: object) -> bool:
+    if not isinstance(section, dict) or section.get("name") not in [*_TITLES]:
         return False
-    checks, uncovered = part.get("checks"), part.get("uncovered")
+    checks, uncovered = section.get("checks"), section.get("uncovered")
     if not isinstance(checks, list) or not isinstance(uncovered, list):
         return False
     return all(map(is_text, uncovered)) and all(map(_is_check, checks)) and _differ(checks)
@@ -115,7 +117,7 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, dict) and all(map(is_text, (*value, *value.values())))
 
 
-def agreement(fresh: Mapping[str, Any], kept: Mapping[str, Any]) -> Part:
+def agreement(fresh: Mapping[str, Any], kept: Mapping[str, Any]) -> Section:
     """Compare what a quick run finds with a full certificate of the same policy.
 
     The C kernel's instruction sets differ between processors: a check of one is compared where both
@@ -127,18 +129,18 @@ def agreement(fresh: Mapping[str, Any], kept: Mapping[str, Any]) -> Part:
         wrong.append("rtl")
     if not kept["passed"]:
         wrong.append("passed")
-    found = {part["name"]: part for part in kept["parts"]}
-    for part in fresh["parts"]:
-        if part["name"] not in ("bounds", "neurons"):
+    found = {section["name"]: section for section in kept["parts"]}
+    for section in fresh["parts"]:
+        if section["name"] not in ("bounds", "neurons"):
             continue
-        old = {check["name"]: check for check in found.get(part["name"], {}).get("checks", [])}
-        for check in part["checks"]:
+        old = {check["name"]: check for check in found.get(section["name"], {}).get("checks", [])}
+        for check in section["checks"]:
             if check["name"] in old or not check["name"].startswith(_OF_A_PROCESSOR):
                 compared += 1
                 if old.get(check["name"]) != check:
                     wrong.append(check["name"])
     name = f"certificate {kept['certificate_hash'][:12]} says the same"
-    return Part("certificate", (Check(name, compared, len(wrong), ", ".join(wrong)),))
+    return Section("certificate", (Check(name, compared, len(wrong), ", ".join(wrong)),))
 
 
 def markdown(certificate: Mapping[str, Any]) -> str:
@@ -159,13 +161,13 @@ def markdown(certificate: Mapping[str, Any]) -> str:
         f"| generated Verilog | `{rtl['sha256']}` |",
         f"| certificate hash | `{certificate['certificate_hash']}` |",
     ]
-    for part in certificate["parts"]:
-        lines += ["", f"## {_TITLES[part['name']]}", "", "| check | compared | wrong | |"]
+    for section in certificate["parts"]:
+        lines += ["", f"## {_TITLES[section['name']]}", "", "| check | compared | wrong | |"]
         lines += ["|---|---:|---:|---|"]
-        for check in part["checks"]:
+        for check in section["checks"]:
             name, detail = (check[key].replace("|", "\\|") for key in ("name", "detail"))
             lines.append(f"| {name} | {check['compared']:,} | {check['wrong']:,} | {detail} |")
-        lines += ["", *(f"Not covered: {text}." for text in part["uncovered"])]
+        lines += ["", *(f"Not covered: {text}." for text in section["uncovered"])]
     lines += ["", "## Made with", ""]
     lines.append(", ".join(f"{name} {value}" for name, value in certificate["tools"].items()) + ".")
     lines += ["", "| sources | SHA-256 |", "|---|---|"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qpolicy_fpga.driver import wrapped
+from qpolicy_fpga.manifest import Manifest
 from qpolicy_fpga.simulate.core import CoreSimulation
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.files import scratch_folder
@@ -29,10 +29,7 @@ from qpolicy_ros.verify.observations import (
     random_observations,
     record,
 )
-from qpolicy_ros.verify.result import Check, Part
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.manifest import Manifest
+from qpolicy_ros.verify.result import Check, Section
 
 ENGINE_FRAMES, WRAPPER_FRAMES = 1_000_000, 10_000
 QUICK_FRAMES = 60_000
@@ -122,10 +119,10 @@ class Chain:
         total = np.zeros(3, np.int64)
         for name, observations in chunks(self._artifact, self._recorded, frames):
             for start in range(0, len(observations), size):
-                part = observations[start : start + size]
+                batch = observations[start : start + size]
                 total += self._journal.once(
-                    f"core {kind}, {name}, {len(part)} from {start} of {len(observations)}",
-                    functools.partial(compare, part),
+                    f"core {kind}, {name}, {len(batch)} from {start} of {len(observations)}",
+                    functools.partial(compare, batch),
                 )
         gaps = random_observations(self._network, 998, gap_frames)
         total += self._journal.once(
@@ -172,7 +169,7 @@ def check_chain(
     *,
     quick: bool,
     core_frames: int,
-) -> Part:
+) -> Section:
     """Part 4; ``quick`` takes a sample and leaves the wrappers out."""
     episodes = 1 if quick else EPISODES
     recorded = record(artifact, episodes)
@@ -191,4 +188,4 @@ def check_chain(
         if core_frames < ENGINE_FRAMES:
             uncovered.append(f"the core beyond {core_frames} observations, as --core-frames asked")
         checks += chain.wrappers(folder, manifest, WRAPPER_FRAMES)
-    return Part("chain", tuple(checks), tuple(uncovered))
+    return Section("chain", tuple(checks), tuple(uncovered))

@@ -119,12 +119,14 @@ class FormalLayer:
         planes = self.form.planes
         phases = ["phase_next", *re.findall(r"wire \[\d+:0\] (own_phase\d+);", tree.text)]
         for phase, neuron in self.neurons_of(place).items():
-            # Where codes come in parts, a phase is a part; its weights may be looked up ahead.
-            parts = self.spec.parts > 1
+            # Where codes come in chunks, a phase is a chunk; its weights may be looked up ahead.
+            chunked = self.spec.chunks > 1
             rows = (
-                enumerate(self.spec.rows(neuron)) if parts else [(phase, self.spec.weights[neuron])]
+                enumerate(self.spec.rows(neuron))
+                if chunked
+                else [(phase, self.spec.weights[neuron])]
             )
-            bits = (self.spec.parts - 1).bit_length() if parts else self._phase_bits
+            bits = (self.spec.chunks - 1).bit_length() if chunked else self._phase_bits
             good = True
             for at, weights in rows:
                 constants = {f"{n}[{b}]": at >> b & 1 for n in phases for b in range(bits)}
@@ -152,10 +154,10 @@ class FormalLayer:
         wanted = wanted_stored_sum(used, size, self.form.planes, tree.width)
         results = {tree.name: tree_sum(tree, unused) == wanted}
         trees = len(self.text.trees)
-        part = -(-trees * inputs * size // self._steps)
+        bits = -(-trees * inputs * size // self._steps)
         for phase, neuron in neurons.items():
             words = [self.text.words.get(phase * self._steps + p, -1) for p in range(self._steps)]
-            whole = sum(word << (part * p) for p, word in enumerate(words))
+            whole = sum(word << (bits * p) for p, word in enumerate(words))
             row = whole >> (place * inputs * size) & ((1 << inputs * size) - 1)
             expected = 0
             for at, weight in enumerate(self.spec.weights[neuron].tolist()):
@@ -180,13 +182,13 @@ class FormalLayer:
                 {
                     **common,
                     "files": [*shared, str(self._without_sum(scratch, tree))],
-                    "free": sorted({tree.source, *(["held"] if self.spec.parts > 1 else [])}),
+                    "free": sorted({tree.source, *(["held"] if self.spec.chunks > 1 else [])}),
                     "shown": [],
                     "miters": one,
                 }
             )
             if tree.held:
-                planes = self.form.planes if self.spec.parts == 1 else 0
+                planes = self.form.planes if self.spec.chunks == 1 else 0
                 text = step_miter(tree.name, tree.step, tree.width, tree.total, tree.held, planes)
                 one = [(Proof("step", self.index, place, len(neurons)), text)]
                 groups.append(
@@ -210,7 +212,7 @@ class FormalLayer:
     def can_be_whole(self, neuron: int) -> bool:
         """Whether a neuron has a tree of its own and few enough input bits."""
         bits = int((self.spec.weights[neuron] != 0).sum()) * self.spec.planes
-        alone = self.form.fold == 1 and self.spec.parts == 1
+        alone = self.form.fold == 1 and self.spec.chunks == 1
         return alone and self._steps == 1 and bits <= WHOLE_BITS
 
     def _plane_job(self, shared: list[str], scratch: Path) -> dict[str, Any]:

@@ -10,12 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from qpolicy_fpga.manifest import LayerEntry
 from qpolicy_ros.policy import PolicyError
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.manifest import LayerEntry
 
 _MODULE = re.compile(r"^module (\w+) \((.*?)^\);\n(.*?)^endmodule", re.MULTILINE | re.DOTALL)
 _LUT = re.compile(
@@ -46,7 +43,7 @@ class TreeText:
         text: its source.
         luts: by the name of the bit that each drives, in order.
         aliases: registered bits by name, with the bit that each holds.
-        rows: ``(lowest bit, bits, further bits)``: parts of ``sum``, one row or two to be added.
+        rows: ``(lowest bit, bits, further bits)``: addends of ``sum``, one row or two to be added.
         width: bits of ``sum``.
         total: bits of what the tail looks at.
         source: what the tail looks at: ``sum``, ``sum_<k>``, ``next`` or ``held``.

@@ -12,14 +12,14 @@ from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing import CompiledHeader
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.verify.journal import Journal
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 
 SEED, EPISODES = 1000, 3
 
 
 def check_loops(
     artifact: PolicyArtifact, folder: Path, journal: Journal, episodes: int = EPISODES
-) -> Part:
+) -> Section:
     """Play the same seeds with every implementation and compare the returns with ``==``."""
     from qpolicy_ros.sim import evaluate  # noqa: PLC0415  needs the simulator
 
@@ -68,7 +68,7 @@ def check_loops(
         )
         for name, returns in others.items()
     ]
-    return Part("loops", tuple(checks), tuple(uncovered))
+    return Section("loops", tuple(checks), tuple(uncovered))
 
 
 def _over_ros(artifact: PolicyArtifact, episodes: int) -> list[float]:

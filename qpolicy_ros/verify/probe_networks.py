@@ -33,9 +33,9 @@ def threshold_probe(
     sign, left = np.sign(tens), np.abs(tens)
     columns = []
     for _ in range(inputs):
-        part = np.minimum(left, _DIGIT)
-        columns.append(part * sign)
-        left = left - part
+        digit = np.minimum(left, _DIGIT)
+        columns.append(digit * sign)
+        left = left - digit
     weights = np.array([[_DIGIT] * inputs + [1]] * len(thresholds), np.int8)
     codes = np.stack([*columns, rest], axis=1).astype(np.float32)
     return _network((weights,), (thresholds,), bits, bits), codes

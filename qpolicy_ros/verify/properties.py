@@ -9,7 +9,7 @@ from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.prove.property import Property, read_property
 from qpolicy_ros.prove.run import PROVED, Prover
 from qpolicy_ros.verify.journal import Journal
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 
 SECONDS = 60.0  # of processor time, each
 _MOST_TEXT = 1500
@@ -29,7 +29,7 @@ def read_properties(paths: tuple[Path, ...], artifact: PolicyArtifact) -> list[P
 
 def check_properties(
     artifact: PolicyArtifact, properties: list[Property], journal: Journal
-) -> Part:
+) -> Section:
     """Decide each; what is refuted or open fails.
 
     A check names the property and its file's SHA-256, so that nobody proves one and shows another.
@@ -46,4 +46,4 @@ def check_properties(
         name = f"{wanted.name} ({digest[:12]})"
         checks.append(Check(name, max(len(result.statements), 1), wrong, detail))
     uncovered = ("what the actions do to the robot: a property is of the policy alone",)
-    return Part("properties", tuple(checks), uncovered)
+    return Section("properties", tuple(checks), uncovered)

@@ -1,4 +1,4 @@
-"""What a verification finds: parts, each with checks that count what was compared."""
+"""What a verification finds: sections, each with checks that count what was compared."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of a certificate.
+class Section:
+    """One section of a certificate.
 
     Attributes:
         name: ``bounds``, ``neurons``, ``formal``, ``chain``, ``loops`` or ``properties``.
         checks: at least one.
-        uncovered: what this part leaves open, in words.
+        uncovered: what this section leaves open, in words.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Part:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """The part as JSON-able values."""
+        """The section as JSON-able values."""
         return {
             "name": self.name,
             "passed": self.passed,

@@ -30,7 +30,7 @@ from qpolicy_ros.verify import (
 )
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.observations import has_task
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 
 _PART, _CLOCK_MHZ = "xc7a15t", 100.0
 _TIMING = (
@@ -93,22 +93,22 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         }
         state = canonical_json([rooms, tools, rtl, manifest.as_json()["layers"]])
         journal = Journal(artifact.file_hash, label, hashlib.sha256(state.encode()).hexdigest())
-        parts = _parts(request, artifact, module, folder, manifest, journal)
+        sections = _sections(request, artifact, module, folder, manifest, journal)
         if claimed:
-            parts.append(properties.check_properties(artifact, claimed, journal))
+            sections.append(properties.check_properties(artifact, claimed, journal))
         content: dict[str, Any] = {
             "format": certificate.FORMAT,
             "policy": label,
             "task": artifact.contract.task,
             "quick": request.quick,
-            "passed": all(part.passed for part in parts),
+            "passed": all(section.passed for section in sections),
             "function_hash": artifact.function_hash,
             "file_hash": artifact.file_hash,
             "module_sha256": source_hashes.file_digest([module]),
             "rtl": rtl,
             "tools": tools,
             "sources": rooms,
-            "parts": [part.as_json() for part in parts],
+            "parts": [section.as_json() for section in sections],
         }
     kept = certificate.certificate_path(file)
     other = request.rtl is not None or request.build is not None
@@ -117,9 +117,9 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
         journal.say(f"note: not compared with a certificate: {why}")
     elif request.quick:
         old = certificate.load(kept)
-        part = certificate.agreement(content, old)
-        content["parts"].append(part.as_json())
-        content["passed"] = content["passed"] and part.passed
+        section = certificate.agreement(content, old)
+        content["parts"].append(section.as_json())
+        content["passed"] = content["passed"] and section.passed
         changed = [room for room, value in rooms.items() if old["sources"].get(room) != value]
         if changed:
             journal.say(
@@ -128,14 +128,14 @@ def verify(request: Request) -> tuple[dict[str, Any], Path]:
     return certificate.seal(content), file
 
 
-def _parts(
+def _sections(
     request: Request,
     artifact: PolicyArtifact,
     module: Path,
     folder: Path,
     manifest: Manifest,
     journal: Journal,
-) -> list[Part]:
+) -> list[Section]:
     network = artifact.network
     assert network is not None
     journal.say("bounds")
@@ -143,7 +143,7 @@ def _parts(
         formal.FormalLayer(network, folder, manifest, index)
         for index in range(len(manifest.layers))
     ]
-    parts = [bounds.check_bounds(network, [layer.text for layer in layers], manifest.layers)]
+    sections = [bounds.check_bounds(network, [layer.text for layer in layers], manifest.layers)]
     journal.say("neurons: torch")
     checks = neurons.check_torch(artifact, module)
     journal.say("neurons: engines")
@@ -152,10 +152,10 @@ def _parts(
     outcomes, dots = _prove(layers, journal, whole=not request.quick)
     tails = formal.summarise("tail", "rtl: codes of every neuron, for every sum", outcomes)
     checks += [tails] if tails else []
-    parts.append(Part("neurons", tuple(checks)))
+    sections.append(Section("neurons", tuple(checks)))
     if not request.quick:
-        parts.append(_formal(layers, outcomes, dots))
-    parts.append(
+        sections.append(_formal(layers, outcomes, dots))
+    sections.append(
         chain.check_chain(
             artifact,
             folder,
@@ -166,11 +166,11 @@ def _parts(
         )
     )
     if not request.quick and has_task(artifact):
-        parts.append(loops.check_loops(artifact, folder, journal))
+        sections.append(loops.check_loops(artifact, folder, journal))
     if request.build is not None:
         journal.say("routed netlist and bitstream")
         quick = request.quick
-        parts.append(
+        sections.append(
             bitstream.check_bitstream(
                 artifact,
                 folder,
@@ -180,7 +180,7 @@ def _parts(
                 serial_frames=bitstream.QUICK_SERIAL_FRAMES if quick else bitstream.SERIAL_FRAMES,
             )
         )
-    return parts
+    return sections
 
 
 def _prove(
@@ -207,7 +207,9 @@ def _prove(
     return outcomes, dots
 
 
-def _formal(layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: list[Check]) -> Part:
+def _formal(
+    layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: list[Check]
+) -> Section:
     checks = list(dots)
     for kind, what in (
         ("planes", "the trees see the bit planes of the codes"),
@@ -229,7 +231,7 @@ def _formal(layers: list[formal.FormalLayer], outcomes: formal.Outcomes, dots: l
             f"tried (too many input bits, or shared between neurons), {len(whole) - len(ended)} "
             f"did not end within {formal.WHOLE_SECONDS} s; these are proven in pieces"
         )
-    return Part("formal", tuple(checks), tuple(uncovered))
+    return Section("formal", tuple(checks), tuple(uncovered))
 
 
 def _check_sizes(network: IntegerNetwork, folder: Path, manifest: Manifest) -> None:
@@ -263,13 +265,13 @@ def _hardware(artifact: PolicyArtifact, given: Path | None) -> Iterator[Path]:
 def summary(result: dict[str, Any]) -> str:
     """The verdict for a human reader, failures by name."""
     lines = [f"{result['policy']}: {'passed' if result['passed'] else 'FAILED'}"]
-    for part in result["parts"]:
-        done = sum(check["compared"] for check in part["checks"])
-        verdict = "passed" if part["passed"] else "FAILED"
-        lines.append(f"  {part['name']:<12} {verdict}   {done:>15,} compared")
+    for section in result["parts"]:
+        done = sum(check["compared"] for check in section["checks"])
+        verdict = "passed" if section["passed"] else "FAILED"
+        lines.append(f"  {section['name']:<12} {verdict}   {done:>15,} compared")
         lines += [
             f"    {check['name']}: {check['wrong']} of {check['compared']} wrong; {check['detail']}"
-            for check in part["checks"]
+            for check in section["checks"]
             if not check["passed"]
         ]
     return "\n".join(lines)

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qpolicy_fpga.manifest import LayerEntry
 from qpolicy_ros.policy import IntegerNetwork
 from qpolicy_ros.policy.model import Int64
 from qpolicy_ros.verify.layer_text import TreeText
-
-if TYPE_CHECKING:
-    from qpolicy_fpga.manifest import LayerEntry
 
 _BUS_BITS = 256
 
@@ -32,7 +29,8 @@ class LayerSpecification:
         planes: bit planes of a code, padded to whole steps.
         code_bits, signed: of the input codes.
         out_bits, signed_out: of the output codes.
-        parts, part: how many parts the input codes come in, 1 = all at once, and codes of a part.
+        chunks, chunk: in how many chunks the input codes come, 1 = all at once;
+            codes of a chunk.
     """
 
     weights: Int64
@@ -42,12 +40,12 @@ class LayerSpecification:
     signed: bool
     out_bits: int
     signed_out: bool
-    parts: int
-    part: int
+    chunks: int
+    chunk: int
 
     def rows(self, neuron: int) -> Int64:
-        """Weights of a neuron part by part, int64 ``(parts, part)``; 0 where there is no input."""
-        rows: Int64 = np.zeros((self.parts, self.part), np.int64)
+        """Weights of a neuron chunk by chunk, int64 ``(chunks, chunk)``; 0 without input."""
+        rows: Int64 = np.zeros((self.chunks, self.chunk), np.int64)
         rows.flat[: self.weights.shape[1]] = self.weights[neuron]
         return rows
 
@@ -72,9 +70,9 @@ def specify(network: IntegerNetwork, index: int, form: LayerEntry) -> LayerSpeci
     last = index == len(network.weights) - 1
     bits = network.input_bits if index == 0 else network.core_bits
     inputs = network.weights[index].shape[1]
-    planes_a_step, parts = form.planes, form.parts
-    # Parts are phases of the layer before, or beats of the bus.
-    part = -(-inputs // parts) if index else min(inputs, _BUS_BITS // bits)
+    planes_a_step, chunks = form.planes, form.parts
+    # Chunks are phases of the layer before, or beats of the bus.
+    chunk = -(-inputs // chunks) if index else min(inputs, _BUS_BITS // bits)
     return LayerSpecification(
         weights=network.weights[index].astype(np.int64),
         thresholds=network.thresholds[index].astype(np.int64),
@@ -83,8 +81,8 @@ def specify(network: IntegerNetwork, index: int, form: LayerEntry) -> LayerSpeci
         signed=index == 0,
         out_bits=network.output_bits if last else network.core_bits,
         signed_out=last,
-        parts=parts,
-        part=part if parts > 1 else inputs,
+        chunks=chunks,
+        chunk=chunk if chunks > 1 else inputs,
     )
 
 
@@ -218,7 +216,7 @@ def planes_miter(
         select: wires that choose, and bits of each.
         shown: the wire that trees see.
     """
-    inputs = layer.part
+    inputs = layer.chunk
     first = layer.planes - (step + 1) * planes_a_step
     wanted = []
     for plane in range(first, first + planes_a_step):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from qpolicy_ros.bench.returns import Return, shipped_returns
-from qpolicy_ros.bench.targets import assess, load_rows, page
+from qpolicy_ros.bench.rows import parse_results, read_results
+from qpolicy_ros.bench.targets import assess, page
 from qpolicy_ros.cli.main import main
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import policy_folders
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
@@ -20,9 +24,18 @@ def row(**changes):
     } | changes  # fmt: skip
 
 
+CORE = {
+    "bench": "fpga core", "subject": "hopper/paper", "policy": "paper", "cycles": 8,
+    "target_cycles": 8, "p50_us": 0.08, "lut": 1482, "dsp": 0, "fits": True, "depth_ns": 3.5,
+    "depth_allowed_ns": 3.5, "paper": {"latency_us": 0.2, "lut": 2400, "dsp": 45},
+}  # fmt: skip
+
+
 def found(rows, area, what):
     """The one target of an area whose words begin so."""
-    (target,) = [t for t in assess(rows) if t.area == area and t.what.startswith(what)]
+    (target,) = [
+        t for t in assess(parse_results(rows)) if t.area == area and t.what.startswith(what)
+    ]
     return target
 
 
@@ -99,7 +112,7 @@ def test_a_policy_is_held_to_the_paper_s_fp32_mean_within_its_bits():
     limits = (16, 6, 2, 8)
     policies = [Return("a/paper", 100.0, 1.0, 100, limits, 100.0, 80.0)]
     policies.append(Return("b/paper", 99.0, 1.0, 100, limits, 100.0, 80.0))
-    good, short = assess({}, policies)[-2:]
+    good, short = assess(parse_results({}), policies)[-2:]
     assert (good.met, short.met) == (True, False)
     assert short.area == "Returns"
     assert short.measured == "99 ± 1 (99%; the paper's quantised mean 80)"
@@ -133,30 +146,22 @@ def test_a_student_needs_the_return_and_the_time():
 
 
 def test_a_core_must_be_short_fit_and_be_fast():
-    core = {
-        "bench": "fpga core", "subject": "hopper/paper", "cycles": 8, "target_cycles": 8,
-        "fits": True, "depth_ns": 3.5, "depth_allowed_ns": 3.5,
-    }  # fmt: skip
-    assert found({"fpga": [core]}, "FPGA core", "hopper").met is True
+    assert found({"fpga": [CORE]}, "FPGA core", "hopper").met is True
     for worse in ({"cycles": 9}, {"fits": False}, {"depth_ns": 3.6}):
-        assert found({"fpga": [core | worse]}, "FPGA core", "hopper").met is False
+        assert found({"fpga": [CORE | worse]}, "FPGA core", "hopper").met is False
 
 
 def test_a_core_with_quantiser_and_actions_must_be_fast_and_fit():
     whole = {"latency_us": 9.9, "fits": True, "depth_ns": 3.5}
-    core = {
-        "bench": "fpga core", "subject": "hopper/paper", "cycles": 8, "target_cycles": 8,
-        "fits": True, "depth_ns": 3.5, "depth_allowed_ns": 3.5,
-    }  # fmt: skip
     what = "hopper/paper, sensor words"
-    assert found({"fpga": [core | {"end_to_end": whole}]}, "FPGA core", what).met is True
+    assert found({"fpga": [CORE | {"end_to_end": whole}]}, "FPGA core", what).met is True
     for worse in ({"latency_us": 10.0}, {"fits": False}, {"depth_ns": 3.6}):
-        row = core | {"end_to_end": whole | worse}
+        row = CORE | {"end_to_end": whole | worse}
         assert found({"fpga": [row]}, "FPGA core", what).met is False
 
 
 def test_what_nobody_measured_is_open():
-    targets = assess({})
+    targets = assess(parse_results({}))
     assert targets
     assert {target.met for target in targets} == {None}
     assert "0 met, 0 short" in page(targets)
@@ -170,6 +175,26 @@ def test_rows_that_are_none_are_refused_in_one_line(tmp_path, capsys):
     assert "inference.json: file: not a list of rows" in error[0]
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"ratio": None}, "row 0, ratio: None is of another kind"),
+        ({"peer": 3}, "row 0, peer: 3 is of another kind"),
+        ({"conditions": {"sustained_s": "long"}}, "row 0, conditions, sustained_s: 'long' is of"),
+        ({"conditions": []}, r"row 0, conditions: \[\] is no record"),
+    ],
+)
+def test_a_row_of_other_kinds_is_refused_by_file_row_and_field(changed, said):
+    with pytest.raises(InputError, match=rf"inference\.json: {said}"):
+        parse_results({"inference": [row(**changed)]})
+
+
+def test_a_row_that_lacks_a_figure_is_refused():
+    core = {name: value for name, value in CORE.items() if name != "lut"}
+    with pytest.raises(InputError, match=r"fpga\.json: row 0, lut: is missing"):
+        parse_results({"fpga": [core]})
+
+
 def test_the_command_writes_and_prints_the_page(tmp_path, capsys):
     assert main(["bench", "targets", "--out", str(tmp_path / "new")]) == 0
     assert capsys.readouterr().out.startswith("# Targets")
@@ -179,7 +204,7 @@ def test_the_command_writes_and_prints_the_page(tmp_path, capsys):
 def test_the_page_in_docs_is_that_of_the_rows_in_docs():
     text = (PAGES / "targets.md").read_text(encoding="utf-8")
     returns = shipped_returns(policy_folders()[-1])
-    assert text == page(assess(load_rows(PAGES), returns)), "run `qpolicy bench targets`"
+    assert text == page(assess(read_results(PAGES), returns)), "run `qpolicy bench targets`"
 
 
 def test_every_shortfall_has_its_profile():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qpolicy_ros.interchange.incoming.contracts import Context, read_contract
+from qpolicy_ros.interchange.incoming.contracts.context import Context
+from qpolicy_ros.interchange.incoming.contracts.read import read_contract
 from qpolicy_ros.interchange.incoming.equality import compare
 from qpolicy_ros.interchange.incoming.inert_pickle import read_pickle
 from qpolicy_ros.interchange.incoming.source import read_source

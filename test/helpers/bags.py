@@ -12,6 +12,8 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from qpolicy_ros.latency.bag import open_bag
+
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 JOINT_STATE = "sensor_msgs/msg/JointState"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
@@ -174,3 +176,11 @@ def write_humble(path: Path, messages: Sequence[Message]) -> Path:
     text = json.dumps({"rosbag2_bagfile_information": information})  # JSON is YAML
     (path / "metadata.yaml").write_text(text)
     return path
+
+
+def topics_of(path) -> dict[str, int]:
+    """Return how many messages of each topic are read from a bag."""
+    counts: dict[str, int] = {}
+    for batch in open_bag(path).batches(lambda *_: True):
+        counts[batch.topic] = counts.get(batch.topic, 0) + len(batch.log)
+    return counts

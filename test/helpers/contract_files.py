@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from qpolicy_ros.interchange.incoming.contracts import Context, read_contract
+from qpolicy_ros.interchange.incoming.contracts.context import Context
+from qpolicy_ros.interchange.incoming.contracts.read import read_contract
 from qpolicy_ros.policy.contract_rules import check_contract
 from qpolicy_ros.policy.robot_facts import RobotFacts
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 TIMEOUT = 1.0  # s, of the policy node
 COMMAND_TIMEOUT = 2.0  # s, of the watchdog: longer, so that they never both command

@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from ros_processes import Place
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from qpolicy_ros.nodes import qos
-
-if TYPE_CHECKING:
-    from ros_processes import Place
-
-    from qpolicy_ros.policy import Contract
+from qpolicy_ros.policy import Contract
 
 _ROUNDING = 1e-5
 _LATE = 1.0  # s

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from policy_builders import random_artifact, random_network, random_observations
 
-from qpolicy_ros.policy import load_policy, make_artifact, policy_folders
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
+from qpolicy_ros.policy import PolicyArtifact, load_policy, make_artifact, policy_folders
 
 SHIPPED = [
     file

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,6 @@ from qpolicy_ros.policy import (
     accumulator_bounds,
     make_artifact,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def make_contract(inputs: int = 4, outputs: int = 2, task: str = "toy") -> Contract:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from robot_contracts import JOINTS
 from sensor_msgs.msg import Imu, JointState
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def stamped(message, stamp: float):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qpolicy_fpga.design import build, describe
+from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.simulate.core import CoreSimulation
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_fpga.plan.form import Form
-    from qpolicy_ros.policy import IntegerNetwork
+from qpolicy_ros.policy import IntegerNetwork
 
 
 def corner_codes(network: IntegerNetwork, count: int, seed: int = 0) -> np.ndarray[Any, Any]:

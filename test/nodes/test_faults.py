@@ -23,6 +23,8 @@ from std_srvs.srv import SetBool, Trigger
 from qpolicy_ros.policy import save_policy
 from qpolicy_ros.sim.description import find_robot
 
+pytestmark = pytest.mark.slow
+
 GOES_ON = 1.5  # s of commands to be seen before a policy is said to go on
 
 

@@ -13,6 +13,8 @@ from qpolicy_ros.policy import find_policy, load_policy, policy_folders
 from qpolicy_ros.policy.model import FEATURE
 from qpolicy_ros.sim import evaluate
 
+pytestmark = pytest.mark.slow
+
 
 def takes_features(file):
     """Whether the whole observation comes as one vector: what robots' messages carry is rounded."""
@@ -31,7 +33,7 @@ SHIPPED = [
     (file.parent.name, file.stem, "fp32" if file.stem == "fp32" else "integer") for file in FILES
 ]
 EPISODES = 3
-MANY = 20  # in `make test-full`
+MANY = 20  # of a shipped policy, in `make test-full`; `make test` plays one whole episode of each
 
 
 def returns_over_ros(start, watcher, task, policy, backend, seed, steps=0, **parameters):
@@ -63,11 +65,11 @@ def test_random_policy(start, watcher, policies, task, backend):
 
 @pytest.mark.skipif(not SHIPPED, reason="no shipped policies in config/policies")
 @pytest.mark.parametrize(("task", "variant", "backend"), SHIPPED)
-def test_shipped_policy_whole_episodes(start, watcher, task, variant, backend):
-    name = f"{task}/{variant}"
+def test_shipped_policy_whole_episodes(start, watcher, task, variant, backend, full):
+    name, count = f"{task}/{variant}", MANY if full else 1
     act = create_backend(backend, load_policy(find_policy(name))).act
-    offline = evaluate(act, task, EPISODES, 1000)
-    episodes = returns_over_ros(start, watcher, task, name, backend, 1000)
+    offline = evaluate(act, task, count, 1000)
+    episodes = returns_over_ros(start, watcher, task, name, backend, 1000, episodes=count)
     assert [episode["return"] for episode in episodes] == offline
 
 
@@ -89,7 +91,7 @@ def test_observations_sent_again_change_nothing(start, watcher, policies):
 
 
 def test_a_policy_that_dies_and_another_in_its_place_change_nothing(start, watcher, policies):
-    policy, steps = str(policies["halfcheetah"]), 6000
+    policy, steps = str(policies["halfcheetah"]), 3000
     act = create_backend("integer", load_policy(policy)).act
     offline = evaluate(act, "halfcheetah", 1, 9, max_episode_steps=steps)
     simulator = start(

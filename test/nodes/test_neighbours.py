@@ -19,6 +19,8 @@ from std_srvs.srv import Trigger
 
 from qpolicy_ros.policy import load_policy, save_policy
 
+pytestmark = pytest.mark.slow
+
 WITHIN = 2.0  # s, plus what a busy machine takes to say so
 SPOKEN = 6.0
 

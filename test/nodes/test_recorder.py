@@ -19,6 +19,8 @@ from std_srvs.srv import SetBool
 from qpolicy_ros.latency.mcap import Scan
 from qpolicy_ros.nodes import qos
 
+pytestmark = pytest.mark.slow
+
 
 def recorded(bag, topic=""):
     """How many messages, of one topic or all, are in the bag as flushed so far."""

@@ -16,6 +16,8 @@ from qpolicy_ros.policy import load_policy, save_policy
 from qpolicy_ros.replay.run import replay
 from qpolicy_ros.sim.description import find_robot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def record(start, watcher, tmp_path):

@@ -15,6 +15,8 @@ from std_srvs.srv import Trigger
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import save_policy
 
+pytestmark = pytest.mark.slow
+
 SAFE = [0.0, 0.0]
 
 

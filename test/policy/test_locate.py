@@ -117,6 +117,14 @@ def layout(root: Path, module: str, policies: str) -> Path:
     return source
 
 
+@pytest.fixture
+def only_this_install(monkeypatch):
+    """What `colcon test` sets names an install of its own, which would be found first."""
+    monkeypatch.delenv(locate.ENVIRONMENT, raising=False)
+    monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
+
+
+@pytest.mark.usefixtures("only_this_install")
 @pytest.mark.parametrize(
     ("module", "policies"),
     [
@@ -128,14 +136,13 @@ def layout(root: Path, module: str, policies: str) -> Path:
     ids=["wheel or colcon", "debian", "--target", "editable"],
 )
 def test_every_kind_of_install(tmp_path, monkeypatch, module, policies):
-    monkeypatch.delenv(locate.ENVIRONMENT, raising=False)
     monkeypatch.setattr(locate, "__file__", str(layout(tmp_path, module, policies)))
 
     assert find_policy("hopper") == tmp_path / policies / "hopper" / "paper.safetensors"
 
 
+@pytest.mark.usefixtures("only_this_install")
 def test_symlink_install_finds_the_source_tree(tmp_path, monkeypatch):
-    monkeypatch.delenv(locate.ENVIRONMENT, raising=False)
     layout(tmp_path, "source", "source/config/policies")
     build = tmp_path / "build" / "qpolicy_ros"
     build.mkdir(parents=True)

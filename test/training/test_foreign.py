@@ -15,6 +15,8 @@ from robot_bags import record_walk
 from qpolicy_ros.cli.main import main as command
 from qpolicy_ros.policy import load_policy, save_policy
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--hidden", "24", "24", "--b-core", "4", "--distill.round-updates", "100"]
 
 ONE_STUDENT = ["--distill.finalists", "1", "--distill.evaluate-last", "1", "--distill.walks", "2"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +16,6 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.folder import DivergedError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHORT = ImitateConfig(rounds=2, round_steps=400, round_updates=300, evaluate_episodes=1)
 

@@ -17,6 +17,8 @@ from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TaskError, TrainingEnv
 from qpolicy_training.runs.golden import golden_observations
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     *("--sac.steps", "400", "--sac.learning-starts", "200", "--sac.evaluate-every", "200"),
     *("--sac.evaluate-episodes", "1", "--sac.batch", "16", "--sac.critic-width", "8"),

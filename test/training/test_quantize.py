@@ -18,6 +18,8 @@ from qpolicy_training.recipes import distill as distill_module
 from qpolicy_training.recipes.distill import plan, stages
 from qpolicy_training.runs.state import load_state, save_state
 
+pytestmark = pytest.mark.slow
+
 TRAIN = [
     "train",
     "--task",

@@ -28,6 +28,8 @@ from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, save_state
 
+pytestmark = pytest.mark.slow
+
 SHORT = SacConfig(
     steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
 )

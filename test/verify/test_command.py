@@ -16,7 +16,7 @@ from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_fol
 from qpolicy_ros.verify import certificate
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.observations import has_task, record
-from qpolicy_ros.verify.result import Check, Part
+from qpolicy_ros.verify.result import Check, Section
 from qpolicy_ros.verify.source_hashes import check_kernel, file_digest
 
 SHIPPED = [
@@ -206,7 +206,7 @@ def test_a_wrong_call_is_refused_by_name(arguments, named, capsys):
 
 
 def content(**changes):
-    parts = [Part("bounds", (Check("a | b", 3, 0),)).as_json()]
+    parts = [Section("bounds", (Check("a | b", 3, 0),)).as_json()]
     return certificate.seal(
         {
             "format": certificate.FORMAT,
@@ -258,7 +258,7 @@ def test_a_certificate_of_something_else_does_not_agree(field):
 
 
 def test_a_certificate_with_other_figures_does_not_agree():
-    other = content(parts=[Part("bounds", (Check("a | b", 4, 0),)).as_json()])
+    other = content(parts=[Section("bounds", (Check("a | b", 4, 0),)).as_json()])
     assert not certificate.agreement(content(), other).passed
 
 
@@ -267,13 +267,15 @@ def test_a_certificate_without_figures_does_not_agree():
 
 
 def test_a_certificate_of_another_processor_agrees():
-    both = content(parts=[Part("bounds", (Check("a | b", 3, 0), Check("c/x: b", 3, 0))).as_json()])
+    both = content(
+        parts=[Section("bounds", (Check("a | b", 3, 0), Check("c/x: b", 3, 0))).as_json()]
+    )
     assert certificate.agreement(both, content()).passed
 
 
 def test_a_check_that_compared_nothing_has_not_passed():
     assert not Check("nothing", 0, 0).passed
-    assert not Part("bounds", ()).passed
+    assert not Section("bounds", ()).passed
 
 
 def test_a_journal_goes_on_where_it_stopped(kept, monkeypatch):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
+from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+if TYPE_CHECKING:  # the process that starts workers runs without JAX
     from qpolicy_training.batched.layout import Layout
 
 WAIT_S = 120.0

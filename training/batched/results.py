@@ -5,20 +5,18 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qpolicy_ros.common.files import write_atomically
-from qpolicy_training.batched.plan import SIZES
+from qpolicy_training.batched.plan import SIZES, StudentRun, TeacherRun
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
+if TYPE_CHECKING:  # results are read without JAX
     from qpolicy_training.batched.loop import Session
-    from qpolicy_training.batched.plan import StudentRun, TeacherRun
 
 
 class Results:

@@ -6,19 +6,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
+from qpolicy_training.cli.quantize_args import Args
 from qpolicy_training.recipes.deliver_foreign import deliver_foreign, files_digest
-from qpolicy_training.recipes.distill import DistillConfig
-from qpolicy_training.recipes.foreign import ForeignConfig
+from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Trained
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.runs.provenance import teacher_facts
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_training.cli.quantize import Args
-    from qpolicy_training.recipes.foreign import ForeignCourse, Trained
 
 
 def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:

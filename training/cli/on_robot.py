@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from qpolicy_ros.policy import PolicyError, find_policy, load_policy, make_artifact, save_policy
+from qpolicy_ros.policy import (
+    PolicyArtifact,
+    PolicyError,
+    find_policy,
+    load_policy,
+    make_artifact,
+    save_policy,
+)
 from qpolicy_training.cli.foreign import robot_digest
 from qpolicy_training.experience.experts import Expert, PolicyExpert, RememberingExpert
+from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.robot_imitation import (
     ROBOTS,
     RobotImitation,
@@ -18,10 +26,6 @@ from qpolicy_training.recipes.robot_imitation import (
     facts_of,
 )
 from qpolicy_training.runs.provenance import provenance
-
-if TYPE_CHECKING:
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_training.recipes.dagger import ImitateConfig
 
 TEACHER_ALONE = ".json"
 USUAL_HISTORY = 8

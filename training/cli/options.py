@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.runs.state import ensure_writable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 SUFFIX = ".safetensors"
 MOST_SEED = 2**63 - 1  # torch's

@@ -24,7 +24,7 @@ from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.deliver import deliver
-from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.recipes.student import load_student
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig

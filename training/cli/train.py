@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
@@ -27,17 +27,13 @@ from qpolicy_training.cli.options import check_options, refuse_unused
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.dagger import ImitateConfig
 from qpolicy_training.recipes.imitate import ImitationConfig, imitate
-from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
+from qpolicy_training.recipes.teacher import Teacher, TeacherConfig, train_teacher
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.golden import golden_observations, measured_returns
 from qpolicy_training.runs.provenance import provenance, teacher_facts
-
-if TYPE_CHECKING:
-    from qpolicy_training.recipes.teacher import Teacher
-    from qpolicy_training.runs.folder import Run
-    from qpolicy_training.runs.snapshots import Winner
-
+from qpolicy_training.runs.snapshots import Winner
 
 _WALKS = 20  # at each command, where --episodes says no less
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpolicy_ros.interchange.incoming.opaque import load_teacher
+from qpolicy_ros.policy import Contract, PolicyArtifact
 from qpolicy_ros.policy.baseline import baseline_actions
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract, PolicyArtifact
-
-    Float32 = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 
 class Expert(Protocol):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qpolicy_ros.policy import Contract
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist
 from qpolicy_ros.sim.description import RobotDescription, find_robot
 from qpolicy_ros.sim.robot import START_SPREAD, RobotSimulation
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract
-
-    Float32 = NDArray[np.float32]
-    Batch = Callable[[Float32], Float32]
-    Restarted = Callable[[int], None]
+Float32 = NDArray[np.float32]
+Batch = Callable[[Float32], Float32]
+Restarted = Callable[[int], None]
 
 # What a walking policy is commonly told, where its contract does not say it: m/s, m/s, rad/s.
 USUAL_COMMANDS = {

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qpolicy_ros.policy import Assembler, PolicyError
+from qpolicy_ros.policy import Assembler, Contract, PolicyError
 from qpolicy_ros.policy.sources import (
     CMD_VEL,
     IMU,
@@ -31,14 +33,7 @@ from qpolicy_ros.policy.sources import (
     parse_source,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract
-
-    Float32 = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 _OBSERVATION, _STAMPED, _ACTION = "observation", "action_stamped", "action"
 _GAP = 5.0  # control periods without a message: the recording goes on elsewhere

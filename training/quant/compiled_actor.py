@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,8 +21,7 @@ try:
 except ImportError:  # installed without a C compiler
     AVAILABLE = False
 
-if TYPE_CHECKING:
-    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 _MOST_LAYERS = 6
 _EXACT = 2**24  # float32 holds every integer below

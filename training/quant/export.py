@@ -10,9 +10,11 @@ IEEE arithmetic, hence so is their composition.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,17 +25,11 @@ from qpolicy_ros.policy import (
     accumulator_bounds,
     make_artifact,
 )
+from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.quant.snapped import SnappedPolicy, snap
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from qpolicy_training.quant.quant_actor import QuantActor
-
-    Int64 = npt.NDArray[np.int64]
-    Tail = Callable[[Tensor], Tensor]
+Int64 = npt.NDArray[np.int64]
+Tail = Callable[[Tensor], Tensor]
 
 EXHAUSTIVE = 2**16  # accumulator values of a neuron up to which all are checked
 CHUNK = 2**21  # tail evaluations at a time: memory stays below 100 MB

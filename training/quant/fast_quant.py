@@ -20,17 +20,15 @@ largest magnitude, the first receives what Brevitas divides among them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 SMALLEST_RANGE = 1e-10  # Brevitas' scaling_min_val
 BIAS_MIN, BIAS_MAX = np.float32(-(2.0**31)), np.float32(2.0**31)  # int32 as float32 holds it

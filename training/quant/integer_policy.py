@@ -9,7 +9,7 @@ from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import QuantActor
 
-if TYPE_CHECKING:  # exported where no simulator is
+if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_ros.sim.rollout import Policy
     from qpolicy_training.experience.task_env import TrainingEnv
 

@@ -7,22 +7,18 @@ they do not show, the student was not taught: the coverage says what they show.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qpolicy_ros.policy import PolicyError, make_engine
+from qpolicy_ros.policy import Contract, PolicyArtifact, PolicyError, make_engine
+from qpolicy_training.experience.recordings import Recording
+from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Verdict
+from qpolicy_training.recipes.scaling import Scaling
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract, PolicyArtifact
-    from qpolicy_training.experience.recordings import Recording
-    from qpolicy_training.quant.quant_actor import QuantActor
-    from qpolicy_training.recipes.scaling import Scaling
-
-    Float32 = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 _BLOCK = 10.0  # s: what is near in time is alike, so that parts are judged as a whole
 _BLOCKS = 10  # of ten blocks one chooses among students, two judge the chosen one

@@ -7,17 +7,14 @@ states so far are trained on again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
+from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.runs.config import require_positive
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from qpolicy_training.rl.networks import Fp32Actor
 
 EXPERT_NOISE = 0.1
 """Standard deviation of the noise on the expert's own actions in the first round, of full scale:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
@@ -13,15 +14,9 @@ from qpolicy_training.quant.equality import compare_accumulators, compare_with_s
 from qpolicy_training.quant.export import build_artifact
 from qpolicy_training.quant.qat_file import QatPolicy, qat_path, save_qat
 from qpolicy_training.quant.snapped import snap
+from qpolicy_training.recipes.student import Student
 from qpolicy_training.runs.golden import golden_observations, measured_returns
 from qpolicy_training.runs.provenance import provenance
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from qpolicy_training.recipes.student import Student
 
 
 def deliver(

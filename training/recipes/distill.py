@@ -8,8 +8,10 @@ all states so far are trained on again. Bit-widths of the core are lowered step 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +19,9 @@ from tqdm import tqdm
 
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.recipes.dagger import EXPERT_NOISE, DaggerConfig
-from qpolicy_training.recipes.regress import adam, fit
-from qpolicy_training.runs.config import ADDED_LATER
-from qpolicy_training.runs.folder import DivergedError
+from qpolicy_training.recipes.dagger import EXPERT_NOISE
+from qpolicy_training.recipes.regress import DistillConfig, adam, fit
+from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import (
     adam_state,
     load_state,
@@ -31,34 +32,12 @@ from qpolicy_training.runs.state import (
     save_state,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
+if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
     from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
-    from qpolicy_training.runs.folder import Run
 
 CALIBRATION = 4096
 """Observations on which activation ranges are fitted when a stage begins."""
-
-
-@dataclass(frozen=True)
-class DistillConfig(DaggerConfig):
-    """Hyperparameters of distillation."""
-
-    prefix = "--distill"
-
-    rounds: int = 24
-    """Rounds of: the student drives, the teacher labels, the student trains."""
-    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
-    """Precision of the backward pass' matrix products, as --sac.products."""
-    evaluate_last: int = field(default=10**6, metadata=ADDED_LATER)
-    """On a robot: how many of the last rounds are played and compete."""
-    finalists: int = field(default=3, metadata=ADDED_LATER)
-    """On a robot: how many students compete on fresh seeds at the end."""
-    walks: int = field(default=20, metadata=ADDED_LATER)
-    """On a robot: walks at each command by which those are judged."""
 
 
 def stages(b_core: int) -> list[int]:

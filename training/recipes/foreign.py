@@ -18,8 +18,8 @@ from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
-from qpolicy_training.recipes.distill import CALIBRATION, DistillConfig, Round, plan
-from qpolicy_training.recipes.regress import adam, fit
+from qpolicy_training.recipes.distill import CALIBRATION, Round, plan
+from qpolicy_training.recipes.regress import DistillConfig, adam, fit
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.folder import DivergedError, Run

@@ -9,13 +9,14 @@ beside a small quantised student.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from qpolicy_ros.policy import require_task
+from qpolicy_ros.policy import PolicyArtifact, require_task
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
@@ -27,13 +28,6 @@ from qpolicy_training.runs.config import ADDED_LATER
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.snapshots import Winner, choose, held_out_return, normaliser_state
 from qpolicy_training.runs.state import module_state
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import PolicyArtifact
 
 _INSIDE = 0.99
 """Actions beyond this share of their limits ask tanh for the impossible."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qpolicy_ros.sim.likeness import CLOSE, COMMANDS
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Walked: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.float64]]
+Walked: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.float64]]
 
 SECONDS = 10.0
 HELD_OUT_SEED, HELD_OUT_WALKS, FINAL_SEED = 1_000_000, 4, 2_000_000

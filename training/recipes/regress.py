@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Literal
 
+import numpy as np
 import torch
 
 from qpolicy_training.quant.compiled_actor import quantised_once
+from qpolicy_training.quant.quant_actor import QuantActor
+from qpolicy_training.recipes.dagger import DaggerConfig
+from qpolicy_training.runs.config import ADDED_LATER
 
-if TYPE_CHECKING:
-    import numpy as np
 
-    from qpolicy_training.quant.quant_actor import QuantActor
-    from qpolicy_training.recipes.distill import DistillConfig
+@dataclass(frozen=True)
+class DistillConfig(DaggerConfig):
+    """Hyperparameters of distillation."""
+
+    prefix = "--distill"
+
+    rounds: int = 24
+    """Rounds of: the student drives, the teacher labels, the student trains."""
+    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
+    """Precision of the backward pass' matrix products, as --sac.products."""
+    evaluate_last: int = field(default=10**6, metadata=ADDED_LATER)
+    """On a robot: how many of the last rounds are played and compete."""
+    finalists: int = field(default=3, metadata=ADDED_LATER)
+    """On a robot: how many students compete on fresh seeds at the end."""
+    walks: int = field(default=20, metadata=ADDED_LATER)
+    """On a robot: walks at each command by which those are judged."""
 
 
 def adam(student: QuantActor, config: DistillConfig) -> torch.optim.Optimizer:

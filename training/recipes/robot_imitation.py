@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from qpolicy_ros.policy import Baseline, Channel, PolicyError
+from qpolicy_ros.policy import Baseline, Channel, Contract, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_ros.policy.sources import CONSTANT, HISTORY
+from qpolicy_training.experience.experts import Expert
 from qpolicy_training.experience.fleet import Fleet
 from qpolicy_training.experience.normaliser import CLIP
 from qpolicy_training.recipes.dagger import ImitateConfig, fit
@@ -25,13 +26,7 @@ from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.folder import DivergedError, Run
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import Contract
-    from qpolicy_training.experience.experts import Expert
-
-    Float32 = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 ROBOTS = 16
 _LED = 4  # one robot in so many is driven by the teacher, with noise, in every round

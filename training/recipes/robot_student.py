@@ -8,25 +8,21 @@ where the teacher does, at the velocities that the teacher makes of the same com
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from qpolicy_ros.policy import make_engine
+from qpolicy_ros.policy import PolicyArtifact, make_engine
 from qpolicy_training.experience.fleet import Fleet
 from qpolicy_training.quant.fast_quant import fast_forward
+from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Verdict
 from qpolicy_training.recipes.likeness import SECONDS, Likeness, judged_commands, judging_seeds
+from qpolicy_training.recipes.scaling import Scaling
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_training.quant.quant_actor import QuantActor
-    from qpolicy_training.recipes.scaling import Scaling
-
-    Float32 = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 ROBOTS = 32
 _NOISE = (0.0, 0.05, 0.15)  # on the teacher's own actions, of the range that it uses

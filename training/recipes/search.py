@@ -12,6 +12,7 @@ who was lucky on them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,18 +22,16 @@ import torch
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.quant.fast_quant import activation_step, weight_step
 from qpolicy_training.quant.integer_policy import integer_policy
+from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.runs.checkpoint import CHECKPOINT_SECONDS, require_own
 from qpolicy_training.runs.config import require_positive
+from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, restoring, save_state
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_ros.sim.environment import Simulated
     from qpolicy_ros.sim.rollout import Policy
     from qpolicy_training.experience.task_env import TrainingEnv
-    from qpolicy_training.quant.quant_actor import QuantActor
-    from qpolicy_training.runs.folder import Run
 
 SEARCH_SEED = 6_000_000
 _SEEDS_APART = 10_000  # from one set of episodes to the next

@@ -10,9 +10,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
@@ -22,7 +25,8 @@ from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
-from qpolicy_training.recipes.distill import DistillConfig, collect_teacher, distill, plan
+from qpolicy_training.recipes.distill import collect_teacher, distill, plan
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.recipes.search import SearchConfig, search
 from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
 from qpolicy_training.rl.learners import better, make_learner
@@ -39,12 +43,6 @@ from qpolicy_training.runs.snapshots import (
     restored_normaliser,
 )
 from qpolicy_training.runs.state import load_state, module_state, restore_module, restoring
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import numpy as np
 
 PTQ_STEPS = 20_000
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
+from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
@@ -28,12 +29,6 @@ from qpolicy_training.runs.snapshots import (
     restored_normaliser,
 )
 from qpolicy_training.runs.state import load_state, module_state, restore_module, restoring
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from qpolicy_ros.sim.rollout import Policy
-
 
 _MET = 4000  # observations that say how a policy without a normaliser of its own sees the task
 _INSIDE = 0.99  # actions beyond this share of the limits ask tanh for the impossible

@@ -8,8 +8,6 @@ to 8 bits of mantissa, as torch's do; what is summed or normalised stays float32
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -22,8 +20,7 @@ try:
 except ImportError:  # installed without a C compiler
     AVAILABLE = False
 
-if TYPE_CHECKING:
-    from qpolicy_training.rl.networks import TwinCritic
+from qpolicy_training.rl.networks import TwinCritic
 
 _BLOCK, _COLUMNS = 16, 32  # rows that go through together, units that a panel holds
 

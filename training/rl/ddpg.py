@@ -8,26 +8,22 @@ second time. The loop around it is that of ``sac.py``.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from qpolicy_ros.policy import PolicyError
+from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
 from qpolicy_training.rl.networks import TwinCritic
 from qpolicy_training.rl.sac import SacConfig, gradient_step, passed_through
 from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.state import Parts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-
-    from qpolicy_training.experience.replay import Batch
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ and the quantised actor's integer products, exact in any case, are taken on byte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.quant_actor import QuantActor
@@ -21,15 +22,8 @@ from qpolicy_training.rl.networks import (
     Fp32Actor,
     log_probability_of,
 )
-from qpolicy_training.rl.sac import Learner
+from qpolicy_training.rl.sac import Learner, SacConfig
 from qpolicy_training.rl.twin_critic import threshold_backward
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from qpolicy_training.experience.replay import Batch
-    from qpolicy_training.rl.sac import SacConfig
-
 
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
 _PARAMETERS = 12  # of two critics with three layers each

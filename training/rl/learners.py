@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+
+from torch import nn
 
 from qpolicy_training.quant.fast_quant import actor_forward
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
 from qpolicy_training.rl.fast_sac import FastLearner
-from qpolicy_training.rl.sac import Learner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from torch import nn
-
-    from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.rl.sac import Learner, SacConfig
 
 
 def make_learner(

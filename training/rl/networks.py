@@ -6,14 +6,11 @@ Architecture and initialisation follow CleanRL's ``sac_continuous_action`` (two 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LOG_STD_MIN = -5.0
 LOG_STD_MAX = 2.0

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -20,21 +21,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
 from qpolicy_training.rl.networks import GaussianHead, TwinCritic, sample_action
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import Resumable, resume, save_if_due
 from qpolicy_training.runs.config import ADDED_LATER, require_positive
-from qpolicy_training.runs.folder import DivergedError
+from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import Parts
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from qpolicy_training.experience.agent import Agent
+if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
-    from qpolicy_training.runs.folder import Run
 
 _NAMED = 8  # observations that a note lists
 

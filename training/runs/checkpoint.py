@@ -19,7 +19,7 @@ from qpolicy_training.runs.config import lasting
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, restoring, save_state
 
-if TYPE_CHECKING:  # students of a recording need no simulator
+if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
 
 CHECKPOINT_SECONDS = 180.0

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
-from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.config import ADDED_LATER
-
-if TYPE_CHECKING:
-    pass
 
 # Environment seeds of selection, apart from training's (1,000,000: snapshots, 2,000,000: finalists
 # of a run, 3,000,000: golden vectors) and from those on which returns are reported (from 0).

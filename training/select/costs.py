@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -43,7 +44,7 @@ class CostModel:
     def of_shape(self, shape: Shape) -> Figures:
         """Figures of the shape; see ``of_network``."""
         if str(shape) not in self._known:
-            self._known[str(shape)] = self.of_network(self._stand_in(shape))
+            self._known[str(shape)] = self.of_network(stand_in(self._sizes, shape))
             write_atomically(self._cache, json.dumps(self._known, indent=1).encode())
         return self._known[str(shape)]
 
@@ -61,21 +62,27 @@ class CostModel:
         cost = hardware["cycles"] * hardware["lut"] if kind == "hardware" else hardware[kind]
         return {"cost": cost, **hardware, **figures}
 
-    def _stand_in(self, shape: Shape) -> IntegerNetwork:
-        observations, actions = self._sizes
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            actor = QuantActor(
-                ActorSpec(
-                    observations, actions, shape.hidden, shape.b_in, shape.b_core, shape.b_out
-                )
-            )
-            calibrate(actor, torch.randn(CALIBRATION, observations))
-        ones, zeros = torch.ones, torch.zeros
-        return export_network(
-            actor.eval(),
-            zeros(observations).numpy(),
-            ones(observations).numpy(),
-            ones(actions).numpy(),
-            zeros(actions).numpy(),
+
+@functools.lru_cache(maxsize=64)
+def stand_in(sizes: tuple[int, int], shape: Shape) -> IntegerNetwork:
+    """Return a network of ``shape`` with random weights, the same ones each time.
+
+    Args:
+        sizes: observations and actions.
+        shape: widths and bits.
+    """
+    observations, actions = sizes
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        actor = QuantActor(
+            ActorSpec(observations, actions, shape.hidden, shape.b_in, shape.b_core, shape.b_out)
         )
+        calibrate(actor, torch.randn(CALIBRATION, observations))
+    ones, zeros = torch.ones, torch.zeros
+    return export_network(
+        actor.eval(),
+        zeros(observations).numpy(),
+        ones(observations).numpy(),
+        ones(actions).numpy(),
+        zeros(actions).numpy(),
+    )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from qpolicy_ros.backends.base import BackendError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from qpolicy_ros.backends.fpga.device import Device
+from qpolicy_ros.backends.fpga.device import Device
 
 _GROUP = 32  # flags in a word
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.interchange.incoming.graph import NO_CLIP, Incoming, Network, refused
 from qpolicy_ros.interchange.incoming.torchscript import import_torch
 from qpolicy_ros.policy.activations import LAYER_NORM, LINEAR
+from qpolicy_ros.policy.model import Float32
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Float32
-
-    Array = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 _AGAIN = "save the checkpoint again"
 

@@ -5,19 +5,15 @@ Operators are named as in ONNX, in small letters with underscores. Tensors go by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy.model import Baseline, Float32
+from qpolicy_ros.policy.model import Baseline, Float32
 
 MOST_BYTES = 256 << 20
 """Of a source, with everything that it refers to."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,6 @@ from qpolicy_ros.interchange.incoming.elementwise import (
 from qpolicy_ros.interchange.incoming.graph import NO_CLIP, Network, refused
 from qpolicy_ros.interchange.incoming.values import Base, Flow
 from qpolicy_ros.policy.activations import CLIP, LAYER_NORM, LINEAR
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def unwind(last: Flow, file: object) -> Network:

@@ -8,18 +8,14 @@ too, behind the macro ``QPOLICY_FLOAT``, for machines that have float32.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from qpolicy_ros.interchange.outgoing.c_assemble import c_assemble
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact, PolicyError
 from qpolicy_ros.policy.bounds import network_bounds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 
 _COLUMNS = 96
 

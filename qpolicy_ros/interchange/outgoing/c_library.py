@@ -6,20 +6,15 @@ import ctypes
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.interchange.outgoing.c_header import c_header
-from qpolicy_ros.policy import ObservationError, PolicyError
+from qpolicy_ros.policy import ObservationError, PolicyArtifact, PolicyError
+from qpolicy_ros.policy.model import Float32, Int32
 from qpolicy_ros.policy.observation import as_observation, as_observations, refuse_non_finite
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Float32, Int32
 
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
 _SHIM = """\

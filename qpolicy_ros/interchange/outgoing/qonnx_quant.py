@@ -9,21 +9,17 @@ numbers are exact in float32 and in fixed point.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.interchange.outgoing.onnx_graph import Graph, integer_type, require_network
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.policy.bounds import network_bounds
+from qpolicy_ros.policy.model import Int64
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import PolicyArtifact
-    from qpolicy_ros.policy.model import Int64
-
-    Float64 = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 
 _PLACES = 40
 """Binary places of a scale, at most; it has at most 24 significant ones, as float32."""

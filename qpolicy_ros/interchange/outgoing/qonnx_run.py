@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.interchange.outgoing.onnx_graph import REMEDY
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.policy import IntegerNetwork, PolicyError
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import IntegerNetwork
-    from qpolicy_ros.policy.model import Float32
-
-    Tensors = dict[str, npt.NDArray[Any]]
+Tensors = dict[str, npt.NDArray[Any]]
 
 
 _CELLS = 1 << 24  # comparisons of a layer at a time: memory stays below 100 MB

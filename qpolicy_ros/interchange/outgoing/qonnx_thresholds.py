@@ -7,21 +7,18 @@ scale that a tool could round and no tie that it could send elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qpolicy_ros.interchange.outgoing.onnx_graph import Graph, integer_type, require_network
+from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 from qpolicy_ros.policy.bounds import network_bounds
+from qpolicy_ros.policy.model import Float32
 from qpolicy_ros.policy.numpy_engine import NumpyEngine
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
-    from qpolicy_ros.policy.model import Float32
-
-    Keys = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.int64]
 
 _LARGEST = 0x7F7FFFFF  # the largest finite float32, as bits
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # rclpy: what decides runs without it
     from rclpy.node import Node
 
 _LISTENED_NS = 1_000_000_000  # of a policy node's commands: long enough for every control rate

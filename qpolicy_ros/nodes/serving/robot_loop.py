@@ -1,6 +1,6 @@
 """Running a robot: the observation is put together from its topics, once a control period.
 
-In real time a steady timer ticks, whatever comes in how often: the policy was trained at one
+In real time a steady timer ticks, however often messages arrive: the policy was trained at one
 rate, and what is missing is held or replaced as the contract says. In lock-step a tick comes when
 every topic that has a stamp has sent the same new one.
 """
@@ -351,7 +351,7 @@ class RobotLoop(Loop):
         self._observations.publish()
 
     def _engaged(self, now: int) -> bool:
-        """Start if everything is there and nobody's word is waited for."""
+        """Whether the policy commands; start it by itself once all inputs are there, if it may."""
         try:
             self.inputs.read(now, self._timeout_ns)
         except ObservationError as error:
@@ -368,7 +368,7 @@ class RobotLoop(Loop):
         return self.modes.mode is not Mode.STANDBY
 
     def _first_command_is_under_way(self) -> bool:
-        """Whether somebody commands whose first word, and so the first tick, is still to come."""
+        """Whether a sender of commands is there that has not sent its first one yet."""
         command = self.inputs.topics.get(CMD_VEL)
         if command is None or command.arrived_ns is not None:
             return False

@@ -24,7 +24,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the server needs rclpy, readers of bags do not
     from qpolicy_ros.nodes.serving.server import PolicyServer
 
 STAGES = ("age", "queue", "quantise", "infer", "publish", "total", "elapsed")

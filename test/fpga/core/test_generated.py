@@ -87,6 +87,7 @@ def test_the_self_checking_bench_under_icarus(made, tmp_path, spoil):
     assert said.startswith("FAIL vector 3:" if spoil else "PASS")
 
 
+@pytest.mark.slow
 def test_generated_verilog_is_lint_clean(capsys):
     assert lint_samples.main([]) == 0, capsys.readouterr().err
 

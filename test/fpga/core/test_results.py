@@ -6,15 +6,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from policy_builders import random_artifact
 
 from qpolicy_fpga.plan.random_networks import SHAPES
+from qpolicy_fpga.report.energy import Energy
+from qpolicy_fpga.report.report import WholeFigures
 from qpolicy_ros.bench import fpga_cores
+from qpolicy_ros.bench.fpga_core_rows import CoreRow, Whole
 from qpolicy_ros.policy import save_policy
 
 QUICK = "hopper"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -59,20 +65,20 @@ def test_a_selected_policy_that_does_not_fit_is_a_note(shelf, monkeypatch, tmp_p
     def measured(subject):
         if subject.origin == "selected":
             raise fpga_cores.InputError("part: the policy does not fit")
-        return dict(ROW)
+        return ROW
 
     monkeypatch.setattr(fpga_cores, "measure", measured)
     monkeypatch.setattr(fpga_cores, "measure_words", lambda _: WHOLE)
-    row = ROW | {"end_to_end": WHOLE, "conditions": {**FACTS, **ROW["conditions"]}}
+    row = replace(ROW, whole=WHOLE, conditions={**FACTS, **ROW.conditions})
     assert run(tmp_path / "out") == [row]
     page = (tmp_path / "out" / "fpga.md").read_text()
     assert "ant/selected: part: the policy does not fit." in page
     assert "| ant | random | 10 (16) | 2 | 9,444 |" in page
-    assert json.loads((tmp_path / "out" / "fpga.json").read_text()) == [row]
+    assert json.loads((tmp_path / "out" / "fpga.json").read_text()) == [row.as_json()]
 
 
 def test_whole_designs_stand_beside_the_cores():
-    text = fpga_cores.page([ROW | {"end_to_end": WHOLE}], [])
+    text = fpga_cores.page([replace(ROW, whole=WHOLE)], [])
     assert "| ant | random | 19 | 11 | 10 | 2 | 0.19 | 12.1 | 9,000 |" in text
     assert "quantiser and action table |" not in fpga_cores.page([ROW], [])
 
@@ -83,9 +89,9 @@ def test_a_whole_that_does_not_fit_is_a_note(monkeypatch, tmp_path):
         raise fpga_cores.InputError("part: no room for it")
 
     monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
-    monkeypatch.setattr(fpga_cores, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(fpga_cores, "measure", lambda _: ROW)
     monkeypatch.setattr(fpga_cores, "measure_words", refused)
-    assert run(tmp_path) == [ROW | {"conditions": {**FACTS, **ROW["conditions"]}}]
+    assert run(tmp_path) == [replace(ROW, conditions={**FACTS, **ROW.conditions})]
     note = "ant/random with quantiser and action table: part: no room for it."
     assert note in (tmp_path / "fpga.md").read_text()
 
@@ -95,19 +101,19 @@ def test_a_row_says_where_and_what_it_was_made_of(shelf, monkeypatch, tmp_path):
     (subject,) = fpga_cores.subjects("ant")
     assert subject.function_hash == shipped.function_hash
     monkeypatch.setattr(fpga_cores, "QUICK", ("ant",))
-    monkeypatch.setattr(fpga_cores, "measure", lambda _: dict(ROW))
+    monkeypatch.setattr(fpga_cores, "measure", lambda _: ROW)
     monkeypatch.setattr(fpga_cores, "measure_words", lambda _: WHOLE)
     (row,) = run(tmp_path)
-    assert row["conditions"] == {"git_revision": "abc", "part": "xc7a15t"}
+    assert row.conditions == {"git_revision": "abc", "part": "xc7a15t"}
     assert "- revision abc" in (tmp_path / "fpga.md").read_text().splitlines()
 
 
 def test_cycles_are_asked_of_the_papers_sizes_alone():
-    slow = ROW | {"policy": "selected", "cycles": 17}
+    slow = replace(ROW, policy="selected", cycles=17)
     text = fpga_cores.page([slow], [])
     assert "| ant | selected | 17 | 2 |" in text
     assert fpga_cores.meets_target(slow)
-    assert not fpga_cores.meets_target(slow | {"fits": False})
+    assert not fpga_cores.meets_target(replace(slow, fits=False))
 
 
 def run(out):
@@ -116,17 +122,19 @@ def run(out):
 
 
 FACTS = {"git_revision": "abc"}
-WHOLE = {
-    "cycles": 19, "core_cycles": 11, "initiation_interval": 2, "latency_us": 0.19, "lut": 9000,
-    "carry4": 300, "ff": 3000, "bram36": 4, "dsp": 16, "depth_ns": 3.2, "fits": True,
-}  # fmt: skip
-ROW = {
-    "task": "ant", "policy": "random", "subject": "ant/random", "ratio": 23.0, "p50_us": 0.1,
-    "cycles": 10, "target_cycles": 16, "initiation_interval": 2, "actions_per_s": 5e7,
-    "lut": 9444, "carry4": 304, "ff": 2849, "bram36": 0, "dsp": 0, "depth_ns": 2.97,
-    "depth_allowed_ns": 3.5, "fits": True, "energy_nj_estimate": 30.0,
-    "energy_nj_range": [20.0, 40.0], "conditions": {"part": "xc7a15t"},
-}  # fmt: skip
+WHOLE = Whole(
+    WholeFigures(
+        cycles=19, initiation_interval=2, latency_us=0.19, lut=9000, carry4=300, ff=3000, bram36=4,
+        dsp=16, fits=True, depth_ns=3.2, critical_path="",
+    ),
+    core_cycles=11,
+)  # fmt: skip
+ROW = CoreRow(
+    task="ant", policy="random", subject="ant/random", function_hash="", forms=(), ratio=23.0,
+    latency_us=0.1, cycles=10, target_cycles=16, initiation_interval=2, actions_per_s=5e7,
+    lut=9444, carry4=304, ff=2849, bram36=0, dsp=0, depth_ns=2.97, depth_allowed_ns=3.5,
+    fits=True, energy=Energy(30.0, 20.0, 40.0, 0.0), conditions={"part": "xc7a15t"},
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -134,7 +142,7 @@ ROW = {
 )
 def test_a_missed_target_is_seen(worse):
     assert fpga_cores.meets_target(ROW)
-    assert not fpga_cores.meets_target(ROW | worse)
+    assert not fpga_cores.meets_target(replace(ROW, **worse))
 
 
 @pytest.mark.slow
@@ -157,6 +165,15 @@ def test_the_whole_fits_and_takes_microseconds(task, full):
     if task != QUICK and not full:
         pytest.skip("the other shapes: make test-full")
     whole = fpga_cores.measure_words(next(fpga_cores.subjects(task)).network)
-    assert whole["fits"], whole
-    assert whole["latency_us"] < 10
-    assert whole["core_cycles"] < whole["cycles"]
+    assert whole.figures.fits, whole
+    assert whole.figures.latency_us < 10
+    assert whole.core_cycles < whole.figures.cycles
+
+
+def test_a_row_has_the_fields_of_the_kept_ones():
+    kept = json.loads((ROOT / "docs" / "benchmarks" / "fpga.json").read_text())
+    whole = next(row for row in kept if "end_to_end" in row)
+    made = replace(ROW, whole=WHOLE).as_json()
+    assert list(made) == list(whole)
+    for name in ("paper", "end_to_end"):
+        assert list(made[name]) == list(whole[name])

@@ -16,6 +16,8 @@ from qpolicy_fpga.plan.random_networks import SHAPES, trained_like
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import find_policy, load_policy, make_engine
 
+pytestmark = pytest.mark.slow
+
 QUICK = "hopper"
 # The smallest and the largest.
 SHIPPED_QUICK = ("hopper/paper", "halfcheetah/paper")

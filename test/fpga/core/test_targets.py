@@ -13,7 +13,7 @@ from qpolicy_fpga.explore.choose import choose
 from qpolicy_fpga.plan.devices import find_part
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.random_networks import trained_like
-from qpolicy_ros.bench.fpga_cores import PAPER
+from qpolicy_ros.bench.fpga_core_rows import PAPER
 from qpolicy_ros.policy import PolicyError
 
 TARGETS = {task: paper.target_cycles for task, paper in PAPER.items()}
@@ -98,13 +98,13 @@ def test_a_small_last_layer_takes_codes_as_they_come(task):
 
 def test_only_a_folded_layer_hands_codes_on_as_they_come():
     forms = [Form(1, 6), Form(1, 2), Form(1, 2, stream=True)]
-    with pytest.raises(ValueError, match="layer 2 takes parts, but layer 1 has one"):
+    with pytest.raises(ValueError, match="layer 2 takes chunks, but layer 1 has one"):
         build(trained_like("hopper"), forms, 100.0)
 
 
 @pytest.mark.parametrize("wrong", [Form(1, 1, stream=True), Form(2, 2, stream=True)])
 def test_a_layer_takes_each_part_in_one_step(wrong):
-    with pytest.raises(ValueError, match="layer 1 takes parts, a step each, but has Form"):
+    with pytest.raises(ValueError, match="layer 1 takes chunks, a step each, but has Form"):
         build(trained_like("hopper"), [Form(2, 6), wrong, Form(1, 2)], 100.0)
 
 

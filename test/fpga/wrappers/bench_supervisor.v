@@ -1,4 +1,5 @@
 // Plays a list of words to the supervisor: {operation, data}; prints what it has counted.
+// A supervisor that does not settle when it must have ends the bench.
 `timescale 1ns/1ns
 module bench_supervisor;
     parameter N = 1, WIDTH = 8, BEATS = 1, BEAT_W = 1, WORDS = 1;
@@ -10,13 +11,27 @@ module bench_supervisor;
     wire settled;
     wire [31:0] observations, count, flags;
     reg [WIDTH+2:0] words [0:WORDS-1];
-    integer at, i;
+    integer at, i, waited;
     qpolicy_supervisor dut (
         .clk(clk), .rst(rst), .stop(stop), .forget(forget), .data(data), .beat(beat),
         .taken(taken), .settled(settled), .value(value),
         .observations(observations), .count(count), .flags(flags)
     );
     always #5 clk = ~clk;
+    // A clearing takes a cycle a value.
+    task settle;
+        begin
+            waited = 0;
+            while (!settled) begin
+                waited = waited + 1;
+                if (waited > 1000 + 10 * N) begin
+                    $write("bench: it does not settle\n");
+                    $finish;
+                end
+                @(negedge clk);
+            end
+        end
+    endtask
     initial begin
         $readmemh("words.hex", words);
         repeat (3) @(negedge clk);
@@ -24,7 +39,7 @@ module bench_supervisor;
         for (at = 0; at < WORDS; at = at + 1) begin
             case (words[at][WIDTH+2:WIDTH])
                 BEAT: begin
-                    while (beat == 0 && !settled) @(negedge clk);
+                    if (beat == 0) settle;
                     data = words[at][WIDTH-1:0];
                     taken = 1;
                     @(negedge clk);
@@ -44,7 +59,7 @@ module bench_supervisor;
                     forget = 0;
                 end
                 default: begin
-                    while (!settled) @(negedge clk);
+                    settle;
                     $write("%0d", observations);
                     for (i = 0; i < N; i = i + 1) begin
                         value = i;

@@ -10,7 +10,7 @@ yaml = pytest.importorskip("yaml")
 from contract_files import JOINTS, ORDER, ROBOT, read, written  # noqa: E402
 
 from qpolicy_ros.common.errors import InputError  # noqa: E402
-from qpolicy_ros.interchange.incoming.contracts import Context  # noqa: E402
+from qpolicy_ros.interchange.incoming.contracts.context import Context  # noqa: E402
 from qpolicy_ros.interchange.incoming.contracts.mjlab import read_metadata  # noqa: E402
 from qpolicy_ros.policy import Assembler  # noqa: E402
 from qpolicy_ros.policy.contract_rules import check_contract  # noqa: E402

@@ -22,7 +22,7 @@ from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_training.cli.select import Args, AxesOptions, _config, run_sweep
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes import distill as distill_module
-from qpolicy_training.recipes.distill import DistillConfig
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.select.config import Axes
@@ -30,6 +30,8 @@ from qpolicy_training.select.greedy import greedy
 from qpolicy_training.select.ledger import Ledger, Row
 from qpolicy_training.select.sweep import Sweep
 from qpolicy_training.select.worker import Job, work
+
+pytestmark = pytest.mark.slow
 
 CRITIC = TEACHER.parents[3] / "training" / "checkpoints" / "hopper-fp32.safetensors"
 SHORT_LAST = [
