@@ -132,8 +132,8 @@ def _upper(question: Question, rows: Int64, lines: list[_Lines], low: Int64, hig
     reach = np.maximum(abs(low), abs(high)).astype(float)
     if size + float((np.abs(rows).astype(float) @ reach).max()) > _SAFE:
         return np.asarray(interval)
-    line = constant + np.maximum(rows, 0) @ high + np.minimum(rows, 0) @ low
-    return np.asarray(np.minimum(interval, np.right_shift(line, bits)))  # a shift rounds down
+    top = constant + np.maximum(rows, 0) @ high + np.minimum(rows, 0) @ low
+    return np.asarray(np.minimum(interval, np.right_shift(top, bits)))  # a shift rounds down
 
 
 class _Lines(NamedTuple):
