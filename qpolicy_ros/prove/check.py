@@ -115,15 +115,16 @@ def _upper(question: Question, rows: Int64, lines: list[_Lines], low: Int64, hig
     interval = positive @ most + negative @ least
     if not lines:
         return np.asarray(interval)
-    constant, bits = np.zeros(len(rows), np.int64), 0
-    size = 0.0
+    constant: Int64 = np.zeros(len(rows), np.int64)
+    bits, size = 0, 0.0
     for layer in reversed(range(len(lines))):
         line = lines[layer]
         positive, negative = np.maximum(rows, 0), np.minimum(rows, 0)
         tallest = np.maximum(abs(line.below), abs(line.above)).astype(float)
         size = size * (1 << _SHIFT) + float((np.abs(rows).astype(float) @ tallest).max())
-        constant = (constant << _SHIFT) + positive @ line.above + negative @ line.below
-        rows = positive * line.up + negative * line.down
+        moved = positive @ line.above + negative @ line.below
+        constant = np.asarray((constant << _SHIFT) + moved, np.int64)
+        rows = np.asarray(positive * line.up + negative * line.down, np.int64)
         size = max(size, float((np.abs(rows).astype(float).sum(axis=1)).max()) * 128.0)
         if size > _SAFE:
             return np.asarray(interval)
