@@ -9,7 +9,7 @@ import numpy as np
 
 from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.fit import Change, Fit
-from qpolicy_ros.doctor.trials import Command, Stage, Trial
+from qpolicy_ros.doctor.trials import Attempt, Command, Stage, Trial
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.sim.description import RobotDescription, find_robot
 from qpolicy_ros.sim.robot_model import build_model
@@ -28,6 +28,7 @@ _LOOK, _SHORTEST, _LONGEST = 1.4, 0.8, 2.5  # of the time until the fall; s
 
 _USUAL = ("order", "sign", "scale", "offset", "history", "quaternion", "terms")
 _RARE = 0.03
+_NEXT = 3
 _ALIKE = 0.1  # of the cost: two scales of one value that walk alike
 
 Say = Callable[[str], None]
@@ -44,7 +45,7 @@ class Finding:
         before, after: the trials as given, and with the change.
         tried: how many changes were played.
         why: why it is not sound, in a few words.
-        next_best: faults of the changes that came behind, best first.
+        others: changes that came behind, best first.
     """
 
     sound: bool
@@ -54,7 +55,12 @@ class Finding:
     after: list[Trial]
     tried: int
     why: str
-    next_best: list[str]
+    others: list[Change]
+
+    @property
+    def next_best(self) -> list[Change]:
+        """The few that came closest behind."""
+        return self.others[:_NEXT]
 
 
 def examine(
@@ -84,9 +90,11 @@ def examine(
     given = Fit.of(contract, artifact.baseline)
     stage = Stage(description, artifact.baseline, given, built)
     commands = _commands(artifact)
-    before = stage.play([given], commands, _SEEDS[:1], _SECONDS)[0]
-    if all(trial.up for trial in before):  # a fall needs no second look
-        before += stage.play([given], commands, _SEEDS[1:], _SECONDS)[0]
+    as_it_is = Attempt(given)
+    stage.play([as_it_is], commands, _SEEDS[:1], _SECONDS)
+    if not as_it_is.fell:  # a fall needs no second look
+        stage.play([as_it_is], commands, _SEEDS[1:], _SECONDS)
+    before = stage.trials(as_it_is, _SECONDS)
     why = _complaint(before)
     if not why:
         return Finding(
@@ -97,14 +105,13 @@ def examine(
             after=before,
             tried=0,
             why="",
-            next_best=[],
+            others=[],
         )
     say(f"not sound: {why}")
     candidates = changes(given, built.model)
     found, order = _search(stage, given, candidates, before, say)
-    change = order[0] if order and cost(before) - cost(found) > _BETTER else None
-    if change is None or _complaint(found):
-        change = None
+    mends = bool(found) and cost(before) - cost(found) > _BETTER and not _complaint(found)
+    change = order[0] if mends else None
     return Finding(
         sound=False,
         change=change,
@@ -113,7 +120,7 @@ def examine(
         after=found if change else before,
         tried=len(candidates),
         why=why,
-        next_best=[other.fault for other in order[1 if change else 0 :][:3]],
+        others=order[1 if change else 0 :],
     )
 
 
@@ -125,24 +132,34 @@ def cost(trials: list[Trial]) -> float:
 def _search(
     stage: Stage, given: Fit, candidates: list[Change], before: list[Trial], say: Say
 ) -> tuple[list[Trial], list[Change]]:
-    """Play all changes for a moment, the better ones for longer; best first, with its trials."""
-    left = candidates
+    """Play all changes for a moment, the better ones for longer; best first, with its trials.
+
+    A change with which the robot falls once mends nothing and is played no further.
+    """
+    left = [(change, Attempt(change.apply(given))) for change in candidates]
+    behind: list[Change] = []
     trials: list[list[Trial]] = []
     worst = sorted(before, key=lambda trial: trial.lasted)  # what fails first tells most
     commands = list(dict.fromkeys(trial.command for trial in worst))
     first = np.clip(_LOOK * worst[0].lasted * _SECONDS, _SHORTEST, _LONGEST)
     for number, (count, seconds, kept) in enumerate(_ROUNDS):
         length = float(first) if number == 0 and not worst[0].up else seconds
-        fits = [change.apply(given) for change in left]
-        trials = stage.play(fits, commands[:count], _SEEDS[:1], length)
-        costs = [cost(walks) + _rarity(change) for change, walks in zip(left, trials, strict=True)]
-        ranked = sorted(range(len(left)), key=costs.__getitem__)[:kept]
-        say(f"{len(left)} changes played for {length:.1f} s, {len(ranked)} go on")
-        left, trials = [left[i] for i in ranked], [trials[i] for i in ranked]
+        attempts = [attempt for _, attempt in left]
+        stage.play(attempts, commands[:count], _SEEDS[:1], length, until_a_fall=True)
+        played = [stage.trials(attempt, length) for attempt in attempts]
+        costs = [
+            cost(walks) + _rarity(change) for (change, _), walks in zip(left, played, strict=True)
+        ]
+        ranked = sorted(range(len(left)), key=lambda i: (attempts[i].fell, costs[i]))
+        up = [i for i in ranked if not attempts[i].fell][:kept]
+        say(f"{len(left)} changes played for {length:.1f} s, {len(up)} go on")
+        behind = [left[i][0] for i in ranked[len(up) :]] + behind
+        left, trials = [left[i] for i in up], [played[i] for i in up]
     # With the best of those that mend in front, the rest behind.
     order = sorted(range(len(left)), key=lambda i: bool(_complaint(trials[i])))
-    left, trials = [left[i] for i in order], [trials[i] for i in order]
-    return _of_one_scale(trials, left)
+    found = [left[i][0] for i in order]
+    trials, found = _of_one_scale([trials[i] for i in order], found)
+    return trials, found + behind
 
 
 def _of_one_scale(

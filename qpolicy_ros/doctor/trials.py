@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,8 @@ class Trial:
 
     Attributes:
         command: forward, left (m/s), turning (rad/s).
-        lasted: share of the walk until it fell.
+        up: whether it stayed up.
+        lasted: share of the walk until it fell, or was stopped.
         velocity: mean forward, left, turning of the later part, 0 where it fell.
         shake: root mean square of the base's roll and pitch rate, rad/s.
         jerk: mean change of the outputs between two ticks.
@@ -41,6 +43,7 @@ class Trial:
     """
 
     command: Command
+    up: bool
     lasted: float
     velocity: tuple[float, float, float]
     shake: float
@@ -50,17 +53,30 @@ class Trial:
     sight: float = 0.0
 
     @property
-    def up(self) -> bool:
-        """Whether it stayed up."""
-        return self.lasted >= 1.0
-
-    @property
     def cost(self) -> float:
         """Lower is better: falls first, then the distance from the command, then roughness."""
         error = np.abs(np.subtract(self.velocity, self.command)) * (1.0, 1.0, 0.5)
         missed = float(error.sum()) if self.up else float(np.abs(self.command).sum()) + 0.5
         rough = 0.15 * min(self.shake, 5.0) + 0.3 * min(self.jerk, 3.0) + 0.5 * self.tilt
         return 10.0 * (1.0 - self.lasted) + missed + rough + _STRANGE * self.strange
+
+
+class Attempt:
+    """One way to connect the network, and its walks so far.
+
+    Attributes:
+        fit: how the network is connected.
+        walks: by command and seed.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self.walks: dict[tuple[Command, int], _Walk] = {}
+
+    @property
+    def fell(self) -> bool:
+        """Whether one of its walks has ended with a fall."""
+        return not all(walk.up for walk in self.walks.values())
 
 
 class Stage:
@@ -84,35 +100,61 @@ class Stage:
         self._gains = given.gains
 
     def play(
-        self, fits: Sequence[Fit], commands: Sequence[Command], seeds: Sequence[int], seconds: float
-    ) -> list[list[Trial]]:
-        """Play every fit at every command and seed; a list of trials for each fit."""
-        jobs = [(f, c, s) for f in range(len(fits)) for c in commands for s in seeds]
-        walks = [self._open(fits[f], c, s) for f, c, s in jobs]
-        ticks = [round(seconds / fits[f].contract.period) for f, _, _ in jobs]
+        self,
+        attempts: Sequence[Attempt],
+        commands: Sequence[Command],
+        seeds: Sequence[int],
+        seconds: float,
+        *,
+        until_a_fall: bool = False,
+    ) -> None:
+        """Play every attempt at every command and seed until ``seconds`` of each walk are over.
+
+        A walk that was played before goes on from where it stood.
+
+        Args:
+            attempts: what is played.
+            commands: of the walks.
+            seeds: of their starts.
+            seconds: of each walk, as it is long in all.
+            until_a_fall: an attempt ends with its first fall, whatever its other walks do.
+        """
+        walks, ticks = [], []
+        for attempt in attempts:
+            for command in commands:
+                for seed in seeds:
+                    if (command, seed) not in attempt.walks:
+                        attempt.walks[command, seed] = self._open(attempt, command, seed)
+                    walks.append(attempt.walks[command, seed])
+                    ticks.append(round(seconds / attempt.fit.contract.period))
         alive = list(range(len(walks)))
-        for tick in range(max(ticks, default=0)):
-            alive = [index for index in alive if tick < ticks[index]]
+        while True:
+            alive = [
+                index
+                for index in alive
+                if walks[index].up
+                and walks[index].ticks < ticks[index]
+                and not (until_a_fall and walks[index].attempt.fell)
+            ]
             if not alive:
                 break
             seen = np.stack([walks[index].seen for index in alive])
             outputs = baseline_actions(self._network, np.clip(seen, -_LARGEST, _LARGEST))
-            alive = [
-                index
-                for index, output in zip(alive, outputs, strict=True)
-                if walks[index].step(output, counted=tick >= _FROM * ticks[index])
-            ]
-        results: list[list[Trial]] = [[] for _ in fits]
-        squares: list[list[np.ndarray]] = [[] for _ in fits]
-        for (f, _, _), walk in zip(jobs, walks, strict=True):
-            squares[f].append(walk.squares)
-        strange = [self._gauge.strange(each) for each in squares]
-        sight = [self._gauge.sight(fit, each) for fit, each in zip(fits, squares, strict=True)]
-        for (f, command, _), walk, count in zip(jobs, walks, ticks, strict=True):
-            results[f].append(walk.trial(command, count, strange[f], sight[f]))
-        return results
+            for index, output in zip(alive, outputs, strict=True):
+                walks[index].step(output)
 
-    def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
+    def trials(self, attempt: Attempt, seconds: float) -> list[Trial]:
+        """Return how the walks of an attempt went that were played for ``seconds``."""
+        squares = [walk.squares for walk in attempt.walks.values()]
+        strange, sight = self._gauge.strange(squares), self._gauge.sight(attempt.fit, squares)
+        ticks = round(seconds / attempt.fit.contract.period)
+        return [
+            walk.trial(command, ticks, strange, sight)
+            for (command, _), walk in attempt.walks.items()
+        ]
+
+    def _open(self, attempt: Attempt, command: Command, seed: int) -> _Walk:
+        fit = attempt.fit
         robot = RobotSimulation(
             self._description,
             contract=fit.contract,
@@ -120,7 +162,7 @@ class Stage:
             built=self._model_of(fit),
         )
         robot.command = as_twist(command)
-        return _Walk(robot, fit, seed, self._gauge)
+        return _Walk(robot, attempt, seed, self._gauge)
 
     def _model_of(self, fit: Fit) -> BuiltRobot:
         """Return the model with the gains of a contract."""
@@ -175,25 +217,33 @@ class _Gauge:
 
 
 class _Walk:
-    """One walk under way."""
+    """One walk under way.
 
-    def __init__(self, robot: RobotSimulation, fit: Fit, seed: int, gauge: _Gauge) -> None:
-        self.robot, self._fit, self._gauge = robot, fit, gauge
+    Attributes:
+        attempt: that it is of.
+        robot: that walks.
+        seen: the newest observation ``(n,)``.
+        up: whether it has not fallen.
+        ticks: that it lasted so far.
+    """
+
+    def __init__(self, robot: RobotSimulation, attempt: Attempt, seed: int, gauge: _Gauge) -> None:
+        self.attempt, self.robot, self._gauge = attempt, robot, gauge
         self.seen = robot.reset(seed)
+        self.up, self.ticks = True, 0
         self._sum = np.zeros(len(self.seen))
-        self._ticks = self._counted = 0
-        self._velocity = np.zeros(3)
+        self._velocities: list[tuple[float, float, float]] = []
         self._shake = self._tilt = self._jerk = 0.0
         self._output: np.ndarray | None = None
 
-    def step(self, output: np.ndarray, *, counted: bool) -> bool:
-        """Apply the network's output; return whether the walk goes on."""
-        robot = self.robot
-        action = output * self._fit.scale + self._fit.bias
-        robot.advance(action)
+    def step(self, output: np.ndarray) -> None:
+        """Apply the network's output ``(m,)`` for one control period."""
+        robot, fit = self.robot, self.attempt.fit
+        robot.advance(output * fit.scale + fit.bias)
         if robot.fallen or not np.abs(robot.data.qvel).max() < _LARGEST:
-            return False
-        self._ticks += 1
+            self.up = False
+            return
+        self.ticks += 1
         if self._gauge.knows:
             self._sum += self._gauge.squares(self.seen)
         if self._output is not None:
@@ -205,25 +255,24 @@ class _Walk:
             self._shake += float(rates @ rates)
             x, y, _ = robot.sensors.gravity()
             self._tilt += float(np.hypot(x, y))
-        if counted:
-            self._counted += 1
-            x, y, _ = robot.sensors.velocity()
-            self._velocity += (x, y, robot.sensors.turning())
+        x, y, _ = robot.sensors.velocity()
+        self._velocities.append((float(x), float(y), float(robot.sensors.turning())))
         self.seen = robot.observe()
-        return bool(np.isfinite(self.seen).all())
+        self.up = bool(np.isfinite(self.seen).all())
 
     @property
     def squares(self) -> np.ndarray:
         """Mean squares of what it saw, in units of the normaliser's spread ``(n,)``."""
-        return self._sum / max(self._ticks, 1)
+        return self._sum / max(self.ticks, 1)
 
     def trial(self, command: Command, ticks: int, strange: float, sight: float) -> Trial:
-        """Return how it went."""
-        count, counted = max(self._ticks, 1), max(self._counted, 1)
-        x, y, turning = (float(v) for v in self._velocity / counted)
+        """Return how it went; it was to last ``ticks``."""
+        count, later = max(self.ticks, 1), self._velocities[math.ceil(_FROM * ticks) :]
+        x, y, turning = (float(v) for v in np.mean(later or [(0.0, 0.0, 0.0)], axis=0))
         return Trial(
             command,
-            self._ticks / ticks,
+            self.up,
+            self.ticks / ticks,
             (x, y, turning),
             float(np.sqrt(self._shake / count)),
             self._jerk / count,
