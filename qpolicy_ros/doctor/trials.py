@@ -23,6 +23,8 @@ _LARGEST = 1e6  # beyond it a state has blown up
 # that counts, and the most.
 _QUIET, _STILL, _FAR = 0.35, 0.1, 30.0
 _STRANGE = 0.2  # cost of one term that is e times off
+# Pushes: how often, s, and by how much each is harder than the one before, m/s; rad/s a m/s.
+_PUSH_EVERY, _PUSH, _TWIST = 0.5, 0.3, 1.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Stage:
         seconds: float,
         *,
         until_a_fall: bool = False,
+        pushed: bool = False,
     ) -> None:
         """Play every attempt at every command and seed until ``seconds`` of each walk are over.
 
@@ -118,6 +121,7 @@ class Stage:
             seeds: of their starts.
             seconds: of each walk, as it is long in all.
             until_a_fall: an attempt ends with its first fall, whatever its other walks do.
+            pushed: the robot is pushed harder and harder, all attempts alike.
         """
         walks, ticks = [], []
         for attempt in attempts:
@@ -141,6 +145,8 @@ class Stage:
             seen = np.stack([walks[index].seen for index in alive])
             outputs = baseline_actions(self._network, np.clip(seen, -_LARGEST, _LARGEST))
             for index, output in zip(alive, outputs, strict=True):
+                if pushed:
+                    walks[index].push()
                 walks[index].step(output)
 
     def trials(self, attempt: Attempt, seconds: float) -> list[Trial]:
@@ -231,10 +237,22 @@ class _Walk:
         self.attempt, self.robot, self._gauge = attempt, robot, gauge
         self.seen = robot.reset(seed)
         self.up, self.ticks = True, 0
+        self._chance = np.random.default_rng((seed, 1))
         self._sum = np.zeros(len(self.seen))
         self._velocities: list[tuple[float, float, float]] = []
         self._shake = self._tilt = self._jerk = 0.0
         self._output: np.ndarray | None = None
+
+    def push(self) -> None:
+        """Push the base now and then, harder each time: its velocity changes at once."""
+        every = max(round(_PUSH_EVERY / self.attempt.fit.contract.period), 1)
+        base, (number, since) = self.robot.sensors.base, divmod(self.ticks, every)
+        if base is None or since or not number:
+            return
+        way = self._chance.normal(size=4)
+        way *= _PUSH * number / np.linalg.norm(way[:2])
+        self.robot.data.qvel[base[1] : base[1] + 2] += way[:2]
+        self.robot.data.qvel[base[1] + 3 : base[1] + 5] += _TWIST * way[2:]
 
     def step(self, output: np.ndarray) -> None:
         """Apply the network's output ``(m,)`` for one control period."""
