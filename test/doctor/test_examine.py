@@ -141,6 +141,21 @@ def test_a_walk_that_goes_on_ends_as_one_in_one_go(robot):
     assert stage.trials(at_once, 2.0) == stage.trials(in_parts, 2.0)
 
 
+def test_pushes_are_alike_for_all_and_hard_enough_to_tell(robot):
+    policy = balancer()
+    described = find_robot(robot)
+    built = build_model(described, policy.contract, visual=False)
+    fit = Fit.of(policy.contract, policy.baseline)
+    stage = Stage(described, policy.baseline, fit, built)
+    one, other, quiet = Attempt(fit), Attempt(fit), Attempt(fit)
+    still = [(0.0, 0.0, 0.0)]
+    stage.play([one, other], still, [0], 12.0, pushed=True)
+    stage.play([quiet], still, [0], 12.0)
+    assert stage.trials(one, 12.0) == stage.trials(other, 12.0)
+    assert one.fell
+    assert not quiet.fell
+
+
 def test_a_wrong_call_is_one_line(robot, capsys):
     assert command(["doctor", "hopper/fp32", "--robot", robot]) == 2
     assert "comes from a feature vector" in capsys.readouterr().err
