@@ -158,60 +158,50 @@ def _search(
         left, trials = [left[i] for i in up], [played[i] for i in up]
     # With the best of those that mend in front, the rest behind.
     order = sorted(range(len(left)), key=lambda i: bool(_complaint(trials[i])))
-    left, trials = [left[i] for i in order], [trials[i] for i in order]
-    if left:
-        first = _steadiest(stage, left, trials, commands, say)
-        left, trials = [left[first], *left[:first], *left[first + 1 :]], [
-            trials[first], *trials[:first], *trials[first + 1 :],
-        ]  # fmt: skip
-    trials_, found = _of_one_scale(trials, [change for change, _ in left])
-    return trials_, found + behind
+    for choose in (_steadiest, _of_one_scale):
+        if order:
+            rivals = [i for i in order if _rivals(trials[order[0]], trials[i])]
+            first = choose(stage, [left[i] for i in rivals], say) if len(rivals) > 1 else 0
+            order.remove(rivals[first])
+            order.insert(0, rivals[first])
+    found = [left[i][0] for i in order]
+    return trials[order[0]] if order else [], found + behind
 
 
-def _steadiest(
-    stage: Stage,
-    left: list[tuple[Change, Attempt]],
-    trials: list[list[Trial]],
-    commands: list[Command],
-    say: Say,
-) -> int:
-    """Return the place of that change which withstands pushes best, of those that walk alike.
+def _rivals(best: list[Trial], other: list[Trial]) -> bool:
+    """Whether a change mends, and walks as the best one does."""
+    return other is best or (cost(other) <= cost(best) + _ALIKE and not _complaint(other))
+
+
+def _steadiest(stage: Stage, rivals: list[tuple[Change, Attempt]], say: Say) -> int:
+    """Return the place of that change which withstands pushes best.
 
     Undisturbed, a robot hardly tilts and hardly sways: it walks as well with a wrong axis.
     """
-    limit = cost(trials[0]) + _ALIKE
-    rivals = [i for i, walks in enumerate(trials) if cost(walks) <= limit and not _complaint(walks)]
-    if len(rivals) < 2:
-        return 0
-    again = [Attempt(left[i][1].fit) for i in rivals]
-    stage.play(again, commands, _SEEDS, _PUSHED, pushed=True)
-    costs = [cost(stage.trials(attempt, _PUSHED)) for attempt in again]
     say(f"{len(rivals)} changes that walk alike are pushed")
-    costs = [each + _rarity(left[i][0]) for each, i in zip(costs, rivals, strict=True)]
-    return rivals[int(np.argmin(costs))]
+    again = [Attempt(attempt.fit) for _, attempt in rivals]
+    commands = list(dict.fromkeys(command for command, _ in rivals[0][1].walks))
+    stage.play(again, commands, _SEEDS, _PUSHED, pushed=True)
+    costs = [
+        cost(stage.trials(attempt, _PUSHED)) + _rarity(change)
+        for attempt, (change, _) in zip(again, rivals, strict=True)
+    ]
+    return int(np.argmin(costs))
 
 
-def _of_one_scale(
-    trials: list[list[Trial]], found: list[Change]
-) -> tuple[list[Trial], list[Change]]:
-    """Put that scale of the best change's term in front with which the network sees it as trained.
+def _of_one_scale(stage: Stage, rivals: list[tuple[Change, Attempt]], _: Say) -> int:
+    """Return the place of that scale of the first's term with which the network sees as trained.
 
     A policy walks as well with half a value as with a third of it; its normaliser tells them apart.
     """
-    if not found:
-        return [], []
-    best, limit = found[0], cost(trials[0]) + _ALIKE
-    rivals = [
+    best = rivals[0][0]
+    alike = [
         i
-        for i, change in enumerate(found)
+        for i, (change, _) in enumerate(rivals)
         if change.kind == best.kind == "scale"
         and change.mend.partition(" by ")[0] == best.mend.partition(" by ")[0]
-        and cost(trials[i]) <= limit
-        and not _complaint(trials[i])
     ]
-    first = min(rivals, key=lambda i: trials[i][0].sight) if len(rivals) > 1 else 0
-    rest = [change for i, change in enumerate(found) if i != first]
-    return trials[first], [found[first], *rest]
+    return min(alike, key=lambda i: stage.sight(rivals[i][1])) if len(alike) > 1 else 0
 
 
 def _rarity(change: Change) -> float:

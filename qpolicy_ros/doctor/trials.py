@@ -41,7 +41,6 @@ class Trial:
         tilt: mean sine of the base's tilt.
         strange: how far what the network sees in all walks with one contract is beyond what its
             own normaliser saw; 0 also where it has none.
-        sight: how unlike that is what the contract has changed of it.
     """
 
     command: Command
@@ -52,7 +51,6 @@ class Trial:
     jerk: float
     tilt: float
     strange: float = 0.0
-    sight: float = 0.0
 
     @property
     def cost(self) -> float:
@@ -123,13 +121,14 @@ class Stage:
             until_a_fall: an attempt ends with its first fall, whatever its other walks do.
             pushed: the robot is pushed harder and harder, all attempts alike.
         """
-        walks, ticks = [], []
+        walks, owners, ticks = [], [], []
         for attempt in attempts:
             for command in commands:
                 for seed in seeds:
                     if (command, seed) not in attempt.walks:
-                        attempt.walks[command, seed] = self._open(attempt, command, seed)
+                        attempt.walks[command, seed] = self._open(attempt.fit, command, seed)
                     walks.append(attempt.walks[command, seed])
+                    owners.append(attempt)
                     ticks.append(round(seconds / attempt.fit.contract.period))
         alive = list(range(len(walks)))
         while True:
@@ -138,7 +137,7 @@ class Stage:
                 for index in alive
                 if walks[index].up
                 and walks[index].ticks < ticks[index]
-                and not (until_a_fall and walks[index].attempt.fell)
+                and not (until_a_fall and owners[index].fell)
             ]
             if not alive:
                 break
@@ -152,15 +151,18 @@ class Stage:
     def trials(self, attempt: Attempt, seconds: float) -> list[Trial]:
         """Return how the walks of an attempt went that were played for ``seconds``."""
         squares = [walk.squares for walk in attempt.walks.values()]
-        strange, sight = self._gauge.strange(squares), self._gauge.sight(attempt.fit, squares)
+        strange = self._gauge.strange(squares)
         ticks = round(seconds / attempt.fit.contract.period)
-        return [
-            walk.trial(command, ticks, strange, sight)
-            for (command, _), walk in attempt.walks.items()
-        ]
+        return [walk.trial(command, ticks, strange) for (command, _), walk in attempt.walks.items()]
 
-    def _open(self, attempt: Attempt, command: Command, seed: int) -> _Walk:
-        fit = attempt.fit
+    def sight(self, attempt: Attempt) -> float:
+        """Return how unlike training's is what the network sees of what an attempt changes.
+
+        0: alike, or nothing says what it was in training.
+        """
+        return self._gauge.sight(attempt.fit, [walk.squares for walk in attempt.walks.values()])
+
+    def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
         robot = RobotSimulation(
             self._description,
             contract=fit.contract,
@@ -168,7 +170,7 @@ class Stage:
             built=self._model_of(fit),
         )
         robot.command = as_twist(command)
-        return _Walk(robot, attempt, seed, self._gauge)
+        return _Walk(robot, fit, seed, self._gauge)
 
     def _model_of(self, fit: Fit) -> BuiltRobot:
         """Return the model with the gains of a contract."""
@@ -192,7 +194,7 @@ class _Gauge:
         # A network without a normaliser was given the mean 0 and the spread 1.
         self.knows = bool(np.ptp(baseline.std) > 0)
         self._mean, self._std = baseline.mean, baseline.std
-        self._given = [(c.source, c.scale, c.offset) for c in resolved(contract)]
+        self._given = resolved(contract)
         terms = [base_of(contract, c)[0].source.partition(":")[0] for c in contract.observation]
         self._weights = np.array([1 / terms.count(term) for term in terms])
 
@@ -214,9 +216,11 @@ class _Gauge:
 
     def sight(self, fit: Fit, squares: Sequence[np.ndarray]) -> float:
         """Return how unlike training's the spread is of what ``fit`` changes, 0 = quite alike."""
+        if not self.knows:
+            return 0.0
         pairs = zip(resolved(fit.contract), self._given, strict=True)
-        other = np.array([(a.source, a.scale, a.offset) != b for a, b in pairs])
-        if not self.knows or not other.any():
+        other = np.array([one != given for one, given in pairs])
+        if not other.any():
             return 0.0
         spread = np.sqrt(np.mean(np.mean(squares, axis=0)[other]))
         return float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
@@ -226,15 +230,15 @@ class _Walk:
     """One walk under way.
 
     Attributes:
-        attempt: that it is of.
+        fit: how the network is connected.
         robot: that walks.
         seen: the newest observation ``(n,)``.
         up: whether it has not fallen.
         ticks: that it lasted so far.
     """
 
-    def __init__(self, robot: RobotSimulation, attempt: Attempt, seed: int, gauge: _Gauge) -> None:
-        self.attempt, self.robot, self._gauge = attempt, robot, gauge
+    def __init__(self, robot: RobotSimulation, fit: Fit, seed: int, gauge: _Gauge) -> None:
+        self.fit, self.robot, self._gauge = fit, robot, gauge
         self.seen = robot.reset(seed)
         self.up, self.ticks = True, 0
         self._chance = np.random.default_rng((seed, 1))
@@ -245,7 +249,7 @@ class _Walk:
 
     def push(self) -> None:
         """Push the base now and then, harder each time: its velocity changes at once."""
-        every = max(round(_PUSH_EVERY / self.attempt.fit.contract.period), 1)
+        every = max(round(_PUSH_EVERY / self.fit.contract.period), 1)
         base, (number, since) = self.robot.sensors.base, divmod(self.ticks, every)
         if base is None or since or not number:
             return
@@ -256,7 +260,7 @@ class _Walk:
 
     def step(self, output: np.ndarray) -> None:
         """Apply the network's output ``(m,)`` for one control period."""
-        robot, fit = self.robot, self.attempt.fit
+        robot, fit = self.robot, self.fit
         robot.advance(output * fit.scale + fit.bias)
         if robot.fallen or not np.abs(robot.data.qvel).max() < _LARGEST:
             self.up = False
@@ -283,7 +287,7 @@ class _Walk:
         """Mean squares of what it saw, in units of the normaliser's spread ``(n,)``."""
         return self._sum / max(self.ticks, 1)
 
-    def trial(self, command: Command, ticks: int, strange: float, sight: float) -> Trial:
+    def trial(self, command: Command, ticks: int, strange: float) -> Trial:
         """Return how it went; it was to last ``ticks``."""
         count, later = max(self.ticks, 1), self._velocities[math.ceil(_FROM * ticks) :]
         x, y, turning = (float(v) for v in np.mean(later or [(0.0, 0.0, 0.0)], axis=0))
@@ -296,5 +300,4 @@ class _Walk:
             self._jerk / count,
             self._tilt / count,
             strange,
-            sight,
         )
