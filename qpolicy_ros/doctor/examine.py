@@ -27,7 +27,7 @@ _ROUNDS = ((1, 1.5, 24), (2, 2.5, 8), (4, 5.0, 4))
 _LOOK, _SHORTEST, _LONGEST = 1.4, 0.8, 2.5  # of the time until the fall; s
 
 _USUAL = ("order", "sign", "scale", "offset", "history", "quaternion", "terms")
-_RARE = 0.03
+_RARE, _REVIVED = 0.03, 0.15
 _NEXT = 3
 _ALIKE = 0.1  # of the cost: two changes that walk alike
 _PUSHED = 6.0  # s: a walk that is pushed
@@ -110,7 +110,7 @@ def examine(
         )
     say(f"not sound: {why}")
     candidates = changes(given, built.model)
-    found, order = _search(stage, given, candidates, before, say)
+    found, order = _search(stage, as_it_is, candidates, before, say)
     mends = bool(found) and cost(before) - cost(found) > _BETTER and not _complaint(found)
     change = order[0] if mends else None
     return Finding(
@@ -131,15 +131,16 @@ def cost(trials: list[Trial]) -> float:
 
 
 def _search(
-    stage: Stage, given: Fit, candidates: list[Change], before: list[Trial], say: Say
+    stage: Stage, as_it_is: Attempt, candidates: list[Change], before: list[Trial], say: Say
 ) -> tuple[list[Trial], list[Change]]:
     """Play all changes for a moment, the better ones for longer; best first, with its trials.
 
     A change with which the robot falls once mends nothing and is played no further.
     """
-    left = [(change, Attempt(change.apply(given))) for change in candidates]
+    left = [(change, Attempt(change.apply(as_it_is.fit))) for change in candidates]
     behind: list[Change] = []
     trials: list[list[Trial]] = []
+    costs: list[float] = []
     worst = sorted(before, key=lambda trial: trial.lasted)  # what fails first tells most
     commands = list(dict.fromkeys(trial.command for trial in worst))
     first = np.clip(_LOOK * worst[0].lasted * _SECONDS, _SHORTEST, _LONGEST)
@@ -149,28 +150,28 @@ def _search(
         stage.play(attempts, commands[:count], _SEEDS[:1], length, until_a_fall=True)
         played = [stage.trials(attempt, length) for attempt in attempts]
         costs = [
-            cost(walks) + _rarity(change) for (change, _), walks in zip(left, played, strict=True)
+            cost(walks) + _rarity(change) - _REVIVED * stage.revived(attempt, as_it_is)
+            for (change, attempt), walks in zip(left, played, strict=True)
         ]
         ranked = sorted(range(len(left)), key=lambda i: (attempts[i].fell, costs[i]))
         up = [i for i in ranked if not attempts[i].fell][:kept]
         say(f"{len(left)} changes played for {length:.1f} s, {len(up)} go on")
         behind = [left[i][0] for i in ranked[len(up) :]] + behind
         left, trials = [left[i] for i in up], [played[i] for i in up]
+        costs = [costs[i] for i in up]
     # With the best of those that mend in front, the rest behind.
     order = sorted(range(len(left)), key=lambda i: bool(_complaint(trials[i])))
     for choose in (_steadiest, _of_one_scale):
-        if order:
-            rivals = [i for i in order if _rivals(trials[order[0]], trials[i])]
-            first = choose(stage, [left[i] for i in rivals], say) if len(rivals) > 1 else 0
-            order.remove(rivals[first])
-            order.insert(0, rivals[first])
+        rivals = [
+            i
+            for i in order
+            if i == order[0] or (costs[i] <= costs[order[0]] + _ALIKE and not _complaint(trials[i]))
+        ]
+        if len(rivals) > 1:
+            first = rivals[choose(stage, [left[i] for i in rivals], say)]
+            order = [first, *(i for i in order if i != first)]
     found = [left[i][0] for i in order]
     return trials[order[0]] if order else [], found + behind
-
-
-def _rivals(best: list[Trial], other: list[Trial]) -> bool:
-    """Whether a change mends, and walks as the best one does."""
-    return other is best or (cost(other) <= cost(best) + _ALIKE and not _complaint(other))
 
 
 def _steadiest(stage: Stage, rivals: list[tuple[Change, Attempt]], say: Say) -> int:

@@ -23,8 +23,10 @@ _LARGEST = 1e6  # beyond it a state has blown up
 # that counts, and the most.
 _QUIET, _STILL, _FAR = 0.35, 0.1, 30.0
 _STRANGE = 0.2  # cost of one term that is e times off
-# Pushes: how often, s, and by how much each is harder than the one before, m/s; rad/s a m/s.
-_PUSH_EVERY, _PUSH, _TWIST = 0.5, 0.3, 1.0
+_FAINT = 0.09, 0.003  # less than any term of a sound walk shows; the least that counts
+# Pushes: how often, s, the first, m/s, how many times harder each is than the one before; rad/s a
+# m/s.
+_PUSH_EVERY, _PUSH, _HARDER, _TWIST = 0.5, 0.15, 1.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,7 @@ class Stage:
 
     def trials(self, attempt: Attempt, seconds: float) -> list[Trial]:
         """Return how the walks of an attempt went that were played for ``seconds``."""
-        squares = [walk.squares for walk in attempt.walks.values()]
-        strange = self._gauge.strange(squares)
+        strange = self._gauge.strange(_squares(attempt))
         ticks = round(seconds / attempt.fit.contract.period)
         return [walk.trial(command, ticks, strange) for (command, _), walk in attempt.walks.items()]
 
@@ -160,7 +161,23 @@ class Stage:
 
         0: alike, or nothing says what it was in training.
         """
-        return self._gauge.sight(attempt.fit, [walk.squares for walk in attempt.walks.values()])
+        spread = self._gauge.spread(attempt.fit, _squares(attempt))
+        return 0.0 if spread is None else float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
+
+    def revived(self, attempt: Attempt, before: Attempt) -> float:
+        """Return by how much an attempt makes out of next to nothing what the network sees.
+
+        Of the values that it changes, as the logarithm of their spread; 0: they were alive before.
+
+        Args:
+            attempt: after its walks.
+            before: the contract as it was given, after its walks.
+        """
+        least, floor = _FAINT
+        was, now = (self._gauge.spread(attempt.fit, _squares(each)) for each in (before, attempt))
+        if was is None or now is None:
+            return 0.0
+        return float(np.log(np.clip(now, floor, least) / np.clip(was, floor, least)).clip(0.0))
 
     def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
         robot = RobotSimulation(
@@ -214,16 +231,22 @@ class _Gauge:
         spread = np.clip(np.sqrt(np.mean(squares, axis=0)), 1.0, _FAR)
         return float(np.log(spread) ** 2 @ self._weights)
 
-    def sight(self, fit: Fit, squares: Sequence[np.ndarray]) -> float:
-        """Return how unlike training's the spread is of what ``fit`` changes, 0 = quite alike."""
+    def spread(self, fit: Fit, squares: Sequence[np.ndarray]) -> float | None:
+        """Return the spread of what ``fit`` changes in some walks, None: none, or unknown.
+
+        Args:
+            fit: that says what changes.
+            squares: mean squares ``(n,)`` of each walk.
+        """
         if not self.knows:
-            return 0.0
+            return None
         pairs = zip(resolved(fit.contract), self._given, strict=True)
         other = np.array([one != given for one, given in pairs])
-        if not other.any():
-            return 0.0
-        spread = np.sqrt(np.mean(np.mean(squares, axis=0)[other]))
-        return float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
+        return float(np.sqrt(np.mean(np.mean(squares, axis=0)[other]))) if other.any() else None
+
+
+def _squares(attempt: Attempt) -> list[np.ndarray]:
+    return [walk.squares for walk in attempt.walks.values()]
 
 
 class _Walk:
@@ -254,7 +277,7 @@ class _Walk:
         if base is None or since or not number:
             return
         way = self._chance.normal(size=4)
-        way *= _PUSH * number / np.linalg.norm(way[:2])
+        way *= _PUSH * _HARDER ** (number - 1) / np.linalg.norm(way[:2])
         self.robot.data.qvel[base[1] : base[1] + 2] += way[:2]
         self.robot.data.qvel[base[1] + 3 : base[1] + 5] += _TWIST * way[2:]
 
