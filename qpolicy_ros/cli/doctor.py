@@ -57,7 +57,7 @@ def _report(args: Args, finding: Finding) -> dict[str, object]:
         "kind": change.kind if change else None,
         "why": finding.why,
         "tried": finding.tried,
-        "next_best": finding.next_best,
+        "next_best": [change.fault for change in finding.next_best],
         "before": [asdict(trial) for trial in finding.before],
         "after": [asdict(trial) for trial in finding.after],
     }

@@ -4,7 +4,7 @@ With --robot: any policy on any robot. Each seed is a walk of 10 s at --command 
 little off the start; reported are how many stayed up and their mean velocity after the first 2 s.
 Exit status 1 where one fell. Robots: a name of config/robots, a description (.yaml) or an MJCF
 file (.xml): what it leaves out, the policy's contract says. --ros plays the same through ROS 2 in
-lock-step.
+lock-step; --record writes what the nodes said into a bag.
 
 Without --robot: the task that the policy was trained on, such as go2. Each seed is a walk of 20 s
 at --speed, with friction, gains and pushes drawn by the seed. A walk counts where the robot stayed
@@ -19,6 +19,7 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -52,6 +53,11 @@ class Args:
     """--robot: length of a walk, s."""
     ros: bool = False
     """--robot: through ROS 2, policy_node and mujoco_sim_node in lock-step."""
+    record: Path | None = None
+    """--ros: folder to write a bag to, as `qpolicy quantize --bag` and `qpolicy replay` read it."""
+    command_period: float = 0.0
+    """--ros: s between commands that are drawn from those that the policy was trained for, instead
+    of --command; 0: never."""
     backend: str = ""
     """What computes the actions: integer, fp32 or fpga; empty: integer where the file has one,
     else fp32; zero never leaves the default pose."""
@@ -78,13 +84,27 @@ def main(args: Args) -> int:
         raise UsageError(f"--command: {args.command} is not finite; give three numbers")
     if not 2 < args.seconds < math.inf:
         raise UsageError(f"--seconds: {args.seconds} is too short; give more than 2 s")
+    _check_ros(args)
     artifact = load_policy(find_policy(args.policy))
     name = args.backend or ("fp32" if artifact.network is None else "integer")
     if args.robot:
         return _on_a_robot(args, artifact, name)
-    if args.ros:
-        raise UsageError("--ros: no robot; give --robot too")
     return _on_its_task(args, artifact, name)
+
+
+def _check_ros(args: Args) -> None:
+    if args.ros and not args.robot:
+        raise UsageError("--ros: no robot; give --robot too")
+    if not 0 <= args.command_period < math.inf:
+        wrong = f"--command-period: {args.command_period} is no time"
+        raise UsageError(f"{wrong}; give seconds, 0 for a constant command")
+    if args.ros:
+        if args.record is not None and args.record.exists():
+            raise UsageError(f"--record: {args.record} exists already; give a new folder")
+        return
+    for option, given in (("record", args.record), ("command-period", args.command_period)):
+        if given:
+            raise UsageError(f"--{option}: is for walks over ROS 2; give --ros too")
 
 
 def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
@@ -102,7 +122,15 @@ def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
             from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
 
             walks = walks_over_ros(
-                artifact, args.robot, name, args.command, seeds, args.seconds, progress
+                artifact,
+                args.robot,
+                name,
+                args.command,
+                seeds,
+                args.seconds,
+                progress,
+                command_period=args.command_period,
+                record=args.record,
             )
         else:
             walks = _offline(args, artifact, name, seeds, progress)
@@ -146,7 +174,7 @@ def _report(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> d
         "robot": args.robot,
         "backend": name,
         "ros": args.ros,
-        "command": list(args.command),
+        "command": None if args.command_period else list(args.command),
         "up": result.up,
         "seeds": args.seeds,
         "velocity": result.velocity,
@@ -167,6 +195,7 @@ def _print_walks(args: Args, artifact: PolicyArtifact, name: str, result: Walks)
     pairs = zip(result.velocity, result.velocity_std, strict=True)
     shown = " / ".join("none" if m is None else f"{m:.3f} ± {s:.3f}" for m, s in pairs)
     told = " / ".join(f"{value:g}" for value in args.command)
+    told = f"another command every {args.command_period:g} s" if args.command_period else told
     print(
         f"{artifact.contract.task}, {name}{' over ROS 2' if args.ros else ''}: {result.up} of "
         f"{args.seeds} up; told {told}, moved {shown} (m/s, m/s, rad/s); mujoco "

@@ -9,7 +9,7 @@ import numpy as np
 
 from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.fit import Change, Fit
-from qpolicy_ros.doctor.trials import Command, Stage, Trial
+from qpolicy_ros.doctor.trials import Attempt, Command, Stage, Trial
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.sim.description import RobotDescription, find_robot
 from qpolicy_ros.sim.robot_model import build_model
@@ -17,8 +17,8 @@ from qpolicy_ros.sim.robot_model import build_model
 COMMANDS: tuple[Command, ...] = ((0.5, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.5), (0.3, 0.2, 0.0))
 _SEEDS = (0, 1)
 _SECONDS = 6.0
-_FOLLOWS = 0.4  # share of the commanded forward speed that a sound policy makes at least
-_TOO_FAST = 1.8  # of the same: more than that is another command than the one that was given
+_FOLLOWS = 0.6  # share of the commanded forward speed that a sound policy makes at least
+_TOO_FAST = 1.6  # of the same: more than that is another command than the one that was given
 _AGAINST = -0.1  # of a commanded turn or step to the left, the other way round
 _BETTER = 0.02  # by how much a change must lower the mean cost to be named
 # Rounds of the search: commands, seconds, and how many changes go on. How long the first one takes
@@ -27,8 +27,10 @@ _ROUNDS = ((1, 1.5, 24), (2, 2.5, 8), (4, 5.0, 4))
 _LOOK, _SHORTEST, _LONGEST = 1.4, 0.8, 2.5  # of the time until the fall; s
 
 _USUAL = ("order", "sign", "scale", "offset", "history", "quaternion", "terms")
-_RARE = 0.03
-_ALIKE = 0.1  # of the cost: two scales of one value that walk alike
+_RARE, _REVIVED = 0.03, 0.15
+_NEXT = 3
+_ALIKE = 0.1  # of the cost: two changes that walk alike
+_PUSHED = 6.0  # s: a walk that is pushed
 
 Say = Callable[[str], None]
 
@@ -44,7 +46,7 @@ class Finding:
         before, after: the trials as given, and with the change.
         tried: how many changes were played.
         why: why it is not sound, in a few words.
-        next_best: faults of the changes that came behind, best first.
+        others: changes that came behind, best first.
     """
 
     sound: bool
@@ -54,7 +56,12 @@ class Finding:
     after: list[Trial]
     tried: int
     why: str
-    next_best: list[str]
+    others: list[Change]
+
+    @property
+    def next_best(self) -> list[Change]:
+        """The few that came closest behind."""
+        return self.others[:_NEXT]
 
 
 def examine(
@@ -84,9 +91,11 @@ def examine(
     given = Fit.of(contract, artifact.baseline)
     stage = Stage(description, artifact.baseline, given, built)
     commands = _commands(artifact)
-    before = stage.play([given], commands, _SEEDS[:1], _SECONDS)[0]
-    if all(trial.up for trial in before):  # a fall needs no second look
-        before += stage.play([given], commands, _SEEDS[1:], _SECONDS)[0]
+    as_it_is = Attempt(given)
+    stage.play([as_it_is], commands, _SEEDS[:1], _SECONDS)
+    if not as_it_is.fell:  # a fall needs no second look
+        stage.play([as_it_is], commands, _SEEDS[1:], _SECONDS)
+    before = stage.trials(as_it_is, _SECONDS)
     why = _complaint(before)
     if not why:
         return Finding(
@@ -97,14 +106,13 @@ def examine(
             after=before,
             tried=0,
             why="",
-            next_best=[],
+            others=[],
         )
     say(f"not sound: {why}")
     candidates = changes(given, built.model)
-    found, order = _search(stage, given, candidates, before, say)
-    change = order[0] if order and cost(before) - cost(found) > _BETTER else None
-    if change is None or _complaint(found):
-        change = None
+    found, order = _search(stage, as_it_is, candidates, before, say)
+    mends = bool(found) and cost(before) - cost(found) > _BETTER and not _complaint(found)
+    change = order[0] if mends else None
     return Finding(
         sound=False,
         change=change,
@@ -113,7 +121,7 @@ def examine(
         after=found if change else before,
         tried=len(candidates),
         why=why,
-        next_best=[other.fault for other in order[1 if change else 0 :][:3]],
+        others=order[1 if change else 0 :],
     )
 
 
@@ -123,49 +131,78 @@ def cost(trials: list[Trial]) -> float:
 
 
 def _search(
-    stage: Stage, given: Fit, candidates: list[Change], before: list[Trial], say: Say
+    stage: Stage, as_it_is: Attempt, candidates: list[Change], before: list[Trial], say: Say
 ) -> tuple[list[Trial], list[Change]]:
-    """Play all changes for a moment, the better ones for longer; best first, with its trials."""
-    left = candidates
+    """Play all changes for a moment, the better ones for longer; best first, with its trials.
+
+    A change with which the robot falls once mends nothing and is played no further.
+    """
+    left = [(change, Attempt(change.apply(as_it_is.fit))) for change in candidates]
+    behind: list[Change] = []
     trials: list[list[Trial]] = []
+    costs: list[float] = []
     worst = sorted(before, key=lambda trial: trial.lasted)  # what fails first tells most
     commands = list(dict.fromkeys(trial.command for trial in worst))
     first = np.clip(_LOOK * worst[0].lasted * _SECONDS, _SHORTEST, _LONGEST)
     for number, (count, seconds, kept) in enumerate(_ROUNDS):
         length = float(first) if number == 0 and not worst[0].up else seconds
-        fits = [change.apply(given) for change in left]
-        trials = stage.play(fits, commands[:count], _SEEDS[:1], length)
-        costs = [cost(walks) + _rarity(change) for change, walks in zip(left, trials, strict=True)]
-        ranked = sorted(range(len(left)), key=costs.__getitem__)[:kept]
-        say(f"{len(left)} changes played for {length:.1f} s, {len(ranked)} go on")
-        left, trials = [left[i] for i in ranked], [trials[i] for i in ranked]
+        attempts = [attempt for _, attempt in left]
+        stage.play(attempts, commands[:count], _SEEDS[:1], length, until_a_fall=True)
+        played = [stage.trials(attempt, length) for attempt in attempts]
+        costs = [
+            cost(walks) + _rarity(change) - _REVIVED * stage.revived(attempt, as_it_is)
+            for (change, attempt), walks in zip(left, played, strict=True)
+        ]
+        ranked = sorted(range(len(left)), key=lambda i: (attempts[i].fell, costs[i]))
+        up = [i for i in ranked if not attempts[i].fell][:kept]
+        say(f"{len(left)} changes played for {length:.1f} s, {len(up)} go on")
+        behind = [left[i][0] for i in ranked[len(up) :]] + behind
+        left, trials = [left[i] for i in up], [played[i] for i in up]
+        costs = [costs[i] for i in up]
     # With the best of those that mend in front, the rest behind.
     order = sorted(range(len(left)), key=lambda i: bool(_complaint(trials[i])))
-    left, trials = [left[i] for i in order], [trials[i] for i in order]
-    return _of_one_scale(trials, left)
+    for choose in (_steadiest, _of_one_scale):
+        rivals = [
+            i
+            for i in order
+            if i == order[0] or (costs[i] <= costs[order[0]] + _ALIKE and not _complaint(trials[i]))
+        ]
+        if len(rivals) > 1:
+            first = rivals[choose(stage, [left[i] for i in rivals], say)]
+            order = [first, *(i for i in order if i != first)]
+    found = [left[i][0] for i in order]
+    return trials[order[0]] if order else [], found + behind
 
 
-def _of_one_scale(
-    trials: list[list[Trial]], found: list[Change]
-) -> tuple[list[Trial], list[Change]]:
-    """Put that scale of the best change's term in front with which the network sees it as trained.
+def _steadiest(stage: Stage, rivals: list[tuple[Change, Attempt]], say: Say) -> int:
+    """Return the place of that change which withstands pushes best.
+
+    Undisturbed, a robot hardly tilts and hardly sways: it walks as well with a wrong axis.
+    """
+    say(f"{len(rivals)} changes that walk alike are pushed")
+    again = [Attempt(attempt.fit) for _, attempt in rivals]
+    commands = list(dict.fromkeys(command for command, _ in rivals[0][1].walks))
+    stage.play(again, commands, _SEEDS, _PUSHED, pushed=True)
+    costs = [
+        cost(stage.trials(attempt, _PUSHED)) + _rarity(change)
+        for attempt, (change, _) in zip(again, rivals, strict=True)
+    ]
+    return int(np.argmin(costs))
+
+
+def _of_one_scale(stage: Stage, rivals: list[tuple[Change, Attempt]], _: Say) -> int:
+    """Return the place of that scale of the first's term with which the network sees as trained.
 
     A policy walks as well with half a value as with a third of it; its normaliser tells them apart.
     """
-    if not found:
-        return [], []
-    best, limit = found[0], cost(trials[0]) + _ALIKE
-    rivals = [
+    best = rivals[0][0]
+    alike = [
         i
-        for i, change in enumerate(found)
+        for i, (change, _) in enumerate(rivals)
         if change.kind == best.kind == "scale"
         and change.mend.partition(" by ")[0] == best.mend.partition(" by ")[0]
-        and cost(trials[i]) <= limit
-        and not _complaint(trials[i])
     ]
-    first = min(rivals, key=lambda i: trials[i][0].sight) if len(rivals) > 1 else 0
-    rest = [change for i, change in enumerate(found) if i != first]
-    return trials[first], [found[first], *rest]
+    return min(alike, key=lambda i: stage.sight(rivals[i][1])) if len(alike) > 1 else 0
 
 
 def _rarity(change: Change) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from qpolicy_ros.policy import Baseline, Channel, Contract
@@ -32,7 +32,7 @@ class Fit:
     def key(self) -> tuple[Any, ...]:
         """Equal for two that connect a network alike."""
         # Names are what a channel is called, its source what it is.
-        seen = [(c.source, c.scale, c.offset) for c in resolved(self.contract)]
+        seen = resolved(self.contract)
         done = [(a.name, float(f"{s:.5g}"), round(float(b), 5)) for a, s, b in zip(
             self.contract.action, self.scale, self.bias, strict=True)]  # fmt: skip
         rounded = [(s, float(f"{k:.5g}"), round(o, 5)) for s, k, o in seen]
@@ -77,8 +77,8 @@ def base_of(contract: Contract, channel: Channel) -> tuple[Channel, int]:
     return base, source.ticks
 
 
-def resolved(contract: Contract) -> list[Channel]:
-    """Return the channels with histories named by the source that they are of."""
+def resolved(contract: Contract) -> list[tuple[str, float, float]]:
+    """Return source, scale and offset of the channels, histories by the source that they are of."""
     named = {channel.name: channel for channel in contract.observation}
     result = []
     for channel in contract.observation:
@@ -86,7 +86,7 @@ def resolved(contract: Contract) -> list[Channel]:
         if source.topic == HISTORY:
             base = named[source.key]
             what = f"{source.ticks} ago {base.source}"
-            result.append(replace(base, source=what, scale=base.scale * channel.scale))
+            result.append((what, base.scale * channel.scale, base.offset))
         else:
-            result.append(channel)
+            result.append((channel.source, channel.scale, channel.offset))
     return result

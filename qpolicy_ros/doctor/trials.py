@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,10 @@ _LARGEST = 1e6  # beyond it a state has blown up
 # that counts, and the most.
 _QUIET, _STILL, _FAR = 0.35, 0.1, 30.0
 _STRANGE = 0.2  # cost of one term that is e times off
+_FAINT = 0.09, 0.003  # less than any term of a sound walk shows; the least that counts
+# Pushes: how often, s, the first, m/s, how many times harder each is than the one before; rad/s a
+# m/s.
+_PUSH_EVERY, _PUSH, _HARDER, _TWIST = 0.5, 0.15, 1.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -30,29 +35,24 @@ class Trial:
 
     Attributes:
         command: forward, left (m/s), turning (rad/s).
-        lasted: share of the walk until it fell.
+        up: whether it stayed up.
+        lasted: share of the walk until it fell, or was stopped.
         velocity: mean forward, left, turning of the later part, 0 where it fell.
         shake: root mean square of the base's roll and pitch rate, rad/s.
         jerk: mean change of the outputs between two ticks.
         tilt: mean sine of the base's tilt.
         strange: how far what the network sees in all walks with one contract is beyond what its
             own normaliser saw; 0 also where it has none.
-        sight: how unlike that is what the contract has changed of it.
     """
 
     command: Command
+    up: bool
     lasted: float
     velocity: tuple[float, float, float]
     shake: float
     jerk: float
     tilt: float
     strange: float = 0.0
-    sight: float = 0.0
-
-    @property
-    def up(self) -> bool:
-        """Whether it stayed up."""
-        return self.lasted >= 1.0
 
     @property
     def cost(self) -> float:
@@ -61,6 +61,24 @@ class Trial:
         missed = float(error.sum()) if self.up else float(np.abs(self.command).sum()) + 0.5
         rough = 0.15 * min(self.shake, 5.0) + 0.3 * min(self.jerk, 3.0) + 0.5 * self.tilt
         return 10.0 * (1.0 - self.lasted) + missed + rough + _STRANGE * self.strange
+
+
+class Attempt:
+    """One way to connect the network, and its walks so far.
+
+    Attributes:
+        fit: how the network is connected.
+        walks: by command and seed.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self.walks: dict[tuple[Command, int], _Walk] = {}
+
+    @property
+    def fell(self) -> bool:
+        """Whether one of its walks has ended with a fall."""
+        return not all(walk.up for walk in self.walks.values())
 
 
 class Stage:
@@ -84,33 +102,82 @@ class Stage:
         self._gains = given.gains
 
     def play(
-        self, fits: Sequence[Fit], commands: Sequence[Command], seeds: Sequence[int], seconds: float
-    ) -> list[list[Trial]]:
-        """Play every fit at every command and seed; a list of trials for each fit."""
-        jobs = [(f, c, s) for f in range(len(fits)) for c in commands for s in seeds]
-        walks = [self._open(fits[f], c, s) for f, c, s in jobs]
-        ticks = [round(seconds / fits[f].contract.period) for f, _, _ in jobs]
+        self,
+        attempts: Sequence[Attempt],
+        commands: Sequence[Command],
+        seeds: Sequence[int],
+        seconds: float,
+        *,
+        until_a_fall: bool = False,
+        pushed: bool = False,
+    ) -> None:
+        """Play every attempt at every command and seed until ``seconds`` of each walk are over.
+
+        A walk that was played before goes on from where it stood.
+
+        Args:
+            attempts: what is played.
+            commands: of the walks.
+            seeds: of their starts.
+            seconds: of each walk, as it is long in all.
+            until_a_fall: an attempt ends with its first fall, whatever its other walks do.
+            pushed: the robot is pushed harder and harder, all attempts alike.
+        """
+        walks, owners, ticks = [], [], []
+        for attempt in attempts:
+            for command in commands:
+                for seed in seeds:
+                    if (command, seed) not in attempt.walks:
+                        attempt.walks[command, seed] = self._open(attempt.fit, command, seed)
+                    walks.append(attempt.walks[command, seed])
+                    owners.append(attempt)
+                    ticks.append(round(seconds / attempt.fit.contract.period))
         alive = list(range(len(walks)))
-        for tick in range(max(ticks, default=0)):
-            alive = [index for index in alive if tick < ticks[index]]
+        while True:
+            alive = [
+                index
+                for index in alive
+                if walks[index].up
+                and walks[index].ticks < ticks[index]
+                and not (until_a_fall and owners[index].fell)
+            ]
             if not alive:
                 break
             seen = np.stack([walks[index].seen for index in alive])
             outputs = baseline_actions(self._network, np.clip(seen, -_LARGEST, _LARGEST))
-            alive = [
-                index
-                for index, output in zip(alive, outputs, strict=True)
-                if walks[index].step(output, counted=tick >= _FROM * ticks[index])
-            ]
-        results: list[list[Trial]] = [[] for _ in fits]
-        squares: list[list[np.ndarray]] = [[] for _ in fits]
-        for (f, _, _), walk in zip(jobs, walks, strict=True):
-            squares[f].append(walk.squares)
-        strange = [self._gauge.strange(each) for each in squares]
-        sight = [self._gauge.sight(fit, each) for fit, each in zip(fits, squares, strict=True)]
-        for (f, command, _), walk, count in zip(jobs, walks, ticks, strict=True):
-            results[f].append(walk.trial(command, count, strange[f], sight[f]))
-        return results
+            for index, output in zip(alive, outputs, strict=True):
+                if pushed:
+                    walks[index].push()
+                walks[index].step(output)
+
+    def trials(self, attempt: Attempt, seconds: float) -> list[Trial]:
+        """Return how the walks of an attempt went that were played for ``seconds``."""
+        strange = self._gauge.strange(_squares(attempt))
+        ticks = round(seconds / attempt.fit.contract.period)
+        return [walk.trial(command, ticks, strange) for (command, _), walk in attempt.walks.items()]
+
+    def sight(self, attempt: Attempt) -> float:
+        """Return how unlike training's is what the network sees of what an attempt changes.
+
+        0: alike, or nothing says what it was in training.
+        """
+        spread = self._gauge.spread(attempt.fit, _squares(attempt))
+        return 0.0 if spread is None else float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
+
+    def revived(self, attempt: Attempt, before: Attempt) -> float:
+        """Return by how much an attempt makes out of next to nothing what the network sees.
+
+        Of the values that it changes, as the logarithm of their spread; 0: they were alive before.
+
+        Args:
+            attempt: after its walks.
+            before: the contract as it was given, after its walks.
+        """
+        least, floor = _FAINT
+        was, now = (self._gauge.spread(attempt.fit, _squares(each)) for each in (before, attempt))
+        if was is None or now is None:
+            return 0.0
+        return float(np.log(np.clip(now, floor, least) / np.clip(was, floor, least)).clip(0.0))
 
     def _open(self, fit: Fit, command: Command, seed: int) -> _Walk:
         robot = RobotSimulation(
@@ -144,7 +211,7 @@ class _Gauge:
         # A network without a normaliser was given the mean 0 and the spread 1.
         self.knows = bool(np.ptp(baseline.std) > 0)
         self._mean, self._std = baseline.mean, baseline.std
-        self._given = [(c.source, c.scale, c.offset) for c in resolved(contract)]
+        self._given = resolved(contract)
         terms = [base_of(contract, c)[0].source.partition(":")[0] for c in contract.observation]
         self._weights = np.array([1 / terms.count(term) for term in terms])
 
@@ -164,36 +231,64 @@ class _Gauge:
         spread = np.clip(np.sqrt(np.mean(squares, axis=0)), 1.0, _FAR)
         return float(np.log(spread) ** 2 @ self._weights)
 
-    def sight(self, fit: Fit, squares: Sequence[np.ndarray]) -> float:
-        """Return how unlike training's the spread is of what ``fit`` changes, 0 = quite alike."""
+    def spread(self, fit: Fit, squares: Sequence[np.ndarray]) -> float | None:
+        """Return the spread of what ``fit`` changes in some walks, None: none, or unknown.
+
+        Args:
+            fit: that says what changes.
+            squares: mean squares ``(n,)`` of each walk.
+        """
+        if not self.knows:
+            return None
         pairs = zip(resolved(fit.contract), self._given, strict=True)
-        other = np.array([(a.source, a.scale, a.offset) != b for a, b in pairs])
-        if not self.knows or not other.any():
-            return 0.0
-        spread = np.sqrt(np.mean(np.mean(squares, axis=0)[other]))
-        return float(abs(np.log(np.clip(spread, _STILL, _FAR) / _QUIET)))
+        other = np.array([one != given for one, given in pairs])
+        return float(np.sqrt(np.mean(np.mean(squares, axis=0)[other]))) if other.any() else None
+
+
+def _squares(attempt: Attempt) -> list[np.ndarray]:
+    return [walk.squares for walk in attempt.walks.values()]
 
 
 class _Walk:
-    """One walk under way."""
+    """One walk under way.
+
+    Attributes:
+        fit: how the network is connected.
+        robot: that walks.
+        seen: the newest observation ``(n,)``.
+        up: whether it has not fallen.
+        ticks: that it lasted so far.
+    """
 
     def __init__(self, robot: RobotSimulation, fit: Fit, seed: int, gauge: _Gauge) -> None:
-        self.robot, self._fit, self._gauge = robot, fit, gauge
+        self.fit, self.robot, self._gauge = fit, robot, gauge
         self.seen = robot.reset(seed)
+        self.up, self.ticks = True, 0
+        self._chance = np.random.default_rng((seed, 1))
         self._sum = np.zeros(len(self.seen))
-        self._ticks = self._counted = 0
-        self._velocity = np.zeros(3)
+        self._velocities: list[tuple[float, float, float]] = []
         self._shake = self._tilt = self._jerk = 0.0
         self._output: np.ndarray | None = None
 
-    def step(self, output: np.ndarray, *, counted: bool) -> bool:
-        """Apply the network's output; return whether the walk goes on."""
-        robot = self.robot
-        action = output * self._fit.scale + self._fit.bias
-        robot.advance(action)
+    def push(self) -> None:
+        """Push the base now and then, harder each time: its velocity changes at once."""
+        every = max(round(_PUSH_EVERY / self.fit.contract.period), 1)
+        base, (number, since) = self.robot.sensors.base, divmod(self.ticks, every)
+        if base is None or since or not number:
+            return
+        way = self._chance.normal(size=4)
+        way *= _PUSH * _HARDER ** (number - 1) / np.linalg.norm(way[:2])
+        self.robot.data.qvel[base[1] : base[1] + 2] += way[:2]
+        self.robot.data.qvel[base[1] + 3 : base[1] + 5] += _TWIST * way[2:]
+
+    def step(self, output: np.ndarray) -> None:
+        """Apply the network's output ``(m,)`` for one control period."""
+        robot, fit = self.robot, self.fit
+        robot.advance(output * fit.scale + fit.bias)
         if robot.fallen or not np.abs(robot.data.qvel).max() < _LARGEST:
-            return False
-        self._ticks += 1
+            self.up = False
+            return
+        self.ticks += 1
         if self._gauge.knows:
             self._sum += self._gauge.squares(self.seen)
         if self._output is not None:
@@ -205,29 +300,27 @@ class _Walk:
             self._shake += float(rates @ rates)
             x, y, _ = robot.sensors.gravity()
             self._tilt += float(np.hypot(x, y))
-        if counted:
-            self._counted += 1
-            x, y, _ = robot.sensors.velocity()
-            self._velocity += (x, y, robot.sensors.turning())
+        x, y, _ = robot.sensors.velocity()
+        self._velocities.append((float(x), float(y), float(robot.sensors.turning())))
         self.seen = robot.observe()
-        return bool(np.isfinite(self.seen).all())
+        self.up = bool(np.isfinite(self.seen).all())
 
     @property
     def squares(self) -> np.ndarray:
         """Mean squares of what it saw, in units of the normaliser's spread ``(n,)``."""
-        return self._sum / max(self._ticks, 1)
+        return self._sum / max(self.ticks, 1)
 
-    def trial(self, command: Command, ticks: int, strange: float, sight: float) -> Trial:
-        """Return how it went."""
-        count, counted = max(self._ticks, 1), max(self._counted, 1)
-        x, y, turning = (float(v) for v in self._velocity / counted)
+    def trial(self, command: Command, ticks: int, strange: float) -> Trial:
+        """Return how it went; it was to last ``ticks``."""
+        count, later = max(self.ticks, 1), self._velocities[math.ceil(_FROM * ticks) :]
+        x, y, turning = (float(v) for v in np.mean(later or [(0.0, 0.0, 0.0)], axis=0))
         return Trial(
             command,
-            self._ticks / ticks,
+            self.up,
+            self.ticks / ticks,
             (x, y, turning),
             float(np.sqrt(self._shake / count)),
             self._jerk / count,
             self._tilt / count,
             strange,
-            sight,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
 from qpolicy_ros.harness.observer import Episode
-from qpolicy_ros.harness.processes import Value, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import Child, Value, children_end_with_us, use_free_domain
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
 
@@ -25,6 +26,9 @@ def walks_over_ros(
     seeds: range,
     seconds: float,
     progress: Callable[[Walked], object] = lambda _: None,
+    *,
+    command_period: float = 0.0,
+    record: Path | None = None,
 ) -> list[Walked]:
     """Play one walk a seed, as :func:`qpolicy_ros.sim.commanded.walk_at` does offline.
 
@@ -36,21 +40,26 @@ def walks_over_ros(
         seeds: one after another.
         seconds: of each walk.
         progress: called with each walk that is over.
+        command_period: s between commands that are drawn instead of ``command``; 0: never.
+        record: folder to write a bag to.
 
     Raises:
         NodeError: a node failed.
     """
     period = artifact.contract.period
     use_free_domain()
-    with children_end_with_us(), scratch_folder() as logs:
+    with children_end_with_us(), scratch_folder() as logs, contextlib.ExitStack() as stack:
         job = Job(artifact, seeds.start, round(seconds / period), Path(logs))
         simulator: dict[str, Value] = {
             "task": str(Path(robot).absolute()) if Path(robot).exists() else robot,
             "policy": artifact.path,
             "command": list(map(float, command)),
+            "command_period": float(command_period),
             "fallen_below": FALLEN_BELOW,
         }
         policy = {"ramp_time": 0.0}
+        if record is not None:
+            _start_recorder(stack, record, Path(logs))
         with pair_of_nodes(
             job, [backend], len(seeds), policy_options=policy, simulator_options=simulator
         ) as pair:
@@ -69,6 +78,17 @@ def walks_over_ros(
     if len(episodes) < len(seeds):
         raise NodeError("messages of the nodes were lost; is this machine overloaded?")
     return [_walked(episode, period) for episode in episodes]
+
+
+def _start_recorder(stack: contextlib.ExitStack, record: Path, logs: Path) -> None:
+    """Start the recorder, and wait until it listens."""
+    recorder = Child.node(
+        "bag_recorder", {"output": str(record.absolute())}, logs / "bag_recorder.log"
+    )
+    stack.callback(recorder.close)
+    while "recording to" not in recorder.log.read_text(errors="replace"):
+        recorder.check_alive()
+        time.sleep(0.05)
 
 
 def _walked(episode: Episode, period: float) -> Walked:

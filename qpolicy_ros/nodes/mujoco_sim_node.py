@@ -304,6 +304,8 @@ class MujocoSimNode(Node):
             deadline=self._value("deadline"),
             command=self._command(),
             speed=self._value("speed"),
+            command_period=self._value("command_period"),
+            seed=self._value("seed"),
         )
         self.create_subscription(JointState, "action_stamped", self._on_action, qos.HEARD)
         self.create_service(Trigger, "~/reset", self._on_reset)

@@ -64,7 +64,7 @@ class RobotTopics:
         self._read_vectors = gather(sources)
         self._imu.header.frame_id = self._odom.child_frame_id = "base_link"
         self._odom.header.frame_id = "odom"
-        self._command.linear.x, self._command.linear.y, self._command.angular.z = command
+        self.command(command)
         self._commanding, self._count = True, 0
         create = node.create_publisher
         # Found first, so that who has found a sensor knows that somebody commands.
@@ -74,6 +74,11 @@ class RobotTopics:
             (create(Odometry, ODOM, qos.FIGURES), self._odom),
             (create(JointState, JOINT_STATES, qos.FIGURES), self._joints),
         ]
+
+    def command(self, command: Sequence[float]) -> None:
+        """Command forward and left (m/s) and turning (rad/s) from now on."""
+        twist = self._command
+        twist.linear.x, twist.linear.y, twist.angular.z = map(float, command)
 
     def read(self) -> None:
         """Take the sensors' values as they are now."""

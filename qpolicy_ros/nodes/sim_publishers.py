@@ -19,8 +19,10 @@ from qpolicy_ros.nodes.robot_topics import RobotTopics
 from qpolicy_ros.nodes.sim_clock import SharedClock
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.channels import joint_names
+from qpolicy_ros.sim.commanded import command_ranges, draw_command
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.environment import Simulated
+from qpolicy_ros.sim.robot import RobotSimulation
 from qpolicy_ros.sim.session import Result
 
 EPISODE = ("return", "length", "seed", "terminated", "missed", "vx", "vy", "wz", "failed")
@@ -41,6 +43,8 @@ class SimPublishers:
         deadline: s, offered to DDS for observations; 0 = none.
         command: forward, left (m/s) and turning (rad/s), commanded on ``cmd_vel`` of a robot.
         speed: m/s, where the first of it was given so.
+        command_period: s of simulated time between commands that are drawn; 0: ``command`` stays.
+        seed: of what is drawn.
 
     Attributes:
         stamp: of the observation that was published last.
@@ -58,23 +62,30 @@ class SimPublishers:
         deadline: float,
         command: Sequence[float],
         speed: float,
+        command_period: float,
+        seed: int,
     ) -> None:
         contract = simulation.contract
         self._simulation = simulation
         self._period_ns = round(contract.period * _NANOSECONDS)
         self._now_ns = self._published_ns = 0
+        self._draw_ns = round(command_period * _NANOSECONDS)
+        self._drawn_ns = -self._draw_ns  # when a command was drawn last
+        self._chance = np.random.default_rng(seed)
         names = [channel.name for channel in contract.observation]
         self._observation = JointState(name=names if named else [])
         joints, self._qpos, self._qvel = _scalar_joints(simulation.model)
         self._joints = JointState(name=joints)
         create = node.create_publisher
-        sensors = _sensors(simulation)
+        robot = _robot(simulation)
         self._robot: RobotTopics | None = None
-        if sensors is not None:
+        if robot is not None:
+            sensors = robot.sensors
+            self._ranges = command_ranges(contract, robot.description)
             sensors.command[[0, 1, 5]] = command
             self._robot = RobotTopics(node, sensors.gather, joints, command)
-        elif any(command):
-            name, told = ("speed", f"{speed:g} m/s") if speed else ("command", f"{command}")
+        elif any(command) or command_period:
+            name, told = _what_is_commanded(command, speed, command_period)
             wrong = f"{told}, but {contract.task!r} is no robot"
             raise PolicyError.at("", name, wrong, "leave it out")
         else:
@@ -104,6 +115,9 @@ class SimPublishers:
         self._clock.publish(stamp)
         self._observation.header.stamp = stamp
         if self._robot is not None:
+            if self._draw_ns and self._now_ns - self._drawn_ns >= self._draw_ns:
+                self._drawn_ns = self._now_ns
+                self._robot.command(draw_command(self._chance, self._ranges).tolist())
             self._robot.read()
         else:
             self._observation.position = _doubles(observation)
@@ -144,10 +158,22 @@ class SimPublishers:
         self._episodes.wait_for_all_acked(_LAST_WORD)
 
 
-def _sensors(simulation: Any) -> Any:
-    """Return the sensors of a described robot, or of one inside a task; None for others."""
-    robot = getattr(getattr(getattr(simulation, "env", None), "unwrapped", None), "robot", None)
-    return getattr(simulation, "sensors", getattr(robot, "sensors", None))
+def _robot(simulation: Any) -> RobotSimulation | None:
+    """Return a described robot, or the one inside a task; None for others."""
+    inside = getattr(getattr(getattr(simulation, "env", None), "unwrapped", None), "robot", None)
+    found = inside if hasattr(inside, "sensors") else simulation
+    return found if hasattr(found, "sensors") else None
+
+
+def _what_is_commanded(
+    command: Sequence[float], speed: float, command_period: float
+) -> tuple[str, str]:
+    """Return the parameter that commands, and what it says."""
+    if speed:
+        return "speed", f"{speed:g} m/s"
+    if any(command):
+        return "command", f"{command}"
+    return "command_period", f"{command_period:g} s"
 
 
 def _scalar_joints(

@@ -39,6 +39,8 @@ SPECS = (
          (-10.0, 10.0), read_only=True),
     Spec("command", [0.0, 0.0, 0.0], "robots: forward and left (m/s) and turning (rad/s), instead "
          "of `speed`", read_only=True),
+    Spec("command_period", 0.0, "robots: s between commands that are drawn from those that the "
+         "policy was trained for; 0 = `command` for ever", (0.0, 3600.0), read_only=True),
     Spec("fallen_below", 0.0, "robots: share of the start's height below which the base has "
          "fallen, which ends the episode; 0 = never", (0.0, 1.0), read_only=True),
     Spec("headless", True, "false opens a window", read_only=True),

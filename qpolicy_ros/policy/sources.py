@@ -25,6 +25,7 @@ A robot with several of one kind names them: ``wrench/left_foot.force:z`` is of 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -123,6 +124,7 @@ class Source(NamedTuple):
         return _UNITS.get(self.field, "") if self.external else ""
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_source(text: str) -> Source:
     """Take a source apart.
 

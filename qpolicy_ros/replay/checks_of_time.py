@@ -67,7 +67,8 @@ def set_clocks(replay: Replay) -> Iterator[Finding]:
 def _episodes(replay: Replay, own: Indexes) -> Indexes:
     """Commands, less the first of ``own``, that begin a simulated robot's next episode.
 
-    The stamps leave the simulator's gap, and the policy saw what it sees with its histories empty.
+    The stamps leave the simulator's gap, and the policy saw what it sees with its histories empty,
+    as far as the recording determines that.
     """
     period = round(replay.contract.period * 1e9)
     gaps = np.flatnonzero(np.diff(replay.stamps[own]) == EPISODES_APART * period)
@@ -77,8 +78,9 @@ def _episodes(replay: Replay, own: Indexes) -> Indexes:
     row = np.searchsorted(replay.acted, ticks)
     among = row < len(replay.acted)
     gaps, ticks, row = gaps[among], ticks[among], row[among]
-    seen, made = replay.observations[ticks], replay.assembled.values[row]
-    return gaps[(replay.acted[row] == ticks) & (seen == made).all(axis=1)]
+    same = replay.observations[ticks] == replay.assembled.values[row]
+    same |= ~replay.assembled.known[row]
+    return gaps[(replay.acted[row] == ticks) & same.all(axis=1)]
 
 
 def _lasting(apart: npt.NDArray[np.float64]) -> Flags:

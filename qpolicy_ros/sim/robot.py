@@ -84,7 +84,11 @@ class RobotSimulation:
         self._actuators = np.array([index for index, _ in drives])
         self._factors = np.array([factor for _, factor in drives])
         self._joints = self._driven()
-        self._start = start_pose(self.model, description, self._pose(), built)
+        pose = self._pose()
+        place = tuple(sorted(pose.items()))
+        if place not in built.starts:
+            built.starts[place] = start_pose(self.model, description, pose, built)
+        self._start = built.starts[place]
         self._fallen_below = fallen_below * float(self._start[self._height]) if built.base else 0.0
         self._upright = _gravity_at(self._start, self._height)
         self._velocity = np.zeros(3)
@@ -111,8 +115,7 @@ class RobotSimulation:
         """
         if not self._fallen_below:
             return False
-        # The physics begins anew from zero after these: the numbers tell.
-        if any(self.data.warning[kind].number for kind in _BLOWN_UP):
+        if self.fault:  # the physics began anew from zero
             return True
         upright = float(np.dot(self.sensors.gravity(), self._upright))
         return upright < _TIPPED or bool(self.data.qpos[self._height] < self._fallen_below)
@@ -253,5 +256,3 @@ def _gravity_at(start: np.ndarray, height: int) -> np.ndarray:
 
 _JOINT = mujoco.mjtObj.mjOBJ_JOINT
 _TIPPED = 0.3  # cosine of the angle between up now and up at the start
-_WARNINGS = mujoco.mjtWarning
-_BLOWN_UP = (_WARNINGS.mjWARN_BADQPOS, _WARNINGS.mjWARN_BADQVEL, _WARNINGS.mjWARN_BADQACC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class BuiltRobot:
         base: body with the free joint, empty for a fixed base.
         imu, odom: sites of these sensors, empty for the base itself.
         keyframes: name -> ``qpos``.
+        starts: where robots of this model begin, ``qpos`` by the pose of their joints; found once.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class BuiltRobot:
     imu: str
     odom: str
     keyframes: dict[str, np.ndarray]
+    starts: dict[tuple[tuple[int, float], ...], np.ndarray] = field(default_factory=dict)
 
 
 def build_model(description: RobotDescription, contract: Contract, *, visual: bool) -> BuiltRobot:

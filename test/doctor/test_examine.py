@@ -8,9 +8,11 @@ import pytest
 from balancer import balancer, contract, write_balancer
 
 from qpolicy_ros.cli.main import main as command
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.doctor import measured
 from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.fit import Fit
+from qpolicy_ros.doctor.trials import Attempt, Stage
 from qpolicy_ros.policy import Channel, save_policy
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.robot_model import build_model
@@ -85,8 +87,73 @@ def test_planted_faults_are_counted_and_a_stopped_count_goes_on(tmp_path, robot)
     rows = measured.measure(out, pairs, 1, seed=3)
     assert rows[: len(first)] == first
     assert [row["number"] for row in rows] == [-1, 0]
-    assert not rows[0]["seen"]
-    assert "| b | 0 of 1 | 1 |" in measured.table(rows)
+    assert [row["outcome"] for row in rows] == [measured.NOT_SEEN, measured.NAMED]
+    assert rows == [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_a_line_that_a_kill_cut_off_is_played_again(tmp_path, robot):
+    save_policy(balancer(), tmp_path / "b.safetensors")
+    pairs, out = [(str(tmp_path / "b.safetensors"), robot)], tmp_path / "rows.jsonl"
+    measured.measure(out, pairs, 0, seed=3)
+    whole = out.read_text()
+    out.write_text(whole[: len(whole) // 2])
+    rows = measured.measure(out, pairs, 0, seed=3)
+    assert [row["number"] for row in rows] == [-1]
+    assert len(out.read_text().splitlines()) == 1
+
+
+def test_a_file_of_something_else_is_not_written_to(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    out.write_text('{"some": "thing"}\n')
+    with pytest.raises(InputError, match=r"rows\.jsonl: rows: line 1 is no row"):
+        measured.read_rows(out)
+
+
+def test_a_change_that_lets_the_robot_fall_is_played_no_further(robot):
+    policy = balancer()
+    described = find_robot(robot)
+    built = build_model(described, policy.contract, visual=False)
+    fit = Fit.of(policy.contract, policy.baseline)
+    wrong = next(
+        c for c in changes(fit, built.model) if c.mend == "turn the sign of the gravity"
+    ).apply(fit)
+    stage = Stage(described, policy.baseline, fit, built)
+    right, falls = Attempt(fit), Attempt(wrong)
+    stage.play([right, falls], [(0.0, 0.0, 0.0), (0.3, 0.0, 0.0)], [0], 4.0, until_a_fall=True)
+    assert falls.fell
+    assert not right.fell
+    lasted = {trial.lasted for trial in stage.trials(falls, 4.0)}
+    assert max(lasted) < 1
+    assert all(trial.lasted == 1 for trial in stage.trials(right, 4.0))
+
+
+def test_a_walk_that_goes_on_ends_as_one_in_one_go(robot):
+    policy = balancer()
+    described = find_robot(robot)
+    built = build_model(described, policy.contract, visual=False)
+    fit = Fit.of(policy.contract, policy.baseline)
+    stage = Stage(described, policy.baseline, fit, built)
+    at_once, in_parts = Attempt(fit), Attempt(fit)
+    commands = [(0.3, 0.0, 0.0)]
+    stage.play([at_once], commands, [0], 2.0)
+    stage.play([in_parts], commands, [0], 0.7)
+    stage.play([in_parts], commands, [0], 2.0)
+    assert stage.trials(at_once, 2.0) == stage.trials(in_parts, 2.0)
+
+
+def test_pushes_are_alike_for_all_and_hard_enough_to_tell(robot):
+    policy = balancer()
+    described = find_robot(robot)
+    built = build_model(described, policy.contract, visual=False)
+    fit = Fit.of(policy.contract, policy.baseline)
+    stage = Stage(described, policy.baseline, fit, built)
+    one, other, quiet = Attempt(fit), Attempt(fit), Attempt(fit)
+    still = [(0.0, 0.0, 0.0)]
+    stage.play([one, other], still, [0], 12.0, pushed=True)
+    stage.play([quiet], still, [0], 12.0)
+    assert stage.trials(one, 12.0) == stage.trials(other, 12.0)
+    assert one.fell
+    assert not quiet.fell
 
 
 def test_a_wrong_call_is_one_line(robot, capsys):

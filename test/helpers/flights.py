@@ -53,6 +53,7 @@ class Fault:
         behind: ns that it stands still between the limits and the sending.
         frozen: sensors that send nothing any more.
         spoilt: changes a robot's message, given (message, topic, tick).
+        anew: whether a simulated robot's next episode begins at ``at``: nothing is remembered.
     """
 
     at: int = 0
@@ -70,6 +71,7 @@ class Fault:
     behind: Callable[[int], int] = lambda _: 0
     frozen: tuple[str, ...] = ()
     spoilt: Callable[..., Any] = same
+    anew: bool = False
     said_hash: str = ""
     watchdog: bool = False
     slow: Callable[[int], float] = lambda _: 0.0
@@ -311,6 +313,8 @@ def robot_flight(  # noqa: C901, PLR0912, PLR0915 a robot's loop, top to bottom
             now = flight.now
             if flight.broken:
                 raw = fault.raw(raw, assembler.sources, flight.tick)
+            if fault.anew and flight.tick == fault.at:
+                assembler.reset()
             observation = assembler.observation(raw)
             shown = observation.copy()
             action = flight.act(observation)

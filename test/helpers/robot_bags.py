@@ -34,10 +34,12 @@ def record_walk(
     topics: Iterable[str] = ("joint_states", "imu", "odom", "cmd_vel", "action_stamped"),
     alter: Callable[[str, Any], Any] = lambda _topic, message: message,
     types: Mapping[str, str] = TOPICS,
+    cut: Iterable[str] = (),
 ) -> np.ndarray:
     """Write a bag of a walk at changing commands; return what the policy saw, ``(k, n)``.
 
-    ``alter`` may write another message of one of ``types`` in a message's place.
+    ``alter`` may write another message of one of ``types`` in a message's place; of the topics in
+    ``cut`` only the first half of each message's bytes is written.
     """
     robot = RobotSimulation(model, contract=policy.contract, fallen_below=0.6)
     rng = np.random.default_rng(0)
@@ -49,7 +51,8 @@ def record_walk(
         def write(topic: str, at: int, message: Any) -> None:
             if topic in made:
                 sent = alter(topic, message)
-                bag.write(made[topic], at, TYPES.serialize_cdr(sent, types[topic]))
+                data = TYPES.serialize_cdr(sent, types[topic])
+                bag.write(made[topic], at, data[: len(data) // 2] if topic in cut else data)
 
         seen = robot.reset(0)
         for tick in range(round(seconds / policy.contract.period)):

@@ -12,13 +12,15 @@ from monitor import Monitor
 from nav_msgs.msg import Odometry
 from policy_builders import random_artifact
 from robot_files import write_robot
+from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import Imu
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.harness.robot_walks import walks_over_ros
+from qpolicy_ros.latency.bag import open_bag
 from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import Channel, load_policy, make_artifact, save_policy
-from qpolicy_ros.sim.commanded import open_commanded, walk_at
+from qpolicy_ros.sim.commanded import command_ranges, open_commanded, walk_at
 from qpolicy_ros.sim.description import find_robot
 from qpolicy_ros.sim.robot import RobotSimulation
 
@@ -146,3 +148,26 @@ def test_walks_over_ros_equal_those_offline(tmp_path):
     simulation = open_commanded(robot, artifact.contract, 3.0)
     backend = create_backend("fp32", artifact)
     assert ours == [walk_at(backend.act, simulation, seed, told) for seed in range(2)]
+
+
+def test_a_recorded_walk_holds_the_commands_that_were_drawn(tmp_path):
+    save_policy(balancer(), tmp_path / "balancer.safetensors")
+    artifact = load_policy(tmp_path / "balancer.safetensors")
+    robot, bag = write_balancer(tmp_path), tmp_path / "bag"
+    still = (0.0, 0.0, 0.0)
+    walks = walks_over_ros(
+        artifact, robot, "fp32", still, range(1), 4.0, command_period=0.5, record=bag
+    )
+    assert [walked.up for walked in walks] == [True]
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    told = [
+        types.deserialize_cdr(raw, batch.kind)
+        for batch in open_bag(bag).batches(lambda topic, _: topic.endswith("cmd_vel"))
+        for raw in batch.payloads
+    ]
+    ranges = command_ranges(artifact.contract, find_robot(robot))
+    drawn = {(m.linear.x, m.linear.y, m.angular.z) for m in told}
+    assert 3 <= len(drawn) <= 9
+    assert all(
+        low <= v <= high for each in drawn for v, (low, high) in zip(each, ranges, strict=True)
+    )

@@ -135,7 +135,9 @@ ROOMS = [
         {"numpy", "torch", "jax", "brevitas", "gymnasium", "mujoco", "safetensors", "tqdm", "tyro"},
         {COMMON, POLICY, BACKENDS, SIM, "qpolicy_fpga.explore"}
         # A teacher that remembers is run by its own runtime.
-        | {"qpolicy_ros.interchange.incoming.opaque"},
+        | {"qpolicy_ros.interchange.incoming.opaque"}
+        # Recordings are read by what reads bags.
+        | {"qpolicy_ros.latency.bag"},
         name="qpolicy_training",
         late="matplotlib ray rosbags",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bags import JOINT_STATE, Message, joint_state
@@ -19,10 +21,12 @@ from robot_contracts import robot_contract
 from wandering_robot import TYPE_OF, World, as_taken
 
 from qpolicy_ros.nodes.serving.robot_inputs import RobotInputs
-from qpolicy_ros.policy import Assembler, find_policy, load_policy
+from qpolicy_ros.policy import Assembler, Channel, find_policy, load_policy
+from qpolicy_ros.policy.model import Gait
 from qpolicy_ros.replay import aarch64
 from qpolicy_ros.replay.replayed import Settings as Asked
 from qpolicy_ros.replay.sensors import read_sensor
+from qpolicy_ros.replay.ticks import EPISODES_APART
 
 
 def turns(tick: int) -> str:
@@ -109,6 +113,21 @@ def test_a_robots_answer_sent_again_is_of_no_tick(go2, verdict):
     found = verdict(sorted([*messages, *again], key=lambda each: each.log), go2)
     assert found.equal, found.first
     assert found.replay.ticks.repeated == 2
+
+
+def test_a_simulated_robots_next_episode_is_no_clock_that_was_set(go2, verdict):
+    """Nor where the policy sees what no recording tells: a gait's clock."""
+    own = go2.contract
+    gait = Channel("gait", "gait.cos:left")
+    walker = replace(own, observation=(*own.observation, gait), gaits=(Gait("left", 1.5),))
+    period = round(own.period * 1e9)
+    for artifact in (go2, random_artifact(3, contract=walker)):
+        begins = Fault(at=120, anew=True, stamps=(EPISODES_APART - 1) * period)
+        found = verdict(robot_flight(artifact, Settings(ticks=200), begins).messages, artifact)
+        assert found.equal, found.first
+        clock = Fault(at=120, stamps=(EPISODES_APART + 5) * period)
+        found = verdict(robot_flight(artifact, Settings(ticks=200), clock).messages, artifact)
+        assert "the stamps' clock was set" in str(found.first)
 
 
 def test_old_recordings_are_replayed_as_far_as_they_go(hopper, go2, verdict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from policy_builders import random_artifact
@@ -41,6 +42,21 @@ def test_zero_actions_fail(file, capsys):
 def test_numbers_are_checked(wrong):
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}: "):
         main(Args("go2", **wrong))
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"record": Path("bag")}, "--record: is for walks over ROS 2; give --ros too"),
+        ({"command_period": 3.0}, "--command-period: is for walks over ROS 2; give --ros too"),
+        ({"command_period": -1.0}, "--command-period: -1.0 is no time"),
+        ({"ros": True}, "--ros: no robot; give --robot too"),
+        ({"ros": True, "robot": "x", "record": Path()}, r"--record: \. exists already"),
+    ],
+)
+def test_what_is_for_walks_over_ros_is_checked_first(given, wrong):
+    with pytest.raises(UsageError, match=wrong):
+        main(Args("nowhere", **given))
 
 
 def test_a_policy_for_another_description_is_refused(file, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from balancer import balancer, contract, write_balancer
 from robot_bags import TOPICS, TYPES, record_walk
 
+from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import Channel, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.experience.recordings import read_recordings
@@ -134,11 +135,40 @@ def test_joints_that_are_needed_are_named(tmp_path):
         )
 
 
+def test_a_bag_of_the_newest_metadata_is_read(tmp_path):
+    policy = balancer()
+    seen = record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 2.0)
+    facts = tmp_path / "bag" / "metadata.yaml"
+    old = facts.read_text()
+    facts.write_text(old.replace("version: 9", "version: 10"))
+    assert facts.read_text() != old
+    assert len(read([tmp_path / "bag"], policy).observations) == len(seen)
+
+
+def test_what_a_killed_recorder_left_is_read_and_noted(tmp_path):
+    policy = balancer()
+    seen = record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 4.0)
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    file = next((tmp_path / "bag").glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    recording = read([tmp_path / "bag"], policy)
+    assert 50 <= len(recording.observations) < len(seen)
+    assert any("the recorder did not finish" in note for note in recording.notes)
+    assert any("ends" in note for note in recording.notes)
+
+
+def test_a_damaged_message_is_named_by_its_topic(tmp_path):
+    policy = balancer()
+    record_walk(tmp_path / "bag", policy, write_balancer(tmp_path), 2.0, cut=("imu",))
+    with pytest.raises(InputError, match=r"/robot/imu: a message is no sensor_msgs/msg/Imu: "):
+        read([tmp_path / "bag"], policy)
+
+
 @pytest.mark.parametrize("content", [None, "no bag"])
 def test_what_is_no_bag_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "bag.mcap"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(PolicyError, match=r"bag\.mcap: bag: ") as caught:
+    with pytest.raises(InputError, match=r"bag\.mcap: bag: ") as caught:
         read([path], balancer())
     assert "\n" not in str(caught.value)

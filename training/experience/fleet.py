@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qpolicy_ros.policy import Contract
-from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist
+from qpolicy_ros.sim.commanded import FALLEN_BELOW, as_twist, command_ranges, draw_command
 from qpolicy_ros.sim.description import RobotDescription, find_robot
 from qpolicy_ros.sim.robot import START_SPREAD, RobotSimulation
 
@@ -16,16 +16,6 @@ Float32 = NDArray[np.float32]
 Batch = Callable[[Float32], Float32]
 Restarted = Callable[[int], None]
 
-# What a walking policy is commonly told, where its contract does not say it: m/s, m/s, rad/s.
-USUAL_COMMANDS = {
-    "cmd_vel.linear:x": (-0.5, 1.0),
-    "cmd_vel.linear:y": (-0.5, 0.5),
-    "cmd_vel.angular:z": (-1.0, 1.0),
-}
-# The largest command of each axis at which students are judged, `likeness.COMMANDS`.
-JUDGED = {"cmd_vel.linear:x": 0.5, "cmd_vel.linear:y": 0.2, "cmd_vel.angular:z": 0.5}
-_AXES = tuple(USUAL_COMMANDS)
-_STANDING, _SINGLE = 0.15, 0.4  # shares of commands: none at all, one axis alone
 _HOLD = (1.0, 5.0)  # s that a command lasts
 _EPISODE = 10.0  # s
 _PUSH_EVERY, _PUSH = 4.0, 0.3  # s on average, m/s
@@ -105,7 +95,7 @@ class Fleet:
                     age[index] = 0
                     continue
                 if rng.random() < self._period / float(np.mean(_HOLD)):
-                    robot.command = as_twist(self.draw_command(rng))
+                    robot.command = as_twist(draw_command(rng, self.ranges))
                 now[index] = robot.observe()
         return seen.reshape(-1, seen.shape[-1])[:steps]
 
@@ -153,20 +143,8 @@ class Fleet:
                 velocity[batch[index]] = self.robots[index].mean_velocity
         return up, velocity
 
-    def draw_command(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw a command (3,): none, along one axis, or along all."""
-        command = rng.uniform(self.ranges[:, 0], self.ranges[:, 1])
-        kind = rng.random()
-        if kind < _STANDING:
-            command[:] = 0.0
-        elif kind < _STANDING + _SINGLE:
-            free = np.flatnonzero(np.ptp(self.ranges, axis=1))
-            kept = rng.choice(free) if free.size else 0
-            command[np.arange(3) != kept] = 0.0
-        return command
-
     def _start(self, robot: RobotSimulation, rng: np.random.Generator) -> Float32:
-        robot.command = as_twist(self.draw_command(rng))
+        robot.command = as_twist(draw_command(rng, self.ranges))
         robot.stand(rng, START_SPREAD * rng.uniform(0.0, 2.0))
         return robot.observe()
 
@@ -174,20 +152,3 @@ class Fleet:
         if robot.sensors.base is not None:
             first = robot.sensors.base[1]
             robot.data.qvel[first : first + 2] += rng.uniform(-_PUSH, _PUSH, 2)
-
-
-def command_ranges(contract: Contract, description: RobotDescription) -> NDArray[np.float64]:
-    """Lowest and highest forward, left and turning command ``(3, 2)``.
-
-    The description's; else the contract's, widened by what students are judged at; else what is
-    usual. 0 for what no channel reads.
-    """
-    known = {}
-    for source, low, high in contract.commands:
-        judged = JUDGED.get(source, 0.0)
-        known[source] = (min(low, -judged), max(high, judged))
-    known |= dict(description.commands)
-    read = {channel.source for channel in contract.observation}
-    read |= {f"cmd_vel{s.removeprefix('twist')}" for s in read if s.startswith("twist.")}
-    rows = [known.get(s, USUAL_COMMANDS[s]) if s in read else (0.0, 0.0) for s in _AXES]
-    return np.array(rows, np.float64)

@@ -41,6 +41,7 @@ _SAME_RATE = 0.2  # share by which messages may come faster or slower than the c
 _SECOND = 1e-9
 _STILL = {CMD_VEL, TWIST}  # nobody commands before the first message
 _LEAST_TICKS = 50
+_KNOWN = {_OBSERVATION, _STAMPED, _ACTION, JOINT_STATES, IMU, ODOM, CMD_VEL, TWIST, POSE, WRENCH}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Recording:
 def read_recordings(
     bags: Iterable[Path], contract: Contract, teach: Callable[[Float32], Float32]
 ) -> Recording:
-    """Read bags of rosbag2 (MCAP or sqlite3).
+    """Read bags of rosbag2 (MCAP or sqlite3, whole or cut off).
 
     Args:
         bags: folders or files.
@@ -72,7 +73,7 @@ def read_recordings(
             has none.
 
     Raises:
-        PolicyError: no bag, or one without the topics that the policy needs; the text names them.
+        InputError: no bag, or one without the topics that the policy needs; the text names them.
     """
     parts: list[Float32] = []
     starts: list[int] = []
@@ -81,6 +82,7 @@ def read_recordings(
     count = 0
     for bag in bags:
         messages = _Messages(bag)
+        notes += messages.notes
         seen = messages.observations(contract)
         rows, first = seen if seen is not None else _assembled(messages, contract, teach, notes)
         exact &= seen is not None
@@ -100,30 +102,9 @@ class _Messages:
     """The messages of one bag by topic, in the order of their times."""
 
     def __init__(self, bag: Path) -> None:
-        from rosbags.highlevel import AnyReader  # noqa: PLC0415  for recordings only
-        from rosbags.typesys import Stores, get_typestore  # noqa: PLC0415
-
         self.bag = bag
-        if not bag.exists():
-            raise PolicyError.at(bag, "bag", "does not exist", "give a rosbag2 folder or file")
         self.topics: dict[str, list[tuple[float, Any]]] = {}
-        read: dict[str, list[tuple[float, int, Any]]] = {}
-        self._names: dict[str, str] = {}
-        try:
-            store = get_typestore(Stores.ROS2_HUMBLE)
-            with AnyReader([bag], default_typestore=store) as reader:
-                for connection in reader.connections:
-                    self._names.setdefault(_kind(connection.topic), connection.topic)
-                wanted = set(self._names.values())
-                chosen = [c for c in reader.connections if c.topic in wanted]
-                for connection, log, raw in reader.messages(chosen):
-                    message = reader.deserialize(raw, connection.msgtype)
-                    entry = (_stamp(message), log, message)
-                    read.setdefault(_kind(connection.topic), []).append(entry)
-        except Exception as error:  # its readers raise what they like on damaged files
-            reason = " ".join(str(error).split()) or type(error).__name__
-            remedy = "give a bag of rosbag2 that `ros2 bag info` can read"
-            raise PolicyError.at(bag, "bag", f"cannot be read: {reason}", remedy) from error
+        read, self.notes = _read(bag)
         # What has no stamp of its own is placed among what has one: clocks may differ.
         pairs = sorted((log, at) for each in read.values() for at, log, _ in each if at > 0)
         logs, stamps = np.array(pairs, np.float64).reshape(-1, 2).T
@@ -153,6 +134,38 @@ class _Messages:
         rows, times = rows[good], times[good]
         gaps = np.flatnonzero(np.diff(times) > _GAP * contract.period) + 1
         return rows, [0, *gaps.tolist()]
+
+
+def _read(bag: Path) -> tuple[dict[str, list[tuple[float, int, Any]]], list[str]]:
+    """Return stamp (s), time of arrival (ns) and message by kind of topic, and notes on the bag.
+
+    Of several topics of one kind the first in the file counts.
+    """
+    # For recordings only: its packages are an extra.
+    from rosbags.typesys import Stores, get_typestore  # noqa: PLC0415
+
+    from qpolicy_ros.latency.bag import open_bag  # noqa: PLC0415
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    names: dict[str, str] = {}
+
+    def wanted(topic: str, kind: str) -> bool:
+        known = _kind(topic).partition("/")[0] in _KNOWN and kind in store.types
+        return known and names.setdefault(_kind(topic), topic) == topic
+
+    opened = open_bag(bag)
+    read: dict[str, list[tuple[float, int, Any]]] = {}
+    for batch in opened.batches(wanted):
+        entries = read.setdefault(_kind(batch.topic), [])
+        for log, raw in zip(batch.log, batch.payloads, strict=True):
+            try:
+                message = store.deserialize_cdr(raw, batch.kind)
+            except Exception as error:  # it raises what it likes on damaged messages
+                reason = " ".join(str(error).split()) or type(error).__name__
+                wrong = f"a message is no {batch.kind}: {reason}"
+                raise PolicyError.at(bag, batch.topic, wrong, "record it anew") from error
+            entries.append((_stamp(message), log, message))
+    return read, [f"{bag}: {note}" for note in opened.notes]
 
 
 def _assembled(
