@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.doctor.changes import changes
 from qpolicy_ros.doctor.examine import Finding, examine
 from qpolicy_ros.doctor.fit import Change, Fit
@@ -78,7 +79,7 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
     text = out.read_text("utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        out.write_text(whole, "utf-8")
+        write_atomically(out, whole.encode())
     return [_row(out, number, line) for number, line in enumerate(whole.splitlines(), start=1)]
 
 

@@ -18,6 +18,7 @@ from qpolicy_ros.nodes.runtime import gives_message_info
 _RECENT = 2.0  # s
 _SHOWN = 3
 _FOREVER_NS = 1e18  # a deadline that nobody set
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # of rmw_fastrtps
 
 
 class Wanted(NamedTuple):
@@ -179,4 +180,6 @@ def _mismatch(offered: QoSProfile, asked: QoSProfile) -> str:
 
 
 def _node_name(info: Any) -> str:
+    if info.node_name == _UNKNOWN:  # an endpoint is found a moment before its node
+        return "a node without a known name"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
