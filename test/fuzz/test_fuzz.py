@@ -12,22 +12,22 @@ pytest.importorskip("atheris", reason="atheris has no wheel for this machine")
 
 RUN = Path(__file__).with_name("run.py")
 EXECUTIONS = {
-    "frames": 5000,
-    "reply": 2000,
-    "manifest": 3000,
-    "policy": 3000,
-    "bag": 2000,
+    "frames": 2500,
+    "reply": 1000,
+    "manifest": 1500,
+    "policy": 1500,
+    "bag": 1000,
     "bag_db3": 1000,
     "robot": 1000,
     "qat": 1000,
     "checkpoint": 1000,
-    "certificate": 3000,
-    "ledger": 3000,
-    "curve": 3000,
-    "hardware": 3000,
+    "certificate": 1500,
+    "ledger": 1500,
+    "curve": 1500,
+    "hardware": 1500,
     "onnx": 500,
     "contract": 1000,
-    "pickle": 3000,
+    "pickle": 1500,
     "zip": 500,
 }
 
@@ -47,7 +47,7 @@ def run(*command):
 
 @pytest.mark.parametrize("name", EXECUTIONS)
 def test_nothing_but_named_errors(name, tmp_path, full):
-    executions = EXECUTIONS[name] * (50 if full else 1)
+    executions = EXECUTIONS[name] * (100 if full else 1)
     code, said = run(str(RUN), name, str(tmp_path), str(executions))
     assert code == 0, said[-3000:]
     assert f"stat::number_of_executed_units: {executions}" in said
