@@ -39,7 +39,7 @@ class Args:
     vectorised engine; about a million a second for a small policy."""
     lanes: int = 0
     """The same through the generated core, 512 copies simulated at once (10^9 is the full count:
-    10 minutes for hopper, 8 hours for halfcheetah)."""
+    25 minutes for hopper, many hours for halfcheetah)."""
     json: bool = False
     """Print one JSON object on standard output."""
 
