@@ -42,7 +42,7 @@ def _best(found: Replay, block: Indexes, *, complete: bool, cut: bool) -> tuple[
         way = np.abs(contract.default - pose, dtype=np.float64) / contract.rate
         lengths = []
         if not math.isnan(seconds):
-            lengths.append(math.ceil(max(seconds, float(way.max())) / period))
+            lengths.append(max(1, math.ceil(max(seconds, float(way.max())) / period)))
         if complete:
             lengths.append(len(block))
         for steps in dict.fromkeys(lengths):

@@ -48,6 +48,9 @@ def kinds(recording: Recording, ticks: Ticks, contract: Contract) -> npt.NDArray
         acted = answered | (ticks.observation != NONE)
         kind = np.where(acted, Kind.POLICY, np.where(safe, Kind.SAFE, Kind.RAMP))
         kind = _ramps_of_safe_poses(kind.astype(np.int8), ticks.foreign)
+        if set(recording.reported("parameter.ramp_time")[1]) == {"0.0"}:
+            # Nothing ramps: a recorder that was too slow has lost what the policy said of these.
+            kind[kind == Kind.RAMP] = Kind.POLICY
     else:
         stamped = ticks.stamps != 0
         timed = bool(len(recording.timing.stamps))
