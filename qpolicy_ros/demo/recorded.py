@@ -20,6 +20,7 @@ _PATIENCE = 120.0  # s for the recorder's start on a busy machine
 _POLL = 0.05  # s
 _LOST = "a message is missing"  # how a replay says it
 _FIRST = -10  # niceness of the recorder where that is allowed: who is late loses messages
+_BEGINNING = 300_000  # bytes, a second of all topics: the recorder has found both nodes
 _RECORDING = "recording to"  # what the recorder says when it has subscribed
 
 
@@ -46,6 +47,11 @@ def recording(bag: Path, log: Path) -> Iterator[None]:
             time.sleep(_POLL)
         yield
         child.check_alive()
+
+
+def has_messages(bag: Path) -> bool:
+    """Whether a recorder has written enough to have found every topic."""
+    return sum(file.stat().st_size for file in bag.glob("*.mcap")) > _BEGINNING
 
 
 def replayed(label: str, artifact: PolicyArtifact, bag: Path) -> dict[str, Any]:

@@ -158,15 +158,24 @@ def play(job: Job, backend: str, episodes: int, say: Say) -> Run:
     )
 
 
-def swap(job: Job, before: str, after: str, step: int, say: Say) -> Swap:
+def swap(
+    job: Job,
+    before: str,
+    after: str,
+    step: int,
+    say: Say,
+    heard: Callable[[], bool] = lambda: True,
+) -> Swap:
     """Swap the backend by parameter after ``step`` control steps; stop after that episode.
+
+    Not before ``heard``: a recorder may find the nodes after a short task's first episodes.
 
     Raises:
         NodeError: a node failed, refused the swap, or sent an action of neither backend.
     """
     with pair_of_nodes(job, [before, after], 0, actions=True) as pair:
         observer = pair.observer
-        pair.until(lambda: len(observer.actions) >= step)
+        pair.until(lambda: len(observer.actions) >= step and heard())
         asked = time.perf_counter()
         answer = observer.request_backend(after)
         pair.until(answer.done)
