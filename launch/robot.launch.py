@@ -27,7 +27,7 @@ ARGUMENTS = (
     ("policy", "", "task name, or a .safetensors file; empty takes task"),
     ("backend", "", "integer, fp32 or fpga; empty: the parameter file's, else integer"),
     ("engage", "", "true: serve as soon as everything is there; empty: wait for ~/start"),
-    ("robot", "", "simulate this robot: a name of config/robots or a .yaml; empty = a real one"),
+    ("robot", "", "simulate: a name of config/robots, a .yaml or an MJCF file; empty = a real one"),
     ("headless", "", "false opens a window of the simulation; empty: none"),
     ("speed", "", "m/s that the simulation commands on cmd_vel while nobody else does; empty: 0"),
     ("watchdog", "true", "false leaves a hanging policy process to the actuators' own timeout"),
@@ -105,7 +105,8 @@ def _nodes(context: LaunchContext) -> list[Node]:
         parameters=[
             *files,
             {"task": said["robot"], "realtime": True},
-            *given(headless=bool, speed=float),
+            # A robot's description leaves out what the policy's contract says.
+            *given(policy=str, headless=bool, speed=float),
         ],
         on_exit=_end,
         **shared,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -21,7 +23,7 @@ from launch_ros.substitutions import FindPackageShare
 SHARE = FindPackageShare("qpolicy_ros")
 
 ARGUMENTS = (
-    ("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid or a Gymnasium id"),
+    ("task", "hopper", "hopper, walker2d, halfcheetah, ant, humanoid, a Gymnasium id or MJCF file"),
     ("policy", "", "task name such as hopper/fp32, or a .safetensors file; empty takes task"),
     ("backend", "", "what computes the action: integer, fp32 or fpga; empty: integer"),
     ("realtime", "false", "true: wall-clock speed; false: lock-step, exact and as fast as it goes"),
@@ -58,11 +60,14 @@ def _nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
     def typed(name: str, kind: type) -> ParameterValue:
         return ParameterValue(LaunchConfiguration(name), value_type=kind)
 
-    shared = ("task", "policy", "backend", "use_sim_time", "namespace", "params_file")
+    shared = ("policy", "backend", "use_sim_time", "namespace", "params_file")
+    # A policy is not called after the file of its robot.
+    of_a_file = said("policy") and Path(said("task")).suffix in {".xml", ".yaml"}
+    task = {"task": "" if of_a_file else said("task")}
     lockstep = "false" if said("realtime").lower() in {"true", "1"} else "true"
     policy = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "policy.launch.py"])),
-        launch_arguments={**_same(*shared), "lockstep": lockstep}.items(),
+        launch_arguments={**_same(*shared), **task, "lockstep": lockstep}.items(),
     )
     simulator = Node(
         package="qpolicy_ros",
@@ -73,7 +78,10 @@ def _nodes(context: LaunchContext) -> list[IncludeLaunchDescription | Node]:
         parameters=[
             PathJoinSubstitution([SHARE, "config", "mujoco_sim_node.yaml"]),
             *filter(None, [said("params_file")]),
-            {name: typed(name, str) for name in ("task", "video")},
+            # Read here, as an included file's arguments are its includer's from then on.
+            {"task": ParameterValue(said("task"), value_type=str), "video": typed("video", str)},
+            # A robot's file leaves out what the policy's contract says.
+            *([{"policy": typed("policy", str)}] if said("policy") else []),
             {name: typed(name, int) for name in ("seed", "episodes")},
             {name: typed(name, bool) for name in ("realtime", "headless")},
         ],

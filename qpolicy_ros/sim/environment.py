@@ -163,13 +163,15 @@ def open_simulation(
     """Open a task by name or Gymnasium id, a robot by name, or a file by its path.
 
     A robot is one of ``config/robots`` or the path of its description (``*.yaml``), or, for a
-    policy of ``contract``, of its MJCF file; without one ``*.xml`` is a bare MJCF model.
+    policy of ``contract``, of its MJCF file; without one, or where the contract is of a feature
+    vector, ``*.xml`` is a bare MJCF model.
 
     Raises:
         PolicyError: as :class:`Simulation`, :class:`qpolicy_ros.sim.robot.RobotSimulation` and
             :class:`qpolicy_ros.sim.mjcf.MjcfSimulation`; or ``period`` (s) given for a task or a
             robot, which have their own.
     """
+    contract = contract if contract and contract.robot else None
     if is_model(task) and contract is None:
         from qpolicy_ros.sim.mjcf import MjcfSimulation  # noqa: PLC0415 only for MJCF files
 

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (comes with ROS 2)")
 pytest.importorskip("rclpy")
 
+from balancer import balancer, write_balancer
 from policy_builders import random_artifact
 
 from qpolicy_ros.backends import create_backend
@@ -43,6 +44,18 @@ def test_sim_plays_episodes_and_ends(launch, policy, artifact, backend):
     assert done.returncode == 0, done.stderr
     offline = evaluate(create_backend(backend, artifact).act, "halfcheetah", 1, 3)
     assert returns(done) == pytest.approx(offline, abs=0.0005)  # printed with three digits
+
+
+def test_sim_plays_a_robot_of_an_mjcf_file_by_the_policys_contract(launch, tmp_path):
+    save_policy(balancer(), tmp_path / "balancer.safetensors")
+    (tmp_path / "short.yaml").write_text(
+        "/**/mujoco_sim_node:\n  ros__parameters: {max_episode_steps: 40}\n"
+    )
+    arguments = [f"task:={write_balancer(tmp_path)}", f"policy:={tmp_path}/balancer.safetensors"]
+    more = ["backend:=fp32", "episodes:=1", f"params_file:={tmp_path}/short.yaml"]
+    done = launch("sim.launch.py", *arguments, *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(returns(done)) == 1
 
 
 def test_sim_records_a_bag(launch, policy, tmp_path):

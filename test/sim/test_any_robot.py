@@ -240,6 +240,9 @@ def test_a_bare_file_still_opens_without_a_policy(tmp_path):
     assert isinstance(open_simulation(write_balancer(tmp_path)), MjcfSimulation)
     described = open_simulation(write_balancer(tmp_path), contract=contract())
     assert isinstance(described, RobotSimulation)
+    of_features = MjcfSimulation(write_balancer(tmp_path)).contract
+    bare = open_simulation(write_balancer(tmp_path), contract=of_features)
+    assert isinstance(bare, MjcfSimulation)
 
 
 BALL = '<body name="ball" pos="2 0 1"><freejoint/><geom size="0.1"/></body>'
