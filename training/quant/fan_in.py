@@ -11,6 +11,7 @@ pruning with feedback, Lin et al. 2020, arXiv 2006.07253). Later training keeps 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class Choice:
         for (weight, most), values in zip(self._weights, self.all, strict=True):
             values.copy_(weight)
             prune(weight, most)
+            bound(weight, most)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a resume needs."""
@@ -56,12 +58,27 @@ class Choice:
 
 def keep_choice(optimiser: torch.optim.Optimizer, actor: QuantActor) -> None:
     """Let ``optimiser`` leave the weights of ``actor`` that do not count at 0, from now on."""
-    weights = [weight for weight, _ in limited_weights(actor)]
+    limited = limited_weights(actor)
 
-    def stop(*_: Any) -> None:
-        for weight in weights:
+    def before(*_: Any) -> None:
+        for weight, _most in limited:
             if weight.grad is not None:
                 weight.grad *= weight != 0
 
-    if weights:
-        optimiser.register_step_pre_hook(stop)
+    @torch.no_grad()
+    def after(*_: Any) -> None:
+        for weight, most in limited:
+            bound(weight, most)
+
+    if limited:
+        optimiser.register_step_pre_hook(before)
+        optimiser.register_step_post_hook(after)
+
+
+def bound(weight: Tensor, most: int) -> None:
+    """Clip weights to where they began.
+
+    The largest one sets the step of all: of few that count, one that grows would round others to 0.
+    """
+    largest = 1.0 / math.sqrt(most)
+    weight.clamp_(-largest, largest)
