@@ -29,7 +29,8 @@ def tail_delay(kind: str, width: int, fold: int) -> float:
 
 def tail_cycles(kind: str, out_bits: int) -> int:
     """Registers from the sum to the code's own register, which is counted."""
-    return {"lookup": 1, "compare": 1, "table": 1, "rom": 2, "staged": 2, "scale": 3}.get(kind, out_bits)
+    fixed = {"lookup": 1, "compare": 1, "table": 1, "rom": 2, "staged": 2, "scale": 3}
+    return fixed.get(kind, out_bits)
 
 
 def emit_tail(

@@ -117,8 +117,9 @@ def _candidates(network: IntegerNetwork, index: int, clock_mhz: float) -> Iterat
             yield layer_cost(network, index, Form(fold, planes, ram=True), budget)
         elif -(-neurons // fold) * inputs * planes <= MAX_TERMS:
             yield layer_cost(network, index, Form(fold, planes), budget)
-    bits_read = int((network.weights[index] != 0).sum(axis=1).max()) * bits
-    if bits_read <= MAX_LOOKUP_BITS and CLOCK_TO_OUT + lookup_levels(bits_read) * LUT_DELAY <= budget:
+    read = int((network.weights[index] != 0).sum(axis=1).max()) * bits
+    delay = CLOCK_TO_OUT + lookup_levels(read) * LUT_DELAY
+    if read <= MAX_LOOKUP_BITS and delay <= budget:
         yield layer_cost(network, index, Form(1, bits, lookup=True), budget)
     if neurons <= MAX_STREAM:
         form = Form(1, bits, stream=True)

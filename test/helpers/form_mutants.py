@@ -43,7 +43,8 @@ class Fault(NamedTuple):
     """A change to the group ``x`` of one match of a pattern in a region of a layer's file.
 
     Regions: ``weights`` and ``layer`` are modules; ``tree`` and ``tail`` are a tree's module up to
-    its sum and behind it (a neuron without a sum is a tail). ``change`` takes the match and a generator.
+    its sum and behind it (a neuron without a sum is a tail). ``change`` takes the match and a
+    generator.
     """
 
     kind: str

@@ -24,7 +24,8 @@ class Choice:
     """Chooses the weights of a student that count after each step of its optimiser.
 
     Attributes:
-        all: the weights of each limited layer, those that do not count too; the student has 0 there.
+        all: the weights of each limited layer, with those that do not count, where the student
+            has 0.
     """
 
     def __init__(self, student: QuantActor, optimiser: torch.optim.Optimizer) -> None:
