@@ -123,6 +123,7 @@ def test_search_moves_inputs_and_adds_none():
     for new, old, most in zip(point[weights], before[weights], SPEC.fan_in, strict=True):
         assert (new != 0).sum(axis=1).max() <= most
         assert ((new != 0) & (old == 0)).any()
+        assert np.abs(new).max() == np.abs(old).max()  # sets the step
     assert SearchConfig().proposals  # the recipe that this belongs to
 
 
