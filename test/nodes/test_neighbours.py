@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 import rclpy
@@ -101,19 +102,28 @@ def test_a_grippers_publisher_beside_does_not_make_the_legs_old(run, watcher, se
     wait_for_mode(watcher, "standby")
     watcher.until(lambda: call(watcher, "start")[0])
     wait_for_mode(watcher, "policy")
-    before = watcher.diagnostics()
-    counts = ("answered", "input.joint_states.missed")
-
-    def counted():
-        report = watcher.diagnostics()
-        return [int(report[name]) - int(before[name]) for name in counts]
-
-    watcher.until(lambda: counted()[0] >= 100, timeout=30.0)
+    # A busy machine loses some too, but not all the time: three good seconds of nine will do.
+    shares = []
+    while len(shares) < 3 and not (shares and shares[-1] <= 0.02):
+        before = watcher.diagnostics()
+        counted = partial(rises, before, watcher, "answered", "input.joint_states.missed")
+        watcher.until(partial(_enough, counted), timeout=30.0)
+        answered, missed = counted()
+        shares.append(missed / answered)
     report = watcher.diagnostics()
     assert report["mode"] == "policy"
     assert "two senders" not in report["message"]
-    answered, missed = counted()
-    assert missed < answered / 2
+    assert min(shares) <= 0.02, shares
+
+
+def _enough(counted):
+    return counted()[0] >= 150
+
+
+def rises(before, watcher, *counts):
+    """By how much counts of the diagnostics have grown."""
+    report = watcher.diagnostics()
+    return [int(report[name]) - int(before[name]) for name in counts]
 
 
 def test_two_publishers_of_one_joint_are_named(run, watcher, sender, other):
