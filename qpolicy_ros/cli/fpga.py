@@ -134,9 +134,10 @@ def _build(args: Build) -> int:
 
         def say(text: str) -> None:
             name, _, done = text.partition(": ")
-            bar.set_description(name)
+            if name != "estimate":
+                bar.set_description(name)
+                bar.update(int(bool(done)))
             if done:
-                bar.update()
                 bar.write(f"qpolicy fpga build: {text}", file=sys.stderr)
 
         result = build_bitstream(order, say)

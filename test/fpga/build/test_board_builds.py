@@ -20,7 +20,7 @@ from qpolicy_fpga.build.timing import read_timing
 from qpolicy_fpga.build.top import CORE, baud_divider
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
-from qpolicy_fpga.report.report import routed, routed_rows
+from qpolicy_fpga.report.routed import routed, routed_rows
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import make_engine
