@@ -42,7 +42,7 @@ def routed(folder: Path, function_hash: str, estimated: Mapping[str, Any] | None
         InputError: it is damaged or of another core.
     """
     facts: dict[str, Any] = dict.fromkeys(KEYS)
-    clocks = {"core": estimated, "whole": None}
+    clocks: dict[str, Mapping[str, Any] | None] = {"core": estimated, "whole": None}
     built = read_result(folder, function_hash)
     if built is not None:
         netlist = folder / built["netlist"] if built["netlist"] else None
@@ -66,7 +66,7 @@ def routed(folder: Path, function_hash: str, estimated: Mapping[str, Any] | None
         }
         whole = (folder / RESULT).with_name(NETLIST)
         clock = estimate(whole, find_part(built["part"]).family) if whole.is_file() else None
-        clocks["whole"] = clock and clock.as_json()
+        clocks["whole"] = clock.as_json() if clock else None
     nearest = clocks["whole"] or clocks["core"]
     return {**facts, "estimated": clocks, "estimated_mhz": nearest and nearest["mhz"]}
 
