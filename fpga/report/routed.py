@@ -88,7 +88,7 @@ def _estimated_rows(facts: Mapping[str, Any]) -> Rows:
             rows.append(("", f"AT RISK: {facts['clock_mhz']:g} MHz asked"))
         if clock["wide"]:
             most = ", ".join(f"{name} {loads}" for name, loads in clock["wide"][:_MOST_WIDE])
-            text = f"{len(clock['wide'])} wires have more than {MAX_LOADS} loads: {most}"
+            text = f"wires of more than {MAX_LOADS} loads: {len(clock['wide'])}, {most}"
             rows.append(("", text))
     return rows
 
