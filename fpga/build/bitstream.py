@@ -12,7 +12,7 @@ from typing import Any
 from qpolicy_fpga.build import artix, toolbox
 from qpolicy_fpga.build.boards import BOARDS, Board, find_board, with_pins
 from qpolicy_fpga.build.cells import count
-from qpolicy_fpga.build.estimate import estimate
+from qpolicy_fpga.build.estimate import at_risk, estimate
 from qpolicy_fpga.build.families import (
     FAMILIES,
     NETLIST,
@@ -113,7 +113,7 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     _check_cells(stat, order, board, part)
     before = estimate(netlist, part.family)
     if before is not None:
-        risk = "" if before.mhz >= clock else f", AT RISK: {clock:g} asked"
+        risk = f"; AT RISK: {clock:g} MHz asked" if at_risk(before.mhz, clock) else ""
         say(f"estimate: {before.mhz:g} MHz before routing{risk}")
     timings = {
         seed: _route(order.out, board, clock, family, stages, seed, netlist, versions)

@@ -13,7 +13,7 @@ from typing import Any
 from qpolicy_fpga.build.cells import count
 from qpolicy_fpga.build.flat import Flat, FlatCell, flatten
 from qpolicy_fpga.build.path import Hop, bit_name, chained, own_name
-from qpolicy_fpga.build.wire_load import WIRES, WireLoad
+from qpolicy_fpga.build.wire_load import MARGIN, WIRES, WireLoad
 from qpolicy_fpga.emit.fanout import MAX_LOADS
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import read_json
@@ -108,6 +108,11 @@ def estimate(netlist: Path, family: str) -> Clock | None:
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         wrong = f"is none of Yosys: {type(error).__name__} {error}"
         raise InputError.at(netlist, "netlist", wrong, "build again") from error
+
+
+def at_risk(estimated_mhz: float, asked_mhz: float) -> bool:
+    """Whether a clock may be missed, by what estimates were off by."""
+    return estimated_mhz * (1 - MARGIN) < asked_mhz
 
 
 def slowest(flat: Flat, wires: WireLoad) -> Clock:

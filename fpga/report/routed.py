@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qpolicy_fpga.build.estimate import estimate
+from qpolicy_fpga.build.estimate import at_risk, estimate
 from qpolicy_fpga.build.families import NETLIST, REPORT
 from qpolicy_fpga.build.result import RESULT, read_result
 from qpolicy_fpga.build.timing import read_path
@@ -84,7 +84,7 @@ def _estimated_rows(facts: Mapping[str, Any]) -> Rows:
         text = f"{clock['mhz']:g} MHz before routing ({of}), {clock['logic_ns']:.2f} ns logic, "
         text += f"{clock['routing_ns']:.2f} ns routing; {_ends(clock['path'])}"
         rows.append(("", text))
-        if clock["mhz"] < facts["clock_mhz"]:
+        if at_risk(clock["mhz"], facts["clock_mhz"]):
             rows.append(("", f"AT RISK: {facts['clock_mhz']:g} MHz asked"))
         if clock["wide"]:
             most = ", ".join(f"{name} {loads}" for name, loads in clock["wide"][:_MOST_WIDE])
