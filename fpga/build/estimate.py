@@ -102,8 +102,8 @@ def estimate(netlist: Path, family: str) -> Clock | None:
     """
     if family not in WIRES:
         return None
+    content = read_json(netlist, "netlist", _MOST_BYTES, "build again")
     try:
-        content = read_json(netlist, "netlist", _MOST_BYTES, "build again")
         return slowest(flatten(content["modules"]), WIRES[family])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         wrong = f"is none of Yosys: {type(error).__name__} {error}"

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from qpolicy_fpga.build.estimate import estimate, slowest
+from qpolicy_fpga.build.estimate import at_risk, estimate, slowest
 from qpolicy_fpga.build.flat import flatten
-from qpolicy_fpga.build.wire_load import WireLoad, fit
+from qpolicy_fpga.build.wire_load import MARGIN, WireLoad, fit
 from qpolicy_fpga.emit.fanout import MAX_LOADS
 from qpolicy_ros.common.errors import InputError
 
@@ -126,6 +126,18 @@ def test_a_netlist_that_is_none_is_one_line(tmp_path, content):
     file.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"synthesised.json: netlist: is none of Yosys"):
         estimate(file, "ecp5")
+
+
+def test_a_netlist_that_is_missing_is_said_once(tmp_path):
+    with pytest.raises(InputError) as caught:
+        estimate(tmp_path / "synthesised.json", "ecp5")
+    assert str(caught.value).endswith("synthesised.json: netlist: not found; build again")
+
+
+@pytest.mark.parametrize(("asked", "risk"), [(50.0, False), (89.0, False), (91.0, True)])
+def test_a_clock_is_at_risk_within_what_estimates_were_off_by(asked, risk):
+    assert MARGIN == 0.1
+    assert at_risk(100.0, asked) is risk
 
 
 def test_a_fit_finds_the_coefficients_that_made_the_wires():
