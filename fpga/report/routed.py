@@ -58,8 +58,8 @@ def routed(folder: Path, function_hash: str, estimated: Mapping[str, Any] | None
             "routed_tool": built["tool"],
             "bitstream": str(folder / file) if file else None,
             "latency_ns": built["latency_ns"],
-            "routed_logic_ns": built["logic_ns"],
-            "routed_wire_ns": built["routing_ns"],
+            "routed_logic_ns": built.get("logic_ns"),
+            "routed_wire_ns": built.get("routing_ns"),
             "routed_path": hops,
             "routed_cells": built["used"],
             "routed": built,
@@ -97,7 +97,7 @@ def _built_rows(facts: Mapping[str, Any]) -> Rows:
     built = facts.get("routed")
     if built is None:
         return []
-    logic, wires = built["logic_ns"], built["routing_ns"]
+    logic, wires = facts["routed_logic_ns"] or 0.0, facts["routed_wire_ns"] or 0.0
     verdict = "met" if built["meets"] else "NOT met"
     text = f"{built['routed_mhz']:g} MHz by {built['tool']} on {built['board']}, "
     text += f"{built['latency_ns']:g} ns at it; {built['clock_mhz']:g} MHz asked, {verdict}"
@@ -110,7 +110,7 @@ def _built_rows(facts: Mapping[str, Any]) -> Rows:
         f"{number:,} of {built['limits'].get(name, 0):,} {name}".replace(" of 0 ", " ")
         for name, number in built["used"].items()
     )
-    rows.append(("cells", ", ".join(used)))
+    rows += [("cells", ", ".join(used))] if built["used"] else []
     hops = facts["routed_path"]
     if hops:
         rows.append(("path", _ends(hops)))

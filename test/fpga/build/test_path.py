@@ -181,6 +181,19 @@ def test_the_report_has_routed_figures_beside_the_estimate(tmp_path):
     ]
 
 
+def test_a_build_whose_router_tells_no_shares_has_its_clock(tmp_path):
+    """As those of 7-series parts."""
+    built(tmp_path)
+    file = tmp_path / "board" / "build.json"
+    result = json.loads(file.read_text()) | {"board": "arty-a7-35t", "part": "xc7a35t"}
+    result |= {"path": [], "used": {}, "limits": {}, "netlist": None}
+    del result["logic_ns"], result["routing_ns"]
+    file.write_text(json.dumps(result))
+    facts = {"clock_mhz": 60.0, **routed(tmp_path, "a" * 64, None)}
+    assert (facts["routed_mhz"], facts["routed_logic_ns"]) == (50.0, None)
+    assert [label for label, _ in routed_rows(facts)] == ["routed", "bitstream"]
+
+
 def test_a_folder_that_was_not_built_has_the_cores_estimate_alone(tmp_path):
     clock = {"mhz": 70.0, "logic_ns": 2.0, "routing_ns": 12.0, "wide": []}
     clock["path"] = [asdict(hop) for hop in PATH]
