@@ -51,11 +51,16 @@ class Choice:
         """Form of each layer."""
         return tuple(cost.form for cost in self.costs)
 
+    def tables(self, part: Part) -> float:
+        """Look-up tables of ``part``, which may have fewer inputs than those of the estimate."""
+        folded = sum(cost.lut for cost in self.costs if cost.form.fold > 1 and not cost.form.ram)
+        return folded * part.folded_cost + (self.lut - folded) * part.lut_cost
+
     def excess(self, part: Part) -> dict[str, float]:
         """By how much each resource of ``part`` is exceeded; empty if it fits."""
         allowed = 1 - MARGIN
         used = {
-            "lut": self.lut * part.lut_cost,
+            "lut": self.tables(part),
             "ff": self.ff,
             "carry4": self.carry4,
             "bram36": self.bram36,
@@ -193,9 +198,7 @@ def _refusal(
             f"does takes {fastest}; allow that, or take a larger part"
         )
     quick = [c for c in choices if max_latency is None or c.cycles <= max_latency] or choices
-    nearest = min(
-        quick, key=lambda c: max(c.lut * part.lut_cost / part.lut, c.bram36 / part.bram36)
-    )
+    nearest = min(quick, key=lambda c: max(c.tables(part) / part.lut, c.bram36 / part.bram36))
     over = ", ".join(f"{v:,.0f} {k} too many" for k, v in nearest.excess(part).items())
     larger = [
         p.name

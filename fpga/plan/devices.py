@@ -26,6 +26,8 @@ class Part:
         family: ``xc7``, ``ecp5``, ``ice40`` or ``gowin``.
         lut_cost: look-up tables of this part for one 6-input table of the estimate, at most;
             fitted to synthesised policies (docs/fpga/bitstreams.md).
+        folded_cost: the same in a layer whose trees serve several neurons in turn: its tables use
+            all six inputs, and one of six takes four of four.
         slowdown: how much slower than the 7 series a routed path is: forms are chosen and
             registers set as for a clock that much faster. Fitted to routed policies.
     """
@@ -39,20 +41,20 @@ class Part:
     dsp: int
     family: str = "xc7"
     lut_cost: float = 1.0
+    folded_cost: float = 1.0
     slowdown: float = 1.0
 
 
 # Two look-up tables of four inputs share a carry cell of two bits: carry4 is a quarter of lut.
-def _lut4(
-    name: str, device: str, cells: tuple[int, int, float, int], fit: tuple[float, float]
-) -> Part:
+def _lut4(name: str, device: str, cells: tuple[int, int, float, int], slowdown: float) -> Part:
     """A part of look-up tables of four inputs; ``cells``: tables, flip-flops, block RAM, DSP."""
     lut, ff, bram36, dsp = cells
     family = {"e": "ecp5", "i": "ice40", "g": "gowin"}[name[0]]
-    return Part(name, device, lut, ff, lut // 4, int(bram36), dsp, family, *fit)
+    costs = (2.5, 3.3)
+    return Part(name, device, lut, ff, lut // 4, int(bram36), dsp, family, *costs, slowdown)
 
 
-_ECP5, _ICE40, _GOWIN = (2.5, 2.0), (2.5, 4.0), (2.5, 2.0)
+_ECP5, _ICE40, _GOWIN = 2.0, 4.0, 2.0
 PARTS: dict[str, Part] = {
     part.name: part
     for part in (

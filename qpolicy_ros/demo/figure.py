@@ -61,6 +61,7 @@ def _latency(axis: Any, task: str, runs: Sequence[Run]) -> None:
         title=f"{task}: latency, dots: p50 and p99",
     )  # fmt: skip
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")  # they would be mathematics, unread
 
 
 def _ecdf(axis: Any, values: Micros, shade: str, style: str, label: str) -> None:

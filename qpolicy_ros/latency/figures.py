@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from qpolicy_ros.common.plots import colour
 from qpolicy_ros.latency.bootstrap import LEVEL
@@ -64,7 +65,7 @@ def ecdf(axis: Axes, report: Report) -> None:
         label = f"deadline, {report.deadline:,.0f} µs"
         axis.axvline(report.deadline, color="black", lw=1.0, ls="--", label=label)
     axis.set(xscale="log", xlabel="latency, µs", ylabel="share of answers", ylim=(0.0, 1.01))
-    axis.xaxis.set_major_formatter(_PLAIN)
+    _plain_ticks(axis.xaxis)
     axis.set_title("How long an answer takes")
     axis.legend(loc="lower right")
 
@@ -94,7 +95,7 @@ def over_time(axis: Axes, report: Report) -> None:
     if np.isfinite(report.deadline):
         axis.axhline(report.deadline, color="black", lw=1.0, ls="--", label="deadline")
     axis.set(yscale="log", xlabel="time, s", ylabel="latency, µs")
-    axis.yaxis.set_major_formatter(_PLAIN)
+    _plain_ticks(axis.yaxis)
     swaps, resets = marks
     axis.set_title(f"Latency over time: {swaps} swaps (lines), {resets} resets (triangles)")
     axis.legend(loc="upper right", markerscale=4, ncol=4)
@@ -158,9 +159,20 @@ def side_by_side(axis: Axes, report: Report) -> None:
     low, high = axis.get_xlim()
     if high > _WIDE * max(low, 1e-3):
         axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(_PLAIN)
+    _plain_ticks(axis.xaxis)
     axis.set_title(f"Side by side, with {LEVEL:.0%} bootstrap intervals")
     axis.legend(loc="best")
+
+
+def _plain_ticks(along: Axis) -> None:
+    """Label with plain numbers, on a logarithmic axis 1, 2, 5, 10, ... and nothing between.
+
+    What Matplotlib writes between them is mathematics, which names with a dollar sign forbid.
+    """
+    if along.get_scale() == "log":
+        along.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        along.set_minor_formatter(NullFormatter())
+    along.set_major_formatter(_PLAIN)
 
 
 def _label(name: str) -> str:

@@ -104,7 +104,7 @@ class Monitor:
         if list(message.name) != names:
             self.unsafe.append(f"names {list(message.name)}")
         self._check(command.values, "action_stamped")
-        publisher = bytes(info["publisher_gid"]["data"])
+        publisher = bytes(info.get("publisher_gid", {"data": b""})["data"])  # Jazzy has none
         sequence = info["publication_sequence_number"]
         self._check_rate(command, sequence - self._sequences.get(publisher, sequence - 1))
         self._sequences[publisher] = sequence

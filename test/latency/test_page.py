@@ -36,6 +36,14 @@ def test_an_unknown_deadline_is_not_drawn(bare):
     assert "deadline" not in svg("over_time", bare)
 
 
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path):
+    report = report_of(tmp_path, answers([300.0, 350.0, 420.0, 640.0] * 20))
+    for figure in ("ecdf", "over_time"):
+        drawn = svg(figure, report)
+        assert "<!-- 500 -->" in drawn  # text is drawn as paths, with itself as a comment
+        assert "mathdefault" not in drawn
+
+
 def test_unknown_counts_are_dashes(bare):
     row = next(line for line in render(bare, compare=False).splitlines() if "integer" in line)
     assert row.split()[:4] == ["integer", "20", "-", "-"]

@@ -240,10 +240,11 @@ def test_a_repeated_observation_gets_the_same_answer_again(serve, watcher, obser
 
 def test_what_is_frozen_while_serving_is_thawed_afterwards(node):
     """What is not cannot be collected: memory would grow with every activation."""
+    before = gc.get_freeze_count()  # Python 3.12 has frozen some things of its own
     for _ in range(2):
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() > before
         assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() <= before

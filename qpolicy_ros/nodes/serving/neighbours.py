@@ -17,6 +17,7 @@ from qpolicy_ros.nodes.runtime import gives_message_info
 
 _RECENT = 2.0  # s
 _SHOWN = 3
+_LOST = 1000  # messages of one publisher that may be lost in a row
 _FOREVER_NS = 1e18  # a deadline that nobody set
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"  # of rmw_fastrtps
 
@@ -124,10 +125,11 @@ class Neighbours:
     def _open_probe(self, topic: str, wanted: Wanted) -> None:
         heard: dict[Hashable, dict[Hashable, float]] = defaultdict(dict)
         self._heard[topic] = heard
+        counts: list[int] = []
 
         def take(message: Any, info: dict[str, Any] | None) -> None:
             now = time.monotonic()
-            sender = heard[_sender(message, info)]
+            sender = heard[_sender(message, info, counts)]
             for part in wanted.parts(message) if wanted.parts else ("",):
                 sender[part] = now
 
@@ -143,12 +145,22 @@ class Neighbours:
             self._node.destroy_subscription(self._probes.pop(topic))
 
 
-def _sender(message: Any, info: dict[str, Any] | None) -> Hashable:
-    """Who sent it: the middleware's identity, else (before Kilted) what the message looks like."""
-    identity = (info or {}).get("publisher_gid")
+def _sender(message: Any, info: dict[str, Any] | None, counts: list[int]) -> Hashable:
+    """Who sent it: the middleware's identity, else (before Kilted) what the message looks like.
+
+    What has no header looks alike: there each publisher's own count of its messages tells;
+    ``counts`` holds the last number of each one so far, and is brought up to date.
+    """
+    known = info or {}
+    identity = known.get("publisher_gid")
     if identity is not None:
         return bytes(identity["data"][:16])
-    header = getattr(message, "header", None)  # /clock has none
+    header = getattr(message, "header", None)
+    if header is None and (number := known.get("publication_sequence_number")) is not None:
+        before = [i for i, last in enumerate(counts) if number - _LOST <= last < number]
+        place = max(before, key=counts.__getitem__, default=len(counts))
+        counts[place : place + 1] = [number]
+        return place
     return (tuple(getattr(message, "name", ())), getattr(header, "frame_id", ""))
 
 
