@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qpolicy_fpga.emit.core import RESULTS_SOURCE, emit_core
@@ -154,7 +154,7 @@ def _estimate(choice: Choice) -> Estimate:
         carry4=round(choice.carry4),
         bram36=choice.bram36,
         dsp=choice.dsp,
-        forms=tuple(astuple(form) for form in choice.forms),
+        forms=tuple(form.listed() for form in choice.forms),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qpolicy_fpga.emit.verilog import LUT_INPUTS
 from qpolicy_fpga.plan.form import Form
 from qpolicy_fpga.plan.layer import Layer
 
@@ -28,8 +29,16 @@ def copies(layer: Layer, form: Form) -> int:
     """
     trees = -(-layer.neurons // form.fold)
     choosers = 0 if form.plane_steps(layer.code_bits) == 1 else layer.chunk * form.planes
-    loads = _LOADS_A_TREE * _readers(layer, form.fold)
+    loads = _loads_a_tree(layer, form) * _readers(layer, form.fold)
     return 0 if max(choosers, loads) <= MAX_LOADS else -(-trees // GROUP_TREES)
+
+
+def _loads_a_tree(layer: Layer, form: Form) -> int:
+    """Look-up tables of a tree that read a bit of a code, at most."""
+    if not form.lookup:
+        return _LOADS_A_TREE
+    bits = int((layer.magnitude != 0).sum(axis=1).max()) * layer.code_bits
+    return layer.out_bits << max(bits - LUT_INPUTS, 0)
 
 
 def _readers(layer: Layer, fold: int) -> int:

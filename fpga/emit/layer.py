@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qpolicy_fpga.emit.fanout import copy, enabled
+from qpolicy_fpga.emit.lookup import make_lookup
 from qpolicy_fpga.emit.steps import (
     bit_planes,
     chunk_counter,
@@ -69,7 +70,9 @@ def emit_layer(
     """
     name = f"qpolicy_layer{layer.index}"
     trees = [
-        make_tree(f"{name}_tree{t}", layer, neurons, form, budget)
+        make_lookup(f"{name}_tree{t}", layer, t, budget)
+        if form.lookup
+        else make_tree(f"{name}_tree{t}", layer, neurons, form, budget)
         for t, neurons in enumerate(assign_neurons(layer.neurons, form.fold))
     ]
     timing = align(layer, form, trees, budget)
@@ -104,6 +107,9 @@ def assign_neurons(neurons: int, fold: int) -> list[list[int | None]]:
 
 def _finish(tree: Tree, layer: Layer, form: Form, timing: Timing) -> None:
     """Add padding registers, the accumulator and the tail to a tree; then its ports."""
+    if form.lookup:  # its code is there already
+        tree.module.ports = _ports(layer, form, timing)
+        return
     lines, source = tree.module.lines, tree.sum
     # Without an accumulator there are no bits but the sum's: a neuron without weights has one.
     total = tree.total if timing.serial else tree.width

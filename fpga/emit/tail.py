@@ -22,12 +22,15 @@ def tail_delay(kind: str, width: int, fold: int) -> float:
         return 2 * LUT_DELAY
     if kind == "scale":
         return DSP_SETUP
+    if kind == "lookup":
+        return 0.0
     return 0.6 if kind == "rom" else adder_delay(width) + LUT_DELAY
 
 
 def tail_cycles(kind: str, out_bits: int) -> int:
     """Registers from the sum to the code's own register, which is counted."""
-    return {"compare": 1, "table": 1, "rom": 2, "staged": 2, "scale": 3}.get(kind, out_bits)
+    fixed = {"lookup": 1, "compare": 1, "table": 1, "rom": 2, "staged": 2, "scale": 3}
+    return fixed.get(kind, out_bits)
 
 
 def emit_tail(
@@ -51,7 +54,7 @@ def emit_tail(
         _table(module, layer, rows, width, source, block=kind == "rom")
 
 
-def _sign(layer: Layer) -> int:
+def sign_bits(layer: Layer) -> int:
     """What turns a count into the output code's bits: signed codes start at the lowest one."""
     return 1 << (layer.out_bits - 1) if layer.signed_out else 0
 
@@ -105,7 +108,7 @@ def _compare(
             end = low + step
             terms.append(f"{unary}[{low}]" + (f" & ~{unary}[{end}]" if end <= levels else ""))
         text = " | ".join(f"({term})" for term in terms)
-        flip = "~" if _sign(layer) >> bit & 1 else ""
+        flip = "~" if sign_bits(layer) >> bit & 1 else ""
         lines.append(f"    assign code[{bit}] = {flip}({text});")
 
 
@@ -139,7 +142,7 @@ def _table(
     codes = []
     for row in rows:
         count = 0 if row is None else np.searchsorted(row, np.arange(1 << width), side="right")
-        codes += [int(code) ^ _sign(layer) for code in np.broadcast_to(count, (1 << width,))]
+        codes += [int(code) ^ sign_bits(layer) for code in np.broadcast_to(count, (1 << width,))]
     style, event, assign = ("block", "posedge clk", "<=") if block else ("distributed", "*", "=")
     default = codes[-1]
     module.lines += [
@@ -187,8 +190,8 @@ def _scale(module: Module, layer: Layer, neuron: int, width: int, source: str) -
         f"    wire under = scaled[{size - 1}];",
         f"    wire over = {over};",
         (
-            f"    assign code = under ? {out}'d{_sign(layer)} : "
-            f"over ? {out}'d{mask ^ _sign(layer)} : {shown} ^ {out}'d{_sign(layer)};"
+            f"    assign code = under ? {out}'d{sign_bits(layer)} : "
+            f"over ? {out}'d{mask ^ sign_bits(layer)} : {shown} ^ {out}'d{sign_bits(layer)};"
         ),
     ]
 
@@ -213,7 +216,7 @@ def _search(
         lines.append(f"    wire hit{stage} = {{1'b0, {previous}}} >= bound{stage};")
         found_next = f"{found}, hit{stage}" if stage else f"hit{stage}"
         if stage == out - 1:
-            flip = f" ^ {out}'d{_sign(layer)}" if _sign(layer) else ""
+            flip = f" ^ {out}'d{sign_bits(layer)}" if sign_bits(layer) else ""
             lines.append(f"    assign code = {{{found_next}}}{flip};")
             break
         known = [f"{found}[{bit}]" for bit in range(stage)]

@@ -51,7 +51,7 @@ class Timing:
 
 def align(layer: Layer, form: Form, trees: Sequence[Tree], budget: float) -> Timing:
     """Give every tree the same number of stages and choose where the tail begins."""
-    kind = tail_kind(layer, form.fold)
+    kind = tail_kind(layer, form)
     serial = form.stream or form.plane_steps(layer.code_bits) > 1
     width = max(tree.total for tree in trees)
     tail = tail_delay(kind, width, form.fold)

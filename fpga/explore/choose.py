@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
+from qpolicy_fpga.emit.lookup import lookup_levels
 from qpolicy_fpga.emit.timing import core_timing
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY
 from qpolicy_fpga.explore.cost import MARGIN, Cost, layer_cost
 from qpolicy_fpga.plan.devices import PARTS, Part
-from qpolicy_fpga.plan.form import LOGIC_SHARE, Form, logic_budget
+from qpolicy_fpga.plan.form import LOGIC_SHARE, MAX_LOOKUP_BITS, Form, logic_budget
 from qpolicy_fpga.plan.layer import bus_beats
 from qpolicy_ros.policy import IntegerNetwork, PolicyError
 
@@ -121,6 +122,10 @@ def _candidates(network: IntegerNetwork, index: int, clock_mhz: float) -> Iterat
             yield layer_cost(network, index, Form(fold, planes, ram=True), budget)
         elif -(-neurons // fold) * inputs * planes <= MAX_TERMS:
             yield layer_cost(network, index, Form(fold, planes), budget)
+    read = int((network.weights[index] != 0).sum(axis=1).max()) * bits
+    delay = CLOCK_TO_OUT + lookup_levels(read) * LUT_DELAY
+    if read <= MAX_LOOKUP_BITS and delay <= budget:
+        yield layer_cost(network, index, Form(1, bits, lookup=True), budget)
     if neurons <= MAX_STREAM:
         form = Form(1, bits, stream=True)
         for before in _folds_before(network, index):

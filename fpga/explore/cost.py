@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qpolicy_fpga.emit.layer import assign_neurons
+from qpolicy_fpga.emit.lookup import make_lookup
 from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
 from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
 from qpolicy_fpga.emit.weights import blocks
@@ -60,7 +61,10 @@ def layer_cost(
     weight = [layer.magnitude[[n for n in group if n is not None]].sum() for group in groups]
     order = np.argsort(weight)
     picks = {int(order[-1]), int(order[len(order) // 2]), int(order[0])}
-    trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
+    if form.lookup:  # tables differ more than trees do, and are soon made
+        trees = [make_lookup("sample", layer, n, budget) for n in range(layer.neurons)]
+    else:
+        trees = [make_tree("sample", layer, groups[pick], form, budget) for pick in sorted(picks)]
     timing = align(layer, form, trees, budget)
     count = len(groups)
     cells = [_tree_cells(layer, form, tree, timing.kind, serial=timing.serial) for tree in trees]
@@ -87,6 +91,8 @@ def _tree_cells(
     layer: Layer, form: Form, tree: Tree, kind: str, *, serial: bool
 ) -> tuple[float, float, float]:
     """Look-up tables, flip-flops and carry chains of one tree with its tail."""
+    if kind == "lookup":
+        return float(tree.module.luts), 0.0, 0.0
     adder = max(tree.width - 2, 0)
     lut, ff, carry = float(tree.module.luts + adder), float(tree.module.flops), adder / 4 + 0.5
     if serial:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from qpolicy_fpga.plan.layer import Layer
 from qpolicy_fpga.plan.multiply_shift import find_scale
@@ -11,6 +12,8 @@ from qpolicy_fpga.plan.multiply_shift import find_scale
 LOGIC_SHARE = 0.35
 MAX_COMPARE_BITS = 4
 MAX_TABLE_BITS = 8
+# Input bits of a neuron that is a truth table: a look-up table has six.
+MAX_LOOKUP_BITS = 8
 MAX_ROM_BITS = 13
 MAX_ROMS = 24
 # A table that takes more than one block RAM gives way to a DSP, which is a cycle slower.
@@ -34,12 +37,19 @@ class Form:
         stream: whether the layer takes its input codes in chunks as they come, a step each: a
             phase of the layer before it, or a beat of the bus. Every neuron has its own tree then
             (``fold`` is 1) and all planes are added at once.
+        lookup: whether a neuron is a truth table of its input bits for each bit of its code: no
+            sum is taken. ``fold`` is 1 and all planes are there at once.
     """
 
     fold: int
     planes: int
     ram: bool = False
     stream: bool = False
+    lookup: bool = False
+
+    def listed(self) -> tuple[Any, ...]:
+        """The form as a manifest lists it: its last flag only where it is set."""
+        return astuple(self) if self.lookup else astuple(self)[:-1]
 
     def steps(self, code_bits: int) -> int:
         """Steps for one frame."""
@@ -55,14 +65,17 @@ def logic_budget(clock_mhz: float) -> float:
     return LOGIC_SHARE * 1000 / clock_mhz
 
 
-def tail_kind(layer: Layer, fold: int) -> str:
+def tail_kind(layer: Layer, form: Form) -> str:
     """Return how sums become codes.
 
     ``compare``: all thresholds at once; ``staged``: the same with a register behind the
     comparators; ``table``: look-up tables addressed by the sum; ``rom``: a block RAM addressed by
     the sum (and the phase); ``scale``: multiply, add and shift in a DSP, where that is exact for
-    every sum; ``search``: binary search, a bit a cycle.
+    every sum; ``search``: binary search, a bit a cycle. ``lookup``: there are no sums.
     """
+    if form.lookup:
+        return "lookup"
+    fold = form.fold
     phase_bits = (fold - 1).bit_length()
     address_bits = layer.sum_bits + phase_bits
     if layer.out_bits == 2 or (layer.out_bits < MAX_COMPARE_BITS and fold < MIN_SEARCH_FOLD):

@@ -56,6 +56,7 @@ SAMPLES = (
     ((33, 32, 9), (7, 7, 5), (Form(32, 1), Form(3, 7))),
     ((70, 8, 5, 3), (8, 3, 8), (Form(1, 8, stream=True), Form(3, 3), Form(1, 3, stream=True))),
     ((9, 67, 3), (5, 3, 5), (Form(34, 5, ram=True), Form(1, 3, stream=True))),
+    ((3, 4, 2), (2, 2, 4), (Form(1, 2, lookup=True), Form(1, 2, lookup=True))),
 )
 SHIPPED = "hopper/paper"
 # for codes by multiplication

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from qpolicy_fpga.plan.form import Form
@@ -120,7 +120,7 @@ class CoreRow:
             "task": self.task,
             "policy": self.policy,
             "function_hash": self.function_hash,
-            "forms": [list(astuple(form)) for form in self.forms],
+            "forms": [list(form.listed()) for form in self.forms],
             **{name: getattr(self, name) for name in _PLAIN},
             "paper": asdict(self.paper),
             "conditions": dict(self.conditions),

@@ -30,6 +30,7 @@ _USUAL = ("order", "sign", "scale", "offset", "history", "quaternion", "terms")
 _RARE, _REVIVED = 0.03, 0.15
 _NEXT = 3
 _ALIKE = 0.1  # of the cost: two changes that walk alike
+_ROUND = (0.05, 0.1, 0.2, 0.25, 0.5, 2.0, 5.0)  # scales that people write
 _PUSHED = 6.0  # s: a walk that is pushed
 
 Say = Callable[[str], None]
@@ -191,9 +192,10 @@ def _steadiest(stage: Stage, rivals: list[tuple[Change, Attempt]], say: Say) -> 
 
 
 def _of_one_scale(stage: Stage, rivals: list[tuple[Change, Attempt]], _: Say) -> int:
-    """Return the place of that scale of the first's term with which the network sees as trained.
+    """Return the place of that scale of the first's term that is most likely meant.
 
-    A policy walks as well with half a value as with a third of it; its normaliser tells them apart.
+    A policy walks as well with half a value as with a third of it. Its normaliser tells how large
+    the network saw it in training, and people write round scales, 1 most of all.
     """
     best = rivals[0][0]
     alike = [
@@ -202,7 +204,20 @@ def _of_one_scale(stage: Stage, rivals: list[tuple[Change, Attempt]], _: Say) ->
         if change.kind == best.kind == "scale"
         and change.mend.partition(" by ")[0] == best.mend.partition(" by ")[0]
     ]
-    return min(alike, key=lambda i: stage.sight(rivals[i][1])) if len(alike) > 1 else 0
+    if len(alike) < 2:
+        return 0
+    scales = np.array([[c.scale for c in rivals[i][1].fit.contract.observation] for i in alike])
+    changed = np.any(scales != scales[0], axis=0)
+    odd = [max(map(_oddness, row[changed]), default=0.0) for row in scales]
+    sights = [stage.sight(rivals[i][1]) for i in alike]
+    return alike[int(np.argmin(np.add(odd, sights)))]
+
+
+def _oddness(scale: float) -> float:
+    """Return how seldom people write a scale, in the unit of a sight: 1 is a value e times off."""
+    if np.isclose(abs(scale), 1.0):
+        return 0.0
+    return 1.0 if any(np.isclose(abs(scale), each) for each in _ROUND) else 2.0
 
 
 def _rarity(change: Change) -> float:

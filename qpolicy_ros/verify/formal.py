@@ -8,7 +8,8 @@ counts thresholds. Each piece is proven for all of its inputs, so their composit
 - ``step``: the accumulator shifts and adds (SAT);
 - ``tail``: the code counts the thresholds, for every sum (SAT; behind a multiplication, for every
   sum that can be reached);
-- ``whole``: from input bits to the code in one proof (SAT), where it ends within its time.
+- ``whole``: from input bits to the code in one proof (SAT), where it ends within its time;
+- ``lookup``: the same for a neuron that is a truth table, which has no pieces.
 
 Registers are looked through. When they take what, and the control around them, is left to
 simulation (part 4).
@@ -52,7 +53,7 @@ class Proof(NamedTuple):
     """What one proof is about.
 
     Attributes:
-        kind: ``planes``, ``step``, ``tail`` or ``whole``.
+        kind: ``planes``, ``step``, ``tail``, ``whole`` or ``lookup``.
         layer: its index.
         place: of the tree, neuron or step in it.
         neurons: how many neurons the proof is about.
@@ -94,6 +95,11 @@ class FormalLayer:
         self._phase_bits = (fold - 1).bit_length()
         self._steps = self.spec.planes // self.form.planes
         self._neurons = len(self.spec.weights)
+
+    @property
+    def lookup(self) -> bool:
+        """Whether its neurons are truth tables of the input codes, without a sum."""
+        return self.form.tail == "lookup"
 
     def neurons_of(self, place: int) -> dict[int, int]:
         """Neuron by phase of tree ``place``: in phase f, tree t serves neuron ``f trees + t``."""
@@ -174,6 +180,11 @@ class FormalLayer:
             file = scratch / f"{tree.name}.v"
             file.write_text(tree.text, encoding="utf-8")
             common = {"files": [*shared, str(file)], "top": tree.name, "timeout": SAT_SECONDS}
+            if self.lookup:
+                text = neuron_miter(self.spec, place, tree.name)
+                one = [(Proof("lookup", self.index, place, 1), text)]
+                groups.append({**common, "free": [], "shown": [], "miters": one})
+                continue
             neurons = self.neurons_of(place)
             reachable = self.form.tail == "scale"
             tail = tail_miter(self.spec, neurons, tree, self._phase_bits, reachable=reachable)

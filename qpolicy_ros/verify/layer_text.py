@@ -100,9 +100,17 @@ def read_layer(folder: Path, index: int, form: LayerEntry) -> LayerText:
         module = f"{name}_tree{place}"
         if module not in modules:
             raise _odd(file, module, "is missing")
-        trees.append(_tree(file, module, modules[module]))
+        read = _lookup if form.tail == "lookup" else _tree
+        trees.append(read(file, module, modules[module]))
     words = _words(file, modules.get(f"{name}_weights", ""))
     return LayerText(name, file, tuple(trees), words, form, modules)
+
+
+def _lookup(file: Path, name: str, text: str) -> TreeText:
+    """A neuron without a sum."""
+    if re.search(r"\breg\b", text):
+        raise _odd(file, name, "has a register, but its code is looked up by the input codes")
+    return TreeText(name, text, {}, {}, (), 0, 0, "", 0, "")
 
 
 def _tree(file: Path, name: str, text: str) -> TreeText:

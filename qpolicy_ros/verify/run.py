@@ -150,8 +150,12 @@ def _sections(
     checks += neurons.check_engines(artifact)
     journal.say("neurons: hardware, by SAT")
     outcomes, dots = _prove(layers, journal, whole=not request.quick)
-    tails = formal.summarise("tail", "rtl: codes of every neuron, for every sum", outcomes)
-    checks += [tails] if tails else []
+    for kind, what in (
+        ("tail", "rtl: codes of every neuron, for every sum"),
+        ("lookup", "rtl: codes of every neuron that is a table, for all input codes"),
+    ):
+        check = formal.summarise(kind, what, outcomes)
+        checks += [check] if check else []
     sections.append(Section("neurons", tuple(checks)))
     if not request.quick:
         sections.append(_formal(layers, outcomes, dots))
@@ -202,7 +206,7 @@ def _prove(
         kind = "with whole neurons" if whole else "pieces"
         kept = journal.once(f"SAT of layer {layer.index}, {kind}", work)
         outcomes |= {formal.Proof(*fields): outcome for fields, outcome in kept}
-        if whole:
+        if whole and not layer.lookup:
             dots.append(layer.dots())
     return outcomes, dots
 
@@ -215,6 +219,7 @@ def _formal(
         ("planes", "the trees see the bit planes of the codes"),
         ("step", "accumulators shift and add"),
         ("tail", "codes count the thresholds, for every sum"),
+        ("lookup", "neurons that are tables, from input bits to the code"),
     ):
         check = formal.summarise(kind, what, outcomes)
         checks += [check] if check else []
@@ -223,7 +228,7 @@ def _formal(
     ended = {proof: value for proof, value in whole.items() if value != "unfinished"}
     check = formal.summarise("whole", "whole neurons, from input bits to the code", ended)
     checks += [check] if check else []
-    count = sum(len(layer.spec.weights) for layer in layers)
+    count = sum(len(layer.spec.weights) for layer in layers if not layer.lookup)
     uncovered = [_TIMING]
     if len(ended) < count:
         uncovered.append(

@@ -53,10 +53,10 @@ def test_a_sound_policy_is_called_sound(doctor):
     ("planted", "mend"),
     [
         ("turn the sign of the gravity", "turn the sign of the gravity"),
-        # A robot that simple is content with half of it and with twice as much.
+        # A robot that simple is content with half of it and with twice as much: 1 is rounder.
         (
             "multiply the scale of the angular velocity by 0.01745",
-            "multiply the scale of the angular velocity by ",
+            "multiply the scale of the angular velocity by 57.3",
         ),
         ("turn the sign of the command, x axis", "turn the sign of the command, x axis"),
     ],

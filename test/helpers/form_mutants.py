@@ -43,7 +43,8 @@ class Fault(NamedTuple):
     """A change to the group ``x`` of one match of a pattern in a region of a layer's file.
 
     Regions: ``weights`` and ``layer`` are modules; ``tree`` and ``tail`` are a tree's module up to
-    its sum and behind it. ``change`` takes the match and a generator.
+    its sum and behind it (a neuron without a sum is a tail). ``change`` takes the match and a
+    generator.
     """
 
     kind: str
@@ -210,8 +211,8 @@ def regions(text):
     found = []
     for match in re.finditer(r"^module (\w+) .*?^endmodule", text, re.MULTILINE | re.DOTALL):
         if re.search(r"_tree\d+$", match[1]):
-            middle = text.rindex("assign sum[", match.start(), match.end())
-            middle = text.index("\n", middle)
+            middle = text.rfind("assign sum[", match.start(), match.end())
+            middle = match.start() if middle < 0 else text.index("\n", middle)
             found += [("tree", match.start(), middle), ("tail", middle, match.end())]
         else:
             kind = "weights" if match[1].endswith("_weights") else "layer"
@@ -313,7 +314,7 @@ def _read(network, good, mutant, manifest, index):
     texts[index] = layer.text
     if not bounds.check_bounds(network, texts, manifest.layers).passed:
         return "part 1", []
-    if not layer.dots().passed:
+    if not layer.lookup and not layer.dots().passed:
         return "part 3, rewriting", []
     jobs = []
     for folder in (good, mutant):

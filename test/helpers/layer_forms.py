@@ -47,6 +47,9 @@ TOYS = {
     ),
     "folded search": Toy((9, (7,), 2, 8, 4, 4), (Form(4, 2), Form(1, 4))),
     "unrolled search": Toy((9, (4,), 2, 8, 4, 4), (Form(1, 2), Form(1, 4))),
+    "neurons that are tables": Toy(
+        (3, (4,), 2, 2, 2, 4), (Form(1, 2, lookup=True), Form(1, 2, lookup=True))
+    ),
 }
 
 

@@ -42,7 +42,7 @@ def train(baseline, monkeypatch):
         os.environ["QPOLICY_RUNS"] = str(runs)
         config = StudentConfig(
             task="hopper", seed=1, teacher="test", method="distill", hidden=(8,),
-            b_in=4, b_core=3, b_out=8, distill=ROUNDS,
+            b_in=4, b_core=3, b_out=8, distill=ROUNDS, fan_in=(3, 0),
         )  # fmt: skip
         _, run, winner = train_student(config, baseline, None)
         run.close()

@@ -233,6 +233,9 @@ def test_critics_of_another_task_are_refused_though_they_have_the_same_sizes(
         (["--method", "qat", "--distill.rounds", "9"], "--distill belongs to --method distill"),
         (["--search.proposals", "9"], "--search belongs to --method search"),
         (["--algorithm", "ddpg"], "--algorithm belongs to --method qat"),
+        (["--method", "ptq", "--fan-in", "3"], "--fan-in belongs to --method distill, qat and"),
+        (["--fan-in", "3", "3", "3", "3"], "--fan-in: (3, 3, 3, 3): give one number for all"),
+        (["--fan-in", "12", "3"], "fan_in: 12 in layer 0, which has 11 inputs; give 1 to 11"),
     ],
 )
 def test_options_of_another_method_are_refused(quantize, options, expected) -> None:
@@ -263,7 +266,7 @@ def test_a_start_of_other_widths_is_refused(folder: Path, quantize) -> None:
     start = str(folder / "paper.qat.safetensors")
     status, _, error = quantize(*QAT, "--start", start)
     assert status == 2
-    assert "--start: a hopper module of hidden, b_in, b_core, b_out = ((16, 16), 6, 2, 8)" in error
+    assert "hidden, b_in, b_core, b_out, fan_in = ((16, 16), 6, 2, 8, ())" in error
 
 
 @pytest.mark.parametrize(

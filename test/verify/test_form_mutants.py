@@ -17,11 +17,13 @@ FORMS = {
     *(f"search, {fold}, weights in LUTs" for fold in ("unrolled", "folded")),
     "search, folded, weights in block RAM",
     "scale, unrolled, weights in LUTs",
+    "lookup, unrolled, weights in LUTs",
 }
 FEW = {
     "block RAM in parts": ("weight word", "search: choice", "weights: in turn"),
     "staged, search, rom": ("thresholds of a phase", "table: address"),
     "folded rom, serial": ("accumulator: shift",),
+    "neurons that are tables": ("search: thresholds",),
 }
 
 

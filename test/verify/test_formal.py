@@ -36,6 +36,10 @@ SHAPES = {
     ),
     "codes copied for groups of trees": ((4, (14,), 2, 4, 2, 4), [Form(1, 2), Form(1, 2)]),
     "beats as they come": ((70, (5,), 2, 8, 3, 4), [Form(1, 8, stream=True), Form(1, 3)]),
+    "neurons that are tables": (
+        (3, (4, 3), 2, 2, 2, 4),
+        [Form(1, 2, lookup=True), Form(1, 2, lookup=True), Form(1, 2)],
+    ),
 }
 
 
@@ -66,7 +70,7 @@ def outcomes(made, scratch, *, whole=False):
 def test_every_piece_of_every_neuron_is_proven(name, tmp_path):
     network, manifest = write(tmp_path, *SHAPES[name])
     made = layers(network, tmp_path, manifest)
-    assert all(layer.dots().passed for layer in made)
+    assert all(layer.dots().passed for layer in made if not layer.lookup)
     found = outcomes(made, tmp_path / "scratch")
     assert set(found.values()) == {"proved"}
     texts = [layer.text for layer in made]

@@ -22,6 +22,8 @@ def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:
     if args.method != "distill":
         message = f"--method: {args.method} needs the teacher's own task; leave it out"
         raise PolicyError(message)
+    if args.fan_in:
+        raise PolicyError("--fan-in: --robot and --bag do not know it; leave it out")
     if args.robot and args.bag:
         raise PolicyError("--bag: --robot is given too; give one of them")
     if not teacher.contract.robot:

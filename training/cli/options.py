@@ -32,6 +32,23 @@ def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Pat
     ensure_writable(out)
 
 
+def fan_in_of(given: tuple[int, ...], hidden: tuple[int, ...]) -> tuple[int, ...]:
+    """Inputs of a neuron, a number a layer, that --fan-in asks for; empty: all, everywhere.
+
+    Raises ``PolicyError`` where it has neither one number nor one a layer, or one below 0.
+    """
+    if given and (len(given) not in (1, len(hidden), len(hidden) + 1) or min(given) < 0):
+        message = (
+            f"--fan-in: {given}: give one number for all hidden layers, or one for each of "
+            f"{len(hidden)}, the last layer's perhaps behind them; 0 is all inputs"
+        )
+        raise PolicyError(message)
+    if not any(given):
+        return ()
+    layers = given * len(hidden) if len(given) == 1 else given
+    return (*layers, 0)[: len(hidden) + 1]
+
+
 def refuse_unused(options: Iterable[tuple[str, bool, bool, str]]) -> None:
     """Refuse options that this call would not use: ``(name, given, used, what it belongs to)``.
 

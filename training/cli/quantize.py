@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
-from qpolicy_training.cli.options import check_options, refuse_unused
+from qpolicy_training.cli.options import check_options, fan_in_of, refuse_unused
 from qpolicy_training.cli.quantize_args import Args
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes.regress import DistillConfig
@@ -113,6 +113,7 @@ def _check_method(args: Args) -> None:
             ("--sac", args.sac != SacConfig(), rl and sac, "--method qat --algorithm sac"),
             ("--ddpg", args.ddpg != DdpgConfig(), rl and not sac, "--method qat --algorithm ddpg"),
             ("--distill", args.distill != DistillConfig(), method == "distill", "--method distill"),
+            ("--fan-in", bool(args.fan_in), method != "ptq", "--method distill, qat and search"),
             ("--search", args.search != SearchConfig(), method == "search", "--method search"),
         )
     )
@@ -135,17 +136,17 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
     if args.critic and not args.start:
         message = "--critic: give --start too: trained critics would be spoilt by a random actor"
         raise PolicyError(message)
-    start = None
+    start, few = None, fan_in_of(args.fan_in, args.hidden)
     if args.start is not None:
         loaded = load_qat(args.start)
         spec = loaded.actor.spec
-        given = (spec.hidden, spec.b_in, spec.b_core, spec.b_out)
-        asked = (args.hidden, args.b_in, args.b_core, args.b_out)
+        given = (spec.hidden, spec.b_in, spec.b_core, spec.b_out, spec.fan_in)
+        asked = (args.hidden, args.b_in, args.b_core, args.b_out, few)
         if given != asked or loaded.task != teacher.contract.task:
             message = (
-                f"{args.start}: --start: a {loaded.task} module of hidden, b_in, b_core, b_out = "
-                f"{given}, but {teacher.contract.task} with {asked} is asked for; give these "
-                "options as the module has them"
+                f"{args.start}: --start: a {loaded.task} module of hidden, b_in, b_core, b_out, "
+                f"fan_in = {given}, but {teacher.contract.task} with {asked} is asked for; give "
+                "these options as the module has them"
             )
             raise PolicyError(message)
         start = Start(Student.of(loaded.actor, loaded.mean, loaded.std), args.critic)
@@ -165,5 +166,6 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
         policy_starts=args.policy_starts,
         further=args.further,
         search=args.search,
+        fan_in=few,
     )
     return config, start

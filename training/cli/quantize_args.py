@@ -37,6 +37,10 @@ class Args:
     """Bits of weights and hidden activations, 2 to 8."""
     b_out: int = 8
     """Bits of the output codes, 2 to 8."""
+    fan_in: tuple[int, ...] = ()
+    """Most inputs of a neuron whose weight is not 0: one number for all hidden layers, or one for
+    each, the last layer's perhaps behind them; 0: all (default: all, everywhere). With 3 inputs of
+    2 bits a neuron is one look-up table for each bit of its code."""
     seed: int = 1
     """Seed of networks, exploration and environment."""
     start: Path | None = None

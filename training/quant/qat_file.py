@@ -82,10 +82,13 @@ def save_qat(qat: QatPolicy, path: str | os.PathLike[str]) -> None:
         tensors[field] = np.ascontiguousarray(getattr(qat, field), np.float32)
     for field, value in zip(_ACTION, qat.action or (), strict=False):
         tensors[field] = np.ascontiguousarray(value, np.float32)
+    spec = dataclasses.asdict(actor.spec)
+    if not actor.spec.fan_in:  # came later than the format
+        del spec["fan_in"]
     meta = {
         "format": FORMAT,
         "task": qat.task,
-        "spec": dataclasses.asdict(actor.spec),
+        "spec": spec,
         "provenance": qat.provenance,
     }
     payload = safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(meta, sort_keys=True)})
@@ -156,16 +159,19 @@ def _metadata(text: str, file: Path) -> tuple[str, ActorSpec, dict[str, Any]]:
 
 def _spec(fields: dict[str, Any]) -> ActorSpec:
     """The architecture; ValueError or TypeError before memory is taken for what it claims."""
-    hidden, numbers = fields["hidden"], dict(fields)
-    if not isinstance(hidden, list) or len(hidden) > MAX_LAYERS:
-        raise ValueError(f"hidden: {hidden!r:.60}: a list of at most {MAX_LAYERS} widths")
-    numbers.update({f"hidden[{i}]": width for i, width in enumerate(numbers.pop("hidden"))})
+    numbers = {"fan_in": [], **fields}
+    lists: dict[str, Any] = {name: numbers.pop(name) for name in ("hidden", "fan_in")}
+    limits = (("hidden", MAX_LAYERS, "widths"), ("fan_in", MAX_LAYERS + 1, "numbers"))
+    for name, most, what in limits:
+        if not isinstance(lists[name], list) or len(lists[name]) > most:
+            raise ValueError(f"{name}: {lists[name]!r:.60}: a list of at most {most} {what}")
+        numbers.update({f"{name}[{i}]": value for i, value in enumerate(lists[name])})
     if type(numbers.pop("power_of_two", False)) is not bool:
         raise ValueError(f"power_of_two: {fields['power_of_two']!r:.60}: true or false")
     for name, value in numbers.items():
         if type(value) is not int or value > MAX_WIDTH:
             raise ValueError(f"{name}: {value!r:.60}: an integer of at most {MAX_WIDTH}")
-    return ActorSpec(**{**fields, "hidden": tuple(hidden)})
+    return ActorSpec(**{**fields, **{name: tuple(value) for name, value in lists.items()}})
 
 
 def _tensor(

@@ -49,6 +49,8 @@ class ActorSpec:
     ``observations`` and ``actions`` are vector lengths, ``hidden`` the widths of the hidden layers,
     ``b_in``, ``b_core`` and ``b_out`` bits (2 to 8) of the input, of weights and hidden
     activations, and of the output. ``power_of_two`` restricts every scale to a power of two.
+    ``fan_in``: at most so many weights of a neuron that are not 0, one number a layer, 0 = all;
+    empty: all of every layer.
 
     Raises ``PolicyError`` naming the field and its value.
     """
@@ -60,6 +62,7 @@ class ActorSpec:
     b_core: int
     b_out: int = 8
     power_of_two: bool = False
+    fan_in: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("b_in", "b_core", "b_out"):
@@ -72,6 +75,16 @@ class ActorSpec:
                 f"layer sizes: {self.layer_sizes()}; use at least one hidden layer "
                 "and sizes of at least 1"
             )
+        if self.fan_in and len(self.fan_in) != len(self.hidden) + 1:
+            raise PolicyError(
+                f"fan_in: {self.fan_in}: give one number for each of {len(self.hidden) + 1} layers"
+            )
+        for layer, (most, inputs) in enumerate(zip(self.fan_in, self.layer_sizes(), strict=False)):
+            if not 0 <= most <= inputs:
+                raise PolicyError(
+                    f"fan_in: {most} in layer {layer}, which has {inputs} inputs; "
+                    f"give 1 to {inputs}, or 0 for all"
+                )
 
     def layer_sizes(self) -> tuple[int, ...]:
         """Vector lengths from the observation through the hidden layers to the action."""
@@ -116,6 +129,10 @@ class QuantActor(nn.Module):
         self.output = qnn.QuantIdentity(
             act_quant=signed, bit_width=spec.b_out, return_quant_tensor=True
         )
+        for weight, most in limited_weights(self):
+            with torch.no_grad():
+                weight.mul_(math.sqrt(weight.shape[1] / most))  # as a layer of so few inputs begins
+                prune(weight, most)
         self._scalings: list[ParameterFromRuntimeStatsScaling] | None = None
         self.register_load_state_dict_post_hook(_restore_statistics)
 
@@ -217,6 +234,20 @@ def get_range(quantiser: Any, *, power_of_two: bool) -> float:
     return 2.0**value if power_of_two else abs(value)
 
 
+def limited_weights(actor: QuantActor) -> list[tuple[Tensor, int]]:
+    """Weight matrices whose neurons keep few inputs, with how many."""
+    limits = zip(actor.layers, actor.spec.fan_in, strict=bool(actor.spec.fan_in))
+    return [(layer.weight, most) for layer, most in limits if most]
+
+
+@torch.no_grad()
+def prune(weight: Tensor, most: int) -> None:
+    """Set all but the ``most`` largest magnitudes of each row to 0."""
+    if most < weight.shape[1]:
+        smallest = weight.abs().topk(weight.shape[1] - most, dim=1, largest=False).indices
+        weight.scatter_(1, smallest, 0.0)
+
+
 def weight_quantiser(values: Tensor, bits: int) -> Tensor:
     """Narrow-range quantisation of ``values`` with the scale of their largest magnitude."""
     scale = values.abs().max().clamp_min(1e-10) / (2 ** (bits - 1) - 1)
@@ -279,6 +310,8 @@ def from_float(
     for layer, weight, bias in zip(actor.layers, weights, biases, strict=True):
         layer.weight.copy_(clip_weights(torch.as_tensor(weight), spec.b_core))
         layer.bias.copy_(torch.as_tensor(bias))
+    for weight, most in limited_weights(actor):
+        prune(weight, most)
     calibrate(actor, normalised)
     return actor
 
@@ -303,6 +336,8 @@ def with_bits(actor: QuantActor, spec: ActorSpec, normalised: Tensor | None = No
         lower = spec.b_core < actor.spec.b_core
         layer.weight.copy_(clip_weights(old.weight, spec.b_core) if lower else old.weight)
         layer.bias.copy_(old.bias)
+    for weight, most in limited_weights(new):
+        prune(weight, most)
     if normalised is not None:
         calibrate(new, normalised)
     kept = [spec.b_in == actor.spec.b_in]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from qpolicy_training.quant.fan_in import Choice
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
@@ -101,7 +102,8 @@ def distill(
         observations = collect_teacher(teacher, env, config.round_steps * 2, seed)
         student = QuantActor(rounds[0].spec)
         calibrate(student, _normalised(teacher, observations))
-        state = _State(0, student, adam(student, config), observations)
+        optimiser = adam(student, config)
+        state = _State(0, student, optimiser, Choice(student, optimiser), observations)
     inputs = _normalised(teacher, state.observations)
     labels = teacher.shares(state.observations)
     with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
@@ -112,6 +114,7 @@ def distill(
                 sample = inputs[rng.permutation(len(inputs))[:CALIBRATION]]
                 state.student = with_bits(state.student, current.spec, sample)
                 state.optimiser = adam(state.student, config)
+                state.choice = Choice(state.student, state.optimiser)
             start = 0 if current.first else state.done - _stage_start(rounds, state.done)
             place = (start, current.stage_rounds)
             loss = fit(state.student, state.optimiser, (inputs, labels), config, rng, place)
@@ -142,6 +145,7 @@ class _State:
     done: int
     student: QuantActor
     optimiser: torch.optim.Optimizer
+    choice: Choice
     observations: np.ndarray
 
 
@@ -153,6 +157,7 @@ def _save(path: Path, state: _State, run: Run) -> None:
     tensors = {
         **module_state("actor", state.student),
         **adam_state("adam", state.optimiser),
+        **state.choice.tensors(),
         "observations": torch.from_numpy(state.observations),
     }
     meta = {
@@ -173,10 +178,12 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         restore_module("actor", student, tensors)
         optimiser = torch.optim.Adam(student.parameters(), fused=True)
         restore_adam("adam", optimiser, tensors)
+        choice = Choice(student, optimiser)
+        choice.restore(tensors)
         run.restore_facts({"cpu_seconds": 0.0, **meta})  # earlier versions did not count it
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})
-        return _State(meta["done"], student, optimiser, tensors["observations"].numpy())
+        return _State(meta["done"], student, optimiser, choice, tensors["observations"].numpy())
 
 
 def _normalised(teacher: Teacher | ForeignTeacher, observations: np.ndarray) -> torch.Tensor:

@@ -158,6 +158,25 @@ class _Search:
             alone = np.count_nonzero(np.abs(weights) == largest) == 1
             if not (alone and abs(weights[at]) == largest):  # that one sets the step
                 weights[at] = np.clip(code, -levels, levels) * step.size
+                self._limit(weights[at[0]], at[1], layer, largest if alone else None, rng)
+
+    def _limit(
+        self,
+        row: np.ndarray,
+        new: int,
+        layer: int,
+        kept: float | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Drop an input of a neuron that has one too many since it has ``new``.
+
+        The weight of magnitude ``kept`` sets the step and stays.
+        """
+        most = self._actor.spec.fan_in[layer] if self._actor.spec.fan_in else 0
+        used = np.flatnonzero(row)
+        if most and used.size > most:
+            others = [at for at in used if at != new and abs(row[at]) != kept]
+            row[rng.choice(others or [new])] = 0.0
 
     def better(self, point: Point) -> bool:
         """Whether ``point`` beats the best; what it played is kept where it does."""

@@ -23,6 +23,7 @@ from qpolicy_ros.sim.environment import Simulation
 from qpolicy_ros.sim.tasks import file_label, resolve_env_id, task_name
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
+from qpolicy_training.quant.fan_in import keep_choice
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
 from qpolicy_training.recipes.distill import collect_teacher, distill, plan
@@ -72,6 +73,8 @@ class StudentConfig:
     further: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
     """Rounds of distillation that follow those of ``distill``, a new learning rate each."""
     search: SearchConfig = field(default=SearchConfig(), metadata=ADDED_LATER)
+    fan_in: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
+    """As ``ActorSpec`` has it."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def train_student(
         config.b_in,
         config.b_core,
         config.b_out,
+        fan_in=config.fan_in,
     )
     stands = finish and resume_from is None
     run = Run(f"{file_label(env.contract.task)}-{config.method}", config, parent, finish=stands)
@@ -288,6 +292,7 @@ def _reinforce(
         normaliser = start.student.normaliser
     sizes = (env.observations, env.actions, config.hidden[-1])
     learner = make_learner(actor, sizes, config.sac, config.policy_starts)
+    keep_choice(learner.policy_optimiser, actor)
     if start is not None and start.critic is not None:
         if not isinstance(learner, Learner):
             message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"

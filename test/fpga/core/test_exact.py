@@ -79,6 +79,16 @@ ODD = {
         [Form(1, 8, stream=True), Form(1, 1)],
         TIES,
     ),
+    "neurons that are tables": (
+        (3, (4, 2, 4), 3, 2, 2, 6),
+        [Form(1, 2, lookup=True), Form(1, 2, lookup=True), Form(1, 2, lookup=True), Form(1, 2)],
+        ROUGH,
+    ),
+    "tables of seven bits, wide codes": (
+        (1, (2,), 3, 7, 4, 8),
+        [Form(1, 7, lookup=True), Form(1, 4, lookup=True)],
+        TIES,
+    ),
     "uneven planes": ((9, (16,), 4, 5, 5, 3), [Form(2, 3), Form(16, 4)], TIES),
 }
 
