@@ -12,6 +12,7 @@ from typing import Any
 from qpolicy_fpga.build import artix, toolbox
 from qpolicy_fpga.build.boards import BOARDS, Board, find_board, with_pins
 from qpolicy_fpga.build.cells import count
+from qpolicy_fpga.build.estimate import at_risk, estimate
 from qpolicy_fpga.build.families import (
     FAMILIES,
     NETLIST,
@@ -110,6 +111,10 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
     _generate(order, order.artifact.network, board, part, clock, stages)
     netlist, stat = _synthesise(order.out, board, clock, family, stages, versions)
     _check_cells(stat, order, board, part)
+    before = estimate(netlist, part.family)
+    if before is not None:
+        risk = f"; AT RISK: {clock:g} MHz asked" if at_risk(before.mhz, clock) else ""
+        say(f"estimate: {before.mhz:g} MHz before routing{risk}")
     timings = {
         seed: _route(order.out, board, clock, family, stages, seed, netlist, versions)
         for seed in range(1, order.seeds + 1)
@@ -138,6 +143,7 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
             "seeds": {str(seed): round(each.mhz, 2) for seed, each in timings.items()},
             "netlist": _seed_folder(best) + f"/{ROUTED}",
             "bitstream": bitstream,
+            "estimated_mhz": before and before.mhz,
             **_figures(timing),
         },
     )

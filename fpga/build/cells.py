@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from qpolicy_fpga.tables import as_yosys
-from qpolicy_fpga.yosys import once, run_yosys, yosys_folder
+from collections.abc import Mapping
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5",
@@ -45,20 +39,6 @@ RING_AS_REGISTERS = (
     "select -set ring *qpolicy_results*/t:$mem_v2",
     "memory_map @ring",
 )
-_SCRIPT = f"""\
-import sys
-from pyosys import libyosys as ys
-command, top, out, *files = sys.argv[1:]
-design = ys.Design()
-for name in files:
-    ys.run_pass(f'read_verilog -icells "{{name}}"', design)
-ys.run_pass(f"hierarchy -top {{top}}", design)
-for text in {RING_AS_REGISTERS}:
-    ys.run_pass(text, design)
-ys.run_pass(f"{{command}} -top {{top}}", design)
-ys.run_pass("flatten", design)
-ys.run_pass(f'tee -q -o "{{out}}" stat -json', design)
-"""
 
 
 def count(cells: Mapping[str, int]) -> dict[str, float]:
@@ -72,25 +52,3 @@ def count(cells: Mapping[str, int]) -> dict[str, float]:
             totals[at] += weight * number
     found = dict(zip(_NAMES, totals, strict=True))
     return {name: x if name == "bram36" else math.ceil(x) for name, x in found.items()}
-
-
-def count_core(files: Sequence[Path], top: str, family: str) -> dict[str, float]:
-    """Return what a core's Verilog comes to on a part of ``family``; cached by its content.
-
-    Raises:
-        PolicyError: Yosys is not installed (says how to) or refuses the sources.
-        BackendError: it takes too long.
-    """
-    yosys_folder()
-    command = SYNTHESIS[family]
-
-    def measure(folder: Path) -> dict[str, Any]:
-        sources = []
-        for path in files:
-            sources.append(folder / path.name)
-            sources[-1].write_text(as_yosys(path.read_text("utf-8")), encoding="utf-8")
-        out = folder / "cells.json"
-        run_yosys(_SCRIPT, [command, top, str(out), *map(str, sources)], out, folder)
-        return count(json.loads(out.read_text("utf-8"))["design"]["num_cells_by_type"])
-
-    return once([top, _SCRIPT, command], files, measure)

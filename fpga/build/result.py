@@ -13,7 +13,8 @@ RESULT = "board/build.json"
 FORMAT = 1
 _MOST_BYTES = 1 << 20
 _REMEDY = "build again with `qpolicy fpga build`"
-_NUMBERS = ("clock_mhz", "routed_mhz", "latency_ns", "logic_ns", "routing_ns")
+_NUMBERS = ("clock_mhz", "routed_mhz", "latency_ns")
+_SHARES = ("logic_ns", "routing_ns")  # of a 7-series part they are not told
 
 
 def read_result(folder: Path, function_hash: str) -> dict[str, Any] | None:
@@ -43,6 +44,7 @@ def read_result(folder: Path, function_hash: str) -> dict[str, Any] | None:
 
 def _rules(content: dict[str, Any]) -> dict[str, bool]:
     rules = {name: is_number(content.get(name), 0.0) for name in _NUMBERS}
+    rules |= {n: content.get(n) is None or is_number(content[n], 0.0) for n in _SHARES}
     rules["board"] = content.get("board") in BOARDS
     rules |= {name: is_text(content.get(name)) for name in ("function_hash", "tool", "versions")}
     rules["meets"] = isinstance(content.get("meets"), bool)

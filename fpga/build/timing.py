@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qpolicy_fpga.build.top import CORE, TOP, WRAPPER
+from qpolicy_fpga.build.path import Hop, own_name, routed_path
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_number, read_json
 
 _MOST_BYTES = 64 << 20
 _REMEDY = "delete the folder and build again"
-# What synthesis adds to the name of a net that it drives: `r0_TRELLIS_FF_Q_1_DI_LUT4_Z`.
-_ADDED = re.compile(
-    r"(_|\$)(TRELLIS_\w+|LUT[1-6]|CCU2C?|PFUMX|L6MUX21|SB_\w+|DP16KD|MULT18X18D|DFF\w*|ALU"
-    r"|MUX2\w*|DFFCAS|PACKER|nextpnr|ccu2)(_|\$|\[|$).*"
-)
 
 
 @dataclass(frozen=True)
@@ -52,26 +47,56 @@ def read_timing(file: Path, cells: Mapping[str, str]) -> Timing:
         InputError: it is no such report.
     """
     content = read_json(file, "report", _MOST_BYTES, _REMEDY)
-    try:
-        clocks = {name: float(clock["achieved"]) for name, clock in content["fmax"].items()}
-        slowest = min(clocks, key=clocks.__getitem__)
-        edge = f"posedge {slowest}"
-        paths = [
-            path["path"]
-            for path in content["critical_paths"]
-            if path["from"] == edge and path["to"] == edge
-        ]
+    with _refused(file):
+        mhz, steps = _slowest(content)
         used, limits = {}, {}
         for name, cell in cells.items():
             counts = content["utilization"][cell]
             used[name], limits[name] = int(counts["used"]), int(counts["available"])
-        logic, routing, path = _shares(paths[0] if paths else [])
+        logic, routing, path = _shares(steps)
+    if not is_number(mhz, 0.0):
+        raise InputError.at(file, "fmax", f"{mhz}", _REMEDY)
+    return Timing(mhz, logic, routing, path, used, limits)
+
+
+def read_path(file: Path, netlist: Path | None) -> tuple[Hop, ...]:
+    """Return the critical path that nextpnr reports, cell by cell; empty if it reports none.
+
+    Args:
+        file: its report.
+        netlist: what it wrote after routing: counts loads.
+
+    Raises:
+        InputError: one is not what it should be.
+    """
+    content = read_json(file, "report", _MOST_BYTES, _REMEDY)
+    with _refused(file):
+        return routed_path(_slowest(content)[1], netlist)
+
+
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """Raise InputError where the report is not built as nextpnr does it."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
         wrong = f"is none of nextpnr: {type(error).__name__} {error}"
         raise InputError.at(file, "report", wrong, _REMEDY) from error
-    if not is_number(clocks[slowest], 0.0):
-        raise InputError.at(file, "fmax", f"{clocks[slowest]}", _REMEDY)
-    return Timing(clocks[slowest], logic, routing, path, used, limits)
+
+
+def _slowest(content: Any) -> tuple[float, list[dict[str, Any]]]:
+    """Return MHz of the slowest clock and the steps of its longest path."""
+    clocks = {name: float(clock["achieved"]) for name, clock in content["fmax"].items()}
+    slowest = min(clocks, key=clocks.__getitem__)
+    edge = f"posedge {slowest}"
+    paths = [
+        path["path"]
+        for path in content["critical_paths"]
+        if path["from"] == edge and path["to"] == edge
+    ]
+    return clocks[slowest], paths[0] if paths else []
 
 
 def _shares(steps: list[dict[str, Any]]) -> tuple[float, float, tuple[tuple[str, float], ...]]:
@@ -93,13 +118,3 @@ def _shares(steps: list[dict[str, Any]]) -> tuple[float, float, tuple[tuple[str,
             places.append((name, delay))
     rounded = tuple((name, round(delay, 2)) for name, delay in places)
     return round(logic, 3), round(routing, 3), rounded
-
-
-def own_name(name: str) -> str:
-    """Return the name of the sources behind one of a mapped netlist."""
-    for prefix in (f"{CORE}.", f"{WRAPPER}.", f"{TOP}."):
-        if name.startswith(prefix):
-            name = name[len(prefix) :] if prefix == f"{CORE}." else f"({name[len(prefix) :]})"
-            break
-    plain = _ADDED.sub("", name).partition("[")[0]
-    return f"{plain})" if name.startswith("(") and not plain.endswith(")") else plain

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from qpolicy_fpga.build.cells import SYNTHESIS, count_core
-from qpolicy_fpga.build.result import read_result
+from qpolicy_fpga.build.cells import SYNTHESIS
+from qpolicy_fpga.build.core import synthesise_core
 from qpolicy_fpga.emit.testbench import INPUTS
 from qpolicy_fpga.manifest import LayerEntry, Manifest, read_manifest
 from qpolicy_fpga.plan.devices import Part, find_part
 from qpolicy_fpga.plan.form import logic_budget
 from qpolicy_fpga.report.energy import METHOD, estimate_energy
 from qpolicy_fpga.report.picture import draw
+from qpolicy_fpga.report.routed import KEYS as ROUTED_KEYS
+from qpolicy_fpga.report.routed import routed, routed_rows
 from qpolicy_fpga.vivado.reports import read_reports
 from qpolicy_fpga.yosys import YOSYS, synthesise
 from qpolicy_ros.common.files import write_atomically
@@ -42,10 +44,7 @@ KEYS = (
     "depth_ns",
     "energy_nj_estimate",
     "function_hash",
-    "routed_mhz",
-    "routed_tool",
-    "bitstream",
-    "latency_ns",
+    *ROUTED_KEYS,
 )
 
 
@@ -106,7 +105,7 @@ def report(folder: Path) -> dict[str, Any]:
         "limits": limits,
         **{name: stated[name] for name in ("estimate", "layers", "pareto")},
         "picture": str(folder / PICTURE),
-        **routed(folder, manifest.function_hash),
+        **routed(folder, manifest.function_hash, facts.get("estimated")),
     }
     if manifest.io:
         facts["end_to_end"] = asdict(end_to_end(folder, manifest))
@@ -123,7 +122,7 @@ def _cells(folder: Path, manifest: Manifest, part: Part) -> dict[str, Any]:
     files = manifest.verilog(folder)
     if part.family != "xc7":
         return {
-            **count_core(files, manifest.top, part.family),
+            **synthesise_core(files, manifest.top, part.family),
             "depth_ns": None,
             "critical_path": "",
             "energy_nj_estimate": None,
@@ -140,25 +139,6 @@ def _cells(folder: Path, manifest: Manifest, part: Part) -> dict[str, Any]:
         "energy_method": METHOD,
         "net_changes_per_action": round(energy.changes, 1),
         "synthesis": f"Yosys {YOSYS} synth_xilinx -family xc7, sta without routing",
-    }
-
-
-def routed(folder: Path, function_hash: str) -> dict[str, Any]:
-    """Return what ``build_bitstream`` left in a folder; its names with None if nothing.
-
-    Raises:
-        InputError: it is damaged or of another core.
-    """
-    built = read_result(folder, function_hash)
-    if built is None:
-        return dict.fromkeys(("routed_mhz", "routed_tool", "bitstream", "latency_ns"))
-    file = built["bitstream"]
-    return {
-        "routed_mhz": built["routed_mhz"],
-        "routed_tool": built["tool"],
-        "bitstream": str(folder / file) if file else None,
-        "latency_ns": built["latency_ns"],
-        "routed": built,
     }
 
 
@@ -233,25 +213,6 @@ def table(facts: dict[str, Any]) -> str:
     rows.append(("pareto", "cycles  LUT (estimated)"))
     rows += [("", f"{point['cycles']:6}  {point['lut']:,}") for point in facts["pareto"]]
     return "\n".join(f"{label:<9} {text}" for label, text in rows)
-
-
-def routed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rows on what was placed and routed; none if nothing was."""
-    built = facts.get("routed")
-    if built is None:
-        return []
-    logic, routing = built.get("logic_ns", 0.0), built.get("routing_ns", 0.0)
-    verdict = "met" if built["meets"] else "NOT met"
-    text = f"{built['routed_mhz']:g} MHz by {built['tool']} on {built['board']}, "
-    text += f"{built['latency_ns']:g} ns at it; {built['clock_mhz']:g} MHz asked, {verdict}"
-    rows = [("routed", text)]
-    if logic + routing:
-        share = routing / (logic + routing)
-        path = " > ".join(f"{name} {ns:g}" for name, ns in built["path"])
-        rows.append(("", f"{logic:.2f} ns logic, {routing:.2f} ns routing ({share:.0%})"))
-        rows.append(("", f"path, ns: {path}"))
-    rows.append(("bitstream", facts["bitstream"] or "none"))
-    return rows
 
 
 def describe_layer(layer: LayerEntry) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.vivado.component import IPS, component
+from qpolicy_fpga.vivado.component import IPS, component, settings
 from qpolicy_fpga.wrappers.tops import RTL, Sizes, write_wrapper
 from qpolicy_ros.common.errors import InputError, PolicyError
 from qpolicy_ros.common.files import write_atomically
@@ -57,6 +57,7 @@ def write_board(board: str, folder: Path) -> list[Path]:
         names = sorted(path.name for path in sources.iterdir())
         text = component(wrapper, sizes, [name for name in names if name.endswith((".v", ".vh"))])
         write_atomically(sources / "component.xml", text.encode())
+        write_atomically(out / "ip.tcl", settings(wrapper).encode())
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 

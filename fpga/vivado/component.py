@@ -133,6 +133,25 @@ def component(kind: str, sizes: Sizes, files: Sequence[str]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
 
 
+def settings(kind: str) -> str:
+    """Return ``ip.tcl``: what ``package_ip.tcl`` must know of a wrapper of :data:`IPS`."""
+    ip = IPS[kind]
+    (clock,) = (bus for bus in ip.buses if bus.kind == _CLOCK)
+    interrupts = [bus.ports["INTERRUPT"] for bus in ip.buses if bus.kind == _INTERRUPT]
+    values = {
+        "top": top_name(kind),
+        "name": ip.name,
+        "about": ip.about,
+        "vendor": VENDOR,
+        "library": LIBRARY,
+        "version": VERSION,
+        "clock": clock.ports["CLK"],
+        "buses": clock.parameters["ASSOCIATED_BUSIF"].replace(":", " "),
+        "interrupts": " ".join(interrupts),
+    }
+    return "".join(f"set {name} {{{value}}}\n" for name, value in values.items())
+
+
 def _bus(buses: ET.Element, name: str, kind: tuple[str, str, str, str]) -> ET.Element:
     bus = _add(buses, "busInterface")
     _add(bus, "name", name)

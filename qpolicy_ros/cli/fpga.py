@@ -134,9 +134,10 @@ def _build(args: Build) -> int:
 
         def say(text: str) -> None:
             name, _, done = text.partition(": ")
-            bar.set_description(name)
+            if name != "estimate":
+                bar.set_description(name)
+                bar.update(int(bool(done)))
             if done:
-                bar.update()
                 bar.write(f"qpolicy fpga build: {text}", file=sys.stderr)
 
         result = build_bitstream(order, say)
@@ -158,6 +159,8 @@ def build_summary(result: Mapping[str, Any], out: Path) -> str:
 
     board = BOARDS[result["board"]]
     verdict = "met" if result["meets"] else "NOT met"
+    before = result.get("estimated_mhz")
+    estimated = f" ({before:g} estimated before)" if before else ""
     used = ", ".join(
         f"{count:,} of {result['limits'].get(name, 0):,} {name}".replace(" of 0 ", " ")
         for name, count in result["used"].items()
@@ -165,8 +168,8 @@ def build_summary(result: Mapping[str, Any], out: Path) -> str:
     rows = [
         f"{board.title}, clock {result['clock_mhz']:g} MHz {verdict}",
         (
-            f"routed    {result['routed_mhz']:g} MHz by {result['tool']}, seed {result['seed']}; "
-            f"{result['cycles']} cycles, {result['latency_ns']:g} ns at it"
+            f"routed    {result['routed_mhz']:g} MHz{estimated} by {result['tool']}, seed "
+            f"{result['seed']}; {result['cycles']} cycles, {result['latency_ns']:g} ns at it"
         ),
         f"cells     {used}",
     ]

@@ -20,7 +20,7 @@ from qpolicy_fpga.build.timing import read_timing
 from qpolicy_fpga.build.top import CORE, baud_divider
 from qpolicy_fpga.manifest import read_manifest
 from qpolicy_fpga.plan.devices import find_part
-from qpolicy_fpga.report.report import routed, routed_rows
+from qpolicy_fpga.report.routed import routed, routed_rows
 from qpolicy_fpga.simulate.lanes import LANES, LaneSimulation
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import make_engine
@@ -103,19 +103,41 @@ def test_a_bitstream_comes_out_and_the_clock_is_met(built):
 
 
 def test_the_report_has_what_was_routed(built):
-    facts = routed(built.folder, built.manifest.function_hash)
+    facts = routed(built.folder, built.manifest.function_hash, None)
     assert facts["routed_mhz"] == built.result["routed_mhz"]
     assert facts["bitstream"] == str(built.folder / built.result["bitstream"])
-    text = "\n".join(value for _, value in routed_rows(facts))
+    text = "\n".join(value for _, value in routed_rows({"clock_mhz": 1.0, **facts}))
     assert "routing" in text
     assert "met" in text
+
+
+def test_the_path_is_told_cell_by_cell(built):
+    hops = routed(built.folder, built.manifest.function_hash, None)["routed_path"]
+    assert {hops[0]["kind"], hops[-1]["kind"]} <= {"register", "block RAM"}
+    assert sum(hop["logic_ns"] for hop in hops) == pytest.approx(built.result["logic_ns"], abs=0.01)
+    wires = sum(hop["routing_ns"] for hop in hops)
+    assert wires == pytest.approx(built.result["routing_ns"], abs=0.01)
+    assert all(hop["loads"] > 0 for hop in hops[:-1])
+    assert not [hop["name"] for hop in hops if "$" in hop["name"] or "LUT4" in hop["name"]]
+
+
+def test_the_clock_is_estimated_before_routing(built):
+    estimated = built.result["estimated_mhz"]
+    if built.family != "ecp5":
+        assert estimated is None
+        return
+    assert estimated == pytest.approx(built.result["routed_mhz"], rel=0.25)
+    facts = routed(built.folder, built.manifest.function_hash, None)
+    assert facts["estimated_mhz"] == estimated
+    assert "estimate: " in "\n".join(built.lines)
 
 
 def test_nothing_is_made_again_from_the_same_inputs(built):
     before = built.netlist.stat().st_mtime_ns
     built.lines.clear()
     assert built.build() == built.result
-    assert {line.partition(": ")[2] for line in built.lines if ": " in line} == {"as before"}
+    said = [line for line in built.lines if not line.startswith("estimate")]
+    assert {line.partition(": ")[2] for line in said if ": " in line} == {"as before"}
     assert built.netlist.stat().st_mtime_ns == before
 
 

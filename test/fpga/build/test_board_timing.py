@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from qpolicy_fpga.build.path import own_name
 from qpolicy_fpga.build.result import RESULT, read_result
-from qpolicy_fpga.build.timing import own_name, read_timing
+from qpolicy_fpga.build.timing import read_timing
 from qpolicy_ros.common.errors import InputError
 
 CELLS = {"lut": "TRELLIS_COMB"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,20 @@ def test_component_lists_the_sources_that_are_there(folder, ip):
         assert f"<spirit:name>{path.name}</spirit:name>" in text
 
 
+@pytest.mark.parametrize(("ip", "kind"), [("pynq-z2", "axi_lite"), ("axi-stream", "axi_stream")])
+def test_what_vivado_packages_is_what_the_component_says(folder, ip, kind):
+    text = (folder / ip / "ip.tcl").read_text()
+    values = dict(re.findall(r"^set (\w+) {(.*)}$", text, re.MULTILINE))
+    described = (folder / ip / "sources" / "component.xml").read_text()
+    buses = set(re.findall(r"<spirit:busInterface>\s*<spirit:name>(\w+)<", described))
+    assert {*values["buses"].split(), *values["interrupts"].split(), "clock", "reset"} == buses
+    for name in ("vendor", "library", "name", "version"):
+        assert f"<spirit:{name}>{values[name]}</spirit:{name}>" in described
+    assert values["about"] in described
+    assert f"<spirit:modelName>{values['top']}</spirit:modelName>" in described
+    assert values["clock"] in {name for _, name in WRAPPERS[kind].ports}
+
+
 # Tcl
 
 SAIF = "activity.saif"
@@ -106,7 +121,14 @@ SAIF = "activity.saif"
             "pynq-z2",
             "package_ip.tcl",
             ("{}/sources", "{}/ip", "xc7z020clg400-1"),
-            ["ipx::package_project", "ipx::save_core", "set_property top qpolicy_axi_lite_top"],
+            [
+                "ipx::package_project",
+                "ipx::save_core",
+                "set_property top qpolicy_axi_lite_top",
+                "set_property name qpolicy ",
+                "ipx::infer_bus_interface irq ",
+                "ipx::associate_bus_interfaces -busif s_axi -clock s_axi_aclk",
+            ],
         ),
         (
             "axi-stream",
@@ -114,6 +136,7 @@ SAIF = "activity.saif"
             ("{}/sources", "{}/ip", "xc7a35tcpg236-1"),
             [
                 "set_property top qpolicy_axi_stream_top",
+                "set_property name qpolicy_stream ",
                 "ipx::associate_bus_interfaces -busif s_axis -clock aclk",
                 "ipx::associate_bus_interfaces -busif m_axis -clock aclk",
             ],
