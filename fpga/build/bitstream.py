@@ -85,6 +85,7 @@ def build_bitstream(order: Order, say: Callable[[str], None]) -> dict[str, Any]:
             does not fit, or the disk is full. What was whole before stays whole.
         BackendError: a tool takes too long.
     """
+    order = replace(order, out=order.out.absolute())  # tools run in folders of their own
     board = with_pins(find_board(order.board), order.pins or {})
     clock = order.clock_mhz or board.clock_mhz
     if order.artifact.network is None:

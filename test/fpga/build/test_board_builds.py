@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,7 +51,8 @@ class Built:
     def build(self):
         # The board's own clock: no clock generator, whose tool takes a part of the time.
         clock = self.board.oscillator_mhz
-        order = Order(self.artifact, self.board.name, self.folder, clock)
+        out = Path(os.path.relpath(self.folder))  # as users type it
+        order = Order(self.artifact, self.board.name, out, clock)
         return build_bitstream(order, self.lines.append)
 
     @property
