@@ -175,7 +175,7 @@ class _Search:
         most = self._actor.spec.fan_in[layer] if self._actor.spec.fan_in else 0
         used = np.flatnonzero(row)
         if most and used.size > most:
-            others = [at for at in used if at != new and abs(row[at]) != kept]
+            others = [int(at) for at in used if at != new and abs(row[at]) != kept]
             row[rng.choice(others or [new])] = 0.0
 
     def better(self, point: Point) -> bool:
