@@ -28,8 +28,9 @@ def draw(runs: Mapping[str, Sequence[Run]], path: Path) -> None:
     import matplotlib.pyplot as plt  # noqa: PLC0415  after the choice of the back end
 
     with plt.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-         "grid.alpha": 0.25, "axes.axisbelow": True, "text.parse_math": False}
+        {"font.size": 10, "axes.titlesize": "medium", "axes.spines.top": False,
+         "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+         "axes.axisbelow": True, "text.parse_math": False}
     ):  # fmt: skip
         figure, axes = plt.subplots(
             len(runs), 2, figsize=(11, 0.8 + 3.4 * len(runs)), squeeze=False,
@@ -58,7 +59,7 @@ def _latency(axis: Any, task: str, runs: Sequence[Run]) -> None:
             _ecdf(axis, values, colour(run.backend), style, f"{run.backend}: {what}")
     axis.set(
         xscale="log", ylim=(0, 1.02), xlabel="latency, µs", ylabel="share of control steps",
-        title=f"{task}: latency, dots: p50 and p99",
+        title=f"{task}\nlatency, dots: p50 and p99",
     )  # fmt: skip
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("")  # they would be mathematics, unread
@@ -90,7 +91,7 @@ def _returns(axis: Any, task: str, runs: Sequence[Run]) -> None:
     axis.set_xticks(range(len(runs)), [run.backend for run in runs])
     axis.set(
         xlim=(-0.6, len(runs) - 0.4), ylabel="episode return",
-        title=f"{task}: returns", xlabel="dots: episodes, bars: means",
+        title=f"{task}\nreturns", xlabel="dots: episodes, bars: means",
     )  # fmt: skip
     axis.margins(y=0.15)
     axis.grid(visible=False, axis="x")
