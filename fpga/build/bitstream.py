@@ -30,7 +30,7 @@ from qpolicy_fpga.design import generate
 from qpolicy_fpga.explore.choose import FitError, choose
 from qpolicy_fpga.folder import MANIFEST
 from qpolicy_fpga.manifest import read_manifest
-from qpolicy_fpga.plan.devices import Part, find_part
+from qpolicy_fpga.plan.devices import LUT4_COST, Part, find_part
 from qpolicy_fpga.tables import as_yosys
 from qpolicy_fpga.wrappers.tops import Sizes, write_wrapper
 from qpolicy_fpga.yosys import YOSYS, run_yosys, yosys_folder
@@ -185,7 +185,7 @@ def _write(order: Order, board: Board, clock: float, facts: dict[str, Any]) -> d
 
 def room_beside_wrapper(part: Part) -> Part:
     """Return ``part`` without what the serial line's wrapper takes."""
-    return replace(part, lut=part.lut - round(_WRAPPER_LUT / (2.5 if part.lut_cost == 1 else 1)))
+    return replace(part, lut=part.lut - round(_WRAPPER_LUT * part.lut_cost / LUT4_COST))
 
 
 def _generate(

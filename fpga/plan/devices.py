@@ -45,12 +45,15 @@ class Part:
     slowdown: float = 1.0
 
 
+LUT4_COST, _FOLDED_LUT4_COST = 2.5, 3.3  # of ``Part``, where tables have four inputs
+
+
 # Two look-up tables of four inputs share a carry cell of two bits: carry4 is a quarter of lut.
 def _lut4(name: str, device: str, cells: tuple[int, int, float, int], slowdown: float) -> Part:
     """A part of look-up tables of four inputs; ``cells``: tables, flip-flops, block RAM, DSP."""
     lut, ff, bram36, dsp = cells
     family = {"e": "ecp5", "i": "ice40", "g": "gowin"}[name[0]]
-    costs = (2.5, 3.3)
+    costs = (LUT4_COST, _FOLDED_LUT4_COST)
     return Part(name, device, lut, ff, lut // 4, int(bram36), dsp, family, *costs, slowdown)
 
 
