@@ -19,7 +19,7 @@ from qpolicy_ros.common.errors import InputError, NodeError
 from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
-from qpolicy_ros.demo.recorded import has_messages, recording, replayed
+from qpolicy_ros.demo.recorded import recording, replayed
 from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
 from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
 from qpolicy_ros.policy import (
@@ -145,14 +145,14 @@ def _show(job: Job, backends: Sequence[str], episodes: int, out: Path) -> Shown:
 
     runs, done = [], None
     for name in backends:
-        with recording(bag, log) if len(backends) == 1 else contextlib.nullcontext():
+        with recording(bag, log) if len(backends) == 1 else contextlib.nullcontext() as recorder:
             say(f"starting policy_node and mujoco_sim_node, backend {name}")
-            runs.append(play(job, name, episodes, say))
+            runs.append(play(job, name, episodes, say, recorder))
     if len(backends) > 1:
         say("once more, recorded, swapping the backend while the robot moves")
         step = round(_FILM_SECONDS / 2 / job.artifact.contract.period)
-        with recording(bag, log):
-            done = swap(job, backends[0], backends[1], step, say, lambda: has_messages(bag))
+        with recording(bag, log) as recorder:
+            done = swap(job, backends[0], backends[1], step, say, recorder)
     say("computing the recording's commands again")
     return Shown(job, runs, done, replayed(label, job.artifact, bag))
 

@@ -17,6 +17,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.harness.observer import Episode, Observer
 from qpolicy_ros.harness.processes import Child, Value
+from qpolicy_ros.harness.recorder import Recorder
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import Simulation, evaluate
 from qpolicy_ros.sim.session import Session
@@ -115,13 +116,13 @@ class Swap:
         return [episode.return_ for episode in self.episodes] == self.offline
 
 
-def play(job: Job, backend: str, episodes: int, say: Say) -> Run:
-    """Play ``episodes`` episodes over ROS and offline.
+def play(job: Job, backend: str, episodes: int, say: Say, recorder: Recorder | None = None) -> Run:
+    """Play ``episodes`` episodes over ROS and offline; ``recorder`` hears all of them.
 
     Raises:
         NodeError: a node failed.
     """
-    with pair_of_nodes(job, [backend], episodes) as pair:
+    with pair_of_nodes(job, [backend], episodes, recorder=recorder) as pair:
         observer = pair.observer
         told = 0
         while pair.simulator.code is None:
@@ -164,18 +165,16 @@ def swap(
     after: str,
     step: int,
     say: Say,
-    heard: Callable[[], bool] = lambda: True,
+    recorder: Recorder | None = None,
 ) -> Swap:
     """Swap the backend by parameter after ``step`` control steps; stop after that episode.
-
-    Not before ``heard``: a recorder may find the nodes after a short task's first episodes.
 
     Raises:
         NodeError: a node failed, refused the swap, or sent an action of neither backend.
     """
-    with pair_of_nodes(job, [before, after], 0, actions=True) as pair:
+    with pair_of_nodes(job, [before, after], 0, actions=True, recorder=recorder) as pair:
         observer = pair.observer
-        pair.until(lambda: len(observer.actions) >= step and heard())
+        pair.until(lambda: len(observer.actions) >= step)
         asked = time.perf_counter()
         answer = observer.request_backend(after)
         pair.until(answer.done)
@@ -286,15 +285,19 @@ class _Pair:
         while not condition():
             self.spin()
 
-    def activate(self) -> None:
+    def activate(self, recorder: Recorder | None = None) -> None:
         """Bring the policy node to life once everyone has found everyone.
 
-        Before that its first answers would go unheard.
+        Before that its first answers would go unheard: a short run may be over before a recorder
+        has found its nodes.
         """
         self.until(self.observer.finds_policy)
         self.until(lambda: self.observer.hears("round_trip") and self.observer.hears("episode"))
         self._transit(Transition.TRANSITION_CONFIGURE)
         self.until(lambda: self.observer.hears("timing"))
+        if recorder is not None:
+            sent = [topic for topic in recorder.topics if self.observer.hears(topic)]
+            self.until(lambda: all(map(recorder.hears, sent)))
         self._transit(Transition.TRANSITION_ACTIVATE)
 
     def _transit(self, transition: int) -> None:
@@ -312,10 +315,14 @@ def pair_of_nodes(
     episodes: int,
     *,
     actions: bool = False,
+    recorder: Recorder | None = None,
     policy_options: Mapping[str, Value] | None = None,
     simulator_options: Mapping[str, Value] | None = None,
 ) -> Iterator[_Pair]:
-    """Start both nodes in lock-step, the first backend serves; ``episodes`` 0 plays for ever."""
+    """Start both nodes in lock-step, the first backend serves; ``episodes`` 0 plays for ever.
+
+    Nothing is played before ``recorder`` hears all that is published here.
+    """
     label = f"{job.label.replace('/', '-')}-{'-'.join(backends)}"
     with contextlib.ExitStack() as stack:
         observer = stack.enter_context(contextlib.closing(Observer(actions=actions)))
@@ -345,5 +352,5 @@ def pair_of_nodes(
         )
         stack.callback(simulator.close)
         pair = _Pair(observer, policy, simulator)
-        pair.activate()
+        pair.activate(recorder)
         yield pair

@@ -11,7 +11,8 @@ from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
 from qpolicy_ros.harness.observer import Episode
-from qpolicy_ros.harness.processes import Child, Value, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import Value, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.recorder import Recorder
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked
 
@@ -58,10 +59,17 @@ def walks_over_ros(
             "fallen_below": FALLEN_BELOW,
         }
         policy = {"ramp_time": 0.0}
+        recorder = None
         if record is not None:
-            _start_recorder(stack, record, Path(logs))
+            recorder = Recorder(record, Path(logs) / "bag_recorder.log")
+            stack.callback(recorder.close)
         with pair_of_nodes(
-            job, [backend], len(seeds), policy_options=policy, simulator_options=simulator
+            job,
+            [backend],
+            len(seeds),
+            recorder=recorder,
+            policy_options=policy,
+            simulator_options=simulator,
         ) as pair:
             observer, told = pair.observer, 0
             while pair.simulator.code is None and len(observer.episodes) < len(seeds):
@@ -78,17 +86,6 @@ def walks_over_ros(
     if len(episodes) < len(seeds):
         raise NodeError("messages of the nodes were lost; is this machine overloaded?")
     return [_walked(episode, period) for episode in episodes]
-
-
-def _start_recorder(stack: contextlib.ExitStack, record: Path, logs: Path) -> None:
-    """Start the recorder, and wait until it listens."""
-    recorder = Child.node(
-        "bag_recorder", {"output": str(record.absolute())}, logs / "bag_recorder.log"
-    )
-    stack.callback(recorder.close)
-    while "recording to" not in recorder.log.read_text(errors="replace"):
-        recorder.check_alive()
-        time.sleep(0.05)
 
 
 def _walked(episode: Episode, period: float) -> Walked:

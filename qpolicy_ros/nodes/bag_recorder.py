@@ -52,6 +52,9 @@ TOPICS: dict[str, tuple[type, str]] = {
     "/clock": (Clock, "rosgraph_msgs/msg/Clock"),
 }
 
+RECORDING = "recording to"  # what the log says when all topics are subscribed
+HEARS = "hears"  # what the log says of each topic whose publisher is found
+
 _DEPTH = 1000
 
 
@@ -82,10 +85,13 @@ class BagRecorder(Node):
             raise PolicyError.at(self._path, "output", wrong, remedy) from error
         self._numbers: dict[str, int] = {}
         self._recorded: dict[str, Subscription[Any]] = {}
+        self._unheard = list(TOPICS)
         for topic in TOPICS:
             self._subscribe(topic, reliable=True)
-        self.create_timer(0.25, self._flush, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"recording to {self._path}")
+        self.create_timer(
+            0.25, self._look_around, clock=SteadyClock(clock_type=ClockType.STEADY_TIME)
+        )
+        self.get_logger().info(f"{RECORDING} {self._path}")
 
     def close(self) -> None:
         """Finish the bag."""
@@ -138,7 +144,10 @@ class BagRecorder(Node):
         number = self._numbers[topic] = self._bag.add_topic(name, TOPICS[topic][1], offered)
         return number
 
-    def _flush(self) -> None:
+    def _look_around(self) -> None:
+        for topic in [each for each in self._unheard if self.count_publishers(each)]:
+            self._unheard.remove(topic)
+            self.get_logger().info(f"{HEARS} {topic}")
         try:
             self._bag.flush_if_due()
         except OSError as error:

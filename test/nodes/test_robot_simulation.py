@@ -155,10 +155,10 @@ def test_a_recorded_walk_holds_the_commands_that_were_drawn(tmp_path):
     artifact = load_policy(tmp_path / "balancer.safetensors")
     robot, bag = write_balancer(tmp_path), tmp_path / "bag"
     still = (0.0, 0.0, 0.0)
-    walks = walks_over_ros(  # several: a recorder may find the simulator late
-        artifact, robot, "fp32", still, range(6), 4.0, command_period=0.5, record=bag
+    walks = walks_over_ros(
+        artifact, robot, "fp32", still, range(2), 4.0, command_period=0.5, record=bag
     )
-    assert [walked.up for walked in walks] == [True] * 6
+    assert [walked.up for walked in walks] == [True] * 2
     types = get_typestore(Stores.ROS2_HUMBLE)
     told = [
         types.deserialize_cdr(raw, batch.kind)
@@ -167,7 +167,8 @@ def test_a_recorded_walk_holds_the_commands_that_were_drawn(tmp_path):
     ]
     ranges = command_ranges(artifact.contract, find_robot(robot))
     drawn = {(m.linear.x, m.linear.y, m.angular.z) for m in told}
-    assert 3 <= len(drawn) <= 54
+    assert len(told) >= 390  # of 400 steps: it has found everyone before the first
+    assert 3 <= len(drawn) <= 18
     assert all(
         low <= v <= high for each in drawn for v, (low, high) in zip(each, ranges, strict=True)
     )
