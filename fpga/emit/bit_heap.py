@@ -7,9 +7,9 @@ through one carry chain. A register is set wherever the next step would exceed t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
+from qpolicy_fpga.emit.heap_plan import Way, plan_levels
 from qpolicy_fpga.emit.verilog import CLOCK_TO_OUT, LUT_DELAY, Module, adder_delay
 
 Columns = list[list[str]]
@@ -76,68 +76,39 @@ class Heap:
         self.time = CLOCK_TO_OUT
         self.stages += 1
 
-    def count(self, column: int, bits: list[str], upper: list[str], into: Columns) -> None:
-        """Add the counter of ``bits`` (and ``upper``, one column higher) to ``into``."""
-        tables = value_tables((1,) * len(bits) + (2,) * len(upper))
-        for place, table in enumerate(tables[: self.width - column]):
-            while len(into) <= column + place:
-                into.append([])
-            into[column + place].append(self.module.lut(bits + upper, table))
-
     def height(self) -> int:
         """Bits in the tallest column."""
         return max((len(column) for column in self.columns), default=0)
 
-    def compress(self, rows: int = 2) -> None:
-        """Compress until no column is taller than ``rows``."""
-        while self.height() > rows:
+    def compress(self, after: tuple[float, ...] = ()) -> None:
+        """Compress until no column is taller than two bits; ``after``: as :meth:`total` takes."""
+        heights = tuple(map(len, self.columns))
+        for way in plan_levels(heights, self.width, self.time, self.budget, after).ways:
             self.spend(LUT_DELAY)
-            self.level(self.wide if self.height() > 5 else self.narrow)
+            self.level(way)
 
-    def level(self, choose: Callable[[int], None]) -> None:
+    def level(self, way: Way) -> None:
         """One level of counters over all columns."""
-        self.rest = [list(column) for column in self.columns]
-        self.after: Columns = [[] for _ in self.columns]
-        for column in range(len(self.rest)):
-            choose(column)
-            self.after[column] += self.rest[column]
-        self.columns = self.after
+        counters, after = way(tuple(map(len, self.columns)), self.width)
+        rest = [list(column) for column in self.columns]
+        into: Columns = [[] for _ in after]
+        for counter in counters:
+            bits = [rest[counter.column].pop(0) for _ in range(counter.ones)]
+            bits += [rest[counter.column + 1].pop(0) for _ in range(counter.twos)]
+            tables = value_tables((1,) * counter.ones + (2,) * counter.twos)
+            for place in range(counter.column, counter.column + counter.places(self.width)):
+                into[place].append(self.module.lut(bits, tables[place - counter.column]))
+        self.columns = [
+            new + (rest[column] if column < len(rest) else []) for column, new in enumerate(into)
+        ]
 
-    def wide(self, column: int) -> None:
-        """6:3 as often as it goes; five bits take one of the next column along."""
-        rest = self.rest[column]
-        while len(rest) >= 6:
-            self.count(column, [rest.pop(0) for _ in range(6)], [], self.after)
-        if len(rest) == 5:
-            self.five(column)
+    def total(self, name: str, after: tuple[float, ...] = ()) -> str:
+        """Add the last two rows by one carry chain; return the name of the sum.
 
-    def five(self, column: int) -> None:
-        """(1,5;3) if the next column has a bit to spare, else 5:3."""
-        rest = self.rest[column]
-        above = self.rest[column + 1] if column + 1 < len(self.rest) else []
-        upper = [above.pop(0)] if len(above) % 6 in {1, 2, 3, 4} else []
-        self.count(column, [rest.pop(0) for _ in range(5)], upper, self.after)
-
-    def narrow(self, column: int) -> None:
-        """Towards two rows: five, four and three bits of a column become one and carries."""
-        rest = self.rest[column]
-        done = len(self.after[column])
-        if len(rest) == 5:
-            self.five(column)
-        elif len(rest) + done > 2 and len(rest) >= 3:
-            above = self.rest[column + 1] if column + 1 < len(self.rest) else []
-            taken = [rest.pop(0) for _ in range(min(len(rest), 4 if done == 0 else 3))]
-            # (2,3;3): two LUTs become three and two bits more disappear
-            spare = len(above) > 2
-            upper = [above.pop(0) for _ in range(2)] if spare and len(taken) == 3 else []
-            self.count(column, taken, upper, self.after)
-        elif len(rest) == 2 and done:
-            self.count(column, [rest.pop(0), rest.pop(0)], [], self.after)
-
-    def total(self, name: str) -> str:
-        """Add the last two rows by one carry chain; return the name of the sum."""
+        ``after``: ns of logic of each step that follows the sum, up to its next register.
+        """
         width = self.width
-        self.compress()
+        self.compress(after)
         columns = (self.columns + [[]] * width)[:width]
         first = next((i for i, column in enumerate(columns) if len(column) == 2), width)
         if first < width:

@@ -15,9 +15,9 @@ from qpolicy_fpga.emit.steps import (
 )
 from qpolicy_fpga.emit.tail import emit_tail, tail_cycles
 from qpolicy_fpga.emit.timing import LayerTiming, Timing, align, layer_timing
-from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.tree import Tree, make_tree, weight_bits
 from qpolicy_fpga.emit.weights import emit_weights, read_cycles, weight_words
-from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer
 
 _VECTORS = ("phase_next", "tail_phase_next", "w", "c")

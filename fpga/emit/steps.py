@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from qpolicy_fpga.emit.fanout import MAX_LOADS, copy
-from qpolicy_fpga.emit.tree import phase_bits
 from qpolicy_fpga.emit.verilog import Module, concatenate
-from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer
 
 

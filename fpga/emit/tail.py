@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qpolicy_fpga.emit.tree import phase_bits
 from qpolicy_fpga.emit.verilog import LUT_DELAY, Module, adder_delay, concatenate, table_bit
+from qpolicy_fpga.plan.form import Form, phase_bits, tail_kind
 from qpolicy_fpga.plan.layer import Layer
 from qpolicy_fpga.plan.multiply_shift import FACTOR_BITS, find_scale
 
@@ -25,6 +25,13 @@ def tail_delay(kind: str, width: int, fold: int) -> float:
     if kind == "lookup":
         return 0.0
     return 0.6 if kind == "rom" else adder_delay(width) + LUT_DELAY
+
+
+def delays_after(layer: Layer, form: Form, width: int) -> tuple[float, ...]:
+    """Logic behind a sum of ``width`` bits, ns of each step up to the tail's first register."""
+    tail = tail_delay(tail_kind(layer, form), width, form.fold)
+    serial = form.stream or form.plane_steps(layer.code_bits) > 1
+    return (adder_delay(width), tail) if serial else (tail,)
 
 
 def tail_cycles(kind: str, out_bits: int) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 
 from qpolicy_fpga.emit.bit_heap import Heap, tables_of
 from qpolicy_fpga.emit.fanout import MAX_LOADS, copies
+from qpolicy_fpga.emit.tail import delays_after
 from qpolicy_fpga.emit.verilog import LUT_DELAY, LUT_INPUTS, Module, invert, table_bit
-from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer
 from qpolicy_ros.policy.model import Int64
 
@@ -44,11 +45,6 @@ class Tree:
     total: int
     phases: int
     sum: str = ""
-
-
-def phase_bits(fold: int) -> int:
-    """Bits of the phase counter of ``fold`` neurons."""
-    return (fold - 1).bit_length()
 
 
 def make_tree(
@@ -90,7 +86,7 @@ def make_tree(
         total=max(layer.planes, highest.bit_length()),
         phases=copied,
     )
-    tree.sum = heap.total("sum")
+    tree.sum = heap.total("sum", delays_after(layer, form, tree.total))
     return tree
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qpolicy_fpga.emit.fanout import enabled
-from qpolicy_fpga.emit.tree import phase_bits, weight_bits
-from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.emit.tree import weight_bits
+from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer
 
 WORD_BITS = 72  # the widest port of a 36 Kbit block

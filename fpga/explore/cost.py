@@ -14,9 +14,9 @@ import numpy as np
 from qpolicy_fpga.emit.layer import assign_neurons
 from qpolicy_fpga.emit.lookup import make_lookup
 from qpolicy_fpga.emit.timing import LayerTiming, align, layer_timing
-from qpolicy_fpga.emit.tree import Tree, make_tree, phase_bits, weight_bits
+from qpolicy_fpga.emit.tree import Tree, make_tree, weight_bits
 from qpolicy_fpga.emit.weights import blocks
-from qpolicy_fpga.plan.form import Form
+from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer, chunks_of, make_layer
 from qpolicy_ros.policy import IntegerNetwork
 

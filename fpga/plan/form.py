@@ -23,6 +23,11 @@ MAX_SCALES = 24
 MIN_SEARCH_FOLD = 16
 
 
+def phase_bits(fold: int) -> int:
+    """Bits of the phase counter of ``fold`` neurons."""
+    return (fold - 1).bit_length()
+
+
 @dataclass(frozen=True)
 class Form:
     """How one layer is computed.
