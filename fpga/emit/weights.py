@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qpolicy_fpga.emit.fanout import enabled
+from qpolicy_fpga.emit.fanout import ENABLED, enabled
 from qpolicy_fpga.emit.tree import weight_bits
 from qpolicy_fpga.plan.form import Form, phase_bits
 from qpolicy_fpga.plan.layer import Layer
@@ -58,12 +58,14 @@ def weight_words(layer: Layer, form: Form, trees: int) -> list[str]:
     size, read = pieces * piece, phase_bits(pieces)
     # ``pieces`` cycles after its step a piece is in ``word``.
     before = f"plane_read_{pieces - 1} == {read}'d0"
+    last_part = ["    reg last_part;", f"    always @(posedge clk) last_part <= {before};"]
+    if size > ENABLED:  # copies of it instead
+        last_part = []
     return [
         *lines,
         f"    reg [{size - 1}:0] all;",
         f"    wire [{size - 1}:0] whole = {{{', '.join(names)}}};",
-        "    reg last_part;",
-        f"    always @(posedge clk) last_part <= {before};",
+        *last_part,
         *enabled("all", size, "whole", "last_part", before),
         f"    wire [{width - 1}:0] weights = all[{width - 1}:0];",
     ]
