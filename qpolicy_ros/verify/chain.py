@@ -187,5 +187,8 @@ def check_chain(
         checks.append(chain.core(folder, manifest, min(core_frames, VERILATOR_FRAMES)))
         if core_frames < ENGINE_FRAMES:
             uncovered.append(f"the core beyond {core_frames} observations, as --core-frames asked")
-        checks += chain.wrappers(folder, manifest, WRAPPER_FRAMES)
+        wrapped = max(1, min(WRAPPER_FRAMES, core_frames // 10))
+        if wrapped < WRAPPER_FRAMES:
+            uncovered.append(f"each wrapper beyond {wrapped} observations, as --core-frames asked")
+        checks += chain.wrappers(folder, manifest, wrapped)
     return Section("chain", tuple(checks), tuple(uncovered))
