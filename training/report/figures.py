@@ -15,7 +15,11 @@ Axes = Any  # matplotlib's, imported late
 
 _GREY, _SWEPT = "#8a8a8a", "#b8860b"
 # Marker, its size, its colour and where its text stands (points), by the name of a shipped policy.
-_SHIPPED = {"paper": ("*", 10, "#d55e00", (5, 4)), "selected": ("D", 5, "#7b3294", (5, -9))}
+_SHIPPED = {
+    "paper": ("*", 10, "#d55e00", (5, 4)),
+    "selected": ("D", 5, "#7b3294", (5, -9)),
+    "tables": ("s", 5, "#009e73", (-5, -12)),
+}
 _OTHER = ("P", 6, "#5c3d2e", (-5, -12))
 _NAMES = {"paper": "the paper's shape"}
 _SCOPES = {"all": "#0072b2", "input": "#009e73", "core": "#cc79a7", "output": "#56b4e9"}
