@@ -3,7 +3,8 @@
 A subcommand is a module with a frozen dataclass `Args` and `main(args: Args) -> int`. Modules
 are imported when they are called, so that `qpolicy info` never pays for torch or MuJoCo.
 
-Exit status: 0 success, 1 a failed check, 2 a wrong call or bad input, 130 interrupted.
+Exit status: 0 success, 1 a failed check, 2 a wrong call or bad input, 130 interrupted or
+terminated.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the end
     _print_anything()
     try:
-        status = _dispatch(arguments)
+        with _terminated_as_interrupted():
+            status = _dispatch(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`qpolicy info F | head`). Python would complain once more
@@ -134,6 +138,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that a compiler it started ends with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _print_anything() -> None:

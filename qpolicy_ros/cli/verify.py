@@ -37,7 +37,8 @@ class Args:
     """Folder that `qpolicy fpga build` wrote: its Verilog is what is verified, and so are its
     routed netlist and, for an iCE40, the bitstream read back."""
     core_frames: int = 1_000_000
-    """Observations through the simulated core; a certificate says if they were fewer."""
+    """Observations through the simulated core, and a tenth of them, at most 10000, through the
+    core behind each wrapper; a certificate says if they were fewer."""
     properties: tuple[Path, ...] = ()
     """Property files, or folders of them, that the certificate shall hold as proven; at most 60 s
     of processor time each."""

@@ -161,6 +161,14 @@ class Chain:
         ]
 
 
+def wrapper_frames(core_frames: int) -> int:
+    """Observations through each wrapper, where ``core_frames`` go through the core alone.
+
+    A wrapper's wire is slow: an observation takes a hundred times the core's cycles.
+    """
+    return max(1, min(WRAPPER_FRAMES, core_frames // 10))
+
+
 def check_chain(
     artifact: PolicyArtifact,
     folder: Path,
@@ -187,5 +195,8 @@ def check_chain(
         checks.append(chain.core(folder, manifest, min(core_frames, VERILATOR_FRAMES)))
         if core_frames < ENGINE_FRAMES:
             uncovered.append(f"the core beyond {core_frames} observations, as --core-frames asked")
-        checks += chain.wrappers(folder, manifest, WRAPPER_FRAMES)
+        wrapped = wrapper_frames(core_frames)
+        if wrapped < WRAPPER_FRAMES:
+            uncovered.append(f"each wrapper beyond {wrapped} observations, as --core-frames asked")
+        checks += chain.wrappers(folder, manifest, wrapped)
     return Section("chain", tuple(checks), tuple(uncovered))

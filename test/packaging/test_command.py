@@ -6,14 +6,18 @@ import importlib.metadata
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 import types
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from qpolicy_fpga.tools import run_limited
 from qpolicy_ros.cli import entry
 from qpolicy_ros.cli import main as cli
 from qpolicy_ros.common.errors import UsageError
@@ -130,6 +134,33 @@ def test_failed_check_is_exit_1(command):
 def test_interrupt_is_exit_130(command):
     command(raiser(KeyboardInterrupt()))
     assert cli.main(["probe"]) == 130
+
+
+def test_a_terminated_command_ends_what_it_started(command, tmp_path):
+    def body(_args):
+        own = f"echo $$ > {tmp_path}/pid; (sleep 60 & echo $! > {tmp_path}/child; wait)"
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        run_limited("probe", ["sh", "-c", own])
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    command(body)
+    assert cli.main(["probe"]) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    for name in ("pid", "child"):
+        number = int((tmp_path / name).read_text())
+        end = time.monotonic() + 10
+        while _runs(number) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not _runs(number)
+
+
+def _runs(number):
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):

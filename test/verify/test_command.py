@@ -14,6 +14,7 @@ from qpolicy_ros.cli.main import main
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy, policy_folders
 from qpolicy_ros.verify import certificate
+from qpolicy_ros.verify.chain import wrapper_frames
 from qpolicy_ros.verify.journal import Journal
 from qpolicy_ros.verify.observations import has_task, record
 from qpolicy_ros.verify.result import Check, Section
@@ -96,6 +97,11 @@ def test_a_certificate_is_not_replaced_by_a_lesser_one(flags, capsys):
     assert error.startswith(f"qpolicy verify: error: {flags[0]}: {path} has more to say")
     assert "give --out" in error
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("core", "wrapper"), [(1_000_000, 10_000), (10_000, 1_000), (5, 1)])
+def test_fewer_observations_of_the_core_are_fewer_of_its_wrappers(core, wrapper):
+    assert wrapper_frames(core) == wrapper
 
 
 def test_a_kernel_of_other_source_is_refused(monkeypatch):
