@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.latency.trace import set_back
+from qpolicy_ros.latency.arrival import set_back
 from qpolicy_ros.replay.recording import Recording, Series, as_float32
 from qpolicy_ros.replay.sensors import Nanos
 
