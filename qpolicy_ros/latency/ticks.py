@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from qpolicy_ros.latency.arrival import Nanos, set_back
 from qpolicy_ros.latency.bag import BagError
-from qpolicy_ros.latency.trace import Micros, Nanos, Series, Trace, is_wall, set_back
+from qpolicy_ros.latency.trace import Micros, Series, Trace, is_wall
 
 UNKNOWN = "unknown"
 

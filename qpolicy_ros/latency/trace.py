@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.typesys import Stores, get_typestore
 
+from qpolicy_ros.latency.arrival import Nanos, arrival
 from qpolicy_ros.latency.bag import Bag, BagError
 from qpolicy_ros.latency.cdr import CdrError, JointStates, join, joint_states, stamps
 from qpolicy_ros.latency.mcap import Batch
 
-Nanos = npt.NDArray[np.int64]
 Micros = npt.NDArray[np.float64]
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
@@ -24,7 +24,6 @@ DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 _STAMPED = ("observation", "action_stamped")
 _VALUED = ("timing", "round_trip", "episode")
 _WALL = 946_684_800 * 10**9  # 2000-01-01: no clock of a simulation or since boot is as late
-_LASTING = 10  # messages that are earlier than the one before them once a clock was set back
 _POLICY_STATUS = "policy_node"
 _POLICY_WHAT = ": policy"  # of a policy node that was given another name
 
@@ -262,7 +261,11 @@ def _order_by_arrival(parts: dict[str, list[_Part]]) -> None:
     """Number all messages in the order of their arrival."""
     ranks = arrival(
         {
-            topic: (np.concatenate([p.places for p in each]), np.concatenate([p.log for p in each]))
+            topic: (
+                np.concatenate([p.places for p in each]),
+                np.concatenate([p.log for p in each]),
+                np.concatenate([p.publish for p in each]),
+            )
             for topic, each in parts.items()
         }
     )
@@ -276,34 +279,6 @@ def _order_by_arrival(parts: dict[str, list[_Part]]) -> None:
                 new = dict(zip(part.places.tolist(), numbers.tolist(), strict=True))
                 reports = [report._replace(place=new[report.place]) for report in reports]
             each[index] = part._replace(places=numbers, reports=reports)
-
-
-def arrival(topics: dict[str, tuple[Nanos, Nanos]]) -> dict[str, Nanos]:
-    """Return the order of arrival of all messages, by topic, from places in the file and times.
-
-    A recorder writes in that order, so the order in the file is it. But tools sort and merge bags
-    topic by topic: where no clock was set back, times are the order.
-    """
-    if any(set_back(log[np.argsort(places)]) for places, log in topics.values()) or not topics:
-        return {topic: places for topic, (places, _) in topics.items()}
-    all_places, all_log = (np.concatenate(each) for each in zip(*topics.values(), strict=True))
-    rank = np.empty(len(all_places), np.int64)
-    rank[np.lexsort((all_places, all_log))] = np.arange(len(all_places))
-    ends = np.cumsum([len(places) for places, _ in topics.values()])[:-1]
-    return dict(zip(topics, np.split(rank, ends), strict=True))
-
-
-def set_back(times: Nanos) -> list[int]:
-    """Return where a clock was set back, by the times of one topic in the order of arrival.
-
-    A message or two out of order are the work of a recorder with several threads.
-    """
-    found = []
-    for index in map(int, np.flatnonzero(np.diff(times) < 0) + 1):
-        after = times[index : index + _LASTING]
-        if len(after) == _LASTING and (after < times[index - 1]).all():
-            found.append(index)
-    return found
 
 
 def _order(parts: Sequence[_Part]) -> npt.NDArray[np.intp]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.latency.trace import set_back
+from qpolicy_ros.latency.arrival import set_back
 from qpolicy_ros.replay.checks_of_commands import Finding, found
 from qpolicy_ros.replay.replayed import Kind, Replay
 from qpolicy_ros.replay.ticks import EPISODES_APART, NONE, Flags, Indexes

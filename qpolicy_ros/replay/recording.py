@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qpolicy_ros.latency.arrival import arrival
 from qpolicy_ros.latency.bag import Bag, BagError
 from qpolicy_ros.latency.cdr import CdrError, Group, joint_groups
 from qpolicy_ros.latency.mcap import Batch
@@ -16,7 +17,6 @@ from qpolicy_ros.latency.trace import (
     DIAGNOSTICS,
     JOINT_STATE,
     Report,
-    arrival,
     choose_home,
     own_reports,
     reports_in,
@@ -171,7 +171,7 @@ def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
         payloads = [payload for part in parts for payload in part.payloads]
         sent = publish if len(publish) == len(log) and publish.any() else log
         found[topic] = _Messages(log, sent, places, payloads)
-    ranks = arrival({topic: (each.places, each.log) for topic, each in found.items()})
+    ranks = arrival({t: (each.places, each.log, each.publish) for t, each in found.items()})
     for topic, each in found.items():
         order = np.argsort(ranks[topic], kind="stable")
         order = _once(each, order)

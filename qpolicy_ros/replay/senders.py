@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.latency.trace import Report, set_back
+from qpolicy_ros.latency.arrival import set_back
+from qpolicy_ros.latency.trace import Report
 from qpolicy_ros.nodes.serving.commanders import policy_node
 from qpolicy_ros.replay.sensors import Nanos
 

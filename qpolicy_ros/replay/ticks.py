@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.latency.trace import set_back
+from qpolicy_ros.latency.arrival import set_back
 from qpolicy_ros.replay.recording import Recording, Series, as_float32
 from qpolicy_ros.replay.sensors import Nanos
 
@@ -84,7 +84,8 @@ def read_ticks(recording: Recording, *, robot: bool) -> Ticks:
         answered[chosen] = _once(keys, 0, 2, chosen, clocks[0], clocks[2])
         seen[chosen] = _once(keys, 0, 1, chosen, clocks[0], clocks[1])
     else:
-        answered[chosen] = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
+        nearest = _nearest(keys, 0, 2, chosen, commands.times, timing.times)
+        answered[chosen] = _of_the_nearest(nearest, commands.times[chosen], timing.times)
         seen[chosen] = _nearest(keys, 0, 1, chosen, commands.times, observations.times)
     if robot and recording.reported("parameter.lockstep")[1][-1:] == ["True"]:
         kept &= ~_sent_again(keys.numbers[0], values, own, (answered == NONE) & (seen == NONE))
@@ -207,6 +208,19 @@ def _nearest(
         several = order[low[index] : high[index]]
         found[index] = several[np.argmin(np.abs(sent[several] - at[chosen[index]]))]
     return found
+
+
+def _of_the_nearest(found: Indexes, at: Nanos, sent: Nanos) -> Indexes:
+    """Leave a message to the one command among those that found it which is nearest in time.
+
+    A node that is killed may not tell of its last answer, which the next one gives again.
+    """
+    if not len(sent):
+        return found
+    order = np.lexsort((np.abs(sent[found] - at), found))
+    again = np.zeros(len(found), bool)
+    again[order[1:]] = found[order[1:]] == found[order[:-1]]
+    return np.where(again, NONE, found)
 
 
 def _once(

@@ -94,7 +94,8 @@ def test_the_domain_is_one_whose_ports_are_free(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "0")
     monkeypatch.setattr(processes, "_DOMAINS", 2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("", 7400 + 250 * 77 + 10))
-        monkeypatch.setattr(processes, "_PORT_BASE", 7400 + 250 * 76)
+        taken.bind(("", 0))  # a port that nobody had: the first one of domain 1
+        first = taken.getsockname()[1] - 10 - 250
+        monkeypatch.setattr(processes, "_PORT_BASE", first)
         assert use_free_domain() == 2
     assert os.environ["ROS_DOMAIN_ID"] == "2"

@@ -151,7 +151,7 @@ def test_a_signal_sends_the_safe_action_last(serve, watcher, observation, number
     assert list(watcher.ask(observation).position) != SAFE
     node.send(number)
     watcher.until(lambda: unsolicited(watcher) == [SAFE])
-    watcher.until(lambda: list(watcher.messages["action"][-1].data) == SAFE)
+    watcher.until(lambda: [list(m.data) for m in watcher.messages["action"][-1:]] == [SAFE])
     assert watcher.messages["action_stamped"][-1].header.stamp == Time()
     assert node.wait() == 0
     assert "Traceback" not in node.output
