@@ -51,11 +51,7 @@ def _is_free(domain: int) -> bool:
 @contextlib.contextmanager
 def children_end_with_us() -> Iterator[None]:
     """End every child when the context is left, on SIGTERM and Ctrl-C too."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
