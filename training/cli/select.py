@@ -26,6 +26,7 @@ from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.deliver import deliver
 from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.recipes.student import load_student
+from qpolicy_training.report.statistics import estimate
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
@@ -44,6 +45,7 @@ from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecut
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
 from qpolicy_training.select.ledger import INVOCATION, Row
+from qpolicy_training.select.repeat import repeat
 from qpolicy_training.select.sweep import Sweep
 
 
@@ -120,7 +122,9 @@ class Args:
     method: Method = "distill"
     """paper rule and --scope: qat trains every candidate by RL from the first step."""
     scope: Scope | None = None
-    """Select nothing; train 2 to 8 bits in this scope, the rest at 8 (the paper's sweeps)."""
+    """Select nothing. all, input, core, output: train 2 to 8 bits there, the rest at 8 (the paper's
+    sweeps). seeds: train the one shape that --axes names by the whole recipe with each of --seeds,
+    and examine every one."""
     seeds: tuple[int, ...] = (1,)
     """Training seeds of each shape."""
     distill: DistillConfig = field(default_factory=lambda: DistillConfig(rounds=6))
@@ -186,7 +190,8 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
             )
         )
         if args.scope is not None:
-            return _print_table(args, sweep, table(sweep, args.scope))
+            rows = repeat(sweep) if args.scope == "seeds" else table(sweep, args.scope)
+            return _print_table(args, sweep, rows)
         row = greedy(sweep) if args.rule == "paper" else search(sweep)
         if row is None:
             return _none_passed(args, sweep)
@@ -222,7 +227,13 @@ def _check(args: Args) -> None:
         raise PolicyError(message)
     if args.cost in HARDWARE_COSTS:
         check_part(args.part)
-    args.axes.of(args.rule)
+    axes = args.axes.of(args.rule)
+    if args.scope == "seeds":
+        for name in ("hidden", "b_core", "b_in", "b_out"):
+            if len(getattr(axes, name)) > 1:
+                option = f"--axes.{name.replace('_', '-')}"
+                message = f"{option}: {getattr(axes, name)}: --scope seeds trains one shape; "
+                raise PolicyError(message + "give one value")
 
 
 def _teacher(args: Args) -> PolicyArtifact:
@@ -350,5 +361,12 @@ def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
     for row in rows:
         figure = "diverged" if row.error else f"{row.mean:.1f} ± {row.std:.1f}"
         print(f"{row.shape!s:<32} {row.seed:>6} {figure:>22}")
+    means = [row.mean for row in rows if not row.error]
+    if args.scope == "seeds" and means:
+        found = estimate([means])
+        print(
+            f"interquartile mean {found.value:.1f}, 95 % interval {found.low:.1f} to "
+            f"{found.high:.1f}, {len(means)} of {len(rows)} seeds, {args.exam_episodes} episodes each"
+        )
     print(f"ledger: {ledger}, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes")
     return 0

@@ -9,6 +9,7 @@ from html import escape
 from qpolicy_training.report.figures import FIGURES
 from qpolicy_training.report.history import Table, policies_table, start, sweeps_table
 from qpolicy_training.report.runs import TASKS, Runs
+from qpolicy_training.report.seeds import HEAD, groups, table_row
 from qpolicy_training.report.statistics import Estimate, estimate
 
 TITLE = "Policies at low bits, beside the paper"
@@ -28,6 +29,14 @@ _SWEEPS = (
     "ledger with its returns, seeds and cost. The figures show the last stage of each candidate. "
     "A candidate's configuration hash names it in the ledger."
 )
+_SEEDS = (
+    "Recipes repeated with other seeds, none dropped: by `qpolicy select --scope seeds`, a line of the "
+    "ledger for each stage of each seed, a hundred episodes an exam on seeds that nothing was chosen "
+    "on. Student: one teacher, the student's seed differs. Whole pipeline: the teacher's seed differs "
+    "too, the first student of each. DWC: the weightless controllers of the paper's authors (arXiv "
+    "2512.01467), ten seeds of the best configuration for the task."
+)
+_NO_SEEDS = "There is no ledger of repeated seeds."
 _NO_SWEEP = "There is no ledger of a sweep."
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1500px; margin: 2em auto;
@@ -84,6 +93,15 @@ def aggregate_table(runs: Runs) -> Table:
     return ["bits", "all", "input", "core", "output"], rows
 
 
+def seeds_table(runs: Runs) -> Table:
+    """Our repetitions of each recipe beside the paper's seeds and DWC's."""
+    rows = [
+        table_row(group, runs.paper(group.task, group.shape), runs.paper_fp32(group.task))
+        for group in groups(runs.repeats)
+    ]
+    return HEAD, rows
+
+
 def captions(runs: Runs) -> dict[str, str]:
     """What is said below each figure."""
     found = {name: caption for name, (_, caption) in FIGURES.items()}
@@ -102,6 +120,9 @@ def markdown(runs: Runs) -> str:
         _markdown_table(returns_table(runs)),
         *(f"## {name.replace('_', ' ').capitalize()}\n\n![{name}]({name}.png)\n\n{caption}"
           for name, caption in captions(runs).items()),
+        "## Several seeds",
+        _SEEDS if runs.repeats else _NO_SEEDS,
+        *([_markdown_table(seeds_table(runs))] if runs.repeats else []),
         "## The paper over all five tasks",
         "Width 256, return in units of the paper's FP32 interquartile mean of each task.",
         _markdown_table(aggregate_table(runs)),
@@ -126,6 +147,9 @@ def html(runs: Runs, figures: Mapping[str, bytes]) -> str:
             f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
+    body.append(f"<h2>Several seeds</h2><p>{escape(_SEEDS if runs.repeats else _NO_SEEDS)}</p>")
+    if runs.repeats:
+        body.append(_html_table(seeds_table(runs)))
     body.append("<h2>The paper over all five tasks</h2>")
     body.append(
         "<p>Width 256, return in units of the paper's FP32 interquartile mean of each task.</p>"

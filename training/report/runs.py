@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.json_files import is_number, is_text, read_json, shown
 from qpolicy_ros.policy import PolicyArtifact, load_policy, require_task
+from qpolicy_training.report.seeds import Repeated, is_repetition, repeated
 from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.select.ledger import Row, read_ledger
 
@@ -117,7 +118,8 @@ class Runs:
         shipped: our shipped policies.
         made: how each of them was made.
         swept: candidates of our sweeps, the last stage of each.
-        sweeps: their ledgers.
+        repeats: seeds of our recipes, the last stage of each.
+        sweeps: ledgers of both.
         curves: (step, held-out return) by task and policy name.
         notes: what is missing.
     """
@@ -128,6 +130,7 @@ class Runs:
     shipped: list[Point]
     made: list[Made]
     swept: list[Point]
+    repeats: list[Repeated]
     sweeps: list[SweepLedger]
     curves: dict[tuple[str, str], list[tuple[int, float]]]
     notes: list[str] = field(default_factory=list)
@@ -161,7 +164,7 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
     """
     notes: list[str] = []
     costs = _costs(hardware, notes)
-    shipped, made, swept, sweeps = [], [], [], []
+    shipped, made, swept, repeats, sweeps = [], [], [], [], []
     curves = {}
     for task in TASKS:
         files = sorted((policies / task).glob("*.safetensors"))
@@ -171,7 +174,10 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
         trained: dict[str, Row] = {}
         for ledger in sorted((policies / task).glob("*.ledger.jsonl")):
             rows = read_ledger(ledger)
-            swept += _swept(task, rows)
+            if is_repetition(rows):
+                repeats += repeated(task, rows)
+            else:
+                swept += _swept(task, rows)
             sweeps.append(_sweep(ledger, task, rows))
             trained |= {row.hash: row for row in rows if row.returns}
         for name in names:
@@ -193,6 +199,7 @@ def gather(policies: Path, hardware: Path | None) -> Runs:
         shipped=shipped,
         made=made,
         swept=swept,
+        repeats=repeats,
         sweeps=sweeps,
         curves=curves,
         notes=notes,

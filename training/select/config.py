@@ -22,7 +22,7 @@ RUNG_STRIDE = 100_000
 Rule = Literal["bound", "paper"]
 Cost = Literal["hardware", "cycles", "lut", "bytes", "macs"]
 Method = Literal["distill", "qat"]
-Scope = Literal["all", "input", "core", "output"]
+Scope = Literal["all", "input", "core", "output", "seeds"]
 HARDWARE_COSTS = ("hardware", "cycles", "lut")
 
 

@@ -21,10 +21,11 @@ from qpolicy_training.report.figures import (
     pareto,
     pareto_front,
     pareto_lut,
+    seeds,
     width,
 )
 from qpolicy_training.report.history import policies_table, sweeps_table
-from qpolicy_training.report.page import aggregate_table, captions, html, returns_table
+from qpolicy_training.report.page import aggregate_table, captions, html, returns_table, seeds_table
 from qpolicy_training.report.runs import TASKS, gather
 from qpolicy_training.report.statistics import estimate, interquartile_mean
 
@@ -124,11 +125,11 @@ def test_a_candidate_of_a_sweep_is_seen(draw, policies, tmp_path):
     assert low < cross.get_xdata()[0] < high
 
 
-@pytest.mark.parametrize("draw", [bits, width, input_bits, curves, pareto, pareto_lut])
+@pytest.mark.parametrize("draw", [bits, width, input_bits, curves, pareto, pareto_lut, seeds])
 def test_the_papers_seeds_stand_behind_ours(draw, policies, tmp_path):
     axis, _ = _panel(draw, policies, tmp_path)
     fp32 = sorted(gather(policies, None).paper_fp32("hopper"))
-    drawn = [sorted(line.get_ydata()) for line in axis.lines if line.get_marker() == "."]
+    drawn = [sorted(line.get_ydata()) for line in axis.lines if line.get_marker() in (".", "o")]
     assert fp32 in drawn
     assert len(drawn) > 1, "seeds of quantised runs too"
 
@@ -186,6 +187,40 @@ def test_a_selected_policys_length_is_that_of_its_candidate(policies):
     assert row[1] == "select by distill, sweep s"
     assert row[3] == "4,000 of 8,000 samples, 6 rounds"
     assert row[5] == "not stated"
+
+
+def _repetition(teacher, means):
+    """The ledger of `qpolicy select --scope seeds`; None: a seed that diverged."""
+    config = {"scope": "seeds", "teacher": teacher}
+    shape = {"hidden": [16, 16], "b_in": 6, "b_core": 2, "b_out": 8, "cpu_seconds": 1.0}
+    rows = [{"stage": "sweep", "hash": "s", "cpu_seconds": 0.0, "config": config}]
+    for seed, mean in enumerate(means, 1):
+        row = {"hash": f"{teacher}{seed}", "seed": seed, **shape}
+        rows.append({**row, "stage": "rung2", "returns": [1.0], "mean": 1.0, "std": 0.0})
+        if mean is None:
+            rows.append({**row, "stage": "rl", "returns": [], "error": "diverged"})
+        else:
+            last = {"returns": [mean, mean], "mean": mean, "std": 0.0}
+            rows.append({**row, "stage": "exam", **last})
+    return "\n".join(map(json.dumps, rows))
+
+
+def test_seeds_stand_beside_the_papers_and_none_is_dropped(policies, tmp_path):
+    for teacher, means in (("a", [3000.0, None, 2000.0]), ("b", [1000.0])):
+        path = policies / "hopper" / f"seeds-{teacher}.ledger.jsonl"
+        path.write_text(_repetition(teacher, means))
+    runs = gather(policies, None)
+    assert len(runs.swept) == 1, "no candidates of a sweep"
+    assert len(runs.sweeps) == 3
+    _, (students, pipelines) = seeds_table(runs)
+    assert students[:4] == ["hopper", "16, 6 / 2 / 8", "student", "3, 1 diverged"]
+    assert students[4].startswith("2,500 ")
+    assert students[5:7] == ["2,000 to 3,000", "1 of 3 (2,710)"]
+    assert students[8].startswith("3,3")
+    assert pipelines[2:4] == ["whole pipeline", "2"]
+    assert pipelines[5] == "1,000 to 3,000"
+    axis, _ = _panel(seeds, policies, tmp_path)
+    assert [3000.0, 2000.0] in [list(line.get_ydata()) for line in axis.lines]
 
 
 def test_hardware_figures_find_their_policy(policies, tmp_path):

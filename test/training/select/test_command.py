@@ -183,6 +183,20 @@ def test_a_scope_trains_two_to_eight_bits_there_and_the_rest_at_eight(
     assert bits == [(value, 8, 8) for value in range(2, 9)]
 
 
+def test_seeds_of_one_shape_end_in_a_table_with_their_interquartile_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up = MadeUp(lambda *_: 7.0)
+    options = ("--scope", "seeds", "--seeds", "1", "2", "--axes.b-core", "3")
+    args = tyro.cli(Args, args=[*SHORT, *options], config=(tyro.conf.FlagCreatePairsOff,))
+    out = tmp_path / "seeds.safetensors"
+    assert run_sweep(dataclasses.replace(args, out=out), load_policy(TEACHER), made_up) == 0
+    said = capsys.readouterr().out
+    assert "interquartile mean 7.0, 95 % interval 7.0 to 7.0, 2 of 2 seeds, 2 episodes" in said
+    assert out.with_suffix(".ledger.jsonl").exists()
+    assert not out.exists()
+
+
 def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -> None:
     tuned = ["--finetune", "1", "--critic", str(CRITIC), "--last.steps", "400", *SHORT_LAST]
     args = tyro.cli(Args, args=[*SHORT, *tuned], config=(tyro.conf.FlagCreatePairsOff,))
@@ -280,6 +294,10 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--cpu-minutes", "-1"], "--cpu-minutes: -1.0 is no time"),
         (["--task", "hopper", "--cpu-minutes", "nan"], "--cpu-minutes: nan is no time"),
         (["--task", "hopper", "--floor", "nan"], "--floor: nan: give a finite return"),
+        (
+            ["--task", "hopper", "--scope", "seeds", "--axes.hidden", "16"],
+            "--axes.b-core: (2, 3, 4): --scope seeds trains one shape; give one value",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from sweeps import FP32, MadeUp, make_sweep
@@ -10,6 +11,7 @@ from sweeps import FP32, MadeUp, make_sweep
 from qpolicy_training.select.config import Shape
 from qpolicy_training.select.halving import promote, search
 from qpolicy_training.select.ledger import Row
+from qpolicy_training.select.repeat import repeat
 
 # What a policy of this shape returns: enough from width 16 with 3 bits on, if the input has 6.
 GOOD = FP32
@@ -158,6 +160,41 @@ def test_the_last_rung_is_run_where_the_processor_time_is_used_up(monkeypatch) -
     with closing(make_sweep(executor, monkeypatch, limit=60.0, finetune=2)) as sweep:
         search(sweep)
     assert sum(stage == "rl" for _, stage in executor.ran) == 2
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_every_seed_of_a_shape_is_trained_to_the_end_and_examined(monkeypatch) -> None:
+    executor = MadeUp(lambda _, stage: 1.0 if stage == "exam" else -1.0)
+    with closing(make_sweep(executor, monkeypatch, seeds=(3, 1, 2), finetune=1)) as sweep:
+        rows = repeat(sweep)
+        again = repeat(sweep)
+    assert [(row.seed, row.stage, round(row.mean)) for row in rows] == [
+        (3, "exam", 1),
+        (1, "exam", 1),
+        (2, "exam", 1),
+    ]
+    assert again == rows
+    last = f"rung{len(sweep.config.rungs) - 1}"
+    assert [stage for _, stage in executor.ran] == [last] * 3 + ["rl"] * 3 + ["exam"] * 3
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_a_seed_that_diverges_is_not_dropped(monkeypatch) -> None:
+    executor = MadeUp(_mean)
+    run = executor.run
+
+    def diverge(jobs):
+        for row in run(jobs):
+            lost = row.seed == 2 and row.stage == "rl"
+            yield replace(row, error="diverged", returns=()) if lost else row
+
+    monkeypatch.setattr(executor, "run", diverge)
+    with closing(make_sweep(executor, monkeypatch, seeds=(1, 2), finetune=1)) as sweep:
+        rows = repeat(sweep)
+    assert [(row.seed, row.stage, row.error) for row in rows] == [
+        (1, "exam", ""),
+        (2, "rl", "diverged"),
+    ]
 
 
 def _row(cost: float, bound: float) -> Row:

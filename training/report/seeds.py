@@ -1,0 +1,143 @@
+"""Not one lucky seed: our repetitions of a recipe, beside the paper's ten seeds and DWC's ten."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from qpolicy_training.report.statistics import Estimate, estimate
+from qpolicy_training.select.ledger import Row
+
+DWC = Path(__file__).resolve().parents[1] / "data" / "dwc_sac_returns.csv"
+STUDENT, PIPELINE = "student", "whole pipeline"
+
+
+class Repeated(NamedTuple):
+    """One seed of a recipe.
+
+    Attributes:
+        task: short name.
+        shape: width, input, core and output bits.
+        teacher: hash of the FP32 policy's function.
+        seed: of the student.
+        mean: of its exam's episodes; None if it diverged.
+        episodes: how many.
+    """
+
+    task: str
+    shape: tuple[int, int, int, int]
+    teacher: str
+    seed: int
+    mean: float | None
+    episodes: int
+
+
+class Group(NamedTuple):
+    """What is put together: one shape of a task, by what its runs differ in."""
+
+    task: str
+    shape: tuple[int, int, int, int]
+    differ: str
+    runs: list[Repeated]
+
+    @property
+    def means(self) -> list[float]:
+        """Returns of the runs that have one."""
+        return [run.mean for run in self.runs if run.mean is not None]
+
+
+def is_repetition(rows: Iterable[Row]) -> bool:
+    """Whether a ledger is that of `qpolicy select --scope seeds`."""
+    return _config(rows).get("scope") == "seeds"
+
+
+def repeated(task: str, rows: list[Row]) -> list[Repeated]:
+    """The last row of every seed, whatever became of it."""
+    teacher = str(_config(rows).get("teacher", ""))
+    last = {(row.shape, row.seed): row for row in rows if row.is_candidate}
+    return [
+        Repeated(
+            task,
+            (max(row.shape.hidden), row.shape.b_in, row.shape.b_core, row.shape.b_out),
+            teacher,
+            row.seed,
+            row.mean if row.returns else None,
+            len(row.returns),
+        )
+        for row in last.values()
+    ]
+
+
+def groups(runs: list[Repeated]) -> list[Group]:
+    """Students of one teacher; and, of two teachers or more, the first student of each."""
+    found = []
+    for task, shape in dict.fromkeys((run.task, run.shape) for run in runs):
+        mine = [run for run in runs if (run.task, run.shape) == (task, shape)]
+        teachers = {name: [r for r in mine if r.teacher == name] for name in _names(mine)}
+        found += [Group(task, shape, STUDENT, own) for own in teachers.values() if len(own) > 1]
+        if len(teachers) > 1:
+            found.append(Group(task, shape, PIPELINE, [own[0] for own in teachers.values()]))
+    return found
+
+
+def dwc(task: str) -> list[float]:
+    """Returns of the ten seeds of DWC's best configuration for ``task``."""
+    with DWC.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["env"].lower().startswith(f"{task}-")]
+    return [float(row["return"]) for row in rows]
+
+
+def table_row(group: Group, paper: list[float], fp32: list[float]) -> list[str]:
+    """A line of the table.
+
+    Args:
+        group: our runs.
+        paper: returns of the paper's seeds at the same shape, maybe none.
+        fp32: returns of the paper's FP32 seeds.
+    """
+    hidden, b_in, b_core, b_out = group.shape
+    means, asked = group.means, float(np.mean(fp32))
+    ours = estimate([means]) if means else None
+    lost = len(group.runs) - len(means)
+    return [
+        group.task,
+        f"{hidden}, {b_in} / {b_core} / {b_out}",
+        group.differ,
+        f"{len(group.runs)}" + (f", {lost} diverged" if lost else ""),
+        _shown(ours),
+        f"{min(means):,.0f} to {max(means):,.0f}" if means else "-",
+        f"{sum(mean >= asked for mean in means)} of {len(group.runs)} ({asked:,.0f})",
+        _shown(estimate([paper]) if paper else None),
+        _shown(estimate([dwc(group.task)])),
+    ]
+
+
+HEAD = [
+    "task",
+    "width, bits in / core / out",
+    "seed of the",
+    "runs",
+    "ours: IQM [95 %]",
+    "lowest to highest",
+    "at or above the paper's FP32 mean",
+    "paper's ten, same shape",
+    "DWC's ten",
+]
+
+
+def _shown(found: Estimate | None) -> str:
+    return f"{found.value:,.0f} [{found.low:,.0f}, {found.high:,.0f}]" if found else "-"
+
+
+def _names(runs: list[Repeated]) -> list[str]:
+    return list(dict.fromkeys(run.teacher for run in runs))
+
+
+def _config(rows: Iterable[Row]) -> dict[str, object]:
+    found = (row.more.get("config") for row in rows if row.stage == "sweep")
+    config = next(found, None)
+    return config if isinstance(config, dict) else {}
