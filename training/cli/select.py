@@ -227,13 +227,17 @@ def _check(args: Args) -> None:
         raise PolicyError(message)
     if args.cost in HARDWARE_COSTS:
         check_part(args.part)
+    _check_axes(args)
+
+
+def _check_axes(args: Args) -> None:
     axes = args.axes.of(args.rule)
-    if args.scope == "seeds":
-        for name in ("hidden", "b_core", "b_in", "b_out"):
-            if len(getattr(axes, name)) > 1:
-                option = f"--axes.{name.replace('_', '-')}"
-                message = f"{option}: {getattr(axes, name)}: --scope seeds trains one shape; "
-                raise PolicyError(message + "give one value")
+    for name in ("hidden", "b_core", "b_in", "b_out"):
+        values = getattr(axes, name)
+        if args.scope == "seeds" and len(values) > 1:
+            wrong = f"{values}: --scope seeds trains one shape; give one value"
+            message = f"--axes.{name.replace('_', '-')}: {wrong}"
+            raise PolicyError(message)
 
 
 def _teacher(args: Args) -> PolicyArtifact:
@@ -365,8 +369,8 @@ def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
     if args.scope == "seeds" and means:
         found = estimate([means])
         print(
-            f"interquartile mean {found.value:.1f}, 95 % interval {found.low:.1f} to "
-            f"{found.high:.1f}, {len(means)} of {len(rows)} seeds, {args.exam_episodes} episodes each"
+            f"interquartile mean {found.value:.1f}, 95 % interval {found.low:.1f} to {found.high:.1f}"
+            f", {len(means)} of {len(rows)} seeds, {args.exam_episodes} episodes each"
         )
     print(f"ledger: {ledger}, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes")
     return 0

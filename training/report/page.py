@@ -30,11 +30,11 @@ _SWEEPS = (
     "A candidate's configuration hash names it in the ledger."
 )
 _SEEDS = (
-    "Recipes repeated with other seeds, none dropped: by `qpolicy select --scope seeds`, a line of the "
-    "ledger for each stage of each seed, a hundred episodes an exam on seeds that nothing was chosen "
-    "on. Student: one teacher, the student's seed differs. Whole pipeline: the teacher's seed differs "
-    "too, the first student of each. DWC: the weightless controllers of the paper's authors (arXiv "
-    "2512.01467), ten seeds of the best configuration for the task."
+    "Recipes repeated with other seeds, none dropped: by `qpolicy select --scope seeds`, a line of "
+    "the ledger for each stage of each seed, a hundred episodes an exam on seeds that nothing was "
+    "chosen on. Student: one teacher, the student's seed differs. Whole pipeline: the teacher's "
+    "seed differs too, the first student of each. DWC: the weightless controllers of the paper's "
+    "authors (arXiv 2512.01467), ten seeds of the best configuration for the task."
 )
 _NO_SEEDS = "There is no ledger of repeated seeds."
 _NO_SWEEP = "There is no ledger of a sweep."
