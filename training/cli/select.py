@@ -369,8 +369,8 @@ def _print_table(args: Args, sweep: Sweep, rows: list[Row]) -> int:
     if args.scope == "seeds" and means:
         found = estimate([means])
         print(
-            f"interquartile mean {found.value:.1f}, 95 % interval {found.low:.1f} to {found.high:.1f}"
-            f", {len(means)} of {len(rows)} seeds, {args.exam_episodes} episodes each"
+            f"interquartile mean {found.value:.1f}, 95 % interval {found.low:.1f} to "
+            f"{found.high:.1f}; {len(means)} of {len(rows)} seeds, {args.exam_episodes} episodes"
         )
     print(f"ledger: {ledger}, {sweep.ledger.cpu_seconds / 60:.1f} CPU minutes")
     return 0

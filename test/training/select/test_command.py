@@ -192,7 +192,7 @@ def test_seeds_of_one_shape_end_in_a_table_with_their_interquartile_mean(
     out = tmp_path / "seeds.safetensors"
     assert run_sweep(dataclasses.replace(args, out=out), load_policy(TEACHER), made_up) == 0
     said = capsys.readouterr().out
-    assert "interquartile mean 7.0, 95 % interval 7.0 to 7.0, 2 of 2 seeds, 2 episodes" in said
+    assert "interquartile mean 7.0, 95 % interval 7.0 to 7.0; 2 of 2 seeds, 2 episodes" in said
     assert out.with_suffix(".ledger.jsonl").exists()
     assert not out.exists()
 
