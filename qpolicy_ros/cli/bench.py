@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from qpolicy_ros.common.files import make_folder
 
 Suite = Literal[
     "inference", "loop", "startup", "training", "fpga",
-    "cortex", "distill", "returns", "soak", "targets",
+    "cortex", "distill", "returns", "algorithms", "soak", "targets",
 ]  # fmt: skip
 
 
@@ -41,6 +42,7 @@ class Args:
     cortex: instructions of the C header on simulated microcontrollers, beside a float MLP.
     distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
+    algorithms: what each option of RL reaches after equal CPU time (45 runs of MINUTES each).
     soak: a node's memory over many ticks, with its backend swapped under them.
     targets: every target beside the rows that are in OUT, and the tables of docs/results.md from
     them where OUT is docs/benchmarks; measures nothing, and is part of every run."""
@@ -52,6 +54,8 @@ class Args:
     """Observations of the soak."""
     steps: int = 25_000
     """Environment steps of each run of the returns."""
+    minutes: float = 5.0
+    """CPU time of each run of the algorithms, minutes."""
     cleanrl: Path | None = None
     """A checkout of CleanRL, to time its SAC beside the others."""
     json: bool = False
@@ -63,6 +67,8 @@ def main(args: Args) -> int:
     for option, value in (("--ticks", args.ticks), ("--steps", args.steps)):
         if value < 1:
             raise UsageError(f"{option}: {value} is too small; give 1 or more")
+    if not 0 < args.minutes < math.inf:
+        raise UsageError(f"--minutes: {args.minutes} is no time; give CPU minutes above 0")
     make_folder(args.out)
     # BLAS reads this when it is loaded: one thread for everyone.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -132,10 +138,12 @@ def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]
 
 def _trained(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """As ``_run``, for what trains."""
-    from qpolicy_ros.bench import distillation, training  # noqa: PLC0415
+    from qpolicy_ros.bench import algorithms, distillation, training  # noqa: PLC0415
 
     if suite == "distill":
         yield distillation.NAME, distillation.run(args.out, _say)
+    elif suite == "algorithms":
+        yield algorithms.NAME, algorithms.run(args.out, _say, args.minutes)
     elif suite == "training":
         rows = training.run(args.out, _say, quick=args.quick, cleanrl=args.cleanrl)
         yield training.NAME, _dicts(rows)

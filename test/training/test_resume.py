@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import math
 import os
 import shutil
@@ -26,6 +27,7 @@ from qpolicy_training.runs import checkpoint as run_module
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.runs.folder import Run
+from qpolicy_training.runs.progress import Progress
 from qpolicy_training.runs.state import load_state, save_state
 
 pytestmark = pytest.mark.slow
@@ -130,6 +132,25 @@ def test_a_run_can_be_finished_as_it_stands(
     assert run.curve[-1][0] == 750
     assert read_curve(folder / "curve.csv")[-1][0] == 750, "what came after the checkpoint is gone"
     assert winner.step in meta["candidates"] or str(winner.step) in meta["candidates"]
+
+
+def test_a_run_ends_when_its_processor_time_is_used_up_and_goes_on_exactly(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
+    with monkeypatch.context() as patch:
+        # A second an episode: past the first evaluation, before the last step.
+        seconds = itertools.count()
+        patch.setattr(Progress, "count_cpu", lambda _self: float(next(seconds)))
+        _, run, _ = train_teacher(CONFIG, cpu_seconds=40.0)
+        run.close()
+    stopped_at = load_state(run.checkpoint_path)[1]["step"]
+    assert 300 < stopped_at < 1500
+    _, run, _ = train_teacher(CONFIG)
+    run.close()
+    assert run.resumes == [{"step": stopped_at, "kind": "exact"}]
+    assert _curve_values(_folder(tmp_path)) == _curve_values(unbroken)
 
 
 def test_without_a_run_there_is_nothing_to_finish(

@@ -8,6 +8,7 @@ of its checkpoint.safetensors alone.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -77,6 +78,9 @@ class Args:
     may differ."""
     finish: bool = False
     """Train no further: choose among the run's snapshots so far and write the policy."""
+    cpu_minutes: float = 0.0
+    """Processor time of the run, over all its processes, at which it ends before its steps do,
+    minutes; 0: no limit. A higher one goes on."""
     episodes: int = 100
     """Episodes of the final evaluation, seeds 0, 1, ..."""
     json: bool = False
@@ -93,6 +97,9 @@ def main(args: Args) -> int:
     if args.history:
         raise UsageError("--history: belongs to --robot; leave it out")
     _check_method(args)
+    if not 0 <= args.cpu_minutes < math.inf:
+        message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
+        raise UsageError(message)
     expert = load_policy(find_policy(args.teacher)) if args.teacher else None
     kind, steps_trained, (teacher, run, winner) = _train(args, expert)
     env = TrainingEnv(args.task)
@@ -142,8 +149,9 @@ def _on_robot(args: Args) -> int:
     if not 0 <= args.history <= MAX_HISTORY:
         message = f"--history: {args.history} is none of 0 to {MAX_HISTORY} ticks; give 8"
         raise UsageError(message)
-    if args.finish or args.resume_from is not None:
-        raise UsageError("--finish and --resume-from belong to --method rl, not imitate")
+    if args.finish or args.cpu_minutes or args.resume_from is not None:
+        message = "--finish, --cpu-minutes and --resume-from belong to --method rl, not imitate"
+        raise UsageError(message)
     out, artifact = imitate_on_robot(
         args.teacher, args.robot, args.out,
         hidden=args.hidden, seed=args.seed, history=args.history, options=args.imitate,
@@ -169,6 +177,7 @@ def _check_method(args: Args) -> None:
         (
             ("--teacher", bool(args.teacher), not rl, "--method imitate"),
             ("--finish", args.finish, rl, "--method rl"),
+            ("--cpu-minutes", bool(args.cpu_minutes), rl, "--method rl"),
             ("--resume-from", args.resume_from is not None, rl, "--method rl"),
             ("--algorithm", not sac, rl, "--method rl"),
             ("--sac", args.sac != SacConfig(), rl and sac, "--method rl --algorithm sac"),
@@ -189,5 +198,7 @@ def _train(
     options = args.ddpg if args.algorithm == "ddpg" else args.sac
     kind = f"fp32-{args.algorithm}"
     rl = TeacherConfig(args.task, args.seed, args.hidden, options, kind)
-    result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish)
-    return kind, 0 if args.finish else options.steps, result
+    limit = args.cpu_minutes * 60 or math.inf
+    result = train_teacher(rl, resume_from=args.resume_from, finish=args.finish, cpu_seconds=limit)
+    whole = not args.finish and math.isinf(limit)
+    return kind, options.steps if whole else 0, result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,13 +158,18 @@ class ForeignTeacher:
 
 
 def train_teacher(
-    config: TeacherConfig, resume_from: Path | None = None, *, finish: bool = False
+    config: TeacherConfig,
+    resume_from: Path | None = None,
+    *,
+    finish: bool = False,
+    cpu_seconds: float = math.inf,
 ) -> tuple[Teacher, Run, Winner]:
     """Train, or go on training, and return the best snapshot with what is known of it.
 
     ``resume_from``: a checkpoint to start a new run folder with. ``finish``: train no further than
-    the run's checkpoint. The caller closes the run. Raises
-    ``PolicyError`` for an unusable task, a folder in use, a full disk or a diverging run.
+    the run's checkpoint. ``cpu_seconds``: processor time at which the run ends too. The caller
+    closes the run. Raises ``PolicyError`` for an unusable task, a folder in use, a full disk or a
+    diverging run.
     """
     prepare(config.seed)
     env = TrainingEnv(config.task)
@@ -186,7 +192,10 @@ def train_teacher(
         return mean
 
     seed, sac = config.seed, config.sac
-    train(env, learner, normaliser, run, sac, seed=seed, evaluate=held_out, finish=finish)
+    train(
+        env, learner, normaliser, run, sac,
+        seed=seed, evaluate=held_out, finish=finish, cpu_seconds=cpu_seconds,
+    )  # fmt: skip
     winner = choose(run, config.task, lambda path: load_snapshot(path, env).policy())
     return load_snapshot(winner.path, env), run, winner
 

@@ -258,12 +258,15 @@ def train(
     evaluate: Callable[[int], float],
     random_start: bool = True,
     finish: bool = False,
+    cpu_seconds: float = math.inf,
 ) -> None:
     """Train until ``config.steps``; resume from the run's checkpoint where there is one.
 
     ``evaluate(step)`` returns the mean return on held-out seeds and keeps the best snapshots.
     ``random_start``: uniform random actions before ``learning_starts`` (a warm start acts with
     its own policy instead). ``finish``: only restore the checkpoint, train no further.
+    ``cpu_seconds``: processor time of the run, over all processes, at which it ends too: behind the
+    episode in which it is used up.
     Raises ``DivergedError`` when the loss is not finite; the last good checkpoint stays.
     """
     prepare(seed)
@@ -279,8 +282,9 @@ def train(
         )
     observation = env.start(seed if step == 0 else None)
     episode_return = 0.0
+    ends = finish or run.log.count_cpu() >= cpu_seconds
     with run.progress(config.steps, step) as progress:
-        while step < config.steps and not finish:
+        while step < config.steps and not ends:
             if step < config.learning_starts and random_start and not warm:
                 action = rng.uniform(-1.0, 1.0, env.actions).astype(np.float32)
             else:
@@ -307,7 +311,8 @@ def train(
                 run.log.scalar("train/return", episode_return, step)
                 # Between episodes the simulator has no state but its random generator, which is
                 # what makes a resume exact for every task.
-                save_if_due(run, step, parts, force=step == config.steps)
+                ends = run.log.count_cpu() >= cpu_seconds
+                save_if_due(run, step, parts, force=ends or step == config.steps)
                 observation, episode_return = env.start(None), 0.0
 
 

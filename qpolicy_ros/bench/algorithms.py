@@ -1,0 +1,146 @@
+"""What each option of RL is worth: return of an FP32 policy after equal CPU time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qpolicy_ros.bench.figure import draw_bars
+from qpolicy_ros.bench.report import conditions, describe, write
+from qpolicy_ros.bench.training import TrainingError
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder
+from qpolicy_ros.policy import load_policy
+from qpolicy_training.runs.folder import runs_folder
+
+Say = Callable[[str], None]
+
+NAME = "algorithms"
+VARIANTS = {
+    "SAC": "",
+    "SAC, layer normalisation": "--sac.critic-norm layer",
+    "SAC, bfloat16": "--sac.products bfloat16",
+    "SAC, bfloat16, layer normalisation": "--sac.products bfloat16 --sac.critic-norm layer",
+    "DDPG": "--algorithm ddpg",
+}
+"""Options of `qpolicy train` by what the table calls them; the first is what the rest is set to."""
+TASKS = ("hopper", "halfcheetah", "ant")
+SEEDS = (1, 2, 3)
+EPISODES = 20
+_HOW = (
+    "An FP32 policy of 256-256 after {minutes:g} CPU minutes of one core, evaluation on the way "
+    f"included: mean of {{seeds}} seeds, each the mean of {EPISODES} episodes (seeds 0, 1, ...) of "
+    "the best snapshot; in parentheses the lowest and the highest seed, and the environment steps "
+    "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column names."
+)
+_STEPS = 400_000  # more than any of them comes to
+_EVERY = 5_000
+
+
+def run(
+    out: Path,
+    say: Say,
+    minutes: float,
+    *,
+    tasks: Sequence[str] = TASKS,
+    seeds: Sequence[int] = SEEDS,
+) -> list[dict[str, Any]]:
+    """Train each variant for ``minutes`` of processor time, write the page, return the rows.
+
+    What is trained is kept in the folder of the runs: the same call goes on where it was stopped.
+
+    Raises:
+        TrainingError: a run failed.
+    """
+    folder = make_folder(runs_folder() / f"bench-{NAME}-{minutes:g}")
+    rows = []
+    for seed in seeds:  # outermost, so that the machine's hours are the same for all
+        for task in tasks:
+            for name, options in VARIANTS.items():
+                say(f"{task}, seed {seed}: {name}, {minutes:g} CPU minutes")
+                file = folder / f"{task}-{seed}-{list(VARIANTS).index(name)}.safetensors"
+                _train(task, seed, options, minutes, file)
+                rows.append(_row(name, task, seed, file))
+    facts = conditions(minutes=minutes, episodes=EPISODES, threads=1)
+    write(out, NAME, rows, facts, _table(rows, facts))
+    bars = {
+        task: {name: float(np.mean(_returns(rows, task, name))) for name in VARIANTS}
+        for task in tasks
+    }
+    draw_bars(bars, f"mean return after {minutes:g} CPU minutes", out / f"{NAME}.png")
+    return rows
+
+
+def _train(task: str, seed: int, options: str, minutes: float, file: Path) -> None:
+    """Run `qpolicy train` unless its policy is there."""
+    try:
+        load_policy(file)
+    except InputError:
+        runs = file.with_suffix("")
+        algorithm = "ddpg" if "ddpg" in options else "sac"
+        lengths = f"--{algorithm}.steps {_STEPS} --{algorithm}.evaluate-every {_EVERY}"
+        command = (
+            f"train --task {task} --seed {seed} --cpu-minutes {minutes:g} {lengths} {options} "
+            f"--episodes {EPISODES}"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "qpolicy_ros.cli.main", *command.split(), "--out", str(file)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "QPOLICY_RUNS": str(runs)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            reason = lines[-1] if lines else f"status {done.returncode}"
+            raise TrainingError(f"{command}: {reason}") from None
+        shutil.rmtree(runs)  # replay buffers of 100 MB each
+
+
+def _row(name: str, task: str, seed: int, file: Path) -> dict[str, Any]:
+    facts = load_policy(file).provenance
+    return {
+        "bench": f"{NAME}/{task}",
+        "subject": name,
+        "seed": seed,
+        "steps": facts["steps_trained"],
+        "mean_return": facts["returns"]["fp32"]["mean"],
+        "std": facts["returns"]["fp32"]["std"],
+    }
+
+
+def _returns(rows: Sequence[dict[str, Any]], task: str, name: str) -> list[float]:
+    return [row["mean_return"] for row in _of(rows, task, name)]
+
+
+def _of(rows: Sequence[dict[str, Any]], task: str, name: str) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["bench"], row["subject"]) == (f"{NAME}/{task}", name)]
+
+
+def _table(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+    """Return the Markdown page."""
+    tasks = list(dict.fromkeys(row["bench"].partition("/")[2] for row in rows))
+    seeds = len({row["seed"] for row in rows})
+    lines = [
+        "# Algorithms",
+        "",
+        _HOW.format(minutes=facts["minutes"], seeds=seeds),
+        "",
+        f"| options | {' | '.join(tasks)} |",
+        "|---|" + "---:|" * len(tasks),
+    ]
+    for name in dict.fromkeys(row["subject"] for row in rows):
+        cells = []
+        for task in tasks:
+            found = _of(rows, task, name)
+            returns = [row["mean_return"] for row in found]
+            steps = np.mean([row["steps"] for row in found]) / 1000
+            span = f"{min(returns):,.0f} to {max(returns):,.0f}; {steps:.0f} k"
+            cells.append(f"{np.mean(returns):,.0f} ({span})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, "", f"![return after equal time]({NAME}.png)", "", *describe(facts)]
