@@ -76,10 +76,6 @@ class Heap:
         self.time = CLOCK_TO_OUT
         self.stages += 1
 
-    def height(self) -> int:
-        """Bits in the tallest column."""
-        return max((len(column) for column in self.columns), default=0)
-
     def compress(self, after: tuple[float, ...] = ()) -> None:
         """Compress until no column is taller than two bits; ``after``: as :meth:`total` takes."""
         heights = tuple(map(len, self.columns))
