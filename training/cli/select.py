@@ -124,7 +124,7 @@ class Args:
     scope: Scope | None = None
     """Select nothing. all, input, core, output: train 2 to 8 bits there, the rest at 8 (the paper's
     sweeps). seeds: train the one shape that --axes names by the whole recipe with each of --seeds,
-    and examine every one."""
+    examine every one, and write the best to --out."""
     seeds: tuple[int, ...] = (1,)
     """Training seeds of each shape."""
     distill: DistillConfig = field(default_factory=lambda: DistillConfig(rounds=6))
@@ -191,6 +191,9 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
         )
         if args.scope is not None:
             rows = repeat(sweep) if args.scope == "seeds" else table(sweep, args.scope)
+            best = max((r for r in rows if not r.error), key=lambda r: r.mean, default=None)
+            if args.scope == "seeds" and args.out is not None and best is not None:
+                _write(args, sweep, best)
             return _print_table(args, sweep, rows)
         row = greedy(sweep) if args.rule == "paper" else search(sweep)
         if row is None:
@@ -278,8 +281,8 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
     )
 
 
-def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
-    """Write the selected policy's files; the ledger goes beside them."""
+def _write(args: Args, sweep: Sweep, row: Row) -> tuple[Path, PolicyArtifact, dict[str, object]]:
+    """Write the policy's files, the ledger beside them; return its path, itself and its facts."""
     teacher, shape = sweep.teacher, row.shape
     snapshot = sweep.folder / row.snapshot
     spec = ActorSpec(*sweep.sizes, shape.hidden, shape.b_in, shape.b_core, shape.b_out)
@@ -297,19 +300,26 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
             name: getattr(row, name)
             for name in ("first_seed", "episodes", "mean", "std", "required", "bound")
         },
+        **({"chosen_of_seeds": list(args.seeds)} if args.scope == "seeds" else {}),
         **teacher_facts(teacher),
     }
     out = args.out or sweep.folder / "selected.safetensors"
     artifact = deliver(student, teacher, facts, args.episodes, out, snapshot.with_name("curve.csv"))
-    ledger = out.with_suffix(".ledger.jsonl")
-    write_atomically(ledger, sweep.ledger.path.read_bytes())
+    write_atomically(out.with_suffix(".ledger.jsonl"), sweep.ledger.path.read_bytes())
+    return out, artifact, facts
+
+
+def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
+    """Write the selected policy's files and say what it is."""
+    out, artifact, facts = _write(args, sweep, row)
+    shape = row.shape
     assert artifact.network is not None
     returns = artifact.provenance["returns"]
     result = {
         "task": artifact.contract.task,
         **shape.fields(),
         "policy": str(out),
-        "ledger": str(ledger),
+        "ledger": str(out.with_suffix(".ledger.jsonl")),
         "folder": str(sweep.folder),
         "function_hash": artifact.function_hash,
         "cost": sweep.costs.of_network(artifact.network),

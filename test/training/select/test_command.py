@@ -183,18 +183,22 @@ def test_a_scope_trains_two_to_eight_bits_there_and_the_rest_at_eight(
     assert bits == [(value, 8, 8) for value in range(2, 9)]
 
 
-def test_seeds_of_one_shape_end_in_a_table_with_their_interquartile_mean(
+def test_seeds_of_one_shape_end_in_a_table_and_the_best_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made_up = MadeUp(lambda *_: 7.0)
     options = ("--scope", "seeds", "--seeds", "1", "2", "--axes.b-core", "3")
-    args = tyro.cli(Args, args=[*SHORT, *options], config=(tyro.conf.FlagCreatePairsOff,))
-    out = tmp_path / "seeds.safetensors"
-    assert run_sweep(dataclasses.replace(args, out=out), load_policy(TEACHER), made_up) == 0
+    out = tmp_path / "best.safetensors"
+    assert _select(*options, "--out", str(out)) == 0
+    exams = [row for row in _ledger(tmp_path) if row["stage"] == "exam"]
+    assert [row["seed"] for row in exams] == [1, 2]
+    means = [row["mean"] for row in exams]
     said = capsys.readouterr().out
-    assert "interquartile mean 7.0, 95 % interval 7.0 to 7.0; 2 of 2 seeds, 2 episodes" in said
+    assert f"interquartile mean {np.mean(means):.1f}, 95 % interval {min(means):.1f} to " in said
+    assert "; 2 of 2 seeds, 2 episodes" in said
+    facts = load_policy(out).provenance
+    assert facts["seed"] == max(exams, key=lambda row: row["mean"])["seed"]
+    assert facts["chosen_of_seeds"] == [1, 2]
     assert out.with_suffix(".ledger.jsonl").exists()
-    assert not out.exists()
 
 
 def test_the_last_rung_goes_on_by_rl_with_the_teachers_critics(tmp_path: Path) -> None:
