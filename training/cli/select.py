@@ -116,6 +116,9 @@ class Args:
     the cheapest that passes and the best of the cheaper ones that fail. 0: none."""
     last: SacConfig = field(default_factory=lambda: LAST_RUNG)
     """Hyperparameters of the last rung."""
+    last_turns: int = 2
+    """How often at most a finalist goes through the last rung: one that fails and is cheaper than
+    the best goes on from where its RL ended."""
     critic: Path | None = None
     """Checkpoint of the teacher's run whose critics the last rung goes on from (give its
     --last.critic-norm too)."""
@@ -195,7 +198,8 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
             if args.scope == "seeds" and args.out is not None and best is not None:
                 _write(args, sweep, best)
             return _print_table(args, sweep, rows)
-        row = greedy(sweep) if args.rule == "paper" else search(sweep)
+        paper = args.rule == "paper"
+        row = greedy(sweep) if paper else search(sweep, args.last_turns)
         if row is None:
             return _none_passed(args, sweep)
         return _deliver(args, sweep, row)
@@ -225,9 +229,10 @@ def _check(args: Args) -> None:
     if not 0 <= args.cpu_minutes < math.inf:
         message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
         raise PolicyError(message)
-    if args.jobs < 1:
-        message = f"--jobs: {args.jobs} is too small; give 1 or more"
-        raise PolicyError(message)
+    for option, count in (("--jobs", args.jobs), ("--last-turns", args.last_turns)):
+        if count < 1:
+            message = f"{option}: {count} is too small; give 1 or more"
+            raise PolicyError(message)
     if args.cost in HARDWARE_COSTS:
         check_part(args.part)
     _check_axes(args)

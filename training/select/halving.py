@@ -20,10 +20,10 @@ SURE = 2
 """How many of the cheapest that pass a rung train on: one may fail on other seeds."""
 
 
-def search(sweep: Sweep) -> Row | None:
+def search(sweep: Sweep, turns: int = 1) -> Row | None:
     """Run brackets, then fine-tuning and exams; return the exam's row of the selected candidate.
 
-    None where none passes its exam.
+    None where none passes its exam. ``turns``: of the last rung, at most, for a candidate.
     """
     config = sweep.config
     first = spread_sample(config.axes, config.candidates, sweep.sizes, config.seeds[0])
@@ -34,7 +34,9 @@ def search(sweep: Sweep) -> Row | None:
         shapes = next_shapes(sweep, tried)
         tried |= set(shapes)
     if config.finetune:
-        finetune(sweep)  # its first wave even where the time is up: nobody is judged before it
+        finetune(
+            sweep, turns
+        )  # its first wave even where the time is up: nobody is judged before it
     return examine(sweep)
 
 
@@ -111,30 +113,46 @@ def next_shapes(sweep: Sweep, tried: set[Shape]) -> list[Shape]:
     return found[: sweep.config.candidates]
 
 
-def finetune(sweep: Sweep) -> None:
+def finetune(sweep: Sweep, turns: int = 1) -> None:
     """The last rung, RL: for the leader, and for the best of the cheaper ones that fail.
 
     Wherever distillation left them: it says little of what a small network can do. As long as that
-    makes a cheaper one pass, the next ones below it have their turn.
+    makes a cheaper one pass, the next ones below it have their turn. Behind it those that still
+    fail and are cheaper than the leader go on from where their RL ended, ``turns`` of it in all.
     """
-    count = sweep.config.finetune
     tuned: set[Candidate] = set()
     while True:
-        leader = sweep.leader()
-        limit = leader.price if leader else math.inf
+        before = _ceiling(sweep)
         rows = [row for row in sweep.latest.values() if not row.error]
         rows = [row for row in rows if (row.shape, row.seed) not in tuned]
-        cheaper = [row for row in rows if not row.passes and row.price < limit]
-        cheaper.sort(key=lambda row: -row.bound)
+        leader = sweep.leader()
         first = [leader] if leader in rows and not tuned else []
-        wave = [*first, *cheaper][:count]
+        wave = [*first, *_cheaper(sweep, rows)][: sweep.config.finetune]
         if not wave:
-            return
+            break
         tuned |= {(row.shape, row.seed) for row in wave}
         sweep.stage([sweep.finetune(row) for row in wave])
-        leader = sweep.leader()
-        if sweep.exhausted or leader is None or not leader.price < limit:
+        if sweep.exhausted or not _ceiling(sweep) < before:
+            break
+    for _ in range(turns - 1):
+        rows = [row for row in sweep.latest.values() if (row.shape, row.seed) in tuned]
+        wave = _cheaper(sweep, [row for row in rows if not row.error])[: sweep.config.finetune]
+        if sweep.exhausted or not wave:
             return
+        sweep.stage([sweep.finetune(row) for row in wave])
+
+
+def _ceiling(sweep: Sweep) -> float:
+    """What the cheapest that passes costs."""
+    leader = sweep.leader()
+    return leader.price if leader else math.inf
+
+
+def _cheaper(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
+    """Those that fail and cost less than the leader, the best first."""
+    limit = _ceiling(sweep)
+    found = [row for row in rows if not row.passes and row.price < limit]
+    return sorted(found, key=lambda row: -row.bound)
 
 
 def examine(sweep: Sweep) -> Row | None:

@@ -26,6 +26,8 @@ from qpolicy_training.select.ledger import NAME, Ledger, Row, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
 from qpolicy_training.select.worker import Job
 
+LAST = "rl"
+"""Stage of the last rung; its second turn is ``rl2``."""
 Candidate = tuple[Shape, int]
 """A shape and the seed that it is trained with."""
 
@@ -99,25 +101,34 @@ class Sweep:
         return self._job(candidate, "whole", None, RUNG_SEED, self.config.exam_episodes)
 
     def finetune(self, row: Row) -> Job:
-        """Go on from a row's snapshot by RL."""
+        """Go on from a row's snapshot by RL.
+
+        From a rung with the teacher's critics, from RL with that run's own.
+        """
         start = self.folder / row.snapshot
+        turn = _turn(row) + 1
+        critic, digest = self._critic, self.config.critic
+        if turn > 1:
+            critic = start.with_name("checkpoint.safetensors")
+            digest = file_digest(critic)
         config = dataclasses.replace(
             self._student((row.shape, row.seed), "qat"),
             distill=type(self.config.distill)(),
             further=(),
             start=file_digest(start),
             sac=self.config.last,
-            critic=self.config.critic,
+            critic=digest,
             policy_starts=self.config.last.learning_starts,
         )
-        first = RUNG_SEED + len(self.config.rungs) * RUNG_STRIDE
-        job = self._new(config, "rl", None, first, self.config.rung_episodes)
-        return dataclasses.replace(job, start=start, critic=self._critic)
+        first = RUNG_SEED + (len(self.config.rungs) + turn - 1) * RUNG_STRIDE
+        stage = LAST if turn == 1 else f"{LAST}{turn}"
+        job = self._new(config, stage, None, first, self.config.rung_episodes)
+        return dataclasses.replace(job, start=start, critic=critic)
 
     def exam(self, row: Row) -> Job:
         """Choose among a candidate's snapshots anew, on seeds that nothing has been chosen on."""
-        if row.stage == "rl":
-            job = self.finetune(self._before_rl(row))
+        if _turn(row):
+            job = self.finetune(self._before(row))
         else:
             job = self.rung((row.shape, row.seed), int(row.stage.removeprefix("rung")))
         episodes = self.config.exam_episodes
@@ -125,14 +136,15 @@ class Sweep:
             job, stage="exam", first_seed=EXAM_SEED, episodes=episodes, snapshot_episodes=None
         )
 
-    def _before_rl(self, row: Row) -> Row:
-        """The row of the last rung of distillation that the candidate reached."""
+    def _before(self, row: Row) -> Row:
+        """The row of the stage that the candidate was at before this one."""
         own = [
             r
             for r in self.ledger.rows
-            if r.stage.startswith("rung") and r.seed == row.seed and r.shape == row.shape
+            if r.seed == row.seed and r.shape == row.shape and r.stage != "exam"
         ]
-        return max(own, key=lambda r: int(r.stage.removeprefix("rung")))
+        place = next(i for i, r in enumerate(own) if (r.hash, r.stage) == (row.hash, row.stage))
+        return own[place - 1]
 
     def _student(self, candidate: Candidate, method: str) -> StudentConfig:
         shape, seed = candidate
@@ -279,6 +291,11 @@ class Sweep:
     def say(self, text: str) -> None:
         """Write a line above the progress bar."""
         tqdm.write(text, file=sys.stderr)
+
+
+def _turn(row: Row) -> int:
+    """How many turns of the last rung the row has had: 0 for one of distillation."""
+    return int(row.stage.removeprefix(LAST) or 1) if row.stage.startswith(LAST) else 0
 
 
 def by_cost(row: Row) -> tuple[Any, ...]:

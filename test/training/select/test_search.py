@@ -197,6 +197,25 @@ def test_a_seed_that_diverges_is_not_dropped(monkeypatch) -> None:
     ]
 
 
+@pytest.mark.usefixtures("_no_files")
+def test_what_rl_leaves_short_goes_on_from_where_it_ended(monkeypatch) -> None:
+    good = {("rl2", 16), ("exam", 16)}
+
+    def late(shape: Shape, stage: str) -> float:
+        return GOOD if (stage, shape.hidden[0]) in good else 0.9 * _mean(shape, stage)
+
+    with closing(make_sweep(MadeUp(late), monkeypatch, finetune=2)) as sweep:
+        row = search(sweep, turns=2)
+        ran = [(r.stage, r.hash) for r in sweep.ledger.rows if r.is_candidate]
+        job = sweep.finetune(next(r for r in sweep.ledger.rows if r.stage == "rl"))
+    assert [stage for stage, _ in ran].count("rl2") == 2
+    assert row is not None
+    assert row.shape.hidden[0] == 16
+    assert row.hash in {run for stage, run in ran if stage == "rl2"}
+    assert job.critic is not None
+    assert job.critic.name == "checkpoint.safetensors", "its own critics, not the teacher's"
+
+
 def _row(cost: float, bound: float) -> Row:
     verdict = {"cost": {"cost": cost}, "bound": bound, "passes": bound >= 0}
     return Row(stage="rung0", hash=str(cost), cpu_seconds=0.0, **verdict)
