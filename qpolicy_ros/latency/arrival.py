@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +29,12 @@ def arrival(topics: dict[str, tuple[Nanos, Nanos, Nanos]]) -> dict[str, Nanos]:
     rank[np.lexsort((all_places, all_log))] = np.arange(len(all_places))
     ends = np.cumsum([len(places) for places, _, _ in topics.values()])[:-1]
     return dict(zip(topics, np.split(rank, ends), strict=True))
+
+
+def times_of_sending(log: Nanos, publish: Sequence[int]) -> Nanos:
+    """Return when messages were sent; where the recorder did not write that, when they arrived."""
+    sent = np.array(publish, np.int64)
+    return sent if len(sent) == len(log) and sent.any() else log
 
 
 def _handed_over(places: Nanos, log: Nanos, sent: Nanos) -> Nanos:

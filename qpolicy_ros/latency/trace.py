@@ -187,7 +187,7 @@ def _part(batch: Batch) -> _Part:
     """Take what is needed out of a batch; CdrError if a message does not fit."""
     name = batch.topic.rpartition("/")[2]
     places, log = np.array(batch.places, np.int64), np.array(batch.log, np.int64)
-    publish = np.array(batch.publish, np.int64) if any(batch.publish) else log
+    publish = times_of_sending(log, batch.publish)
     if name == "diagnostics":
         return _Part(places, log, publish, np.zeros(len(log), np.int64), None, reports_in(batch))
     if name in _STAMPED:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qpolicy_ros.latency.arrival import arrival
+from qpolicy_ros.latency.arrival import arrival, times_of_sending
 from qpolicy_ros.latency.bag import Bag, BagError
 from qpolicy_ros.latency.cdr import CdrError, Group, joint_groups
 from qpolicy_ros.latency.mcap import Batch
@@ -166,11 +166,10 @@ def _join(batches: dict[str, list[Batch]]) -> dict[str, _Messages]:
     found = {}
     for topic, parts in batches.items():
         log = np.array([time for part in parts for time in part.log], np.int64)
-        publish = np.array([time for part in parts for time in part.publish], np.int64)
+        publish = [time for part in parts for time in part.publish]
         places = np.array([place for part in parts for place in part.places], np.int64)
         payloads = [payload for part in parts for payload in part.payloads]
-        sent = publish if len(publish) == len(log) and publish.any() else log
-        found[topic] = _Messages(log, sent, places, payloads)
+        found[topic] = _Messages(log, times_of_sending(log, publish), places, payloads)
     ranks = arrival({t: (each.places, each.log, each.publish) for t, each in found.items()})
     for topic, each in found.items():
         order = np.argsort(ranks[topic], kind="stable")
