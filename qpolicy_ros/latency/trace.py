@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.typesys import Stores, get_typestore
 
-from qpolicy_ros.latency.arrival import Nanos, arrival
+from qpolicy_ros.latency.arrival import Nanos, arrival, times_of_sending
 from qpolicy_ros.latency.bag import Bag, BagError
 from qpolicy_ros.latency.cdr import CdrError, JointStates, join, joint_states, stamps
 from qpolicy_ros.latency.mcap import Batch
