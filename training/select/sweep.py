@@ -205,9 +205,14 @@ class Sweep:
         rows = [row for row in found if row is not None]
         for row in rows:
             self._spent[row.hash, row.stage] = row.cpu_seconds
-            if row.stage != "exam":
+            if row.stage != "exam" and not self._is_worse(row):
                 self.latest[row.shape, row.seed] = row
         return rows
+
+    def _is_worse(self, row: Row) -> bool:
+        """Whether RL made a candidate fail that had passed: it stands where it was before."""
+        before = self.latest.get((row.shape, row.seed))
+        return bool(_turn(row)) and before is not None and before.passes and not row.passes
 
     def _judged(self, row: Row, job: Job, confidence: float | None) -> Row:
         """The row with its cost and verdict, said to the user."""

@@ -198,6 +198,19 @@ def test_a_seed_that_diverges_is_not_dropped(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_files")
+def test_what_rl_spoils_is_examined_as_distillation_left_it(monkeypatch) -> None:
+    def spoilt(shape: Shape, stage: str) -> float:
+        return 0.5 * FP32 if stage == "rl" else _mean(shape, stage)
+
+    with closing(make_sweep(MadeUp(spoilt), monkeypatch, finetune=1)) as sweep:
+        row = search(sweep)
+        (tuned,) = [r for r in sweep.ledger.rows if r.stage == "rl"]
+    assert row is not None
+    assert row.shape == tuned.shape
+    assert row.hash != tuned.hash, "the distilled one, not what RL made of it"
+
+
+@pytest.mark.usefixtures("_no_files")
 def test_what_rl_leaves_short_goes_on_from_where_it_ended(monkeypatch) -> None:
     good = {("rl2", 16), ("exam", 16)}
 
