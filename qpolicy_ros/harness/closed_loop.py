@@ -298,6 +298,10 @@ class _Pair:
         if recorder is not None:
             sent = [topic for topic in recorder.topics if self.observer.hears(topic)]
             self.until(lambda: all(map(recorder.hears, sent)))
+            # A node whose message has come knows all that the recorder subscribes to: a policy
+            # node reports once a second, a simulator sends its observation until it is answered.
+            self.until(lambda: recorder.receives("/diagnostics"))
+            self.until(lambda: any(map(recorder.receives, ("observation", "joint_states"))))
         self._transit(Transition.TRANSITION_ACTIVATE)
 
     def _transit(self, transition: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.harness.processes import Child
-from qpolicy_ros.nodes.bag_recorder import HEARS, RECORDING, TOPICS
+from qpolicy_ros.nodes.bag_recorder import HEARS, RECEIVES, RECORDING, TOPICS
 
 _PATIENCE = 120.0  # s for the recorder's start on a busy machine
 _POLL = 0.05  # s
@@ -42,7 +42,11 @@ class Recorder:
 
     def hears(self, topic: str) -> bool:
         """Whether the recorder has found a publisher of ``topic``."""
-        return re.search(rf"{HEARS} {re.escape(topic)}$", self._said(), re.MULTILINE) is not None
+        return self._has_said(HEARS, topic)
+
+    def receives(self, topic: str) -> bool:
+        """Whether a message of ``topic`` has come: its publisher has found the recorder too."""
+        return self._has_said(RECEIVES, topic)
 
     def check_alive(self) -> None:
         """NodeError if the recorder has ended."""
@@ -59,6 +63,9 @@ class Recorder:
             if time.monotonic() > end:
                 raise NodeError(f"bag_recorder does not start (log: {self._child.log})")
             time.sleep(_POLL)
+
+    def _has_said(self, what: str, topic: str) -> bool:
+        return re.search(rf"{what} {re.escape(topic)}$", self._said(), re.MULTILINE) is not None
 
     def _said(self) -> str:
         return self._child.log.read_text(encoding="utf-8", errors="replace")

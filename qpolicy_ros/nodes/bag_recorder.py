@@ -54,6 +54,7 @@ TOPICS: dict[str, tuple[type, str]] = {
 
 RECORDING = "recording to"  # what the log says when all topics are subscribed
 HEARS = "hears"  # what the log says of each topic whose publisher is found
+RECEIVES = "receives"  # and of each whose first message has come
 
 _DEPTH = 1000
 
@@ -142,6 +143,7 @@ class BagRecorder(Node):
         name = self.resolve_topic_name(topic)
         offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
         number = self._numbers[topic] = self._bag.add_topic(name, TOPICS[topic][1], offered)
+        self.get_logger().info(f"{RECEIVES} {topic}")
         return number
 
     def _look_around(self) -> None:

@@ -151,6 +151,16 @@ def test_arrival_and_sending_are_recorded_apart(start, watcher, tmp_path):
     assert 0 < found.log[0] - found.publish[0] < PATIENCE * 1e9
 
 
+def test_the_log_says_whom_it_hears_and_from_whom_something_has_come(start, watcher, tmp_path):
+    bag = tmp_path / "bag"
+    recorder = start("bag_recorder", output=str(bag))
+    watcher.until(lambda: "hears observation" in recorder.output)
+    assert "receives" not in recorder.output, "found is not yet found by it"
+    tell_until_recorded(watcher, bag)
+    assert "receives observation" in recorder.output
+    assert "receives timing" not in recorder.output
+
+
 def test_the_conditions_of_a_run_travel_on_diagnostics(serve, watcher):
     serve()
     values = watcher.diagnostics()
