@@ -287,7 +287,7 @@ def _config(args: Args, teacher: PolicyArtifact) -> SelectConfig:
 
 
 def _write(args: Args, sweep: Sweep, row: Row) -> tuple[Path, PolicyArtifact, dict[str, object]]:
-    """Write the policy's files, the ledger beside them; return its path, itself and its facts."""
+    """Write the policy's files; return its path, itself and its facts."""
     teacher, shape = sweep.teacher, row.shape
     snapshot = sweep.folder / row.snapshot
     spec = ActorSpec(*sweep.sizes, shape.hidden, shape.b_in, shape.b_core, shape.b_out)
@@ -310,13 +310,14 @@ def _write(args: Args, sweep: Sweep, row: Row) -> tuple[Path, PolicyArtifact, di
     }
     out = args.out or sweep.folder / "selected.safetensors"
     artifact = deliver(student, teacher, facts, args.episodes, out, snapshot.with_name("curve.csv"))
-    write_atomically(out.with_suffix(".ledger.jsonl"), sweep.ledger.path.read_bytes())
     return out, artifact, facts
 
 
 def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
-    """Write the selected policy's files and say what it is."""
+    """Write the selected policy's files, the ledger beside them; say what it is."""
     out, artifact, facts = _write(args, sweep, row)
+    ledger = out.with_suffix(".ledger.jsonl")
+    write_atomically(ledger, sweep.ledger.path.read_bytes())
     shape = row.shape
     assert artifact.network is not None
     returns = artifact.provenance["returns"]
@@ -324,7 +325,7 @@ def _deliver(args: Args, sweep: Sweep, row: Row) -> int:
         "task": artifact.contract.task,
         **shape.fields(),
         "policy": str(out),
-        "ledger": str(out.with_suffix(".ledger.jsonl")),
+        "ledger": str(ledger),
         "folder": str(sweep.folder),
         "function_hash": artifact.function_hash,
         "cost": sweep.costs.of_network(artifact.network),

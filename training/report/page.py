@@ -10,7 +10,7 @@ from qpolicy_training.report.figures import FIGURES
 from qpolicy_training.report.history import Table, policies_table, start, sweeps_table
 from qpolicy_training.report.runs import TASKS, Runs
 from qpolicy_training.report.seeds import HEAD, groups, table_row
-from qpolicy_training.report.statistics import Estimate, estimate
+from qpolicy_training.report.statistics import estimate
 
 TITLE = "Policies at low bits, beside the paper"
 _INTRODUCTION = (
@@ -55,9 +55,9 @@ def returns_table(runs: Runs) -> Table:
         h, b_in, b_core, b_out = runs.selected(task)
         paper = estimate([runs.paper(task, (h, b_in, b_core, b_out))])
         fp32 = estimate([runs.paper_fp32(task)])
-        rows.append([task, "paper, FP32", "256", "32 / 32 / 32", _iqm(fp32), f"{fp32.runs} seeds"])
+        rows.append([task, "paper, FP32", "256", "32 / 32 / 32", str(fp32), f"{fp32.runs} seeds"])
         shape = f"{b_in} / {b_core} / {b_out}"
-        rows.append([task, "paper, selected", str(h), shape, _iqm(paper), f"{paper.runs} seeds"])
+        rows.append([task, "paper, selected", str(h), shape, str(paper), f"{paper.runs} seeds"])
         for point in runs.shipped:
             if point.task == task:
                 bits = f"{point.b_in} / {point.b_core} / {point.b_out}"
@@ -164,10 +164,6 @@ def html(runs: Runs, figures: Mapping[str, bytes]) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{TITLE}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
-
-
-def _iqm(found: Estimate) -> str:
-    return f"{found.value:,.0f} [{found.low:,.0f}, {found.high:,.0f}]"
 
 
 def _markdown_table(table: Table) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qpolicy_training.report.statistics import Estimate, estimate
+from qpolicy_training.report.statistics import estimate
 from qpolicy_training.select.ledger import Row
 
 DWC = Path(__file__).resolve().parents[1] / "data" / "dwc_sac_returns.csv"
@@ -108,11 +108,11 @@ def table_row(group: Group, paper: list[float], fp32: list[float]) -> list[str]:
         f"{hidden}, {b_in} / {b_core} / {b_out}",
         group.differ,
         f"{len(group.runs)}" + (f", {lost} diverged" if lost else ""),
-        _shown(ours),
+        str(ours or "-"),
         f"{min(means):,.0f} to {max(means):,.0f}" if means else "-",
         f"{sum(mean >= asked for mean in means)} of {len(group.runs)} ({asked:,.0f})",
-        _shown(estimate([paper]) if paper else None),
-        _shown(estimate([dwc(group.task)])),
+        str(estimate([paper]) if paper else "-"),
+        str(estimate([dwc(group.task)])),
     ]
 
 
@@ -127,10 +127,6 @@ HEAD = [
     "paper's ten, same shape",
     "DWC's ten",
 ]
-
-
-def _shown(found: Estimate | None) -> str:
-    return f"{found.value:,.0f} [{found.low:,.0f}, {found.high:,.0f}]" if found else "-"
 
 
 def _names(runs: list[Repeated]) -> list[str]:

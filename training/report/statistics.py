@@ -20,6 +20,10 @@ class Estimate(NamedTuple):
     high: float
     runs: int
 
+    def __str__(self) -> str:
+        """The figure with its interval, as in the tables."""
+        return f"{self.value:,.0f} [{self.low:,.0f}, {self.high:,.0f}]"
+
 
 def interquartile_mean(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Mean of the middle half along the last axis: a quarter is cut at each end, rounded down."""

@@ -34,9 +34,8 @@ def search(sweep: Sweep, turns: int = 1) -> Row | None:
         shapes = next_shapes(sweep, tried)
         tried |= set(shapes)
     if config.finetune:
-        finetune(
-            sweep, turns
-        )  # its first wave even where the time is up: nobody is judged before it
+        # Its first wave even where the time is up: nobody is judged before it.
+        finetune(sweep, turns)
     return examine(sweep)
 
 
