@@ -22,22 +22,19 @@ from qpolicy_fpga.emit.timing import Core
 from qpolicy_fpga.manifest import WordPorts
 from qpolicy_fpga.plan.devices import Part
 from qpolicy_fpga.plan.fixed_point import (
-    HIGHEST,
-    LOWEST,
     WORD_BITS,
     ActionWords,
     Product,
     action_words,
     input_products,
 )
-from qpolicy_fpga.plan.layer import BUS_BITS, bus_beats
+from qpolicy_fpga.plan.lanes import FACTOR_BITS, SUM_BITS, Lane, lanes_of, split
+from qpolicy_fpga.plan.layer import bus_beats
 from qpolicy_ros.policy import IntegerNetwork
 
-MAX_LANES = BUS_BITS // WORD_BITS
 FRONT_CYCLES, BACK_CYCLES = 5, 2
 TOP = "qpolicy_io"
-_FACTOR_BITS, _SUM_BITS = 25, 48  # of a DSP
-_PRODUCT_BITS = WORD_BITS + _FACTOR_BITS
+_PRODUCT_BITS = WORD_BITS + FACTOR_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +84,7 @@ def emit_io(network: IntegerNetwork, core: Core) -> InputOutput:
         PolicyError: an input has no exact product (see ``fixed_point``).
     """
     products, actions = input_products(network), action_words(network)
-    groups, lanes = _lanes(core.codes_per_beat)
+    groups, lanes = split(core.codes_per_beat)
     beats = core.beats * groups
     since_last_beat = core.cycles - (core.beats - 1)
     cycles = beats - 1 + FRONT_CYCLES + since_last_beat + BACK_CYCLES
@@ -102,16 +99,15 @@ def emit_io(network: IntegerNetwork, core: Core) -> InputOutput:
 
 
 def part_beside(network: IntegerNetwork, part: Part) -> Part:
-    """Return what is left of ``part`` for the core: a lane takes a DSP, an action half a RAM."""
-    _, lanes = _lanes(bus_beats(network)[1])
+    """Return what is left of ``part`` for the core: a lane takes a DSP, an action half a RAM.
+
+    Raises:
+        PolicyError: an input has no exact product (see ``fixed_point``).
+    """
+    lanes = lanes_of(input_products(network), *bus_beats(network), network.input_bits)
     rams = -(-network.weights[-1].shape[0] // 2)
-    return replace(part, dsp=part.dsp - lanes, bram36=part.bram36 - rams)
-
-
-def _lanes(codes: int) -> tuple[int, int]:
-    """Return beats of words for ``codes`` codes, a beat of the core, and words of such a beat."""
-    groups = -(-codes // MAX_LANES)
-    return groups, -(-codes // groups)
+    lut = part.lut - round(sum(lane.tables for lane in lanes) * part.lut_cost)
+    return replace(part, lut=lut, dsp=part.dsp - len(lanes), bram36=part.bram36 - rams)
 
 
 def word_places(io: WordPorts, core_codes: int, inputs: int) -> list[int]:
@@ -133,14 +129,8 @@ def _front(
     bits, beats = network.input_bits, core.beats * groups
     phase_bits = max(1, (beats - 1).bit_length())
     lines = []
-    for lane in range(lanes):
-        served = []
-        for beat in range(beats):
-            at = beat % groups * lanes + lane
-            index = beat // groups * core.codes_per_beat + at
-            real = at < core.codes_per_beat and index < len(products)
-            served.append(products[index] if real else None)
-        lines += _lane(lane, served, bits, phase_bits)
+    for at, lane in enumerate(lanes_of(products, core.beats, core.codes_per_beat, bits)):
+        lines += _lane(at, lane, bits, phase_bits)
     bus, size = core.codes_per_beat * bits, lanes * bits
     body = [
         registers("full"),
@@ -192,20 +182,12 @@ def _full(groups: int) -> list[str]:
     ]
 
 
-def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -> list[str]:
-    """Lines of the module of one lane; in beat ``p`` it serves ``served[p]``."""
-    real = [product for product in served if product is not None]
-    shifts = sorted({product.shift for product in real})
-    ends = [int(v) for product in real for v in product.values([LOWEST, HIGHEST])]
-    width = max(max(abs(end) for end in ends).bit_length() + 1, bits + 1)
-    select_bits = max(1, (len(shifts) - 1).bit_length())
-    # Below the last place of any offset nothing is added and nothing is looked at.
-    zeros = min(product.zeros for product in real)
-    sum_bits = _SUM_BITS - zeros
-    filled = [product or real[0] for product in served]
+def _lane(at: int, lane: Lane, bits: int, phase_bits: int) -> list[str]:
+    """Lines of the module of the lane numbered ``at``."""
 
-    def table(name: str, size: int, phase: str, values: list[int]) -> list[str]:
+    def table(name: str, phase: str) -> list[str]:
         """Lines that register a constant of each beat."""
+        size, values = lane.constants[name]
         actions = [f"{name} <= {size}'d{value & ((1 << size) - 1)}" for value in values]
         if len(set(values)) == 1:
             return [f"    always @(posedge clk) if (go) {actions[0]};"]
@@ -221,26 +203,26 @@ def _lane(lane: int, served: list[Product | None], bits: int, phase_bits: int) -
     ]
     body = [
         registers("held", bits=WORD_BITS, signed=True),
-        registers("factor", bits=_FACTOR_BITS, signed=True),
+        registers("factor", bits=FACTOR_BITS, signed=True),
         registers("phase_1", bits=phase_bits),
         registers("product", bits=_PRODUCT_BITS, signed=True),
-        registers("offset", bits=sum_bits, signed=True),
-        registers("select_2", "select_3", bits=select_bits),
-        registers("sum", bits=sum_bits, signed=True),
-        registers("value", bits=width, signed=True),
-        *_multiply_and_add(zeros),
-        *table("factor", _FACTOR_BITS, "phase", [product.factor for product in filled]),
-        *table("offset", sum_bits, "phase_1", [product.offset >> zeros for product in filled]),
-        *table("select_2", select_bits, "phase_1", [shifts.index(p.shift) for p in filled]),
-        *_shift([shift - zeros for shift in shifts], width, sum_bits, select_bits),
-        *_clip(width, bits),
+        registers("offset", bits=lane.sum_bits, signed=True),
+        registers("select_2", "select_3", bits=lane.select_bits),
+        registers("sum", bits=lane.sum_bits, signed=True),
+        registers("value", bits=lane.width, signed=True),
+        *_multiply_and_add(lane.zeros),
+        *table("factor", "phase"),
+        *table("offset", "phase_1"),
+        *table("select_2", "phase_1"),
+        *_shift(lane),
+        *_clip(lane.width, bits),
     ]
-    return module(f"qpolicy_lane{lane}", ports, body)
+    return module(f"qpolicy_lane{at}", ports, body)
 
 
 def _multiply_and_add(zeros: int) -> list[str]:
     """Lines of what a DSP does: product of word and factor, plus the offset."""
-    sign, wider = _PRODUCT_BITS - 1, _SUM_BITS - _PRODUCT_BITS
+    sign, wider = _PRODUCT_BITS - 1, SUM_BITS - _PRODUCT_BITS
     return [
         "    always @(posedge clk) if (go) begin",
         "        held <= word;",
@@ -252,15 +234,16 @@ def _multiply_and_add(zeros: int) -> list[str]:
     ]
 
 
-def _shift(places: list[int], width: int, sum_bits: int, select_bits: int) -> list[str]:
-    """Lines that take ``width`` bits of the sum, from one of ``places`` on."""
-    cases = {}
-    for at, low in enumerate(places):
-        wanted = low + width
+def _shift(lane: Lane) -> list[str]:
+    """Lines that take the value's bits from the sum, from one of the lane's places on."""
+    cases, sum_bits = {}, lane.sum_bits
+    for at, shift in enumerate(lane.shifts):
+        low = shift - lane.zeros
+        wanted = low + lane.width
         taken = f"sum[{min(wanted, sum_bits) - 1}:{low}]"
         if wanted > sum_bits:  # another input of the lane is wider: the sign fills up
             taken = f"{{{{{wanted - sum_bits}{{sum[{sum_bits - 1}]}}}}, {taken}}}"
-        cases[f"{select_bits}'d{at}"] = f"value <= {taken}"
+        cases[f"{lane.select_bits}'d{at}"] = f"value <= {taken}"
     _, otherwise = cases.popitem()
     return choice("go", "select_3", cases, otherwise)
 
