@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 from qpolicy_fpga.emit.lookup import lookup_levels
@@ -203,12 +203,25 @@ def _refusal(
             f"does takes {fastest}; allow that, or take a larger part"
         )
     quick = [c for c in choices if max_latency is None or c.cycles <= max_latency] or choices
-    nearest = min(quick, key=lambda c: max(c.tables(part) / part.lut, c.bram36 / part.bram36))
+    # Quantiser and action table may leave nothing of a small part.
+    lut, bram36 = max(part.lut, 1), max(part.bram36, 1)
+    nearest = min(quick, key=lambda c: max(c.tables(part) / lut, c.bram36 / bram36))
     over = ", ".join(f"{v:,.0f} {k} too many" for k, v in nearest.excess(part).items())
+    whole = PARTS.get(part.name, part)
+
+    def room(other: Part) -> Part:
+        """What ``other`` has left where as much of it is taken as of ``part``."""
+        return replace(
+            other,
+            lut=other.lut - (whole.lut - part.lut),
+            bram36=other.bram36 - (whole.bram36 - part.bram36),
+            dsp=other.dsp - (whole.dsp - part.dsp),
+        )
+
     larger = [
         p.name
         for p in PARTS.values()
-        if p.family == part.family and any(not c.excess(p) for c in quick)
+        if p.family == part.family and any(not c.excess(room(p)) for c in quick)
     ]
     remedy = (
         f"take the {larger[0]} or" if larger else "no supported part of its family holds it, take"

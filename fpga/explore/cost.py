@@ -2,7 +2,7 @@
 
 The counters of a tree are counted exactly, on a few trees of the layer; what Yosys makes of
 adders, comparators and multiplexers is modelled with coefficients fitted to the designs of
-docs/fpga/ideas.md. ``MARGIN`` of a part stays free, since the model has been 5.3 % too low at worst.
+docs/fpga/ideas.md. ``MARGIN`` of a part stays free, as the model has been 5.3 % too low at worst.
 """
 
 from __future__ import annotations

@@ -74,6 +74,19 @@ def test_what_does_not_fit_says_by_how_much_and_what_would():
         choose(trained_like("hopper"), small, 100.0, "latency", None)
 
 
+def test_a_part_too_small_with_a_quantiser_is_no_remedy_for_itself():
+    network = trained_like("humanoid")
+    part = find_part("ecp5-25f")
+    with pytest.raises(PolicyError, match=r"fit the ecp5-25f: 2 dsp too many; take the ecp5-45f"):
+        choose(network, part_beside(network, part), 12.0, "latency", None)
+
+
+def test_nothing_left_beside_a_quantiser_is_an_error_of_one_line():
+    nothing = replace(PART, lut=0, bram36=0)
+    with pytest.raises(PolicyError, match=r"fit the xc7a15t: [\d,]+ lut too many; take the"):
+        choose(trained_like("hopper"), nothing, 100.0, "latency", None)
+
+
 def test_an_unknown_fit_is_refused():
     with pytest.raises(PolicyError, match="fit: 'speed'"):
         choose(trained_like("hopper"), PART, 100.0, "speed", None)
@@ -119,6 +132,6 @@ def test_the_front_and_the_back_leave_the_core_what_they_do_not_take():
     room = part_beside(network, PART)
     # 17 codes of 8 bits a beat: two beats of 9 words; 6 actions.
     assert (room.dsp, room.bram36) == (PART.dsp - 9, PART.bram36 - 3)
-    # Yosys makes 219 look-up tables of the shipped policy's front and back (docs/benchmarks/fpga.md).
+    # Yosys makes 219 look-up tables of the shipped policy's (docs/benchmarks/fpga.md).
     assert 200 < PART.lut - room.lut < 320
     assert choose(network, room, 100.0, "latency", None)[0].excess(room) == {}
