@@ -20,6 +20,7 @@ _SHIPPED = {
     "paper": ("*", 10, "#d55e00", (5, 4)),
     "selected": ("D", 5, "#7b3294", (5, -9)),
     "tables": ("s", 5, "#009e73", (-5, -12)),
+    "best": ("^", 6, "#a50026", (5, 5)),
 }
 _OTHER = ("P", 6, "#5c3d2e", (-5, -12))
 _NAMES = {"paper": "the paper's shape"}
