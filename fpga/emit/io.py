@@ -184,10 +184,11 @@ def _full(groups: int) -> list[str]:
 
 def _lane(at: int, lane: Lane, bits: int, phase_bits: int) -> list[str]:
     """Lines of the module of the lane numbered ``at``."""
+    constants = lane.constants
 
     def table(name: str, phase: str) -> list[str]:
         """Lines that register a constant of each beat."""
-        size, values = lane.constants[name]
+        size, values = constants[name]
         actions = [f"{name} <= {size}'d{value & ((1 << size) - 1)}" for value in values]
         if len(set(values)) == 1:
             return [f"    always @(posedge clk) if (go) {actions[0]};"]
