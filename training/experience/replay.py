@@ -48,7 +48,8 @@ class ReplayBuffer:
                 f"({error.strerror}); free space or point QPOLICY_RUNS at another disk"
             )
             raise PolicyError(message) from None
-        self._rows = np.memmap(path, np.float32, "r+", shape=(capacity, width))
+        self._file = np.memmap(path, np.float32, "r+", shape=(capacity, width))
+        self._rows = np.asarray(self._file)  # a memmap's views cost more than what they show
         self.size = 0
 
     def add(
@@ -91,4 +92,4 @@ class ReplayBuffer:
 
     def flush(self) -> None:
         """Write dirty pages to disk."""
-        self._rows.flush()
+        self._file.flush()

@@ -22,6 +22,7 @@ from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
 from qpolicy_training.recipes.regress import DistillConfig, adam, fit
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import (
     adam_state,
@@ -144,7 +145,7 @@ class _State:
 
     done: int
     student: QuantActor
-    optimiser: torch.optim.Optimizer
+    optimiser: QuickAdam
     choice: Choice
     observations: np.ndarray
 
@@ -176,7 +177,7 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         # A run may have been trained further than this caller asks for.
         student = QuantActor(rounds[min(meta["done"], len(rounds)) - 1].spec)
         restore_module("actor", student, tensors)
-        optimiser = torch.optim.Adam(student.parameters(), fused=True)
+        optimiser = QuickAdam(student.parameters())
         restore_adam("adam", optimiser, tensors)
         choice = Choice(student, optimiser)
         choice.restore(tensors)

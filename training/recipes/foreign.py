@@ -21,6 +21,7 @@ from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate,
 from qpolicy_training.recipes.distill import CALIBRATION, Round, plan
 from qpolicy_training.recipes.regress import DistillConfig, adam, fit
 from qpolicy_training.recipes.scaling import Scaling
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import (
@@ -213,7 +214,7 @@ class ForeignCourse(ABC):
         np.save(part, observations)
         part.replace(self._seen(index))
 
-    def _save(self, done: int, student: QuantActor, optimiser: torch.optim.Optimizer) -> None:
+    def _save(self, done: int, student: QuantActor, optimiser: QuickAdam) -> None:
         tensors = {**module_state("actor", student), **adam_state("adam", optimiser)}
         meta = {
             "done": done,
@@ -222,9 +223,7 @@ class ForeignCourse(ABC):
         }
         save_state(self.run.folder / "distill.safetensors", tensors, meta)
 
-    def _restore(
-        self, rounds: Sequence[Round]
-    ) -> tuple[int, QuantActor | None, torch.optim.Optimizer | None]:
+    def _restore(self, rounds: Sequence[Round]) -> tuple[int, QuantActor | None, QuickAdam | None]:
         path = self.run.folder / "distill.safetensors"
         if not path.exists():
             return 0, None, None
@@ -233,7 +232,7 @@ class ForeignCourse(ABC):
         with restoring(path):
             student = QuantActor(rounds[meta["done"] - 1].spec)
             restore_module("actor", student, tensors)
-            optimiser = torch.optim.Adam(student.parameters(), fused=True)
+            optimiser = QuickAdam(student.parameters())
             restore_adam("adam", optimiser, tensors)
             run.restore_facts(meta)
             done = int(meta["done"])

@@ -12,6 +12,7 @@ import torch
 from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.recipes.dagger import DaggerConfig
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.runs.config import ADDED_LATER
 
 
@@ -33,14 +34,14 @@ class DistillConfig(DaggerConfig):
     """On a robot: walks at each command by which those are judged."""
 
 
-def adam(student: QuantActor, config: DistillConfig) -> torch.optim.Optimizer:
+def adam(student: QuantActor, config: DistillConfig) -> QuickAdam:
     """Return a new optimiser of the student's parameters."""
-    return torch.optim.Adam(student.parameters(), config.learning_rate, fused=True)
+    return QuickAdam(student.parameters(), config.learning_rate)
 
 
 def fit(
     student: QuantActor,
-    optimiser: torch.optim.Optimizer,
+    optimiser: QuickAdam,
     data: tuple[torch.Tensor, torch.Tensor],
     config: DistillConfig,
     rng: np.random.Generator,
@@ -72,7 +73,7 @@ def fit(
             error = actions - labels[index]
             # The gradient of the mean square, through tanh.
             passes.backward(error * (1.0 - actions * actions) * (2.0 / error.numel()), None)
-            optimiser.step()
+            optimiser.quick_step()
             passes.changed()
             total += error.square().mean().item()
     return total / config.round_updates

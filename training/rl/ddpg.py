@@ -21,6 +21,7 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
 from qpolicy_training.rl.networks import TwinCritic
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.sac import SacConfig, gradient_step, passed_through
 from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.state import Parts
@@ -72,12 +73,8 @@ class DdpgLearner:
         self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
         self._actor_parameters: list[Tensor] = list(actor.parameters())
         self._critic_parameters: list[Tensor] = list(self.critic.parameters())
-        self.policy_optimiser = torch.optim.Adam(
-            self._actor_parameters, config.policy_lr, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self._critic_parameters, config.critic_lr, fused=True
-        )
+        self.policy_optimiser = QuickAdam(self._actor_parameters, config.policy_lr)
+        self.critic_optimiser = QuickAdam(self._critic_parameters, config.critic_lr)
         self.updates = 0
 
     def explore(self, normalised: Tensor) -> np.ndarray:

@@ -22,6 +22,7 @@ from qpolicy_training.rl.networks import (
     Fp32Actor,
     log_probability_of,
 )
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.sac import Learner, SacConfig
 from qpolicy_training.rl.twin_critic import threshold_backward
 
@@ -45,7 +46,7 @@ class FastLearner(Learner):
         self._twin = flat_twin_critic(self.critic, dtype)
         self._target_twin = flat_twin_critic(self.target, dtype)
         self._twin.flat.grad = self._twin.gradient
-        self.critic_optimiser = torch.optim.Adam([self._twin.flat], config.critic_lr, fused=True)
+        self.critic_optimiser = QuickAdam([self._twin.flat], config.critic_lr)
         self._passes: Fp32Passes | QuantisedOnce
         if isinstance(actor, QuantActor):
             self._passes = quantised_once(actor, dtype)
@@ -66,7 +67,7 @@ class FastLearner(Learner):
             done = self._twin.forward(batch.observation, batch.action)
             error = done.q - target
             self._twin.backward(done, error * (2.0 / len(target)))
-            self.critic_optimiser.step()
+            self.critic_optimiser.quick_step()
             self._twin.changed()
 
         self.updates += 1
@@ -85,12 +86,12 @@ class FastLearner(Learner):
         else:
             log_probability = self._gradients_by_hand(observation, alpha)
         self.actor.eval()
-        self.policy_optimiser.step()
+        self.policy_optimiser.quick_step()
         self._passes.changed()
         with torch.no_grad():
             entropy_gap = (log_probability + self.target_entropy).mean()
             self.log_alpha.grad = -self.log_alpha.exp() * entropy_gap
-            self.alpha_optimiser.step()
+            self.alpha_optimiser.quick_step()
 
     def _gradients_by_autograd(self, observation: Tensor, alpha: Tensor) -> Tensor:
         """Set the actor's and the head's gradients; return the log-probabilities.

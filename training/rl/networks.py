@@ -91,9 +91,14 @@ def sample_action(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     Returns actions ``(batch, m)`` and log-probabilities ``(batch,)`` with the change of variables
     of tanh (Haarnoja et al. 2018, appendix C, in its numerically safe softplus form).
     """
-    noise = torch.randn_like(mean)
-    pre_tanh = mean + log_std.exp() * noise
+    pre_tanh, noise = perturbed(mean, log_std)
     return torch.tanh(pre_tanh), log_probability_of(pre_tanh, noise, log_std)
+
+
+def perturbed(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Action before tanh, reparameterised, and its standard normal noise; all ``(batch, m)``."""
+    noise = torch.randn_like(mean)
+    return mean + log_std.exp() * noise, noise
 
 
 def log_probability_of(pre_tanh: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ from torch.nn.functional import mse_loss
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
-from qpolicy_training.rl.networks import GaussianHead, TwinCritic, sample_action
+from qpolicy_training.rl.networks import GaussianHead, TwinCritic, perturbed, sample_action
+from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import Resumable, resume, save_if_due
 from qpolicy_training.runs.config import ADDED_LATER, require_positive
@@ -118,13 +119,9 @@ class Learner:
         # Quantiser scales that do not exist yet (statistics phase) must not be missed by Adam, so
         # the actor has all its parameters from the start.
         self.policy_parameters: list[Tensor] = [*actor.parameters(), *self.head.parameters()]
-        self.policy_optimiser = torch.optim.Adam(
-            self.policy_parameters, config.policy_lr, fused=True
-        )
-        self.critic_optimiser = torch.optim.Adam(
-            self.critic.parameters(), config.critic_lr, fused=True
-        )
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], config.critic_lr, fused=True)
+        self.policy_optimiser = QuickAdam(self.policy_parameters, config.policy_lr)
+        self.critic_optimiser = QuickAdam(self.critic.parameters(), config.critic_lr)
+        self.alpha_optimiser = QuickAdam([self.log_alpha], config.critic_lr)
         self._critic_parameters: list[Tensor] = list(self.critic.parameters())
         self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._actor_parameters: list[Tensor] = list(actor.parameters())
@@ -141,7 +138,8 @@ class Learner:
     def explore(self, normalised: Tensor) -> np.ndarray:
         """Sample one action in [-1, 1], float32 ``(m,)``."""
         with torch.no_grad():
-            action: np.ndarray = self.sample(normalised)[0][0].numpy()
+            mean, features = self.forward(normalised)
+            action: np.ndarray = torch.tanh(perturbed(mean, self.head(features))[0])[0].numpy()
             return action
 
     def scalars(self) -> dict[str, float]:
@@ -239,12 +237,12 @@ def passed_through(parameters: list[Tensor]) -> Iterator[None]:
             parameter.requires_grad_(requires_grad=True)
 
 
-def gradient_step(optimiser: torch.optim.Optimizer, parameters: list[Tensor], loss: Tensor) -> None:
+def gradient_step(optimiser: QuickAdam, parameters: list[Tensor], loss: Tensor) -> None:
     """One optimiser step down the gradient of ``loss``."""
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    optimiser.step()
+    optimiser.quick_step()
 
 
 def train(
