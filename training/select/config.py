@@ -142,7 +142,7 @@ class SelectConfig:
     def __post_init__(self) -> None:
         """Refuse what a sweep cannot be made of, naming the option."""
         checks = (
-            ("--seeds", self.seeds, bool(self.seeds) and min(self.seeds) >= 0, "0 or more each"),
+            ("--seeds", self.seeds, _are_seeds(self.seeds), "different ones, each 0 or more"),
             ("--candidates", self.candidates, self.candidates >= 1, "1 or more"),
             ("--wave", self.wave, self.wave >= 1, "1 or more"),
             ("--keep", self.keep, 0 < self.keep < 1, "a share between 0 and 1"),
@@ -174,3 +174,7 @@ class SelectConfig:
         for more in self.further:
             done.append(done[-1] + more)
         return tuple(done)
+
+
+def _are_seeds(seeds: tuple[int, ...]) -> bool:
+    return bool(seeds) and min(seeds) >= 0 and len(set(seeds)) == len(seeds)

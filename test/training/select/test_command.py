@@ -291,6 +291,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--sac.steps", "9"], "the last rung's options begin with --last"),
         (["--task", "hopper", "--axes.b-core", "1", "2"], "--axes.b-core: (1, 2): give values"),
         (["--task", "hopper", "--axes.b-in", "4", "4"], "a value is given twice"),
+        (["--task", "hopper", "--seeds", "1", "1"], "--seeds: (1, 1): give different ones"),
         (["--task", "hopper", "--keep", "1.5"], "--keep: 1.5: give a share between 0 and 1"),
         (["--task", "hopper", "--jobs", "0"], "--jobs: 0 is too small"),
         (["--task", "hopper", "--jobs", "0", "--executor", "ray"], "--jobs: 0 is too small"),
