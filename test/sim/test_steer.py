@@ -1,4 +1,4 @@
-"""Steering: commands, rewards, and the scripted trot."""
+"""Steering: commands, the scripted trot, and how the shipped policy follows what it is told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from robot_files import require_go2
 
-from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.backends import create_backend
+from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.commanded import open_commanded, walk_at
 from qpolicy_ros.sim.steered_trot import SteeredTrot
@@ -87,3 +88,14 @@ def test_the_scripted_trot_needs_the_commands():
     require_go2()
     with pytest.raises(PolicyError, match=r"and \['cmd_vel.linear:y', 'cmd_vel.angular:z'\]"):
         SteeredTrot(WalkEnv().contract)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_shipped_policy_goes_where_told(command, full):
+    """All of 20 seeds through the integer backend (`make test`: 2)."""
+    require_go2()
+    artifact = load_policy(find_policy("go2/steer"))
+    backend = create_backend("integer", artifact)
+    simulation = open_commanded(ROBOT, artifact.contract)
+    for seed in range(20 if full else 2):
+        assert follows(walk_at(backend.act, simulation, seed, command), command)
