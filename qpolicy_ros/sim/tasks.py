@@ -17,6 +17,7 @@ TASKS: dict[str, str] = {
     "ant": "Ant-v4",
     "humanoid": "Humanoid-v4",
     "go2": "qpolicy_ros.sim.walk:Go2Walk-v0",
+    "go2_steer": "qpolicy_ros.sim.steer:Go2Steer-v0",
 }
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from qpolicy_ros.sim.commanded import as_twist
 from qpolicy_ros.sim.robot import RobotSimulation
+from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.trot import Trot
 
 ENV_ID = "qpolicy_ros.sim.walk:Go2Walk-v0"
@@ -26,11 +28,15 @@ _MIN_HEIGHT = 0.15  # m, of the base; below it the robot lies
 _MAX_TILT = 0.5  # cosine of the tilt at which the robot has fallen
 _LIFTED = 0.01  # m, a foot closer to the floor than this is not lifted
 _CONTACT = 0.002  # m, and this close it carries
+_LEVER = 0.24  # m, how far the feet are from the axis of turning
 _AVERAGE = 0.4  # s, time constant of the velocities that are judged: a gait sways within a step
 
 
 class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     """A described robot that is asked to walk forwards at 0 to 1 m/s.
+
+    A task with other commands is a class of this one, with its own names below, ``_commanded`` and
+    ``_expert``.
 
     Args:
         robot: a name of ``config/robots`` with two ``groups`` of ``feet``.
@@ -38,10 +44,11 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         randomise: False plays without pushes, at nominal friction and gains.
 
     Attributes:
-        robot: the simulation; ``robot.command[0]`` is the commanded speed, m/s.
+        robot: the simulation; ``robot.command`` is the commanded velocity (6,), m/s and rad/s.
         contract: of the policies for this task.
     """
 
+    task, env_id = "go2", ENV_ID
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012
 
     def __init__(
@@ -50,12 +57,12 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.robot = RobotSimulation(robot, render_mode)
         self.render_mode = render_mode
         description = self.robot.description
-        self.contract = description.contract("go2", ENV_ID)
+        self.contract = description.contract(self.task, self.env_id)
         self.model, self.data = self.robot.model, self.robot.data
         assert description.period is not None, "a task of ours says its period"
         self.dt: float = description.period
         self._randomise = randomise
-        self._trot: Trot | None = None
+        self._trot: Policy | None = None
         groups = description.feet["groups"]
         self._feet = np.array([self.model.geom(name).id for group in groups for name in group])
         self._first = len(groups[0])  # the feet of the first group come first
@@ -115,7 +122,7 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             PolicyError: the robot has not four legs of three joints.
         """
         if self._trot is None:
-            self._trot = Trot(self.contract)
+            self._trot = self._expert()
         return self._trot(self._seen)
 
     def render(self) -> np.ndarray | None:
@@ -126,13 +133,18 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Close the window."""
         self.robot.close()
 
+    def _expert(self) -> Policy:
+        """Return the scripted trot."""
+        return Trot(self.contract)
+
+    def _commanded(self) -> np.ndarray:
+        """Draw forward and left (m/s) and turning (rad/s) to command (3,)."""
+        standing = self.np_random.random() < _STANDING
+        return np.array([0.0 if standing else self.np_random.uniform(0.2, 1.0), 0.0, 0.0])
+
     def _next_command(self) -> None:
-        if self._fixed is None:
-            standing = self.np_random.random() < _STANDING
-            speed = 0.0 if standing else self.np_random.uniform(0.2, 1.0)
-        else:
-            speed = self._fixed
-        self.robot.command = np.array([speed, 0, 0, 0, 0, 0])
+        command = self._commanded() if self._fixed is None else (self._fixed, 0.0, 0.0)
+        self.robot.command = as_twist(command)
 
     def _judge(self, action: np.ndarray) -> tuple[dict[str, float], bool]:
         """Return the reward's terms and whether the robot has fallen."""
@@ -143,7 +155,7 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         vx, vy, wz = self._velocity
         gx, gy, gz = self.robot.sensors.gravity()
         height = data.qpos[2]
-        wanted = self.robot.command[0]
+        wanted = self.robot.command[[0, 1, 5]]
         change = (action - self._action) / self._reach
         self._action = action
         pose = (action - self.contract.default) / self._reach
@@ -155,16 +167,18 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         slip = (((self._feet_now - before)[:, :2] / self.dt) ** 2).sum(axis=1)
         slip = slip[clearance < _CONTACT].sum()
         landed = down & (self._air > 0)
-        if wanted > 0:
+        if wanted.any():
             # One group of feet carries while the other swings, for longer than 0.15 s.
             carry = abs(down[: self._first].mean() - down[self._first :].mean())
-            carry *= min(max(vx / wanted, 0.0), 1.0)
+            lever = (1.0, 1.0, _LEVER)
+            told, made = wanted * lever, self._velocity * lever
+            carry *= min(max(float(made @ told / (told @ told)), 0.0), 1.0)
             gait = 0.8 * carry + 2.0 * ((np.minimum(self._air, 0.4) - 0.15) * landed).sum()
         else:
             gait = -0.3 * (~down).sum()
         self._air = np.where(down, 0.0, self._air + self.dt)
 
-        error = vx - wanted
+        error, vy, wz = self._velocity - wanted
         terms = {
             "speed": 2.0 * float(np.exp(-(error**2) / 0.06)) - 0.5 * abs(error),
             "sideways": 0.5 * float(np.exp(-(vy**2) / 0.02)),

@@ -1,4 +1,4 @@
-"""The quadruped walks by its messages, whichever backend answers."""
+"""The quadruped walks and turns by its messages, whichever backend answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.policy import find_policy, load_policy
 
 SPEED = 0.5
+TURN = 0.5  # rad/s
 PERIOD = 0.02
 TICKS = 150  # of each backend
 
@@ -56,6 +57,32 @@ def test_it_walks_on_while_the_backend_is_swapped(start, watcher, path):
         "fp32",
         "integer",
     ]
+
+
+def test_it_turns_on_the_spot_where_told(start, watcher, path):
+    headings = []
+    watcher.node.create_subscription(
+        Odometry,
+        "odom",
+        lambda m: headings.append(heading(m.pose.pose.orientation)),
+        qos.profile(depth=1000),
+    )
+    start("policy_node", policy="go2/steer", lockstep=True, autostart=True, ramp_time=0.0)
+    watcher.until(lambda: watcher.messages["diagnostics"], timeout=120.0)
+    start("mujoco_sim_node", task="unitree_go2_steer", seed=0, command=[0.0, 0.0, TURN])
+    watcher.until(lambda: min(len(path), len(headings)) >= 2 * TICKS, timeout=120.0)
+
+    count = min(len(path), len(headings))
+    turned = np.unwrap(headings[:count])[-1] - headings[0]
+    assert turned == pytest.approx(TURN * PERIOD * count, rel=0.4)
+    assert min(position.z for position in path) > 0.2
+    assert max(np.hypot(position.x, position.y) for position in path[:count]) < 0.5
+
+
+def heading(orientation) -> float:
+    """Return the yaw of a quaternion, rad."""
+    x, y, z, w = (getattr(orientation, axis) for axis in "xyzw")
+    return float(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
 
 
 def served(artifact, seen, commands):

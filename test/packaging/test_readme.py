@@ -27,7 +27,7 @@ def _shipped() -> list[str]:
     return sorted(
         f"{path.parent.name}/{path.stem}"
         for path in policies.glob("*/*.safetensors")
-        if path.stem != "fp32" and not path.stem.endswith(".qat")
+        if not path.stem.endswith("fp32") and not path.stem.endswith(".qat")
     )
 
 

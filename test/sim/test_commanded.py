@@ -79,7 +79,7 @@ def test_numbers_are_checked(policy, robot, wrong, text):
 @pytest.mark.parametrize(
     ("robot", "wrong"),
     [
-        ("cat", "robot: 'cat' is not known; known: unitree_go2; or give a .yaml or MJCF"),
+        ("cat", "robot: 'cat' is not known; known: unitree_go2, unitree_go2_steer; or give"),
         ("none.xml", "none.xml is no file; give an MJCF file"),
     ],
 )

@@ -128,9 +128,12 @@ def test_go2_sees_what_the_described_robot_sees(go2):
     assert np.array_equal(robot.observe(), seen)
 
 
-def test_the_scripted_trot_walks(go2):
+@pytest.mark.parametrize("speed", [0.2, 0.3, 0.5])
+def test_the_scripted_trot_walks(go2, speed):
+    """At 0.3 m/s it once came to rest between two steps on eleven seeds of twelve."""
     trot = Trot(go2.contract)
-    assert walk(lambda seen: trot(seen).astype(np.float32), go2, seed=0, speed=0.5).tracks
+    for seed in range(3):
+        assert walk(lambda seen: trot(seen).astype(np.float32), go2, seed, speed).tracks
 
 
 def test_the_scripted_trot_stands_where_told(go2):
