@@ -138,6 +138,31 @@ def test_a_batch_that_no_block_fits_goes_through_torch_and_the_next_one_does_not
 
 
 @needs_c
+@pytest.mark.parametrize("batch", [32, 30])
+def test_values_alone_are_those_of_a_whole_pass_and_leave_the_next_one_whole(batch):
+    def gradients(*, values_first: bool) -> list[torch.Tensor]:
+        torch.manual_seed(7)
+        critic = CompiledTwinCritic(TwinCritic(11, 3, 64, norm=True))
+        observation, action = torch.randn(batch, 11), torch.rand(batch, 3)
+        d_q = torch.randn(2, batch)
+        found = []
+        for _ in range(2):  # the second time around with other parameters
+            if values_first:
+                found.append(critic.values(observation, action))
+            done = critic.forward(observation, action)
+            found += [] if values_first else [done.q.clone()]
+            critic.backward(done, d_q)
+            found += [critic.gradient.clone(), critic.action_gradient(done, d_q, 3)]
+            critic.flat.mul_(1.5)
+            critic.changed()
+        return found
+
+    with torch.no_grad():
+        pairs = zip(gradients(values_first=True), gradients(values_first=False), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@needs_c
 def test_a_compiled_learner_restored_goes_on_exactly():
     config = SacConfig(critic_width=64, products="bfloat16")
 

@@ -72,7 +72,8 @@ class ReplayBuffer:
 
     def sample(self, count: int, rng: np.random.Generator) -> Batch:
         """Draw ``count`` transitions uniformly, with replacement."""
-        rows = torch.from_numpy(self._rows[rng.integers(0, self.size, count)])
+        drawn = rng.integers(0, self.size, count)
+        rows = torch.from_numpy(self._rows.take(drawn, axis=0, mode="clip"))
         n, m = self._n, self._m
         return Batch(
             observation=rows[:, :n],

@@ -138,10 +138,11 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
     for (long b = 0; b < a->rows; b += BLOCK) {
         long width = a->widths[0];
         for (long r = b; r < b + BLOCK; r++) {
-            float *scaled = a->quantiser[0].scaled + r * width;
-            memset(scaled, 0, 4 * width);
-            for (long j = 0; j < a->sizes[0] && r < given; j++) {
-                scaled[j] = x[r * x_row + j] / (float)a->quantiser[0].step;
+            __m512 step = _mm512_set1_ps((float)a->quantiser[0].step);
+            for (long j = 0; j < width; j += LANES) {
+                __mmask16 mask = r < given ? first_lanes(a->sizes[0] - j) : 0;
+                __m512 value = _mm512_maskz_loadu_ps(mask, x + r * x_row + j);
+                _mm512_storeu_ps(a->quantiser[0].scaled + r * width + j, _mm512_div_ps(value, step));
             }
         }
         round_block(a, 0, b, given, 0);

@@ -36,6 +36,16 @@ static int read_numbers(PyObject *const *arguments, Py_ssize_t given, long *into
     return 1;
 }
 
+/* The same of a call that takes `wanted` of them. */
+static inline int exactly(PyObject *const *arguments, Py_ssize_t given, Py_ssize_t wanted,
+                          long *into) {
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "%zd arguments, not %zd", wanted, given);
+        return 0;
+    }
+    return read_numbers(arguments, given, into);
+}
+
 #endif
 
 #endif

@@ -74,11 +74,13 @@ static char *lay_out(Critic *c, char *base) {
     return at;
 }
 
-static TARGET void pack(Critic *c, float *flat) {
+/* Weights as panels; those of the passes back where `back`. */
+static TARGET void pack(Critic *c, float *flat, long back) {
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
         panels_by_input(l.w1, c->width, c->inputs, c->pairs, c->in1[t]);
         panels_by_input(l.w2, c->width, c->width, c->width / 2, c->in2[t]);
+        if (!back) continue;
         panels_by_output(l.w2, c->width, c->width, c->width, c->width / 2, c->back2[t]);
         panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / 2,
                          c->back_actions[t]);
@@ -128,7 +130,8 @@ INLINE float normalise(const Critic *c, float *sums) {
     return scale;
 }
 
-/* Keep a block's rows before ReLU in `y`, behind it in `c->rows` and in `panels`. */
+/* Keep a block's rows behind ReLU in `c->rows`; for passes back before it in `y`, behind it in
+ * `panels`, where given. */
 INLINE void rectify(const Critic *c, long first_row, uint16_t *y, uint32_t *panels) {
     long width = c->width;
     for (int r = 0; r < BLOCK; r += 2) {
@@ -136,20 +139,21 @@ INLINE void rectify(const Critic *c, long first_row, uint16_t *y, uint32_t *pane
             __m256i behind[2];
             for (int i = 0; i < 2; i++) {
                 __m512 value = _mm512_loadu_ps(c->sums + (r + i) * width + j);
-                _mm256_storeu_si256((__m256i *)(y + (first_row + r + i) * width + j),
-                                    narrow(value));
+                __m256i *before = (__m256i *)(y + (first_row + r + i) * width + j);
+                if (panels) _mm256_storeu_si256(before, narrow(value));
                 behind[i] = narrow(_mm512_max_ps(value, _mm512_setzero_ps()));
                 _mm256_storeu_si256((__m256i *)((uint16_t *)c->rows + (r + i) * width + j),
                                     behind[i]);
             }
+            if (!panels) continue;
             _mm512_storeu_si512(panels + PANEL(c->batch / 2, (first_row + r) / 2, j),
                                 paired(behind[0], behind[1]));
         }
     }
 }
 
-/* Q values of the inputs taken. */
-static TARGET void forward(Critic *c, float *flat, float *q) {
+/* Q values of the inputs taken; with `keep` what the passes back need too. */
+static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
     long width = c->width, units = width / 2;
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
@@ -159,7 +163,7 @@ static TARGET void forward(Critic *c, float *flat, float *q) {
             for (int r = 0; r < BLOCK; r++) {
                 c->scale1[t][b + r] = normalise(c, c->sums + r * width);
             }
-            rectify(c, b, c->y1[t], c->h1_panels[t]);
+            rectify(c, b, c->y1[t], keep ? c->h1_panels[t] : 0);
             product(c->rows, units, 1, c->in2[t], units, l.b2, c->sums, width, BLOCK, width);
             for (int r = 0; r < BLOCK; r++) {
                 float *sums = c->sums + r * width;
@@ -167,7 +171,8 @@ static TARGET void forward(Critic *c, float *flat, float *q) {
                 __m512 total = _mm512_setzero_ps();
                 for (long j = 0; j < width; j += LANES) {
                     __m256i y = narrow(_mm512_loadu_ps(sums + j));
-                    _mm256_storeu_si256((__m256i *)(c->y2[t] + (b + r) * width + j), y);
+                    __m256i *kept = (__m256i *)(c->y2[t] + (b + r) * width + j);
+                    if (keep) _mm256_storeu_si256(kept, y);
                     __m512 h = _mm512_max_ps(widen(y), _mm512_setzero_ps());
                     total = _mm512_fmadd_ps(h, _mm512_loadu_ps(l.w3 + j), total);
                 }
@@ -316,14 +321,6 @@ static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, flo
     }
 }
 
-static int numbers(PyObject *const *arguments, Py_ssize_t given, Py_ssize_t wanted, long *into) {
-    if (given != wanted) {
-        PyErr_Format(PyExc_TypeError, "%zd arguments, not %zd", wanted, given);
-        return 0;
-    }
-    return read_numbers(arguments, given, into);
-}
-
 static Critic described(const long *v) {
     Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .batch = v[3], .norm = v[4]};
     c.inputs = c.observations + c.actions;
@@ -334,14 +331,14 @@ static Critic described(const long *v) {
 
 static PyObject *py_size(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
     long v[5];
-    if (!numbers(arguments, given, 5, v)) return NULL;
+    if (!exactly(arguments, given, 5, v)) return NULL;
     Critic c = described(v);
     return PyLong_FromLong((long)(lay_out(&c, (char *)64) - (char *)64));
 }
 
 static PyObject *py_prepare(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
     long v[6];
-    if (!numbers(arguments, given, 6, v)) return NULL;
+    if (!exactly(arguments, given, 6, v)) return NULL;
     Critic c = described(v + 1);
     lay_out(&c, (char *)v[0]);
     memcpy((char *)v[0], &c, sizeof c);
@@ -349,31 +346,31 @@ static PyObject *py_prepare(PyObject *self, PyObject *const *arguments, Py_ssize
 }
 
 static PyObject *py_pack(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[2];
-    if (!numbers(arguments, given, 2, v)) return NULL;
-    pack((Critic *)v[0], (float *)v[1]);
+    long v[3];
+    if (!exactly(arguments, given, 3, v)) return NULL;
+    pack((Critic *)v[0], (float *)v[1], v[2]);
     Py_RETURN_NONE;
 }
 
 static PyObject *py_forward(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[7];
-    if (!numbers(arguments, given, 7, v)) return NULL;
+    long v[8];
+    if (!exactly(arguments, given, 8, v)) return NULL;
     Critic *c = (Critic *)v[0];
     take_inputs(c, (const float *)v[2], v[3], (const float *)v[4], v[5]);
-    forward(c, (float *)v[1], (float *)v[6]);
+    forward(c, (float *)v[1], (float *)v[6], v[7]);
     Py_RETURN_NONE;
 }
 
 static PyObject *py_backward(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
     long v[4];
-    if (!numbers(arguments, given, 4, v)) return NULL;
+    if (!exactly(arguments, given, 4, v)) return NULL;
     backward((Critic *)v[0], (float *)v[1], (const float *)v[2], (float *)v[3]);
     Py_RETURN_NONE;
 }
 
 static PyObject *py_action_gradient(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
     long v[4];
-    if (!numbers(arguments, given, 4, v)) return NULL;
+    if (!exactly(arguments, given, 4, v)) return NULL;
     action_gradient((Critic *)v[0], (float *)v[1], (const float *)v[2], (float *)v[3]);
     Py_RETURN_NONE;
 }

@@ -40,30 +40,43 @@ class CompiledTwinCritic(FlatTwinCritic):
         self._sizes = critic.observations, critic.actions, critic.width
         self._norm = critic.norm
         self._batch = 0
+        self._back = False  # a target network never goes back
         self._block = torch.empty(0, dtype=torch.uint8)
         super().__init__(critic, torch.bfloat16)
 
     def changed(self) -> None:
         """Tell that ``flat``, or a view of it, has new values."""
         if self._batch:
-            _critic.pack(self._block.data_ptr(), self.flat.data_ptr())
+            _critic.pack(self._block.data_ptr(), self.flat.data_ptr(), int(self._back))
         else:
             super().changed()
 
     def forward(self, observation: Tensor, action: Tensor) -> Pass:
         """Both Q values for normalised observations ``(batch, n)`` and actions ``(batch, m)``."""
-        batch = len(observation)
-        if batch != self._batch:
-            self._prepare(batch)
+        if len(observation) != self._batch or not self._back:
+            self._prepare(len(observation), back=True)
         if not self._batch:
             return super().forward(observation, action)
-        q = torch.empty(2, batch)
+        q = self._q(observation, action, keep=True)
+        return Pass(q, q, q, q, [])
+
+    def values(self, observation: Tensor, action: Tensor) -> Tensor:
+        """See ``FlatTwinCritic.values``."""
+        if len(observation) != self._batch:
+            self._prepare(len(observation), back=self._back)
+        if not self._batch:
+            return super().values(observation, action)
+        return self._q(observation, action, keep=False)
+
+    def _q(self, observation: Tensor, action: Tensor, *, keep: bool) -> Tensor:
+        """Q values; with ``keep`` the block has afterwards what the passes back need."""
+        q = torch.empty(2, len(observation))
         observation, action = _rows(observation), _rows(action)
         _critic.forward(
             self._block.data_ptr(), self.flat.data_ptr(), observation.data_ptr(),
-            observation.stride(0), action.data_ptr(), action.stride(0), q.data_ptr(),
+            observation.stride(0), action.data_ptr(), action.stride(0), q.data_ptr(), int(keep),
         )  # fmt: skip
-        return Pass(q, q, q, q, [])
+        return q
 
     def backward(self, done: Pass, d_q: Tensor) -> None:
         """Fill ``gradient`` for the gradient ``d_q`` ``(2, batch)`` of the Q values."""
@@ -85,8 +98,12 @@ class CompiledTwinCritic(FlatTwinCritic):
         )
         return result
 
-    def _prepare(self, batch: int) -> None:
-        """Make the block of memory for batches of this size; 0: torch takes the passes."""
+    def _prepare(self, batch: int, *, back: bool) -> None:
+        """Make the block of memory for batches of this size; 0: torch takes the passes.
+
+        ``back``: whether the weights are packed for the passes back too.
+        """
+        self._back = back
         self._batch = batch if batch % _BLOCK == 0 else 0
         if self._batch:
             observations, actions, width = self._sizes

@@ -61,7 +61,7 @@ class FastLearner(Learner):
         with torch.no_grad():
             alpha = self.log_alpha.exp()
             next_action, next_log_probability = self.sample(batch.next_observation)
-            next_q = torch.amin(self._target_twin.forward(batch.next_observation, next_action).q, 0)
+            next_q = torch.amin(self._target_twin.values(batch.next_observation, next_action), 0)
             soft_value = next_q - alpha * next_log_probability
             target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
             done = self._twin.forward(batch.observation, batch.action)

@@ -331,8 +331,8 @@ def _normalise(batch: Batch, normaliser: RunningNormaliser) -> Batch:
     mean = torch.from_numpy(normaliser.mean)
     std = torch.from_numpy(normaliser.std)
     return batch._replace(
-        observation=((batch.observation - mean) / std).clamp_(-CLIP, CLIP),
-        next_observation=((batch.next_observation - mean) / std).clamp_(-CLIP, CLIP),
+        observation=(batch.observation - mean).div_(std).clamp_(-CLIP, CLIP),
+        next_observation=(batch.next_observation - mean).div_(std).clamp_(-CLIP, CLIP),
     )
 
 

@@ -98,6 +98,10 @@ class FlatTwinCritic:
         q = (second * self._parts.w3).sum(2).add_(self._parts.b3[:, 0])
         return Pass(q, x, first, second, sums)
 
+    def values(self, observation: Tensor, action: Tensor) -> Tensor:
+        """``forward``'s Q values ``(2, batch)`` alone: of a critic that is only asked for these."""
+        return self.forward(observation, action).q
+
     def backward(self, done: Pass, d_q: Tensor) -> None:
         """Fill ``gradient`` for the gradient ``d_q`` ``(2, batch)`` of the Q values."""
         low, exact = self._low_gradients, self._gradients
