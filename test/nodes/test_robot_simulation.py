@@ -167,8 +167,7 @@ def test_a_recorded_walk_holds_the_commands_that_were_drawn(tmp_path):
     ]
     ranges = command_ranges(artifact.contract, find_robot(robot))
     drawn = {(m.linear.x, m.linear.y, m.angular.z) for m in told}
-    # Of 400 steps: it has found everyone before the first. A loaded machine loses some in between.
-    assert len(told) >= 200
+    assert len(told) >= 390  # of 400 steps: it has found everyone before the first
     assert 3 <= len(drawn) <= 18
     assert all(
         low <= v <= high for each in drawn for v, (low, high) in zip(each, ranges, strict=True)
