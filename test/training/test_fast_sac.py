@@ -10,6 +10,7 @@ from actor_builders import random_actor
 
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.fast_quant import QuantisedOnce, actor_forward, fast_forward
+from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.teacher import TeacherConfig
 from qpolicy_training.rl.fast_sac import FastLearner
@@ -134,6 +135,30 @@ def test_products_name_the_run_and_choose_the_learner():
     actor = Fp32Actor(11, 3, (24, 24))
     assert type(make_learner(actor, SIZES, fast)) is FastLearner
     assert type(make_learner(actor, SIZES, CONFIG)) is Learner
+
+
+@pytest.mark.parametrize(
+    ("processor", "dtype", "by_bytes"),
+    [
+        ({"avx512_bf16": True, "avx512_vnni": True}, torch.bfloat16, True),
+        ({"avx512_bf16": False, "avx512_vnni": True}, torch.float32, True),
+        ({"avx512_bf16": False, "avx512_vnni": False}, torch.float32, False),
+    ],
+)
+def test_products_are_never_emulated(monkeypatch, processor, dtype, by_bytes):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    assert products_dtype("float32") == torch.float32
+    learner = make_learner(
+        Fp32Actor(11, 3, (24, 24)), SIZES, dataclasses.replace(CONFIG, products="bfloat16")
+    )
+    assert learner._passes._dtype == products_dtype("bfloat16") == dtype
+    multiplied = []
+    monkeypatch.setattr(torch, "_int_mm", lambda a, b: multiplied.append(a) or a.int() @ b.int())
+    actor, x = random_actor(SPEC), torch.randn(64, 11)
+    with torch.no_grad():
+        action = QuantisedOnce(actor, dtype)(x)[0]
+        assert bool(multiplied) == by_bytes
+        assert torch.equal(action, fast_forward(actor, x)[0])
 
 
 def test_a_restored_learner_goes_on_exactly():

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qpolicy_training.quant.processor import multiplies_bytes
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 SMALLEST_RANGE = 1e-10  # Brevitas' scaling_min_val
@@ -43,9 +44,10 @@ def actor_forward(actor: QuantActor, normalised: Tensor) -> tuple[Tensor, Tensor
 class QuantisedOnce:
     """``fast_forward`` for a loop that says when parameters changed, products as cheap as they go.
 
-    Parameters are quantised once after each change. The forward products, of integers, are taken on
-    bytes with int32 sums where the codes fit, and stay exact. Those of the backward pass take
-    inputs rounded to ``dtype``. Until the statistics phase is over the actor itself is called.
+    Parameters are quantised once after each change. The forward products, of integers, are exact;
+    they are taken on bytes with int32 sums where the codes fit and the processor multiplies bytes.
+    Those of the backward pass take inputs rounded to ``dtype``. Until the statistics phase is over
+    the actor itself is called.
     """
 
     def __init__(self, actor: QuantActor, dtype: torch.dtype) -> None:
@@ -212,7 +214,8 @@ def _quantise_network(
     if dtype is not None:
         for i, layer in enumerate(layers):
             layer.dtype, layer.low_codes = dtype, layer.codes.to(dtype)
-            if bits[i] < 8 or i == 0:  # hidden codes are unsigned
+            # Hidden codes are unsigned.
+            if multiplies_bytes() and (bits[i] < 8 or i == 0):
                 layer.bytes = layer.codes.to(torch.int8).t()
     return _Network(steps, bits, layers)
 

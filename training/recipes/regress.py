@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from qpolicy_training.quant.compiled_actor import quantised_once
+from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.recipes.dagger import DaggerConfig
 from qpolicy_training.rl.quick_adam import QuickAdam
@@ -59,7 +60,7 @@ def fit(
             learning rate falls by a cosine to a twentieth.
     """
     inputs, labels = data
-    passes = quantised_once(student, getattr(torch, config.products))
+    passes = quantised_once(student, products_dtype(config.products))
     total = 0.0
     for update in range(config.round_updates):
         share = (place[0] + update / config.round_updates) / place[1]

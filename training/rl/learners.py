@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from torch import nn
 
 from qpolicy_training.quant.fast_quant import actor_forward
+from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
 from qpolicy_training.rl.fast_sac import FastLearner
@@ -22,7 +23,7 @@ def make_learner(
         forward = actor_forward if isinstance(actor, QuantActor) else None
         return DdpgLearner(actor, sizes[:2], config, policy_starts, forward)
     if config.products == "bfloat16":
-        return FastLearner(actor, sizes, config, policy_starts)
+        return FastLearner(actor, sizes, config, policy_starts, products_dtype(config.products))
     learner = Learner(actor, sizes, config, policy_starts)
     if isinstance(actor, QuantActor):
         learner.forward = lambda normalised: actor_forward(actor, normalised)

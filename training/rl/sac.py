@@ -61,9 +61,9 @@ class SacConfig:
     train_frequency: int = field(default=1, metadata=ADDED_LATER)
     """Environment steps per update: simulated steps are cheap beside updates."""
     products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
-    """bfloat16: matrix products take inputs of 8 bits of mantissa and sum in float32, which
-    processors with AVX512-BF16 or AMX do twice as fast; all else stays float32. The quantised
-    actor's integer products stay exact."""
+    """bfloat16: on processors with AVX512-BF16 or AMX, which do that twice as fast, matrix
+    products take inputs of 8 bits of mantissa and sum in float32; elsewhere they stay float32.
+    The quantised actor's integer products stay exact."""
     critic_width: int = 256
     """Units in each of the critics' two hidden layers."""
     critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
