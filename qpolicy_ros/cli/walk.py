@@ -9,7 +9,8 @@ lock-step; --record writes what the nodes said into a bag.
 Without --robot: the task that the policy was trained on, such as go2. Each seed is a walk of 20 s
 at --speed, with friction, gains and pushes drawn by the seed. A walk counts where the robot stayed
 up, made within 20 % of the commanded speed along the direction it started in, and stayed within
-2 m of that line. Exit status 1 where fewer than 90 % of the walks count.
+2 m of that line. Exit status 1 where fewer than 90 % of the walks count. With --command the walks
+are told that instead, and reported as those of --robot.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,13 +30,13 @@ from tqdm import tqdm
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
-from qpolicy_ros.sim import Simulation
+from qpolicy_ros.sim import Simulation, tracking
 from qpolicy_ros.sim.commanded import SECONDS, Walked, Walks, open_commanded, walk_at
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.rollout import Policy
-from qpolicy_ros.sim.tracking import Walk, commanded_robot, require_same_robot, walk
 
 PASSING = 0.9
+_USUAL = (0.5, 0.0, 0.0)  # m/s, m/s, rad/s
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class Args:
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     robot: str = ""
     """Robot to walk on: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""
-    command: tuple[float, float, float] = (0.5, 0.0, 0.0)
-    """--robot: commanded velocity: forward and left (m/s), turning (rad/s)."""
+    command: tuple[float, float, float] | None = None
+    """Commanded velocity: forward and left (m/s), turning (rad/s). --robot: 0.5 0 0 by default;
+    else instead of --speed."""
     seeds: int = 20
     """--robot: how many walks."""
     seconds: float = SECONDS
@@ -62,7 +65,7 @@ class Args:
     """What computes the actions: integer, fp32 or fpga; empty: integer where the file has one,
     else fp32; zero never leaves the default pose."""
     speed: float = 0.5
-    """Without --robot: commanded speed, m/s."""
+    """Without --robot and --command: commanded speed forwards, m/s."""
     episodes: int = 20
     """Without --robot: how many walks."""
     seed: int = 0
@@ -80,7 +83,7 @@ def main(args: Args) -> int:
         raise UsageError(f"--seed: {args.seed} is too small; give 0 or more")
     if not 0 < args.speed < math.inf:
         raise UsageError(f"--speed: {args.speed} is no speed to walk at; give one above 0")
-    if not all(math.isfinite(value) for value in args.command):
+    if not all(math.isfinite(value) for value in args.command or ()):
         raise UsageError(f"--command: {args.command} is not finite; give three numbers")
     if not 2 < args.seconds < math.inf:
         raise UsageError(f"--seconds: {args.seconds} is too short; give more than 2 s")
@@ -109,7 +112,37 @@ def _check_ros(args: Args) -> None:
 
 def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
     seeds = range(args.seed, args.seed + args.seeds)
-    with tqdm(total=args.seeds, unit="walk", leave=False) as bar:
+    command = _USUAL if args.command is None else args.command
+    with _progress(args.seeds) as progress:
+        if args.ros:
+            from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
+
+            walks = walks_over_ros(
+                artifact,
+                args.robot,
+                name,
+                command,
+                seeds,
+                args.seconds,
+                progress,
+                command_period=args.command_period,
+                record=args.record,
+            )
+        else:
+            simulation = open_commanded(args.robot, artifact.contract, args.seconds)
+            with _acting(artifact, name) as act:
+                walks = []
+                for seed in seeds:
+                    walks.append(walk_at(act, simulation, seed, command))
+                    progress(walks[-1])
+            simulation.close()
+    return _tell(args, artifact, name, Walks(command, tuple(walks)))
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[Walked], object]]:
+    """A bar over ``count`` walks; what it gives is to be called after each."""
+    with tqdm(total=count, unit="walk", leave=False) as bar:
         up = 0
 
         def progress(walked: Walked) -> None:
@@ -118,49 +151,29 @@ def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
             bar.set_postfix(up=f"{up}/{bar.n + 1}", refresh=False)
             bar.update()
 
-        if args.ros:
-            from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
+        yield progress
 
-            walks = walks_over_ros(
-                artifact,
-                args.robot,
-                name,
-                args.command,
-                seeds,
-                args.seconds,
-                progress,
-                command_period=args.command_period,
-                record=args.record,
-            )
-        else:
-            walks = _offline(args, artifact, name, seeds, progress)
-    result = Walks(args.command, tuple(walks))
+
+@contextmanager
+def _acting(artifact: PolicyArtifact, name: str) -> Iterator[Policy]:
+    """The policy as the backend of this name computes it; ``zero``: the default pose."""
+    if name == "zero":
+        yield lambda _: artifact.contract.default
+        return
+    backend = create_backend(name, artifact)
+    try:
+        yield backend.act
+    finally:
+        backend.close()
+
+
+def _tell(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> int:
+    """Print walks at a command; return the exit status."""
     if args.json:
         print(json.dumps(_report(args, artifact, name, result)))
     else:
         _print_walks(args, artifact, name, result)
-    return int(result.up < args.seeds)
-
-
-def _offline(
-    args: Args,
-    artifact: PolicyArtifact,
-    name: str,
-    seeds: range,
-    progress: Callable[[Walked], object],
-) -> list[Walked]:
-    contract = artifact.contract
-    simulation = open_commanded(args.robot, contract, args.seconds)
-    backend = None if name == "zero" else create_backend(name, artifact)
-    act: Policy = (lambda _: contract.default) if backend is None else backend.act
-    walks = []
-    for seed in seeds:
-        walks.append(walk_at(act, simulation, seed, args.command))
-        progress(walks[-1])
-    simulation.close()
-    if backend is not None:
-        backend.close()
-    return walks
+    return int(result.up < len(result.walks))
 
 
 def _report(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> dict[str, object]:
@@ -174,12 +187,12 @@ def _report(args: Args, artifact: PolicyArtifact, name: str, result: Walks) -> d
         "robot": args.robot,
         "backend": name,
         "ros": args.ros,
-        "command": None if args.command_period else list(args.command),
+        "command": None if args.command_period else list(result.command),
         "up": result.up,
-        "seeds": args.seeds,
+        "seeds": len(result.walks),
         "velocity": result.velocity,
         "velocity_std": result.velocity_std,
-        "seconds": args.seconds,
+        "seconds": args.seconds if args.robot else tracking.SECONDS,
         "walks": [finite(walked) for walked in result.walks],
         "mujoco_version": mujoco.__version__,
         "function_hash": artifact.function_hash,
@@ -194,11 +207,11 @@ def _print_walks(args: Args, artifact: PolicyArtifact, name: str, result: Walks)
         print(f"{walked.seed:>6} {x:>13.3f} {y:>10.3f} {turn:>12.3f} {walked.seconds:>6.1f}{mark}")
     pairs = zip(result.velocity, result.velocity_std, strict=True)
     shown = " / ".join("none" if m is None else f"{m:.3f} ± {s:.3f}" for m, s in pairs)
-    told = " / ".join(f"{value:g}" for value in args.command)
+    told = " / ".join(f"{value:g}" for value in result.command)
     told = f"another command every {args.command_period:g} s" if args.command_period else told
     print(
         f"{artifact.contract.task}, {name}{' over ROS 2' if args.ros else ''}: {result.up} of "
-        f"{args.seeds} up; told {told}, moved {shown} (m/s, m/s, rad/s); mujoco "
+        f"{len(result.walks)} up; told {told}, moved {shown} (m/s, m/s, rad/s); mujoco "
         f"{mujoco.__version__}, function {artifact.function_hash[:12]}"
     )
 
@@ -206,14 +219,20 @@ def _print_walks(args: Args, artifact: PolicyArtifact, name: str, result: Walks)
 def _on_its_task(args: Args, artifact: PolicyArtifact, name: str) -> int:
     contract = artifact.contract
     simulation = Simulation(contract.env_id or contract.task)
-    commanded_robot(simulation)
-    require_same_robot(contract, simulation)
-    if name == "zero":
-        walks = _play(lambda _: contract.default, simulation, args)
-    else:
-        backend = create_backend(name, artifact)
-        walks = _play(backend.act, simulation, args)
-        backend.close()
+    tracking.commanded_robot(simulation)
+    tracking.require_same_robot(contract, simulation)
+    seeds = range(args.seed, args.seed + args.episodes)
+    with _acting(artifact, name) as act:
+        if args.command is not None:
+            with _progress(args.episodes) as progress:
+                told = []
+                for seed in seeds:
+                    told.append(tracking.walk_told(act, simulation, seed, args.command))
+                    progress(told[-1])
+            simulation.close()
+            return _tell(args, artifact, name, Walks(args.command, tuple(told)))
+        bar = tqdm(seeds, unit="walk", leave=False)
+        walks = [tracking.walk(act, simulation, seed, args.speed) for seed in bar]
     simulation.close()
     tracked = sum(w.tracks for w in walks)
     if args.json:
@@ -244,10 +263,3 @@ def _on_its_task(args: Args, artifact: PolicyArtifact, name: str) -> int:
             f"{artifact.function_hash[:12]}"
         )
     return int(tracked < PASSING * args.episodes)
-
-
-def _play(policy: Policy, simulation: Simulation, args: Args) -> list[Walk]:
-    return [
-        walk(policy, simulation, args.seed + index, args.speed)
-        for index in tqdm(range(args.episodes), unit="walk", leave=False)
-    ]

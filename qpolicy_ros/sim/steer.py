@@ -6,13 +6,12 @@ task of :mod:`qpolicy_ros.sim.walk` with all three commands of ``cmd_vel``.
 
 from __future__ import annotations
 
-import gymnasium
 import numpy as np
 
 from qpolicy_ros.sim.commanded import command_ranges, draw_command
 from qpolicy_ros.sim.rollout import Policy
 from qpolicy_ros.sim.steered_trot import SteeredTrot
-from qpolicy_ros.sim.walk import EPISODE_STEPS, WalkEnv
+from qpolicy_ros.sim.walk import WalkEnv, register
 
 ENV_ID = "qpolicy_ros.sim.steer:Go2Steer-v0"
 
@@ -45,10 +44,4 @@ class SteerEnv(WalkEnv):
         return draw_command(self.np_random, self._ranges)
 
 
-if ENV_ID.partition(":")[2] not in gymnasium.registry:
-    gymnasium.register(
-        ENV_ID.partition(":")[2],
-        entry_point="qpolicy_ros.sim.steer:SteerEnv",
-        max_episode_steps=EPISODE_STEPS,
-        order_enforce=False,
-    )
+register(ENV_ID, "qpolicy_ros.sim.steer:SteerEnv")

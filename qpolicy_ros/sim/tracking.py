@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from qpolicy_ros.policy import Contract, PolicyError
+from qpolicy_ros.sim.commanded import Walked
 from qpolicy_ros.sim.environment import Simulation
 from qpolicy_ros.sim.rollout import Policy
 
@@ -83,6 +85,31 @@ def walk(policy: Policy, simulation: Simulation, seed: int, speed: float) -> Wal
     after = len(x) - warm_up
     covered = (x[-1] - x[warm_up - 1]) / (after * period) if after > 0 else 0.0
     return Walk(seed, speed, covered, drift, len(x) * period)
+
+
+def walk_told(
+    policy: Policy, simulation: Simulation, seed: int, command: Sequence[float]
+) -> Walked:
+    """Play one walk of :data:`SECONDS` at ``command``, with what the task draws for ``seed``.
+
+    Args:
+        policy: float32 observation (n,) -> float32 action (m,).
+        simulation: of a task that takes a command, such as ``go2_steer``.
+        seed: of the start, the friction, the gains and the pushes.
+        command: forward and left (m/s), turning (rad/s).
+
+    Raises:
+        PolicyError: the task takes no command.
+    """
+    robot = commanded_robot(simulation)
+    period = simulation.contract.period
+    observation = simulation.reset(seed, {"command": tuple(command)})
+    steps, fallen = 0, False
+    while steps < round(SECONDS / period) and not fallen:
+        observation, _, fallen, _ = simulation.step(policy(observation))
+        steps += 1
+    x, y, turn = (float(value) for value in robot.mean_velocity)
+    return Walked(seed, not fallen, (x, y, turn), steps * period)
 
 
 def require_same_robot(contract: Contract, simulation: Simulation) -> None:

@@ -83,10 +83,13 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Stand the robot up, draw friction, gains and the first command.
 
-        ``options={"speed": v}`` commands ``v`` m/s for the whole episode instead.
+        ``options={"speed": v}`` commands ``v`` m/s forwards for the whole episode instead,
+        ``{"command": (v, w, r)}`` forward and left (m/s) and turning (rad/s).
         """
         super().reset(seed=seed)
-        self._fixed = None if options is None else options.get("speed")
+        options = options or {}
+        speed = options.get("speed")
+        self._fixed = options.get("command") if speed is None else (speed, 0.0, 0.0)
         rng = self.np_random
         if self._randomise:
             self.model.geom_friction[self._feet, 0] = self._friction * rng.uniform(0.7, 1.3)
@@ -143,7 +146,7 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return np.array([0.0 if standing else self.np_random.uniform(0.2, 1.0), 0.0, 0.0])
 
     def _next_command(self) -> None:
-        command = self._commanded() if self._fixed is None else (self._fixed, 0.0, 0.0)
+        command = self._commanded() if self._fixed is None else self._fixed
         self.robot.command = as_twist(command)
 
     def _judge(self, action: np.ndarray) -> tuple[dict[str, float], bool]:
@@ -196,10 +199,13 @@ class WalkEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return {name: float(value) for name, value in terms.items()}, bool(fallen)
 
 
-if ENV_ID.partition(":")[2] not in gymnasium.registry:
-    gymnasium.register(
-        ENV_ID.partition(":")[2],
-        entry_point="qpolicy_ros.sim.walk:WalkEnv",
-        max_episode_steps=EPISODE_STEPS,
-        order_enforce=False,
-    )
+def register(env_id: str, entry_point: str) -> None:
+    """Make a task of this kind known to Gymnasium, once, as ``module:name`` says."""
+    name = env_id.partition(":")[2]
+    if name not in gymnasium.registry:
+        gymnasium.register(
+            name, entry_point=entry_point, max_episode_steps=EPISODE_STEPS, order_enforce=False
+        )
+
+
+register(ENV_ID, "qpolicy_ros.sim.walk:WalkEnv")

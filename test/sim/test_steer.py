@@ -11,6 +11,7 @@ from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import Simulation
 from qpolicy_ros.sim.commanded import open_commanded, walk_at
 from qpolicy_ros.sim.steered_trot import SteeredTrot
+from qpolicy_ros.sim.tracking import walk_told
 from qpolicy_ros.sim.walk import WalkEnv
 
 ROBOT = "unitree_go2_steer"
@@ -56,6 +57,15 @@ def test_commands_are_drawn_from_the_contracts_ranges(steer):
     for axis, (_, low, high) in enumerate(steer.contract.commands):
         assert low <= drawn[:, axis].min() < 0 < drawn[:, axis].max() <= high
     assert any(not command.any() for command in drawn)
+
+
+def test_a_walk_in_the_task_ends_where_the_robot_falls(steer):
+    low, high = steer.contract.low, steer.contract.high
+    lying = np.where(np.arange(len(low)) < len(low) // 2, low, high)  # front legs and hind legs
+    walked = walk_told(lambda _: lying, steer, 3, (0.5, 0.0, 0.0))
+    assert (walked.seed, walked.up) == (3, False)
+    assert walked.seconds < 2.0
+    assert np.isnan(walked.velocity).all()
 
 
 @pytest.mark.parametrize("command", [(0.5, 0.0, 0.0), (0.0, -0.2, 0.0), (0.0, 0.0, 0.5)])

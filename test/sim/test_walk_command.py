@@ -76,6 +76,15 @@ def test_a_policy_of_no_robot_is_refused_before_any_bar(capsys):
     )
 
 
+def test_walks_in_the_task_are_told_all_of_a_command(capsys):
+    require_go2()
+    assert main(Args("go2/steer", command=(0.0, 0.2, 0.0), episodes=2, json=True)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["command"], report["up"], report["seeds"]) == ([0.0, 0.2, 0.0], 2, 2)
+    assert report["seconds"] == report["walks"][0]["seconds"] == 20.0
+    assert report["velocity"] == pytest.approx([0.0, 0.2, 0.0], abs=0.1)
+
+
 @pytest.fixture
 def shipped():
     """The shipped policy's name."""

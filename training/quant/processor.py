@@ -31,5 +31,6 @@ def multiplies_bytes() -> bool:
 
 
 def _has(name: str) -> bool:
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch has none
+    # A torch without this function is too old to say; the C passes know at least of bfloat16.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get(name, _KNOWN))
