@@ -142,6 +142,27 @@ def test_two_publishers_of_one_joint_are_named(run, watcher, sender, other):
     assert node.output.count(text) == 1  # logged once
 
 
+def test_who_makes_way_for_another_is_no_second_sender(run, watcher, sender, other):  # noqa: ARG001
+    """As the simulator, which commands as long as nobody else does."""
+    first, second = (node.create_publisher(Twist, "cmd_vel", 10) for node in (watcher.node, other))
+    node = run()
+    wait_for_mode(watcher, "standby")
+    timers = [watcher.node.create_timer(0.05, lambda: first.publish(Twist()))]
+    run_for(watcher, 1.0)
+    timers.append(watcher.node.create_timer(0.05, lambda: second.publish(Twist())))
+    run_for(watcher, 1.0)
+    watcher.node.destroy_timer(timers[0])
+    run_for(watcher, 4.0)
+    assert "two senders" not in node.output
+    watcher.node.create_timer(0.05, lambda: first.publish(Twist()))
+    problem(watcher, "cmd_vel: the same values from two senders at once")
+
+
+def run_for(watcher, seconds):
+    end = time.monotonic() + seconds
+    watcher.until(lambda: time.monotonic() >= end)
+
+
 def test_another_type_on_cmd_vel_is_named_with_its_remedy(run, watcher, sender):  # noqa: ARG001
     command = watcher.node.create_publisher(TwistStamped, "cmd_vel", 10)
     node = run()

@@ -16,6 +16,7 @@ from qpolicy_ros.nodes import qos
 from qpolicy_ros.nodes.runtime import gives_message_info
 
 _RECENT = 2.0  # s
+_TOGETHER = 1.5  # s that two senders overlap; one that makes way for another may for a second
 _SHOWN = 3
 _LOST = 1000  # messages of one publisher that may be lost in a row
 _FOREVER_NS = 1e18  # a deadline that nobody set
@@ -39,6 +40,15 @@ class Wanted(NamedTuple):
     remedy: str = "remap it, or mend who sends it"
 
 
+class _Spell(NamedTuple):
+    """From when to when one sender sent one value, without a pause."""
+
+    first: float
+    last: float
+
+
+_Heard = dict[Hashable, dict[Hashable, _Spell]]  # by sender, by value
+
 #: Where the time comes from with ``use_sim_time``: one clock alone, or time jumps.
 CLOCK = Wanted(Clock, qos.profile(reliable=False, depth=qos.SHARED_DEPTH))
 
@@ -57,8 +67,7 @@ class Neighbours:
     ) -> None:
         self._node, self._taken, self._sent = node, taken, sent or {}
         self._probes: dict[str, Subscription] = {}
-        # topic -> sender -> value -> when it came last
-        self._heard: dict[str, dict[Hashable, dict[Hashable, float]]] = {}
+        self._heard: dict[str, _Heard] = {}  # by topic
 
     def close(self) -> None:
         """Take no more messages."""
@@ -106,12 +115,12 @@ class Neighbours:
         names: dict[Hashable, str] = {
             bytes(info.endpoint_gid[:16]): _node_name(info) for info in others
         }
-        senders: dict[Hashable, list[str]] = defaultdict(list)
+        spells: dict[Hashable, list[tuple[_Spell, str]]] = defaultdict(list)
         for sender, parts in self._heard[topic].items():
-            for part, at in parts.items():
-                if at >= since:
-                    senders[part].append(names.get(sender, ""))
-        double = {part: who for part, who in senders.items() if len(who) > 1}
+            for part, spell in parts.items():
+                if spell.last >= since:
+                    spells[part].append((spell, names.get(sender, "")))
+        double = {part: both for part, sent in spells.items() if (both := _together(sent))}
         if not double:
             return []
         found = next(iter(double.values()))
@@ -123,7 +132,7 @@ class Neighbours:
         return [f"{topic}: {what} from two senders at once, {who}; stop one of them"]
 
     def _open_probe(self, topic: str, wanted: Wanted) -> None:
-        heard: dict[Hashable, dict[Hashable, float]] = defaultdict(dict)
+        heard: _Heard = defaultdict(dict)
         self._heard[topic] = heard
         counts: list[int] = []
 
@@ -131,7 +140,9 @@ class Neighbours:
             now = time.monotonic()
             sender = heard[_sender(message, info, counts)]
             for part in wanted.parts(message) if wanted.parts else ("",):
-                sender[part] = now
+                spell = sender.get(part)
+                went_on = spell is not None and now - spell.last <= _RECENT
+                sender[part] = _Spell(spell.first if spell and went_on else now, now)
 
         def take_bare(message: Any) -> None:
             take(message, None)
@@ -143,6 +154,19 @@ class Neighbours:
     def _close_probe(self, topic: str) -> None:
         if topic in self._probes:
             self._node.destroy_subscription(self._probes.pop(topic))
+
+
+def _together(spells: Sequence[tuple[_Spell, str]]) -> list[str]:
+    """Who, of several that sent one value, did so together with another; empty: nobody."""
+    return [
+        name
+        for i, (spell, name) in enumerate(spells)
+        if any(
+            min(spell.last, other.last) - max(spell.first, other.first) >= _TOGETHER
+            for j, (other, _) in enumerate(spells)
+            if j != i
+        )
+    ]
 
 
 def _sender(message: Any, info: dict[str, Any] | None, counts: list[int]) -> Hashable:
