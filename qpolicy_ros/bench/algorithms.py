@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,12 +56,14 @@ def run(
     """Train each variant for ``minutes`` of processor time, write the page, return the rows.
 
     What is trained is kept in the folder of the runs: the same call goes on where it was stopped.
+    Rows of other seeds that ``out`` has, measured with the same time, stay: seeds may be trained
+    side by side, or on different machines, since each seed compares all variants on one.
 
     Raises:
         TrainingError: a run failed.
     """
     folder = make_folder(runs_folder() / f"bench-{NAME}-{minutes:g}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seed in seeds:  # outermost, so that the machine's hours are the same for all
         for task in tasks:
             for name, options in VARIANTS.items():
@@ -69,13 +72,27 @@ def run(
                 _train(task, seed, options, minutes, file)
                 rows.append(_row(name, task, seed, file))
     facts = conditions(minutes=minutes, episodes=EPISODES, threads=1)
-    write(out, NAME, rows, facts, _table(rows, facts))
+    rows = [row | {"conditions": facts} for row in rows] + _measured(out, minutes, seeds)
+    rows.sort(key=lambda row: row["seed"])
+    write(out, NAME, rows, facts, _table(rows))
     bars = {
         task: {name: float(np.mean(_returns(rows, task, name))) for name in VARIANTS}
         for task in tasks
     }
     draw_bars(bars, f"mean return after {minutes:g} CPU minutes", out / f"{NAME}.png")
     return rows
+
+
+def _measured(out: Path, minutes: float, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of other seeds that an earlier call left in ``out``."""
+    file = out / f"{NAME}.json"
+    before = json.loads(file.read_bytes()) if file.exists() else []
+    return [
+        row
+        for row in before
+        if row["seed"] not in seeds
+        and (row["conditions"]["minutes"], row["conditions"]["episodes"]) == (minutes, EPISODES)
+    ]
 
 
 def _train(task: str, seed: int, options: str, minutes: float, file: Path) -> None:
@@ -122,8 +139,12 @@ def _of(rows: Sequence[dict[str, Any]], task: str, name: str) -> list[dict[str, 
     return [row for row in rows if (row["bench"], row["subject"]) == (f"{NAME}/{task}", name)]
 
 
-def _table(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the Markdown page."""
+    calls: dict[str, tuple[dict[str, Any], set[int]]] = {}  # conditions and seeds, by date
+    for row in rows:
+        facts = row["conditions"]
+        calls.setdefault(facts["date"], (facts, set()))[1].add(row["seed"])
     tasks = list(dict.fromkeys(row["bench"].partition("/")[2] for row in rows))
     seeds = len({row["seed"] for row in rows})
     lines = [
@@ -143,4 +164,7 @@ def _table(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
             span = f"{min(returns):,.0f} to {max(returns):,.0f}; {steps:.0f} k"
             cells.append(f"{np.mean(returns):,.0f} ({span})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return [*lines, "", f"![return after equal time]({NAME}.png)", "", *describe(facts)]
+    lines += ["", f"![return after equal time]({NAME}.png)"]
+    for facts, trained in calls.values():
+        lines += ["", f"Seed {', '.join(map(str, sorted(trained)))}:", "", *describe(facts)]
+    return lines

@@ -90,12 +90,12 @@ def write(
         folder: made where it is not there.
         name: of both files.
         rows: the comparisons.
-        facts: the conditions.
+        facts: the conditions, of rows that do not say theirs.
         table: lines of Markdown.
     """
     make_folder(folder)
     found = [row if isinstance(row, dict) else asdict(row) for row in rows]
-    lines = [json.dumps(row | {"conditions": dict(facts)}) for row in found]
+    lines = [json.dumps({"conditions": dict(facts)} | row) for row in found]
     text = "[\n" + ",\n".join(lines) + "\n]\n"
     write_atomically(folder / f"{name}.json", text.encode())
     write_atomically(folder / f"{name}.md", ("\n".join(table) + "\n").encode())

@@ -42,7 +42,7 @@ class Args:
     cortex: instructions of the C header on simulated microcontrollers, beside a float MLP.
     distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
-    algorithms: what each option of RL reaches after equal CPU time (45 runs of MINUTES each).
+    algorithms: what each option of RL reaches after equal CPU time (15 runs of MINUTES a seed).
     soak: a node's memory over many ticks, with its backend swapped under them.
     targets: every target beside the rows that are in OUT, and the tables of docs/results.md from
     them where OUT is docs/benchmarks; measures nothing, and is part of every run."""
@@ -56,6 +56,8 @@ class Args:
     """Environment steps of each run of the returns."""
     minutes: float = 5.0
     """CPU time of each run of the algorithms, minutes."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Training seeds of the algorithms; rows of other seeds that OUT has stay."""
     cleanrl: Path | None = None
     """A checkout of CleanRL, to time its SAC beside the others."""
     json: bool = False
@@ -64,11 +66,7 @@ class Args:
 
 def main(args: Args) -> int:
     """Run the suites; 1 if a subject does not compute what it is timed for, or failed."""
-    for option, value in (("--ticks", args.ticks), ("--steps", args.steps)):
-        if value < 1:
-            raise UsageError(f"{option}: {value} is too small; give 1 or more")
-    if not 0 < args.minutes < math.inf:
-        raise UsageError(f"--minutes: {args.minutes} is no time; give CPU minutes above 0")
+    _check(args)
     make_folder(args.out)
     # BLAS reads this when it is loaded: one thread for everyone.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -96,6 +94,17 @@ def main(args: Args) -> int:
         for name in names or [NAME]:
             print((args.out / f"{name}.md").read_text(encoding="utf-8"))
     return 0
+
+
+def _check(args: Args) -> None:
+    for option, value in (("--ticks", args.ticks), ("--steps", args.steps)):
+        if value < 1:
+            raise UsageError(f"{option}: {value} is too small; give 1 or more")
+    if not 0 < args.minutes < math.inf:
+        raise UsageError(f"--minutes: {args.minutes} is no time; give CPU minutes above 0")
+    if not args.seeds or min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
+        given = " ".join(map(str, args.seeds)) or "none"
+        raise UsageError(f"--seeds: {given}; give different ones, each 0 or more")
 
 
 def _run(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -143,7 +152,7 @@ def _trained(suite: Suite, args: Args) -> Iterator[tuple[str, list[dict[str, Any
     if suite == "distill":
         yield distillation.NAME, distillation.run(args.out, _say)
     elif suite == "algorithms":
-        yield algorithms.NAME, algorithms.run(args.out, _say, args.minutes)
+        yield algorithms.NAME, algorithms.run(args.out, _say, args.minutes, seeds=args.seeds)
     elif suite == "training":
         rows = training.run(args.out, _say, quick=args.quick, cleanrl=args.cleanrl)
         yield training.NAME, _dicts(rows)

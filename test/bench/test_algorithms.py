@@ -68,6 +68,25 @@ def test_what_is_trained_is_not_trained_again(trained, tmp_path):
     assert len(trained) == 2 * before
 
 
+def test_rows_of_other_seeds_stay(trained, tmp_path):
+    _run(tmp_path, (1, 2))
+    algorithms.run(tmp_path, print, 2.0, tasks=("hopper",), seeds=(2, 3))
+    rows = json.loads((tmp_path / "algorithms.json").read_text())
+    assert [row["seed"] for row in rows] == sorted([1, 2, 3] * len(algorithms.VARIANTS))
+    page = (tmp_path / "algorithms.md").read_text()
+    assert "mean of 3 seeds" in page
+    algorithms.run(tmp_path, print, 3.0, tasks=("hopper",), seeds=(4,))  # another time
+    rows = json.loads((tmp_path / "algorithms.json").read_text())
+    assert {row["seed"] for row in rows} == {4}
+    assert len(trained) == 4 * len(algorithms.VARIANTS)
+
+
+@pytest.mark.parametrize("seeds", [["1", "1"], ["-1"]])
+def test_seeds_are_checked_first(seeds, capsys):
+    assert main(["bench", "algorithms", "--seeds", *seeds]) == 2
+    assert f"--seeds: {' '.join(seeds)}; give different ones" in capsys.readouterr().err
+
+
 def test_a_run_that_fails_is_named_in_one_line(trained, tmp_path, monkeypatch):
     failed = SimpleNamespace(returncode=2, stderr="progress\n\nqpolicy train: error: disk full\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
