@@ -31,7 +31,7 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation, tracking
-from qpolicy_ros.sim.commanded import SECONDS, Walked, Walks, open_commanded, walk_at
+from qpolicy_ros.sim.commanded import SECONDS, Command, Walked, Walks, open_commanded, walk_at
 from qpolicy_ros.sim.display import mujoco
 from qpolicy_ros.sim.rollout import Policy
 
@@ -47,9 +47,9 @@ class Args:
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     robot: str = ""
     """Robot to walk on: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""
-    command: tuple[float, float, float] | None = None
-    """Commanded velocity: forward and left (m/s), turning (rad/s). --robot: 0.5 0 0 by default;
-    else instead of --speed."""
+    command: tuple[float, ...] = ()
+    """Commanded velocity: forward and left (m/s), turning (rad/s). --robot: 0.5 0 0 where it is not
+    given; else instead of --speed."""
     seeds: int = 20
     """--robot: how many walks."""
     seconds: float = SECONDS
@@ -83,8 +83,9 @@ def main(args: Args) -> int:
         raise UsageError(f"--seed: {args.seed} is too small; give 0 or more")
     if not 0 < args.speed < math.inf:
         raise UsageError(f"--speed: {args.speed} is no speed to walk at; give one above 0")
-    if not all(math.isfinite(value) for value in args.command or ()):
-        raise UsageError(f"--command: {args.command} is not finite; give three numbers")
+    if len(args.command) not in (0, 3) or not all(map(math.isfinite, args.command)):
+        given = " ".join(f"{value:g}" for value in args.command)
+        raise UsageError(f"--command: {given} is no velocity; give three finite numbers")
     if not 2 < args.seconds < math.inf:
         raise UsageError(f"--seconds: {args.seconds} is too short; give more than 2 s")
     _check_ros(args)
@@ -110,9 +111,17 @@ def _check_ros(args: Args) -> None:
             raise UsageError(f"--{option}: is for walks over ROS 2; give --ros too")
 
 
+def _told(args: Args) -> Command | None:
+    """The command that was given, if one was."""
+    if not args.command:
+        return None
+    forward, left, turning = args.command
+    return forward, left, turning
+
+
 def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
     seeds = range(args.seed, args.seed + args.seeds)
-    command = _USUAL if args.command is None else args.command
+    command = _told(args) or _USUAL
     with _progress(args.seeds) as progress:
         if args.ros:
             from qpolicy_ros.harness.robot_walks import walks_over_ros  # noqa: PLC0415  needs ROS 2
@@ -223,14 +232,14 @@ def _on_its_task(args: Args, artifact: PolicyArtifact, name: str) -> int:
     tracking.require_same_robot(contract, simulation)
     seeds = range(args.seed, args.seed + args.episodes)
     with _acting(artifact, name) as act:
-        if args.command is not None:
+        if command := _told(args):
             with _progress(args.episodes) as progress:
                 told = []
                 for seed in seeds:
-                    told.append(tracking.walk_told(act, simulation, seed, args.command))
+                    told.append(tracking.walk_told(act, simulation, seed, command))
                     progress(told[-1])
             simulation.close()
-            return _tell(args, artifact, name, Walks(args.command, tuple(told)))
+            return _tell(args, artifact, name, Walks(command, tuple(told)))
         bar = tqdm(seeds, unit="walk", leave=False)
         walks = [tracking.walk(act, simulation, seed, args.speed) for seed in bar]
     simulation.close()

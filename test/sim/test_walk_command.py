@@ -38,7 +38,13 @@ def test_zero_actions_fail(file, capsys):
     assert "go2, zero: 0 of 1 track 0.5 m/s" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"seed": -1}, {"speed": 0.0}, {"speed": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"episodes": 0}, {"seed": -1}, {"speed": 0.0}, {"speed": -1.0}, {"command": (1.0, 0.0)}),
+        {"command": (0.0, float("nan"), 0.0)},
+    ],
+)
 def test_numbers_are_checked(wrong):
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}: "):
         main(Args("go2", **wrong))
