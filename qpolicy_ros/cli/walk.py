@@ -140,10 +140,9 @@ def _on_a_robot(args: Args, artifact: PolicyArtifact, name: str) -> int:
         else:
             simulation = open_commanded(args.robot, artifact.contract, args.seconds)
             with _acting(artifact, name) as act:
-                walks = []
-                for seed in seeds:
-                    walks.append(walk_at(act, simulation, seed, command))
-                    progress(walks[-1])
+                walks = _played(
+                    seeds, lambda seed: walk_at(act, simulation, seed, command), progress
+                )
             simulation.close()
     return _tell(args, artifact, name, Walks(command, tuple(walks)))
 
@@ -161,6 +160,17 @@ def _progress(count: int) -> Iterator[Callable[[Walked], object]]:
             bar.update()
 
         yield progress
+
+
+def _played(
+    seeds: range, play: Callable[[int], Walked], progress: Callable[[Walked], object]
+) -> list[Walked]:
+    """Walk each seed, and tell ``progress`` of it."""
+    walks = []
+    for seed in seeds:
+        walks.append(play(seed))
+        progress(walks[-1])
+    return walks
 
 
 @contextmanager
@@ -234,10 +244,9 @@ def _on_its_task(args: Args, artifact: PolicyArtifact, name: str) -> int:
     with _acting(artifact, name) as act:
         if command := _told(args):
             with _progress(args.episodes) as progress:
-                told = []
-                for seed in seeds:
-                    told.append(tracking.walk_told(act, simulation, seed, command))
-                    progress(told[-1])
+                told = _played(
+                    seeds, lambda seed: tracking.walk_told(act, simulation, seed, command), progress
+                )
             simulation.close()
             return _tell(args, artifact, name, Walks(command, tuple(told)))
         bar = tqdm(seeds, unit="walk", leave=False)

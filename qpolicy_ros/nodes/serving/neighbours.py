@@ -140,9 +140,8 @@ class Neighbours:
             now = time.monotonic()
             sender = heard[_sender(message, info, counts)]
             for part in wanted.parts(message) if wanted.parts else ("",):
-                spell = sender.get(part)
-                went_on = spell is not None and now - spell.last <= _RECENT
-                sender[part] = _Spell(spell.first if spell and went_on else now, now)
+                spell = sender.get(part, _Spell(now, now))
+                sender[part] = _Spell(spell.first if now - spell.last <= _RECENT else now, now)
 
         def take_bare(message: Any) -> None:
             take(message, None)
