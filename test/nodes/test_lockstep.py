@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from qpolicy_ros.backends import create_backend
@@ -27,10 +27,25 @@ FILES = [
     for file in sorted(folder.glob("*/*.safetensors"))
     if not file.stem.endswith(".qat") and takes_features(file)  # .qat: trained modules
 ]
-# Task, variant and backend of every shipped policy of a feature vector. A task's policies have one
-# FP32 baseline, as a test below says, so it is played once.
+
+
+def has_own_baseline(file):
+    """Whether its FP32 baseline is not its task's: a student of another teacher has its teacher."""
+    files = file, file.with_name("fp32.safetensors")
+    own, given = (pickle.dumps(asdict(load_policy(of).baseline)) for of in files)
+    return own != given
+
+
+# Task, variant and backend of every shipped policy of a feature vector: all in integers, and every
+# FP32 baseline once.
 SHIPPED = [
-    (file.parent.name, file.stem, "fp32" if file.stem == "fp32" else "integer") for file in FILES
+    (file.parent.name, file.stem, backend)
+    for file in FILES
+    for backend, played in (
+        ("integer", file.stem != "fp32"),
+        ("fp32", file.stem == "fp32" or has_own_baseline(file)),
+    )
+    if played
 ]
 EPISODES = 3
 MANY = 20  # of a shipped policy, in `make test-full`; `make test` plays one whole episode of each
@@ -74,10 +89,8 @@ def test_shipped_policy_whole_episodes(start, watcher, task, variant, backend, f
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_a_shipped_policy_has_its_tasks_baseline(file):
-    kept, given = load_policy(file), load_policy(file.with_name("fp32.safetensors"))
-    assert kept.contract == given.contract
-    np.testing.assert_equal(asdict(kept.baseline), asdict(given.baseline))
+def test_a_shipped_policy_has_its_tasks_contract(file):
+    assert load_policy(file).contract == load_policy(file.with_name("fp32.safetensors")).contract
 
 
 def test_observations_sent_again_change_nothing(start, watcher, policies):
