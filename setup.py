@@ -14,7 +14,7 @@ PACKAGE = "qpolicy_ros"
 SHARE = f"share/{PACKAGE}"
 KERNEL = "qpolicy_ros/policy/_kernel.c"
 PASSES = ("training/quant/_actor.c", "training/rl/_critic.c")
-PASSES_HEADERS = ["training/quant/_passes.h", "training/quant/_tiles.h"]
+PRODUCTS = ("bfloat16", "float32")  # each of the passes is built for both
 
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
@@ -31,7 +31,7 @@ class BuildKernel(build_ext):
             super().build_extension(ext)
         except Exception as error:  # noqa: BLE001  any failure of any compiler is one notice
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            notice(f"{ext.sources[0]} was not built ({reason})")
+            notice(f"{ext.name} was not built ({reason})")
 
 
 def notice(what: str) -> None:
@@ -97,20 +97,26 @@ def extensions() -> list[Extension]:
     missing = [source for source in (KERNEL, *PASSES) if not Path(source).is_file()]
     for source in missing:
         notice(f"{source} is missing")
-    return [
-        kernel() if source == KERNEL else passes(source)
-        for source in (KERNEL, *PASSES)
-        if source not in missing
-    ]
+    found = [] if KERNEL in missing else [kernel()]
+    sources = [source for source in PASSES if source not in missing]
+    return found + [passes(source, products) for source in sources for products in PRODUCTS]
 
 
-def passes(source: str) -> Extension:
+def passes(source: str, products: str) -> Extension:
     """Return a learner's passes; no product and sum in one where the source does not say so."""
     flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
     package, _, module = source[: -len(".c")].partition("/")
-    name = f"qpolicy_{package}.{module.replace('/', '.')}"
-    depends = [*PASSES_HEADERS, "setup.py"]
-    return Extension(name, [source], depends=depends, extra_compile_args=flags, optional=True)
+    return Extension(
+        f"qpolicy_{package}.{module.replace('/', '.')}_{products}",
+        [source],
+        depends=[
+            *sorted(path.as_posix() for path in Path("training/quant").glob("*.h")),
+            "setup.py",
+        ],
+        define_macros=[(f"PRODUCTS_{products.upper()}", None)],
+        extra_compile_args=flags,
+        optional=True,
+    )
 
 
 def kernel() -> Extension:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from actor_builders import random_actor
 
 from qpolicy_training.experience.replay import Batch
-from qpolicy_training.quant import compiled_actor
+from qpolicy_training.quant import fast_quant
 from qpolicy_training.quant.compiled_actor import CompiledOnce, quantised_once
 from qpolicy_training.quant.fast_quant import QuantisedOnce
-from qpolicy_training.quant.quant_actor import ActorSpec
-from qpolicy_training.rl import compiled_critic
+from qpolicy_training.quant.processor import ACTOR, CRITIC, compiled_passes
+from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 from qpolicy_training.rl.compiled_critic import CompiledTwinCritic, flat_twin_critic
 from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
 
-here = compiled_actor.AVAILABLE and compiled_critic.AVAILABLE
-needs_c = pytest.mark.skipif(not here, reason="needs AVX512-BF16 and a C compiler at installation")
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+NEEDED = {"bfloat16": "AVX512-BF16", "float32": "AVX2"}
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    """Precision of the products of passes in C that this processor runs."""
+    if compiled_passes(CRITIC, DTYPES[request.param]) is None:
+        pytest.skip(f"needs {NEEDED[request.param]} and a C compiler at installation")
+    return DTYPES[request.param]
+
+
+def compiled_actor(actor: QuantActor, dtype: torch.dtype) -> CompiledOnce:
+    return CompiledOnce(actor, dtype, compiled_passes(ACTOR, dtype))
+
+
+def compiled_critic(critic: TwinCritic, dtype: torch.dtype) -> CompiledTwinCritic:
+    return CompiledTwinCritic(critic, dtype, compiled_passes(CRITIC, dtype))
+
 
 # Odd sizes, the shipped policies', more than one panel, one hidden layer and three.
 SPECS = [
@@ -37,12 +56,11 @@ def apart(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm().clamp_min(1e-3))
 
 
-@needs_c
 @pytest.mark.parametrize("spec", SPECS)
-def test_codes_are_those_of_the_integer_products(spec):
+def test_codes_are_those_of_the_integer_products(dtype, spec):
     torch.manual_seed(1)
     actor = random_actor(spec)
-    compiled, plain = CompiledOnce(actor), QuantisedOnce(actor, torch.bfloat16)
+    compiled, plain = compiled_actor(actor, dtype), QuantisedOnce(actor, dtype)
     with torch.no_grad():
         for rows in (1, 50, 256, 3):
             x = torch.randn(rows, spec.observations) * 3
@@ -51,10 +69,11 @@ def test_codes_are_those_of_the_integer_products(spec):
                 assert (ours != theirs).float().mean() < 1e-3
 
 
-@needs_c
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("with_features", [False, True])
-def test_gradients_of_the_actor_are_near_those_of_float32(spec, with_features):
+def test_gradients_of_the_actor_are_near_those_of_float32(dtype, spec, with_features, monkeypatch):
+    # A sum that is 0 lies on the edge of what passes: both add the bias to a sum of integers.
+    monkeypatch.setattr(fast_quant, "multiplies_bytes", lambda: True)
     torch.manual_seed(2)
     actor = random_actor(spec)
     x = torch.randn(70, spec.observations) * 2
@@ -62,7 +81,7 @@ def test_gradients_of_the_actor_are_near_those_of_float32(spec, with_features):
     d_features = torch.randn(70, spec.hidden[-1]) if with_features else None
     found = []
     with torch.no_grad():
-        for passes in (QuantisedOnce(actor, torch.float32), CompiledOnce(actor)):
+        for passes in (QuantisedOnce(actor, torch.float32), compiled_actor(actor, dtype)):
             passes(x)
             passes.backward(d_output, d_features)
             found.append([parameter.grad.clone() for parameter in actor.flat_parameters()])
@@ -73,10 +92,9 @@ def test_gradients_of_the_actor_are_near_those_of_float32(spec, with_features):
     assert apart(torch.stack(found[1][:ranges]), torch.stack(found[0][:ranges])) < 5e-2
 
 
-@needs_c
-def test_an_actor_is_packed_again_when_its_parameters_have_changed():
+def test_an_actor_is_packed_again_when_its_parameters_have_changed(dtype):
     actor = random_actor(SPECS[4])
-    compiled, x = CompiledOnce(actor), torch.randn(32, 9)
+    compiled, x = compiled_actor(actor, dtype), torch.randn(32, 9)
     with torch.no_grad():
         before = compiled(x)[0]
         actor.layers[0].weight.mul_(-1.0)
@@ -85,14 +103,13 @@ def test_an_actor_is_packed_again_when_its_parameters_have_changed():
         assert not torch.equal(compiled(x)[0], before)
 
 
-@needs_c
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize(
     ("observations", "actions", "width", "batch"),
     [(11, 3, 64, 64), (17, 45, 96, 48), (63, 1, 32, 16)],
 )
 def test_gradients_of_the_critics_are_about_as_near_float32_as_torchs(
-    observations, actions, width, batch, norm
+    dtype, observations, actions, width, batch, norm
 ):
     torch.manual_seed(3)
     observation, action = torch.randn(batch, observations), torch.rand(batch, 2 * actions) * 2 - 1
@@ -102,14 +119,13 @@ def test_gradients_of_the_critics_are_about_as_near_float32_as_torchs(
     chosen = torch.stack((first, 1.0 - first))
     found = []
     with torch.no_grad():
-        for kind in ("float32", "bfloat16", "compiled"):
+        for kind in ("float32", "torch", "compiled"):
             torch.manual_seed(4)
             critic = TwinCritic(observations, actions, width, norm=norm)
-            dtype = torch.float32 if kind == "float32" else torch.bfloat16
-            flat = FlatTwinCritic(critic, dtype)
             if kind == "compiled":
-                torch.manual_seed(4)
-                flat = CompiledTwinCritic(TwinCritic(observations, actions, width, norm=norm))
+                flat = compiled_critic(critic, dtype)
+            else:
+                flat = FlatTwinCritic(critic, torch.float32 if kind == "float32" else dtype)
             done = flat.forward(observation, action)
             flat.backward(done, d_q)
             found.append((done.q, flat.gradient, flat.action_gradient(done, chosen, actions)))
@@ -120,12 +136,11 @@ def test_gradients_of_the_critics_are_about_as_near_float32_as_torchs(
         assert apart(gradient, wanted) < 2.0 * apart(theirs, wanted) + 2e-3, name
 
 
-@needs_c
-def test_a_batch_that_no_block_fits_goes_through_torch_and_the_next_one_does_not():
+def test_a_batch_that_no_block_fits_goes_through_torch_and_the_next_one_does_not(dtype):
     torch.manual_seed(5)
-    compiled = CompiledTwinCritic(TwinCritic(11, 3, 64))
+    compiled = compiled_critic(TwinCritic(11, 3, 64), dtype)
     torch.manual_seed(5)
-    plain = FlatTwinCritic(TwinCritic(11, 3, 64), torch.bfloat16)
+    plain = FlatTwinCritic(TwinCritic(11, 3, 64), dtype)
     with torch.no_grad():
         for batch in (32, 30, 16):
             observation, action = torch.randn(batch, 11), torch.rand(batch, 3)
@@ -137,12 +152,11 @@ def test_a_batch_that_no_block_fits_goes_through_torch_and_the_next_one_does_not
             assert torch.allclose(q, expected, atol=2e-2)
 
 
-@needs_c
 @pytest.mark.parametrize("batch", [32, 30])
-def test_values_alone_are_those_of_a_whole_pass_and_leave_the_next_one_whole(batch):
+def test_values_alone_are_those_of_a_whole_pass_and_leave_the_next_one_whole(dtype, batch):
     def gradients(*, values_first: bool) -> list[torch.Tensor]:
         torch.manual_seed(7)
-        critic = CompiledTwinCritic(TwinCritic(11, 3, 64, norm=True))
+        critic = compiled_critic(TwinCritic(11, 3, 64, norm=True), dtype)
         observation, action = torch.randn(batch, 11), torch.rand(batch, 3)
         d_q = torch.randn(2, batch)
         found = []
@@ -162,13 +176,12 @@ def test_values_alone_are_those_of_a_whole_pass_and_leave_the_next_one_whole(bat
         assert all(torch.equal(one, other) for one, other in pairs)
 
 
-@needs_c
-def test_a_compiled_learner_restored_goes_on_exactly():
+def test_a_compiled_learner_restored_goes_on_exactly(dtype):
     config = SacConfig(critic_width=64, products="bfloat16")
 
     def learner() -> FastLearner:
         torch.manual_seed(6)
-        return FastLearner(random_actor(SPECS[1]), (11, 3, 16), config)
+        return FastLearner(random_actor(SPECS[1]), (11, 3, 16), config, 0, dtype)
 
     def update(of: FastLearner, step: int) -> float:
         torch.manual_seed(step)
@@ -184,19 +197,20 @@ def test_a_compiled_learner_restored_goes_on_exactly():
 
 
 def test_what_no_panel_fits_and_other_products_stay_with_torch():
-    critic = flat_twin_critic(TwinCritic(11, 3, 48), torch.bfloat16)
-    assert type(critic) is FlatTwinCritic
-    assert type(flat_twin_critic(TwinCritic(11, 3, 64), torch.float32)) is FlatTwinCritic
-    actor = random_actor(SPECS[0])
-    assert type(quantised_once(actor, torch.float32)) is QuantisedOnce
-    # Sums beyond what float32 holds exactly.
-    wide = random_actor(ActorSpec(11, 3, (600,), 8, 8))
-    assert type(quantised_once(wide, torch.bfloat16)) is QuantisedOnce
+    for dtype in (torch.bfloat16, torch.float32):
+        assert type(flat_twin_critic(TwinCritic(11, 3, 48), dtype)) is FlatTwinCritic
+        # Sums beyond what float32 holds exactly.
+        wide = random_actor(ActorSpec(11, 3, (600,), 8, 8))
+        assert type(quantised_once(wide, dtype)) is QuantisedOnce
+    assert type(flat_twin_critic(TwinCritic(11, 3, 64), torch.float64)) is FlatTwinCritic
+    assert type(quantised_once(random_actor(SPECS[0]), torch.float64)) is QuantisedOnce
 
 
 def test_without_the_extension_torch_takes_the_passes(monkeypatch):
-    monkeypatch.setattr(compiled_critic, "AVAILABLE", False)
-    monkeypatch.setattr(compiled_actor, "AVAILABLE", False)
-    assert type(flat_twin_critic(TwinCritic(11, 3, 64), torch.bfloat16)) is FlatTwinCritic
-    assert type(quantised_once(random_actor(SPECS[1]), torch.bfloat16)) is QuantisedOnce
+    for name in DTYPES:
+        monkeypatch.setitem(sys.modules, f"{ACTOR}_{name}", None)
+        monkeypatch.setitem(sys.modules, f"{CRITIC}_{name}", None)
+    for dtype in DTYPES.values():
+        assert type(flat_twin_critic(TwinCritic(11, 3, 64), dtype)) is FlatTwinCritic
+        assert type(quantised_once(random_actor(SPECS[1]), dtype)) is QuantisedOnce
     FastLearner(Fp32Actor(11, 3, (24, 24)), (11, 3, 24), SacConfig(products="bfloat16"))

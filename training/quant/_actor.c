@@ -1,8 +1,8 @@
 /* Forward and backward pass of a quantised actor in one call each, for `compiled_actor.py`.
  *
  * The same values as `fast_quant.py`: codes are small integers, which bfloat16 holds, and sums of
- * their products stay below 2**24, so float32 holds them; products of gradients take inputs of 8
- * bits of mantissa. Widths are filled up to whole panels of 32 with zeros, batches to blocks of 16.
+ * their products stay below 2**24, so float32 holds them; products of gradients take bfloat16 or
+ * float32. Widths are filled up to whole panels with zeros, batches to blocks of 16.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -14,21 +14,19 @@
 #include <math.h>
 #include <string.h>
 
-#include "_tiles.h"
-
 enum { BLOCK = 16, MOST = 6 }; /* rows that go through together; layers */
 
 typedef struct {
     float *weights, *biases, *rounded, *residuals; /* given; rounded biases; what rounding added */
-    uint32_t *in, *back;
-    uint32_t *d_panels;
+    unit *in, *back;
+    unit *d_panels;
     double step, slope, bias_step;
     long at; /* the weight that sets the step */
 } Layer;
 
 typedef struct {
     float *scaled; /* values by their step, before rounding */
-    uint32_t *rows, *panels;
+    unit *rows, *panels;
     double step, slope, low, high, last; /* codes' range; below `last` no gradient passes */
 } Quantiser;
 
@@ -38,7 +36,7 @@ typedef struct {
     Layer layer[MOST];
     Quantiser quantiser[MOST + 1];
     float *sums, *more_sums, *codes;
-    uint32_t *d_rows;
+    unit *d_rows;
 } Actor;
 
 static char *lay_out(Actor *a, char *base) {
@@ -46,26 +44,26 @@ static char *lay_out(Actor *a, char *base) {
     long widest = 0, largest = 0;
     take(&at, sizeof(Actor));
     for (long i = 0; i <= a->layers; i++) {
-        long width = a->widths[i] = (a->sizes[i] + COLUMNS - 1) / COLUMNS * COLUMNS;
+        long width = a->widths[i] = FILLED(a->sizes[i]);
         Quantiser *q = &a->quantiser[i];
         q->scaled = (float *)take(&at, 4 * a->batch * width);
-        q->rows = (uint32_t *)take(&at, 2 * a->batch * width);
-        q->panels = (uint32_t *)take(&at, 2 * a->batch * width);
+        q->rows = (unit *)take(&at, sizeof(half) * a->batch * width);
+        q->panels = (unit *)take(&at, sizeof(half) * a->batch * width);
         widest = width > widest ? width : widest;
     }
     for (long i = 0; i < a->layers; i++) {
         Layer *l = &a->layer[i];
         long inputs = a->widths[i], outputs = a->widths[i + 1];
-        l->in = (uint32_t *)take(&at, 2 * inputs * outputs);
-        l->back = (uint32_t *)take(&at, 2 * inputs * outputs);
-        l->d_panels = (uint32_t *)take(&at, 2 * a->batch * outputs);
+        l->in = (unit *)take(&at, sizeof(half) * inputs * outputs);
+        l->back = (unit *)take(&at, sizeof(half) * inputs * outputs);
+        l->d_panels = (unit *)take(&at, sizeof(half) * a->batch * outputs);
         l->rounded = (float *)take(&at, 4 * outputs);
         l->residuals = (float *)take(&at, 4 * outputs);
         largest = inputs * outputs > largest ? inputs * outputs : largest;
     }
     a->sums = (float *)take(&at, 4 * BLOCK * widest);
     a->more_sums = (float *)take(&at, 4 * BLOCK * widest);
-    a->d_rows = (uint32_t *)take(&at, 2 * BLOCK * widest);
+    a->d_rows = (unit *)take(&at, sizeof(half) * BLOCK * widest);
     a->codes = (float *)take(&at, 4 * largest);
     return at;
 }
@@ -74,23 +72,21 @@ static char *lay_out(Actor *a, char *base) {
 static TARGET void quantise_layer(Actor *a, long i, float levels) {
     Layer *l = &a->layer[i];
     long inputs = a->sizes[i], outputs = a->sizes[i + 1], count = inputs * outputs;
-    __m512 step = _mm512_set1_ps((float)l->step), most = _mm512_set1_ps(levels);
-    __m512 highest = _mm512_setzero_ps(), lowest = highest;
+    vec step = all((float)l->step), most = all(levels), least = all(-levels);
+    vec highest = all(0.0f), lowest = highest;
     for (long k = 0; k < count; k += LANES) {
-        __mmask16 mask = first_lanes(count - k);
-        __m512 value = _mm512_maskz_loadu_ps(mask, l->weights + k);
-        highest = _mm512_max_ps(highest, value);
-        lowest = _mm512_min_ps(lowest, value);
-        __m512 code = _mm512_roundscale_ps(_mm512_div_ps(value, step), 0);
-        code = _mm512_max_ps(_mm512_min_ps(code, most), _mm512_sub_ps(_mm512_setzero_ps(), most));
-        _mm512_mask_storeu_ps(a->codes + k, mask, code);
+        vec value = load_first(l->weights + k, count - k);
+        highest = larger(highest, value);
+        lowest = smaller(lowest, value);
+        vec code = larger(smaller(nearest(quotient(value, step)), most), least);
+        store_first(a->codes + k, count - k, code);
     }
-    float high = _mm512_reduce_max_ps(highest), low = _mm512_reduce_min_ps(lowest);
+    float high = largest_of(highest), low = smallest_of(lowest);
     float largest = high >= -low ? high : low;
     for (l->at = 0; l->at < count - 1 && l->weights[l->at] != largest;) l->at++;
     l->slope = copysign(l->slope, largest);
-    panels_by_input(a->codes, outputs, inputs, a->widths[i] / 2, l->in);
-    panels_by_output(a->codes, outputs, inputs, inputs, a->widths[i + 1] / 2, l->back);
+    panels_by_input(a->codes, outputs, inputs, a->widths[i] / PAIR, l->in);
+    panels_by_output(a->codes, outputs, inputs, inputs, a->widths[i + 1] / PAIR, l->back);
     float bias_step = (float)(a->quantiser[i].step * l->step);
     l->bias_step = bias_step;
     for (long j = 0; j < outputs; j++) {
@@ -104,10 +100,9 @@ static TARGET void quantise_layer(Actor *a, long i, float levels) {
 
 /* Round one row of `scaled` to codes in `codes`. */
 INLINE void round_row(const Quantiser *q, const float *scaled, long width, float *codes) {
-    __m512 low = _mm512_set1_ps((float)q->low), high = _mm512_set1_ps((float)q->high);
+    vec low = all((float)q->low), high = all((float)q->high);
     for (long j = 0; j < width; j += LANES) {
-        __m512 code = _mm512_roundscale_ps(_mm512_loadu_ps(scaled + j), 0);
-        _mm512_storeu_ps(codes + j, _mm512_min_ps(_mm512_max_ps(code, low), high));
+        store(codes + j, smaller(larger(nearest(load(scaled + j)), low), high));
     }
 }
 
@@ -115,18 +110,16 @@ INLINE void round_row(const Quantiser *q, const float *scaled, long width, float
 INLINE void round_block(const Actor *a, long i, long first_row, long given, float *out) {
     const Quantiser *q = &a->quantiser[i];
     long width = a->widths[i], size = a->sizes[i];
-    for (int r = 0; r < BLOCK; r += 2) {
+    for (int r = 0; r < BLOCK; r += PAIR) {
         float *codes = a->more_sums;
-        for (int half = 0; half < 2; half++) {
-            long row = first_row + r + half;
-            round_row(q, q->scaled + row * width, width, codes + half * width);
-            unit_row(codes + half * width, width, q->rows + row * width / 2);
+        for (int part = 0; part < PAIR; part++, codes += width) {
+            long row = first_row + r + part;
+            round_row(q, q->scaled + row * width, width, codes);
+            unit_row(codes, width, q->rows + row * width / PAIR);
             if (!out || row >= given) continue;
-            for (long j = 0; j < size; j++) {
-                out[row * size + j] = codes[half * width + j] * (float)q->step;
-            }
+            for (long j = 0; j < size; j++) out[row * size + j] = codes[j] * (float)q->step;
         }
-        panel_rows(codes, codes + width, width, a->rows / 2, (first_row + r) / 2, q->panels);
+        panel_rows(a->more_sums, width, width, a->rows / PAIR, (first_row + r) / PAIR, q->panels);
     }
 }
 
@@ -138,28 +131,26 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
     for (long b = 0; b < a->rows; b += BLOCK) {
         long width = a->widths[0];
         for (long r = b; r < b + BLOCK; r++) {
-            __m512 step = _mm512_set1_ps((float)a->quantiser[0].step);
+            vec step = all((float)a->quantiser[0].step);
             for (long j = 0; j < width; j += LANES) {
-                __mmask16 mask = r < given ? first_lanes(a->sizes[0] - j) : 0;
-                __m512 value = _mm512_maskz_loadu_ps(mask, x + r * x_row + j);
-                _mm512_storeu_ps(a->quantiser[0].scaled + r * width + j, _mm512_div_ps(value, step));
+                vec value = load_first(x + r * x_row + j, r < given ? a->sizes[0] - j : 0);
+                store(a->quantiser[0].scaled + r * width + j, quotient(value, step));
             }
         }
         round_block(a, 0, b, given, 0);
         for (long i = 0; i < last; i++) {
             const Layer *l = &a->layer[i];
             Quantiser *q = &a->quantiser[i + 1];
-            long units = a->widths[i] / 2;
+            long units = a->widths[i] / PAIR;
             width = a->widths[i + 1];
             float *scaled = q->scaled + b * width;
             product(a->quantiser[i].rows + b * units, units, 1, l->in, units, 0, scaled, width,
                     BLOCK, width);
-            __m512 by = _mm512_set1_ps((float)l->bias_step), step = _mm512_set1_ps((float)q->step);
+            vec by = all((float)l->bias_step), step = all((float)q->step);
             for (long r = 0; r < BLOCK; r++) {
                 for (long j = 0; j < width; j += LANES) {
-                    __m512 value = _mm512_fmadd_ps(_mm512_loadu_ps(scaled + r * width + j), by,
-                                                   _mm512_loadu_ps(l->rounded + j));
-                    _mm512_storeu_ps(scaled + r * width + j, _mm512_div_ps(value, step));
+                    float *at = scaled + r * width + j;
+                    store(at, quotient(add_product(load(l->rounded + j), load(at), by), step));
                 }
             }
             round_block(a, i + 1, b, given, i == last - 1 ? out : i == last - 2 ? features : 0);
@@ -172,50 +163,43 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
 INLINE double through_quantiser(const Actor *a, long i, long first_row) {
     const Quantiser *q = &a->quantiser[i];
     long width = a->widths[i];
-    __m512 low = _mm512_set1_ps((float)q->low), high = _mm512_set1_ps((float)q->high);
-    __m512 last = _mm512_set1_ps((float)q->last), beyond = _mm512_set1_ps((float)(q->high + 0.5));
-    __m512 total = _mm512_setzero_ps();
+    vec low = all((float)q->low), high = all((float)q->high);
+    vec last = all((float)q->last), beyond = all((float)(q->high + 0.5)), total = all(0.0f);
     for (long r = 0; r < BLOCK; r++) {
         float *grad = a->sums + r * width;
         const float *scaled = q->scaled + (first_row + r) * width;
         for (long j = 0; j < width; j += LANES) {
-            __m512 g = _mm512_loadu_ps(grad + j), value = _mm512_loadu_ps(scaled + j);
-            __m512 code = _mm512_roundscale_ps(value, 0);
-            code = _mm512_min_ps(_mm512_max_ps(code, low), high);
-            __mmask16 in = _mm512_cmp_ps_mask(value, last, _CMP_GT_OQ) &
-                           _mm512_cmp_ps_mask(value, beyond, _CMP_LT_OQ);
-            __m512 passed = _mm512_maskz_mov_ps(in, g);
-            total = _mm512_fmadd_ps(g, code, total);
-            total = _mm512_fnmadd_ps(passed, value, total);
-            _mm512_storeu_ps(grad + j, passed);
+            vec g = load(grad + j), value = load(scaled + j);
+            vec code = smaller(larger(nearest(value), low), high);
+            vec passed = inside(g, value, last, beyond);
+            total = sub_product(add_product(total, g, code), passed, value);
+            store(grad + j, passed);
         }
     }
-    return _mm512_reduce_add_ps(total);
+    return sum_of(total);
 }
 
 /* Gradient of layer `i`'s weights from its panels; returns what the layer's step gets. */
 static TARGET double weight_gradient(Actor *a, long i, float *gradient) {
     const Layer *l = &a->layer[i];
     const Quantiser *before = &a->quantiser[i];
-    long inputs = a->sizes[i], outputs = a->sizes[i + 1], pairs = a->rows / 2;
+    long inputs = a->sizes[i], outputs = a->sizes[i + 1], units = a->rows / PAIR;
     float sums[COLUMNS * a->widths[i]];
     double total = 0.0;
-    __m512 by = _mm512_set1_ps((float)before->step), step = _mm512_set1_ps((float)l->step);
+    vec by = all((float)before->step), step = all((float)l->step);
     for (long j = 0; j < outputs; j += COLUMNS) {
         long rows = outputs - j < COLUMNS ? outputs - j : COLUMNS;
-        product(l->d_panels + j * pairs, 1, COLUMNS, before->panels, pairs, 0, sums, inputs,
+        product(l->d_panels + j * units, 1, COLUMNS, before->panels, units, 0, sums, inputs,
                 (rows + ROWS - 1) / ROWS * ROWS, inputs);
-        __m512 sum = _mm512_setzero_ps();
+        vec sum = all(0.0f);
         for (long k = 0; k < rows * inputs; k += LANES) {
-            __mmask16 mask = first_lanes(rows * inputs - k);
-            __m512 g = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, sums + k), by);
-            __m512 value = _mm512_maskz_loadu_ps(mask, l->weights + j * inputs + k);
-            value = _mm512_div_ps(value, step);
-            __m512 residual = _mm512_sub_ps(_mm512_roundscale_ps(value, 0), value);
-            sum = _mm512_mask3_fmadd_ps(g, residual, sum, mask);
-            _mm512_mask_storeu_ps(gradient + j * inputs + k, mask, g);
+            long count = rows * inputs - k;
+            vec g = mul(load_first(sums + k, count), by);
+            vec value = quotient(load_first(l->weights + j * inputs + k, count), step);
+            sum = add_product(sum, g, sub(nearest(value), value));
+            store_first(gradient + j * inputs + k, count, g);
         }
-        total += _mm512_reduce_add_ps(sum);
+        total += sum_of(sum);
     }
     return total;
 }
@@ -243,14 +227,14 @@ static TARGET void backward(Actor *a, const float *d_out, const float *d_feature
             for (long r = 0; r < BLOCK; r++) {
                 float *d = a->sums + r * width;
                 for (long j = 0; j < size; j++) biases[i][j] += d[j];
-                unit_row(d, width, a->d_rows + r * width / 2);
+                unit_row(d, width, a->d_rows + r * width / PAIR);
             }
-            for (long r = 0; r < BLOCK; r += 2) {
-                panel_rows(a->sums + r * width, a->sums + (r + 1) * width, width, a->rows / 2,
-                           (b + r) / 2, l->d_panels);
+            for (long r = 0; r < BLOCK; r += PAIR) {
+                panel_rows(a->sums + r * width, width, width, a->rows / PAIR, (b + r) / PAIR,
+                           l->d_panels);
             }
-            product(a->d_rows, width / 2, 1, l->back, width / 2, 0, a->more_sums, before, BLOCK,
-                    before);
+            product(a->d_rows, width / PAIR, 1, l->back, width / PAIR, 0, a->more_sums, before,
+                    BLOCK, before);
             for (long k = 0; k < BLOCK * before; k++) a->sums[k] = a->more_sums[k] * (float)l->step;
             if (i == last - 1 && d_features) {
                 for (long r = 0; r < BLOCK && b + r < given; r++) {
@@ -358,7 +342,7 @@ static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 
 #endif
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_actor", NULL, -1, methods,
-                                        NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, MODULE_NAME("_actor"), NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__actor(void) { return module_of(&definition); }
+MODULE_INIT(_actor) { return module_of(&definition); }

@@ -2,13 +2,25 @@
 #ifndef QPOLICY_PASSES_H
 #define QPOLICY_PASSES_H
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include "_tiles.h"
+#endif
+
+/* Each source makes two modules, by the products it is built for. */
+#ifdef PRODUCTS_FLOAT32
+#define MODULE_NAME(name) name "_float32"
+#define MODULE_INIT(name) PyMODINIT_FUNC PyInit_##name##_float32(void)
+#else
+#define MODULE_NAME(name) name "_bfloat16"
+#define MODULE_INIT(name) PyMODINIT_FUNC PyInit_##name##_bfloat16(void)
+#endif
+
 /* The module, with `available`: whether this processor runs its passes. */
 static PyObject *module_of(struct PyModuleDef *definition) {
     int available = 0;
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
-    available = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl");
+    available = supported();
 #endif
     PyObject *module = PyModule_Create(definition);
     if (module && PyModule_AddIntConstant(module, "available", available) < 0) {

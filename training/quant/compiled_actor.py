@@ -1,6 +1,8 @@
-"""``QuantisedOnce`` whose passes are one call of C each, where the processor has AVX512-BF16."""
+"""``QuantisedOnce`` whose passes are one call of C each, on processors with AVX2 or AVX512-BF16."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +15,7 @@ from qpolicy_training.quant.fast_quant import (
     gradient_bounds,
     weight_step,
 )
-
-try:
-    from qpolicy_training.quant import _actor
-
-    AVAILABLE = bool(_actor.available)
-except ImportError:  # installed without a C compiler
-    AVAILABLE = False
-
+from qpolicy_training.quant.processor import ACTOR, compiled_passes
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 
 _MOST_LAYERS = 6
@@ -29,9 +24,8 @@ _EXACT = 2**24  # float32 holds every integer below
 
 def quantised_once(actor: QuantActor, dtype: torch.dtype) -> QuantisedOnce:
     """``QuantisedOnce`` of ``actor``, compiled where that can be."""
-    if AVAILABLE and dtype == torch.bfloat16 and fits(actor.spec):
-        return CompiledOnce(actor)
-    return QuantisedOnce(actor, dtype)
+    passes = compiled_passes(ACTOR, dtype) if fits(actor.spec) else None
+    return QuantisedOnce(actor, dtype) if passes is None else CompiledOnce(actor, dtype, passes)
 
 
 def fits(spec: ActorSpec) -> bool:
@@ -43,10 +37,14 @@ def fits(spec: ActorSpec) -> bool:
 
 
 class CompiledOnce(QuantisedOnce):
-    """See ``QuantisedOnce``: the same codes, gradients of bfloat16 products."""
+    """See ``QuantisedOnce``: the same codes, gradients of products of ``dtype``.
 
-    def __init__(self, actor: QuantActor) -> None:
-        super().__init__(actor, torch.bfloat16)
+    ``passes`` is ``compiled_passes(ACTOR, dtype)``.
+    """
+
+    def __init__(self, actor: QuantActor, dtype: torch.dtype, passes: Any) -> None:
+        super().__init__(actor, dtype)
+        self._passes = passes
         self._block = torch.empty(0, dtype=torch.uint8)
         self._room = self._given = 0  # observations that the block has room for; of the last call
         self._packed = False
@@ -64,7 +62,7 @@ class CompiledOnce(QuantisedOnce):
         sizes = self._actor.spec.layer_sizes()
         output = torch.empty(self._given, sizes[-1])
         features = torch.empty(self._given, sizes[-2])
-        _actor.forward(
+        self._passes.forward(
             self._block.data_ptr(), normalised.data_ptr(), normalised.stride(0), self._given,
             output.data_ptr(), features.data_ptr(),
         )  # fmt: skip
@@ -78,7 +76,7 @@ class CompiledOnce(QuantisedOnce):
         grad_output = grad_output.contiguous()
         if grad_features is not None:
             grad_features = grad_features.contiguous()
-        _actor.backward(
+        self._passes.backward(
             self._block.data_ptr(), grad_output.data_ptr(),
             0 if grad_features is None else grad_features.data_ptr(), self._given,
             *(gradient.data_ptr() for gradient in self._gradients),
@@ -98,8 +96,8 @@ class CompiledOnce(QuantisedOnce):
         if self._given > self._room:
             self._room = self._given
             shape = self._room, *spec.layer_sizes()
-            self._block = torch.zeros(_actor.size(*shape), dtype=torch.uint8)
-            _actor.prepare(self._block.data_ptr(), *shape)
+            self._block = torch.zeros(self._passes.size(*shape), dtype=torch.uint8)
+            self._passes.prepare(self._block.data_ptr(), *shape)
         count = len(spec.hidden) + 1
         table: list[float] = []
         bits = [spec.b_in, *(spec.b_core for _ in spec.hidden), spec.b_out]
@@ -116,7 +114,7 @@ class CompiledOnce(QuantisedOnce):
             step = weight_step(largest, spec.b_core, power_of_two=pot)
             table += [step.size, step.slope, levels]
         numbers = np.array(table)
-        _actor.pack(
+        self._passes.pack(
             self._block.data_ptr(), numbers.ctypes.data,
             *(parameter.data_ptr() for parameter in parameters[count + 1 :]),
         )  # fmt: skip

@@ -1,19 +1,27 @@
-"""Which products this processor multiplies itself, and torch does not emulate.
+"""What this processor multiplies itself, and which of the compiled passes it runs.
 
 Torch takes products of bfloat16 and of bytes everywhere, but where the processor has no instruction
-for them at a thirtieth to a fiftieth of the speed of float32 (measured with AVX2 alone).
+for them at a thirtieth to a fiftieth of the speed of float32 (measured with AVX2 alone). The passes
+in C are built twice: for AVX512-BF16, and for AVX2 with products of float32.
 """
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import torch
 
-try:
-    from qpolicy_training.quant import _actor
+ACTOR, CRITIC = "qpolicy_training.quant._actor", "qpolicy_training.rl._critic"
 
-    _KNOWN = bool(_actor.available)
-except ImportError:  # installed without a C compiler
-    _KNOWN = False
+
+def compiled_passes(of: str, dtype: torch.dtype) -> Any:
+    """The C module of ``ACTOR`` or ``CRITIC`` with such products, or None where it cannot run."""
+    try:
+        module = importlib.import_module(f"{of}_{str(dtype).removeprefix('torch.')}")
+    except ImportError:  # installed without a C compiler
+        return None
+    return module if module.available else None
 
 
 def products_dtype(products: str) -> torch.dtype:
@@ -33,4 +41,5 @@ def multiplies_bytes() -> bool:
 def _has(name: str) -> bool:
     # A torch without this function is too old to say; the C passes know at least of bfloat16.
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get(name, _KNOWN))
+    known = name in capabilities
+    return capabilities[name] if known else compiled_passes(ACTOR, torch.bfloat16) is not None

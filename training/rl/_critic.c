@@ -14,21 +14,18 @@
 #include <math.h>
 #include <string.h>
 
-#include "../quant/_tiles.h"
-
 enum { BLOCK = 16, TWINS = 2 };
 static const float EPSILON = 1e-5f; /* of layer normalisation */
 
 typedef struct {
     long observations, actions, inputs, width, batch, norm;
-    long pairs;   /* units that hold the inputs */
-    long columns; /* the inputs, filled up to whole panels */
-    uint32_t *x_rows, *x_panels;
-    uint32_t *in1[TWINS], *in2[TWINS], *back2[TWINS], *back_actions[TWINS];
-    uint32_t *h1_panels[TWINS];
-    uint16_t *y1[TWINS], *y2[TWINS]; /* sums before ReLU, normalised */
+    long units; /* that hold the inputs */
+    unit *x_rows, *x_panels;
+    unit *in1[TWINS], *in2[TWINS], *back2[TWINS], *back_actions[TWINS];
+    unit *h1_panels[TWINS];
+    half *y1[TWINS], *y2[TWINS]; /* sums before ReLU, normalised */
     float *scale1[TWINS], *scale2[TWINS];
-    uint32_t *d1_panels, *d2_panels, *rows, *more_rows;
+    unit *d1_panels, *d2_panels, *rows, *more_rows;
     float *sums;
 } Critic;
 
@@ -50,26 +47,26 @@ static Layers layers_of(const Critic *c, float *flat, long twin) {
 /* Lay out the block; with `base` 0 the result's end is its size. */
 static char *lay_out(Critic *c, char *base) {
     char *at = base;
-    long width = c->width, batch = c->batch, units = width / 2;
+    long width = c->width, batch = c->batch;
+    long matrix = sizeof(half) * width * width, kept = sizeof(half) * batch * width;
     take(&at, sizeof(Critic));
-    c->x_rows = (uint32_t *)take(&at, 4 * batch * c->pairs);
-    c->x_panels = (uint32_t *)take(&at, 2 * batch * c->columns);
+    c->x_rows = (unit *)take(&at, sizeof(unit) * batch * c->units);
+    c->x_panels = (unit *)take(&at, sizeof(half) * batch * FILLED(c->inputs));
     for (int t = 0; t < TWINS; t++) {
-        c->in1[t] = (uint32_t *)take(&at, 4 * c->pairs * width);
-        c->in2[t] = (uint32_t *)take(&at, 4 * units * width);
-        c->back2[t] = (uint32_t *)take(&at, 4 * units * width);
-        c->back_actions[t] =
-            (uint32_t *)take(&at, 4 * units * ((c->actions + COLUMNS - 1) / COLUMNS * COLUMNS));
-        c->h1_panels[t] = (uint32_t *)take(&at, 2 * batch * width);
-        c->y1[t] = (uint16_t *)take(&at, 2 * batch * width);
-        c->y2[t] = (uint16_t *)take(&at, 2 * batch * width);
+        c->in1[t] = (unit *)take(&at, sizeof(unit) * c->units * width);
+        c->in2[t] = (unit *)take(&at, matrix);
+        c->back2[t] = (unit *)take(&at, matrix);
+        c->back_actions[t] = (unit *)take(&at, sizeof(half) * width * FILLED(c->actions));
+        c->h1_panels[t] = (unit *)take(&at, kept);
+        c->y1[t] = (half *)take(&at, kept);
+        c->y2[t] = (half *)take(&at, kept);
         c->scale1[t] = (float *)take(&at, 4 * batch);
         c->scale2[t] = (float *)take(&at, 4 * batch);
     }
-    c->d1_panels = (uint32_t *)take(&at, 2 * batch * width);
-    c->d2_panels = (uint32_t *)take(&at, 2 * batch * width);
-    c->rows = (uint32_t *)take(&at, 4 * BLOCK * units);
-    c->more_rows = (uint32_t *)take(&at, 4 * BLOCK * units);
+    c->d1_panels = (unit *)take(&at, kept);
+    c->d2_panels = (unit *)take(&at, kept);
+    c->rows = (unit *)take(&at, sizeof(half) * BLOCK * width);
+    c->more_rows = (unit *)take(&at, sizeof(half) * BLOCK * width);
     c->sums = (float *)take(&at, 4 * BLOCK * (width > COLUMNS ? width : COLUMNS));
     return at;
 }
@@ -78,11 +75,11 @@ static char *lay_out(Critic *c, char *base) {
 static TARGET void pack(Critic *c, float *flat, long back) {
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
-        panels_by_input(l.w1, c->width, c->inputs, c->pairs, c->in1[t]);
-        panels_by_input(l.w2, c->width, c->width, c->width / 2, c->in2[t]);
+        panels_by_input(l.w1, c->width, c->inputs, c->units, c->in1[t]);
+        panels_by_input(l.w2, c->width, c->width, c->width / PAIR, c->in2[t]);
         if (!back) continue;
-        panels_by_output(l.w2, c->width, c->width, c->width, c->width / 2, c->back2[t]);
-        panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / 2,
+        panels_by_output(l.w2, c->width, c->width, c->width, c->width / PAIR, c->back2[t]);
+        panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / PAIR,
                          c->back_actions[t]);
     }
 }
@@ -90,24 +87,20 @@ static TARGET void pack(Critic *c, float *flat, long back) {
 /* Observations and actions, float32 rows of any stride, as rows and as panels of units. */
 static TARGET void take_inputs(Critic *c, const float *observations, long observation_row,
                                const float *actions, long action_row) {
-    float lines[2][c->columns];
+    long columns = FILLED(c->inputs), width = PAIR * c->units;
+    float lines[PAIR * columns];
     memset(lines, 0, sizeof lines);
-    for (long b = 0; b < c->batch; b += 2) {
-        for (int r = 0; r < 2; r++) {
-            memcpy(lines[r], observations + (b + r) * observation_row, 4 * c->observations);
-            memcpy(lines[r] + c->observations, actions + (b + r) * action_row, 4 * c->actions);
-            uint16_t *row = (uint16_t *)(c->x_rows + (b + r) * c->pairs);
-            for (long j = 0; j < 2 * c->pairs; j += LANES) {
-                _mm256_mask_storeu_epi16(row + j, first_lanes(2 * c->pairs - j),
-                                         narrow(_mm512_loadu_ps(lines[r] + j)));
+    for (long b = 0; b < c->batch; b += PAIR) {
+        for (int r = 0; r < PAIR; r++) {
+            float *line = lines + r * columns;
+            memcpy(line, observations + (b + r) * observation_row, 4 * c->observations);
+            memcpy(line + c->observations, actions + (b + r) * action_row, 4 * c->actions);
+            half *row = (half *)(c->x_rows + (b + r) * c->units);
+            for (long j = 0; j < width; j += LANES) {
+                store_first_halves(row + j, width - j, narrow(load(line + j)));
             }
         }
-        for (long j = 0; j < c->columns; j += LANES) {
-            __m256i first = narrow(_mm512_loadu_ps(lines[0] + j));
-            __m256i second = narrow(_mm512_loadu_ps(lines[1] + j));
-            _mm512_storeu_si512(c->x_panels + PANEL(c->batch / 2, b / 2, j),
-                                paired(first, second));
-        }
+        panel_rows(lines, columns, columns, c->batch / PAIR, b / PAIR, c->x_panels);
     }
 }
 
@@ -115,50 +108,46 @@ static TARGET void take_inputs(Critic *c, const float *observations, long observ
 INLINE float normalise(const Critic *c, float *sums) {
     if (!c->norm) return 1.0f;
     long width = c->width;
-    __m512 total = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-    for (long j = 0; j < width; j += LANES) total = _mm512_add_ps(total, _mm512_loadu_ps(sums + j));
-    __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(total) / (float)width);
+    vec total = all(0.0f), squares = all(0.0f);
+    for (long j = 0; j < width; j += LANES) total = add(total, load(sums + j));
+    vec mean = all(sum_of(total) / (float)width);
     for (long j = 0; j < width; j += LANES) {
-        __m512 gap = _mm512_sub_ps(_mm512_loadu_ps(sums + j), mean);
-        squares = _mm512_fmadd_ps(gap, gap, squares);
+        vec gap = sub(load(sums + j), mean);
+        squares = add_product(squares, gap, gap);
     }
-    float scale = 1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)width + EPSILON);
+    float scale = 1.0f / sqrtf(sum_of(squares) / (float)width + EPSILON);
     for (long j = 0; j < width; j += LANES) {
-        __m512 gap = _mm512_sub_ps(_mm512_loadu_ps(sums + j), mean);
-        _mm512_storeu_ps(sums + j, _mm512_mul_ps(gap, _mm512_set1_ps(scale)));
+        store(sums + j, mul(sub(load(sums + j), mean), all(scale)));
     }
     return scale;
 }
 
 /* Keep a block's rows behind ReLU in `c->rows`; for passes back before it in `y`, behind it in
  * `panels`, where given. */
-INLINE void rectify(const Critic *c, long first_row, uint16_t *y, uint32_t *panels) {
+INLINE void rectify(const Critic *c, long first_row, half *y, unit *panels) {
     long width = c->width;
-    for (int r = 0; r < BLOCK; r += 2) {
+    for (int r = 0; r < BLOCK; r += PAIR) {
         for (long j = 0; j < width; j += LANES) {
-            __m256i behind[2];
-            for (int i = 0; i < 2; i++) {
-                __m512 value = _mm512_loadu_ps(c->sums + (r + i) * width + j);
-                __m256i *before = (__m256i *)(y + (first_row + r + i) * width + j);
-                if (panels) _mm256_storeu_si256(before, narrow(value));
-                behind[i] = narrow(_mm512_max_ps(value, _mm512_setzero_ps()));
-                _mm256_storeu_si256((__m256i *)((uint16_t *)c->rows + (r + i) * width + j),
-                                    behind[i]);
+            halves behind[PAIR];
+            for (int i = 0; i < PAIR; i++) {
+                vec value = load(c->sums + (r + i) * width + j);
+                if (panels) store_halves(y + (first_row + r + i) * width + j, narrow(value));
+                behind[i] = narrow(larger(value, all(0.0f)));
+                store_halves((half *)c->rows + (r + i) * width + j, behind[i]);
             }
             if (!panels) continue;
-            _mm512_storeu_si512(panels + PANEL(c->batch / 2, (first_row + r) / 2, j),
-                                paired(behind[0], behind[1]));
+            store_units(panels + PANEL(c->batch / PAIR, (first_row + r) / PAIR, j), behind);
         }
     }
 }
 
 /* Q values of the inputs taken; with `keep` what the passes back need too. */
 static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
-    long width = c->width, units = width / 2;
+    long width = c->width, units = width / PAIR;
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
         for (long b = 0; b < c->batch; b += BLOCK) {
-            product(c->x_rows + b * c->pairs, c->pairs, 1, c->in1[t], c->pairs, l.b1, c->sums,
+            product(c->x_rows + b * c->units, c->units, 1, c->in1[t], c->units, l.b1, c->sums,
                     width, BLOCK, width);
             for (int r = 0; r < BLOCK; r++) {
                 c->scale1[t][b + r] = normalise(c, c->sums + r * width);
@@ -168,84 +157,69 @@ static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
             for (int r = 0; r < BLOCK; r++) {
                 float *sums = c->sums + r * width;
                 c->scale2[t][b + r] = normalise(c, sums);
-                __m512 total = _mm512_setzero_ps();
+                vec total = all(0.0f);
                 for (long j = 0; j < width; j += LANES) {
-                    __m256i y = narrow(_mm512_loadu_ps(sums + j));
-                    __m256i *kept = (__m256i *)(c->y2[t] + (b + r) * width + j);
-                    if (keep) _mm256_storeu_si256(kept, y);
-                    __m512 h = _mm512_max_ps(widen(y), _mm512_setzero_ps());
-                    total = _mm512_fmadd_ps(h, _mm512_loadu_ps(l.w3 + j), total);
+                    halves y = narrow(load(sums + j));
+                    if (keep) store_halves(c->y2[t] + (b + r) * width + j, y);
+                    total = add_product(total, larger(widen(y), all(0.0f)), load(l.w3 + j));
                 }
-                q[t * c->batch + b + r] = _mm512_reduce_add_ps(total) + l.b3[0];
+                q[t * c->batch + b + r] = sum_of(total) + l.b3[0];
             }
         }
     }
 }
 
 /* One row's gradient behind ReLU, in `d`, made that of the layer's sums. */
-INLINE void to_sums(const Critic *c, float *d, const uint16_t *y, float scale) {
+INLINE void to_sums(const Critic *c, float *d, const half *y, float scale) {
     long width = c->width;
-    __m512 zero = _mm512_setzero_ps(), total = zero, along = zero;
+    vec zero = all(0.0f), total = zero, along = zero;
     for (long j = 0; j < width; j += LANES) {
-        __m512 value = widen(_mm256_loadu_si256((const __m256i *)(y + j)));
-        __mmask16 on = _mm512_cmp_ps_mask(value, zero, _CMP_GT_OQ);
-        __m512 passed = _mm512_maskz_mov_ps(on, _mm512_loadu_ps(d + j));
-        total = _mm512_add_ps(total, passed);
-        along = _mm512_fmadd_ps(passed, value, along);
-        _mm512_storeu_ps(d + j, passed);
+        vec value = widen(load_halves(y + j));
+        vec passed = above(load(d + j), value, zero);
+        total = add(total, passed);
+        along = add_product(along, passed, value);
+        store(d + j, passed);
     }
     if (!c->norm) return;
-    __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(total) / (float)width);
-    __m512 share = _mm512_set1_ps(_mm512_reduce_add_ps(along) / (float)width);
+    vec mean = all(sum_of(total) / (float)width), share = all(sum_of(along) / (float)width);
     for (long j = 0; j < width; j += LANES) {
-        __m512 value = widen(_mm256_loadu_si256((const __m256i *)(y + j)));
-        __m512 gap = _mm512_sub_ps(_mm512_loadu_ps(d + j), mean);
-        gap = _mm512_fnmadd_ps(value, share, gap);
-        _mm512_storeu_ps(d + j, _mm512_mul_ps(gap, _mm512_set1_ps(scale)));
+        vec gap = sub_product(sub(load(d + j), mean), widen(load_halves(y + j)), share);
+        store(d + j, mul(gap, all(scale)));
     }
 }
 
 /* A block's gradients, in `sums`, as rows and as panels of units, each where given. */
-INLINE void keep_gradients(const Critic *c, long first_row, uint32_t *rows, uint32_t *panels) {
+INLINE void keep_gradients(const Critic *c, long first_row, unit *rows, unit *panels) {
     long width = c->width;
-    for (int r = 0; r < BLOCK; r += 2) {
-        for (long j = 0; j < width; j += LANES) {
-            __m256i first = narrow(_mm512_loadu_ps(c->sums + r * width + j));
-            __m256i second = narrow(_mm512_loadu_ps(c->sums + (r + 1) * width + j));
-            if (rows) {
-                _mm256_storeu_si256((__m256i *)((uint16_t *)rows + r * width + j), first);
-                _mm256_storeu_si256((__m256i *)((uint16_t *)rows + (r + 1) * width + j), second);
-            }
-            if (panels) {
-                _mm512_storeu_si512(panels + PANEL(c->batch / 2, (first_row + r) / 2, j),
-                                    paired(first, second));
-            }
+    for (int r = 0; r < BLOCK; r += PAIR) {
+        const float *lines = c->sums + r * width;
+        for (int i = 0; rows && i < PAIR; i++) {
+            unit_row(lines + i * width, width, rows + (r + i) * width / PAIR);
+        }
+        if (panels) {
+            panel_rows(lines, width, width, c->batch / PAIR, (first_row + r) / PAIR, panels);
         }
     }
 }
 
 INLINE void add_to(float *total, const float *values, long count) {
-    for (long j = 0; j < count; j += LANES) {
-        _mm512_storeu_ps(total + j,
-                         _mm512_add_ps(_mm512_loadu_ps(total + j), _mm512_loadu_ps(values + j)));
-    }
+    for (long j = 0; j < count; j += LANES) store(total + j, add(load(total + j), load(values + j)));
 }
 
 /* Gradients of the second layer's sums, then of the first's, of 16 rows into `c->sums`: where
  * `g` is given, biases and last layer are added to it and panels kept. */
 INLINE void back_block(Critic *c, int t, const Layers *l, const Layers *g, const long *index,
                        const float *d_q, long first_row) {
-    long width = c->width, units = width / 2;
+    long width = c->width, units = width / PAIR;
     for (int r = 0; r < BLOCK; r++) {
-        const uint16_t *y = c->y2[t] + index[r] * width;
+        const half *y = c->y2[t] + index[r] * width;
         float *d = c->sums + r * width;
-        __m512 by = _mm512_set1_ps(d_q[r]);
+        vec by = all(d_q[r]);
         for (long j = 0; j < width; j += LANES) {
-            _mm512_storeu_ps(d + j, _mm512_mul_ps(by, _mm512_loadu_ps(l->w3 + j)));
+            store(d + j, mul(by, load(l->w3 + j)));
             if (g) {
-                __m512 h = widen(_mm256_loadu_si256((const __m256i *)(y + j)));
-                h = _mm512_max_ps(h, _mm512_setzero_ps());
-                _mm512_storeu_ps(g->w3 + j, _mm512_fmadd_ps(by, h, _mm512_loadu_ps(g->w3 + j)));
+                vec h = larger(widen(load_halves(y + j)), all(0.0f));
+                store(g->w3 + j, add_product(load(g->w3 + j), by, h));
             }
         }
         to_sums(c, d, y, c->scale2[t][index[r]]);
@@ -263,7 +237,7 @@ INLINE void back_block(Critic *c, int t, const Layers *l, const Layers *g, const
 
 /* The parameters' gradients into `gradient`, laid out as `flat`. */
 static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gradient) {
-    long width = c->width, pairs = c->batch / 2, index[BLOCK];
+    long width = c->width, units = c->batch / PAIR, index[BLOCK];
     for (int t = 0; t < TWINS; t++, d_q += c->batch) {
         Layers l = layers_of(c, flat, t), g = layers_of(c, gradient, t);
         memset(g.b1, 0, 4 * width);
@@ -278,9 +252,9 @@ static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gra
             back_block(c, t, &l, &g, index, d_q + b, b);
         }
         for (long i = 0; i < width; i += COLUMNS) {
-            product(c->d2_panels + i * pairs, 1, COLUMNS, c->h1_panels[t], pairs, 0,
+            product(c->d2_panels + i * units, 1, COLUMNS, c->h1_panels[t], units, 0,
                     g.w2 + i * width, width, COLUMNS, width);
-            product(c->d1_panels + i * pairs, 1, COLUMNS, c->x_panels, pairs, 0,
+            product(c->d1_panels + i * units, 1, COLUMNS, c->x_panels, units, 0,
                     g.w1 + i * c->inputs, c->inputs, COLUMNS, c->inputs);
         }
     }
@@ -288,7 +262,7 @@ static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gra
 
 /* Gradient of the actions into `out` (batch, actions): rows whose `d_q` is 0 are left out. */
 static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, float *out) {
-    long units = c->width / 2, actions = c->actions, index[BLOCK];
+    long units = c->width / PAIR, actions = c->actions, index[BLOCK];
     float by[BLOCK];
     memset(out, 0, 4 * c->batch * actions);
     for (int t = 0; t < TWINS; t++, d_q += c->batch) {
@@ -324,8 +298,7 @@ static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, flo
 static Critic described(const long *v) {
     Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .batch = v[3], .norm = v[4]};
     c.inputs = c.observations + c.actions;
-    c.pairs = (c.inputs + 1) / 2;
-    c.columns = (c.inputs + COLUMNS - 1) / COLUMNS * COLUMNS;
+    c.units = UNITS(c.inputs);
     return c;
 }
 
@@ -391,7 +364,7 @@ static PyMethodDef methods[] = {{NULL, NULL, 0, NULL}};
 
 #endif
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_critic", NULL, -1, methods,
-                                        NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, MODULE_NAME("_critic"), NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__critic(void) { return module_of(&definition); }
+MODULE_INIT(_critic) { return module_of(&definition); }

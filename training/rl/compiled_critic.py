@@ -1,26 +1,21 @@
-"""A ``FlatTwinCritic`` whose passes are one call of C each, where the processor has AVX512-BF16.
+"""A ``FlatTwinCritic`` whose passes are one call of C each, with AVX2 or AVX512-BF16.
 
 The same passes in torch are some forty operations, each of which reads and writes whole batches:
 half of the time goes into that and into the calls. ``_critic.c`` takes 16 rows at a time through
-both layers, so that what they need stays in the second-level cache. Products take inputs rounded
-to 8 bits of mantissa, as torch's do; what is summed or normalised stays float32.
+both layers, so that what they need stays in the second-level cache. Products of bfloat16 take
+inputs rounded to 8 bits of mantissa, as torch's do; what is summed or normalised stays float32.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from qpolicy_training.rl.twin_critic import FlatTwinCritic, Pass
-
-try:
-    from qpolicy_training.rl import _critic
-
-    AVAILABLE = bool(_critic.available)
-except ImportError:  # installed without a C compiler
-    AVAILABLE = False
-
+from qpolicy_training.quant.processor import CRITIC, compiled_passes
 from qpolicy_training.rl.networks import TwinCritic
+from qpolicy_training.rl.twin_critic import FlatTwinCritic, Pass
 
 _BLOCK, _COLUMNS = 16, 32  # rows that go through together, units that a panel holds
 
@@ -28,26 +23,31 @@ _BLOCK, _COLUMNS = 16, 32  # rows that go through together, units that a panel h
 def flat_twin_critic(critic: TwinCritic, dtype: torch.dtype) -> FlatTwinCritic:
     """``critic`` with its parameters in one flat tensor, its passes compiled where they can be."""
     fits = critic.width % _COLUMNS == 0 and len(critic.critics) == 2
-    if AVAILABLE and fits and dtype == torch.bfloat16:
-        return CompiledTwinCritic(critic)
-    return FlatTwinCritic(critic, dtype)
+    passes = compiled_passes(CRITIC, dtype) if fits else None
+    if passes is None:
+        return FlatTwinCritic(critic, dtype)
+    return CompiledTwinCritic(critic, dtype, passes)
 
 
 class CompiledTwinCritic(FlatTwinCritic):
-    """See ``FlatTwinCritic``; a pass is good until the next ``forward``."""
+    """See ``FlatTwinCritic``; a pass is good until the next ``forward``.
 
-    def __init__(self, critic: TwinCritic) -> None:
+    ``passes`` is ``compiled_passes(CRITIC, dtype)``.
+    """
+
+    def __init__(self, critic: TwinCritic, dtype: torch.dtype, passes: Any) -> None:
+        self._passes = passes
         self._sizes = critic.observations, critic.actions, critic.width
         self._norm = critic.norm
         self._batch = 0
         self._back = False  # a target network never goes back
         self._block = torch.empty(0, dtype=torch.uint8)
-        super().__init__(critic, torch.bfloat16)
+        super().__init__(critic, dtype)
 
     def changed(self) -> None:
         """Tell that ``flat``, or a view of it, has new values."""
         if self._batch:
-            _critic.pack(self._block.data_ptr(), self.flat.data_ptr(), int(self._back))
+            self._passes.pack(self._block.data_ptr(), self.flat.data_ptr(), int(self._back))
         else:
             super().changed()
 
@@ -72,7 +72,7 @@ class CompiledTwinCritic(FlatTwinCritic):
         """Q values; with ``keep`` the block has afterwards what the passes back need."""
         q = torch.empty(2, len(observation))
         observation, action = _rows(observation), _rows(action)
-        _critic.forward(
+        self._passes.forward(
             self._block.data_ptr(), self.flat.data_ptr(), observation.data_ptr(),
             observation.stride(0), action.data_ptr(), action.stride(0), q.data_ptr(), int(keep),
         )  # fmt: skip
@@ -84,7 +84,7 @@ class CompiledTwinCritic(FlatTwinCritic):
             super().backward(done, d_q)
             return
         d_q = d_q.contiguous()
-        _critic.backward(
+        self._passes.backward(
             self._block.data_ptr(), self.flat.data_ptr(), d_q.data_ptr(), self.gradient.data_ptr()
         )
 
@@ -93,7 +93,7 @@ class CompiledTwinCritic(FlatTwinCritic):
         if not self._batch:
             return super().action_gradient(done, d_q, actions)
         d_q, result = d_q.contiguous(), torch.empty(d_q.shape[1], actions)
-        _critic.action_gradient(
+        self._passes.action_gradient(
             self._block.data_ptr(), self.flat.data_ptr(), d_q.data_ptr(), result.data_ptr()
         )
         return result
@@ -108,8 +108,8 @@ class CompiledTwinCritic(FlatTwinCritic):
         if self._batch:
             observations, actions, width = self._sizes
             sizes = (observations, actions, width, batch, int(self._norm))
-            self._block = torch.empty(_critic.size(*sizes), dtype=torch.uint8)
-            _critic.prepare(self._block.data_ptr(), *sizes)
+            self._block = torch.empty(self._passes.size(*sizes), dtype=torch.uint8)
+            self._passes.prepare(self._block.data_ptr(), *sizes)
         self.changed()
 
 
