@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,12 @@ def rollout(policy: Policy, simulation: Simulated, seed: int) -> Episode:
 
 
 def spread(returns: Sequence[float]) -> float:
-    """Return the sample standard deviation of ``returns``; 0 for a single episode."""
+    """Return the sample standard deviation of ``returns``; 0 for a single episode.
+
+    NaN where one is not finite: a robot without a task has no reward.
+    """
+    if not all(map(math.isfinite, returns)):
+        return math.nan  # statistics.stdev would fail
     return statistics.stdev(returns) if len(returns) > 1 else 0.0
 
 

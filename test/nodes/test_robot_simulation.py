@@ -78,6 +78,14 @@ def test_in_lockstep_the_commands_are_those_of_the_offline_episode(
     assert [values for _, values in answers][:STEPS] == offline(artifact, description)
 
 
+def test_two_episodes_without_a_reward_end_well(start, monitor, policy, description):
+    start("policy_node", policy=policy, lockstep=True, autostart=True, ramp_time=0.0)
+    monitor.wait_for(lambda: monitor.hears("action_stamped"))
+    simulator = start("mujoco_sim_node", task=description, episodes=2, max_episode_steps=5)
+    assert simulator.wait(60) == 0, simulator.output
+    assert "2 episodes: no reward" in simulator.output
+
+
 @pytest.mark.usefixtures("monitor")
 def test_in_real_time_the_loop_closes_through_ramp_and_policy(start, watcher, policy, description):
     start("mujoco_sim_node", task=description, realtime=True, speed=SPEED)

@@ -1,7 +1,7 @@
 """SAC's update in few torch operations: the same rule as ``sac.Learner``, faster.
 
-The critics' passes are written out (``twin_critic.py``), products are taken at a lower precision,
-and the quantised actor's integer products, exact in any case, are taken on bytes.
+The critics' passes are written out (``twin_critic.py``), in C where that can be. Products are taken
+at a lower precision where that is asked for; the quantised actor's integer products stay exact.
 """
 
 from __future__ import annotations

@@ -22,12 +22,7 @@ def make_learner(
     if isinstance(config, DdpgConfig):
         forward = actor_forward if isinstance(actor, QuantActor) else None
         return DdpgLearner(actor, sizes[:2], config, policy_starts, forward)
-    if config.products == "bfloat16":
-        return FastLearner(actor, sizes, config, policy_starts, products_dtype(config.products))
-    learner = Learner(actor, sizes, config, policy_starts)
-    if isinstance(actor, QuantActor):
-        learner.forward = lambda normalised: actor_forward(actor, normalised)
-    return learner
+    return FastLearner(actor, sizes, config, policy_starts, products_dtype(config.products))
 
 
 @contextlib.contextmanager
