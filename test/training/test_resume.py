@@ -22,7 +22,8 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
-from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.rl.fast_sac import FastLearner
+from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs import checkpoint as run_module
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.curve import read_curve
@@ -243,13 +244,13 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
 ) -> None:
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
-    update = Learner.update
+    update = FastLearner.update
 
-    def diverge(learner: Learner, batch: Batch) -> float:
+    def diverge(learner: FastLearner, batch: Batch) -> float:
         loss = update(learner, batch)
         return loss if learner.updates < 700 else math.nan
 
-    monkeypatch.setattr(Learner, "update", diverge)
+    monkeypatch.setattr(FastLearner, "update", diverge)
     with pytest.raises(PolicyError, match="critic loss: nan at step 999: the run diverged"):
         train_teacher(CONFIG)
     _, meta = load_state(_folder(tmp_path) / "checkpoint.safetensors")
