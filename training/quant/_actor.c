@@ -106,8 +106,9 @@ INLINE void round_row(const Quantiser *q, const float *scaled, long width, float
     }
 }
 
-/* A block's scaled values, rounded, as rows and panels of units; outputs where wanted. */
-INLINE void round_block(const Actor *a, long i, long first_row, long given, float *out) {
+/* A block's scaled values, rounded, as rows of units, with `keep` as panels too; outputs where
+ * wanted. */
+INLINE void round_block(const Actor *a, long i, long first_row, long given, long keep, float *out) {
     const Quantiser *q = &a->quantiser[i];
     long width = a->widths[i], size = a->sizes[i];
     for (int r = 0; r < BLOCK; r += PAIR) {
@@ -119,13 +120,15 @@ INLINE void round_block(const Actor *a, long i, long first_row, long given, floa
             if (!out || row >= given) continue;
             for (long j = 0; j < size; j++) out[row * size + j] = codes[j] * (float)q->step;
         }
+        if (!keep) continue;
         panel_rows(a->more_sums, width, width, a->rows / PAIR, (first_row + r) / PAIR, q->panels);
     }
 }
 
-/* Outputs (given, m) and features (given, h) of `given` normalised observations. */
+/* Outputs (given, m) and features (given, h) of `given` normalised observations; with `keep` what
+ * the pass back needs too. */
 static TARGET void forward(Actor *a, const float *x, long x_row, long given, float *out,
-                           float *features) {
+                           float *features, long keep) {
     long last = a->layers;
     a->rows = (given + BLOCK - 1) / BLOCK * BLOCK;
     for (long b = 0; b < a->rows; b += BLOCK) {
@@ -137,7 +140,7 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
                 store(a->quantiser[0].scaled + r * width + j, quotient(value, step));
             }
         }
-        round_block(a, 0, b, given, 0);
+        round_block(a, 0, b, given, keep, 0);
         for (long i = 0; i < last; i++) {
             const Layer *l = &a->layer[i];
             Quantiser *q = &a->quantiser[i + 1];
@@ -153,7 +156,8 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
                     store(at, quotient(add_product(load(l->rounded + j), load(at), by), step));
                 }
             }
-            round_block(a, i + 1, b, given, i == last - 1 ? out : i == last - 2 ? features : 0);
+            float *wanted = i == last - 1 ? out : i == last - 2 ? features : 0;
+            round_block(a, i + 1, b, given, keep, wanted);
         }
     }
 }
@@ -311,11 +315,11 @@ static PyObject *py_pack(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-/* Block; observations, their stride and count; outputs; features. */
+/* Block; observations, their stride and count; outputs; features; whether a pass back follows. */
 static PyObject *py_forward(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
     long v[5 * MOST];
-    if (!numbers(arguments, given, 6, v)) return NULL;
-    forward((Actor *)v[0], (const float *)v[1], v[2], v[3], (float *)v[4], (float *)v[5]);
+    if (!numbers(arguments, given, 7, v)) return NULL;
+    forward((Actor *)v[0], (const float *)v[1], v[2], v[3], (float *)v[4], (float *)v[5], v[6]);
     Py_RETURN_NONE;
 }
 

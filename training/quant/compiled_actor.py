@@ -52,6 +52,13 @@ class CompiledOnce(QuantisedOnce):
 
     def __call__(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
         """See ``fast_forward``."""
+        return self._outputs(normalised, keep=True)
+
+    def values(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``QuantisedOnce.values``."""
+        return self._outputs(normalised, keep=False)
+
+    def _outputs(self, normalised: Tensor, *, keep: bool) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled() or not self._actor.calibrated:
             return super().__call__(normalised)
         self._given = len(normalised)
@@ -64,7 +71,7 @@ class CompiledOnce(QuantisedOnce):
         features = torch.empty(self._given, sizes[-2])
         self._passes.forward(
             self._block.data_ptr(), normalised.data_ptr(), normalised.stride(0), self._given,
-            output.data_ptr(), features.data_ptr(),
+            output.data_ptr(), features.data_ptr(), int(keep),
         )  # fmt: skip
         return output, features
 

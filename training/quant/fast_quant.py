@@ -67,6 +67,10 @@ class QuantisedOnce:
         self._quantised, outputs = _run(normalised, self._network)
         return outputs
 
+    def values(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of observations for which no ``backward`` follows."""
+        return self(normalised)
+
     def backward(self, grad_output: Tensor, grad_features: Tensor | None) -> None:
         """Set the gradients of the actor's parameters for those of the last call's outputs.
 

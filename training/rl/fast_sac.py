@@ -53,7 +53,7 @@ class FastLearner(Learner):
         else:
             assert isinstance(actor, Fp32Actor)
             self._passes = Fp32Passes(actor, dtype)
-        self.forward = self._passes
+        self.forward = self._passes.values
 
     def update(self, batch: Batch) -> float:
         """See ``Learner.update``."""
@@ -197,6 +197,10 @@ class Fp32Passes:
                 self._inputs.append(torch.addmm(bias, self._inputs[-1], weight.t()).relu_())
             features = self._inputs[-1].float()
             return self._actor.mean(features), features
+
+    def values(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of observations for which no ``backward`` follows."""
+        return self(normalised)
 
     def backward(self, d_mean: Tensor, d_features: Tensor) -> None:
         """Set the parameters' gradients for those of the last call's outputs."""
