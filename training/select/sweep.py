@@ -24,6 +24,7 @@ from qpolicy_training.select.costs import CostModel, Hardware
 from qpolicy_training.select.executors import Executor
 from qpolicy_training.select.ledger import NAME, Ledger, Row, read_json
 from qpolicy_training.select.rule import Verdict, bound_rule, paper_rule
+from qpolicy_training.select.watch import watched
 from qpolicy_training.select.worker import Job
 
 LAST = "rl"
@@ -195,10 +196,11 @@ class Sweep:
         kept = len(jobs) - len(missing)
         self._advance(sum(self._rounds(job) for job in jobs if job not in missing))
         by_key = {(job.hash, job.stage): job for job in missing}
-        for row in self._executor.run(missing):
-            job = by_key[row.hash, row.stage]
-            self.ledger.add(self._judged(row, job, confidence))
-            self._advance(self._rounds(job))
+        with watched(missing, self._show):
+            for row in self._executor.run(missing):
+                job = by_key[row.hash, row.stage]
+                self.ledger.add(self._judged(row, job, confidence))
+                self._advance(self._rounds(job))
         if kept:
             self.say(f"{kept} of {len(jobs)} stages were in the ledger")
         found = [self.ledger.find(job.hash, job.stage) for job in jobs]
@@ -278,10 +280,14 @@ class Sweep:
 
     def _advance(self, rounds: int) -> None:
         self._bar.total = max(self._bar.total or 0, self._bar.n + rounds)
-        leader = self.leader()
-        best = f"{leader.shape}" if leader else "none passes yet"
-        self._bar.set_postfix_str(f"best {best}", refresh=False)
         self._bar.update(rounds)
+        self._show("")
+
+    def _show(self, point: str) -> None:
+        """Say beside the bar who leads, and how far a run is that trains."""
+        leader = self.leader()
+        best = f"best {leader.shape}" if leader else "none passes yet"
+        self._bar.set_postfix_str("; ".join(filter(None, (best, point))))
 
     def _rounds(self, job: Job) -> int:
         """How much a job adds to the progress bar."""
