@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from qpolicy_ros.common.periodic import called_every
 from qpolicy_ros.prove.branch import NO, OPEN, YES, Outcome
 from qpolicy_ros.prove.linear import Bounder
 from qpolicy_ros.prove.question import Question
@@ -115,20 +115,14 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _watch(stop: Callable[[], None], seconds: float) -> Iterator[None]:
     """Call ``stop`` when the process has used ``seconds``: the clock says little beside others."""
-    over, end = threading.Event(), time.process_time() + seconds
+    end = time.process_time() + seconds
 
-    def watch() -> None:
-        while not over.wait(_LOOK):
-            if time.process_time() > end:
-                stop()
+    def look() -> None:
+        if time.process_time() > end:
+            stop()
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with called_every(_LOOK, look):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _pair_rows(question: Question, model: Any, inputs: list[Any]) -> None:

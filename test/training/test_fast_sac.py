@@ -126,7 +126,7 @@ def test_new_parameters_are_seen_once_they_are_told():
         assert torch.equal(once(x)[0], fast_forward(actor, x)[0])
 
 
-def test_products_name_the_run():
+def test_products_name_the_run_and_the_learner_takes_them():
     fast = dataclasses.replace(CONFIG, products="bfloat16")
     assert config_hash(TeacherConfig("hopper", 1)) == "5acea9d55da3"
     assert config_hash(TeacherConfig("hopper", 1, sac=fast)) != config_hash(
@@ -135,6 +135,7 @@ def test_products_name_the_run():
     actor = Fp32Actor(11, 3, (24, 24))
     for config in (fast, CONFIG):
         learner = make_learner(actor, SIZES, config)
+        assert type(learner) is FastLearner
         assert learner._passes._dtype == products_dtype(config.products)
 
 

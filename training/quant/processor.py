@@ -41,5 +41,6 @@ def multiplies_bytes() -> bool:
 def _has(name: str) -> bool:
     # A torch without this function is too old to say; the C passes know at least of bfloat16.
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    known = name in capabilities
-    return capabilities[name] if known else compiled_passes(ACTOR, torch.bfloat16) is not None
+    if name in capabilities:
+        return capabilities[name]
+    return compiled_passes(ACTOR, torch.bfloat16) is not None

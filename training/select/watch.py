@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from qpolicy_ros.common.periodic import called_every
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.runs.curve import read_curve
 from qpolicy_training.select.worker import Job
@@ -20,24 +20,17 @@ def watched(jobs: Sequence[Job], show: Callable[[str], None]) -> Iterator[None]:
 
     From another thread, whenever it has changed; the runs' folders are where all workers' are.
     """
-    ended = threading.Event()
-    began = time.time()
+    began, shown = time.time(), ""
 
     def look() -> None:
-        shown = ""
-        while not ended.wait(_SECONDS):
-            line = newest_point(jobs, began)
-            if line != shown:
-                show(line)
-                shown = line
+        nonlocal shown
+        line = newest_point(jobs, began)
+        if line != shown:
+            show(line)
+            shown = line
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with called_every(_SECONDS, look):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def newest_point(jobs: Sequence[Job], since: float) -> str:
