@@ -66,7 +66,14 @@ def no_hardware(_: IntegerNetwork, _part: str, _clock: float, _prefer: str) -> N
     raise AssertionError
 
 
-def make_sweep(executor: MadeUp, monkeypatch: Any, *, limit: float = 0.0, **options: Any) -> Sweep:
+def make_sweep(
+    executor: MadeUp,
+    monkeypatch: Any,
+    *,
+    limit: float = 0.0,
+    critic: Path | None = None,
+    **options: Any,
+) -> Sweep:
     """A sweep over small axes, its FP32 baseline always at ``FP32``; close it."""
     monkeypatch.setattr(Sweep, "baseline", lambda _self, _first, count: [FP32] * count)
     teacher = load_policy(TEACHER)
@@ -80,6 +87,9 @@ def make_sweep(executor: MadeUp, monkeypatch: Any, *, limit: float = 0.0, **opti
         "finetune": 0,
     }
     config = SelectConfig(
-        task="Hopper-v4", teacher=teacher.function_hash, **{**settings, **options}
+        task="Hopper-v4",
+        teacher=teacher.function_hash,
+        critic="" if critic is None else "its hash",
+        **{**settings, **options},
     )
-    return Sweep(config, teacher, executor, no_hardware, limit)
+    return Sweep(config, teacher, executor, no_hardware, limit, critic)

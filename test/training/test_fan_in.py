@@ -20,7 +20,7 @@ from qpolicy_training.quant.fan_in import Choice, keep_choice
 from qpolicy_training.quant.qat_file import QatPolicy, load_qat, save_qat
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.quant.snapped import snap
-from qpolicy_training.recipes.regress import DistillConfig, adam, fit
+from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
 from qpolicy_training.recipes.search import SearchConfig, _Search
 from qpolicy_training.rl.learners import make_learner
 from qpolicy_training.rl.sac import SacConfig
@@ -43,7 +43,7 @@ def student(seed=0):
 def data(rows=512):
     torch.manual_seed(5)
     inputs = torch.randn(rows, 11)
-    return inputs, torch.tanh(inputs[:, :3] - inputs[:, 3:6])
+    return Lesson(inputs, torch.tanh(inputs[:, :3] - inputs[:, 3:6]))
 
 
 def test_a_new_actor_has_the_fan_in_asked_for():

@@ -204,6 +204,40 @@ def test_qat_goes_on_from_a_student_and_its_teachers_critics(folder: Path, quant
     assert load_policy(result["policy"]).network is not None
 
 
+MEASURED = [*DISTILL, "--distill.loss", "divergence"]
+
+
+def test_distillation_measures_by_the_exploration_of_its_teachers_run(
+    folder: Path, quantize
+) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    status, result, _ = quantize(*BITS, *MEASURED, "--critic", str(critic))
+    assert status == 0
+    assert load_policy(result["policy"]).function_hash != (
+        load_policy(folder / "paper.safetensors").function_hash
+    )
+
+
+def test_a_measure_without_its_checkpoint_is_refused(folder: Path, quantize) -> None:
+    status, _, error = quantize(*BITS, *MEASURED)
+    assert status == 2
+    assert "--distill.loss: divergence: measures by the exploration" in error
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    status, _, error = quantize(*BITS, *DISTILL, "--critic", str(critic))
+    assert status == 2
+    assert "--critic belongs to --method qat, and to distill with" in error
+
+
+def test_a_checkpoint_without_an_exploration_head_is_refused(folder: Path, quantize) -> None:
+    critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
+    tensors, meta = load_state(critic)
+    other = folder / "headless.safetensors"
+    save_state(other, {k: v for k, v in tensors.items() if not k.startswith("head")}, meta)
+    status, _, error = quantize(*BITS, *MEASURED, "--critic", str(other))
+    assert status == 2
+    assert "headless.safetensors: --critic: holds no FP32 actor with an exploration head" in error
+
+
 def test_critics_with_another_normalisation_are_refused(folder: Path, quantize) -> None:
     critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
     start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(critic)]

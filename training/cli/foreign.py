@@ -24,6 +24,8 @@ def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:
         raise PolicyError(message)
     if args.fan_in:
         raise PolicyError("--fan-in: --robot and --bag do not know it; leave it out")
+    if args.distill.loss != "square":
+        raise PolicyError("--distill.loss: --robot and --bag do not know it; leave it out")
     if args.robot and args.bag:
         raise PolicyError("--bag: --robot is given too; give one of them")
     if not teacher.contract.robot:

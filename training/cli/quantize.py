@@ -19,14 +19,14 @@ from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_po
 from qpolicy_training.cli.options import check_options, fan_in_of, refuse_unused
 from qpolicy_training.cli.quantize_args import Args
 from qpolicy_training.quant.qat_file import load_qat
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.regress import DistillConfig, require_checkpoint
 from qpolicy_training.recipes.search import SearchConfig
 from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 
 if TYPE_CHECKING:  # a student of a recording needs no simulator
-    from qpolicy_training.recipes.student import Start, StudentConfig
+    from qpolicy_training.recipes.student import Student, StudentConfig
 
 
 def main(args: Args) -> int:
@@ -48,7 +48,7 @@ def main(args: Args) -> int:
 
     config, start = _config(args, teacher)
     student, run, winner = train_student(
-        config, teacher.baseline, start, args.resume_from, finish=args.finish
+        config, teacher.baseline, start, args.critic, args.resume_from, finish=args.finish
     )
     facts: dict[str, object] = {
         "method": args.method,
@@ -102,11 +102,17 @@ def _check_method(args: Args) -> None:
     """Refuse options that belong to another method or algorithm."""
     method, rl = args.method, args.method == "qat"
     either, sac = rl or method == "search", args.algorithm == "sac"
+    measured = args.distill.loss == "divergence"
     refuse_unused(
         (
             ("--start", args.start is not None, either, "--method qat and search"),
             ("--finish", args.finish, either, "--method qat and search"),
-            ("--critic", args.critic is not None, rl, "--method qat"),
+            (
+                "--critic",
+                args.critic is not None,
+                rl or (method == "distill" and measured),
+                "--method qat, and to distill with --distill.loss divergence",
+            ),
             ("--resume-from", args.resume_from is not None, rl, "--method qat"),
             ("--policy-starts", args.policy_starts != 0, rl, "--method qat"),
             ("--algorithm", not sac, rl, "--method qat"),
@@ -122,9 +128,8 @@ def _check_method(args: Args) -> None:
         raise PolicyError(message)
 
 
-def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start | None]:
+def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Student | None]:
     from qpolicy_training.recipes.student import (  # noqa: PLC0415 as above
-        Start,
         Student,
         StudentConfig,
     )
@@ -133,7 +138,9 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
     if args.further and (args.method != "distill" or min(args.further) < 1):
         message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
         raise PolicyError(message)
-    if args.critic and not args.start:
+    if args.method == "distill":
+        require_checkpoint(args.distill, args.critic)
+    if args.method == "qat" and args.critic and not args.start:
         message = "--critic: give --start too: trained critics would be spoilt by a random actor"
         raise PolicyError(message)
     start, few = None, fan_in_of(args.fan_in, args.hidden)
@@ -149,7 +156,7 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Start |
                 "these options as the module has them"
             )
             raise PolicyError(message)
-        start = Start(Student.of(loaded.actor, loaded.mean, loaded.std), args.critic)
+        start = Student.of(loaded.actor, loaded.mean, loaded.std)
     config = StudentConfig(
         method=args.method,
         task=teacher.contract.env_id,

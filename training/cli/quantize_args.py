@@ -46,7 +46,8 @@ class Args:
     start: Path | None = None
     """qat, search: a .qat.safetensors to go on from; left out, RL begins with a random actor."""
     critic: Path | None = None
-    """qat with --start: checkpoint of the teacher's run whose critics to go on from."""
+    """Checkpoint of the teacher's run: qat with --start goes on from its critics, --distill.loss
+    divergence measures by its exploration."""
     policy_starts: int = 0
     """qat: critic updates before the actor's first."""
     distill: DistillConfig = field(default_factory=DistillConfig)

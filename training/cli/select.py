@@ -24,7 +24,7 @@ from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.cli.options import check_options
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.deliver import deliver
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.regress import DistillConfig, require_checkpoint
 from qpolicy_training.recipes.student import load_student
 from qpolicy_training.report.statistics import estimate
 from qpolicy_training.rl.ddpg import DdpgConfig
@@ -120,8 +120,8 @@ class Args:
     """How often at most a finalist goes through the last rung: one that fails and is cheaper than
     the best goes on from where its RL ended."""
     critic: Path | None = None
-    """Checkpoint of the teacher's run whose critics the last rung goes on from (give its
-    --last.critic-norm too)."""
+    """Checkpoint of the teacher's run: the last rung goes on from its critics (give its
+    --last.critic-norm too), --distill.loss divergence measures by its exploration."""
     method: Method = "distill"
     """paper rule and --scope: qat trains every candidate by RL from the first step."""
     scope: Scope | None = None
@@ -217,12 +217,7 @@ def _check(args: Args) -> None:
     if args.algorithm == "ddpg" and args.method != "qat":
         message = "--algorithm: ddpg: belongs to --method qat; students are fine-tuned by SAC"
         raise PolicyError(message)
-    if args.critic is not None and (not args.finetune or args.method == "qat"):
-        message = (
-            f"--critic: {args.critic}: belongs to the last rung, which --finetune 0 and --method "
-            "qat leave out"
-        )
-        raise PolicyError(message)
+    _check_critic(args)
     if args.method != "qat" and args.sac != SacConfig():
         message = "--sac: belongs to --method qat; the last rung's options begin with --last"
         raise PolicyError(message)
@@ -236,6 +231,18 @@ def _check(args: Args) -> None:
     if args.cost in HARDWARE_COSTS:
         check_part(args.part)
     _check_axes(args)
+
+
+def _check_critic(args: Args) -> None:
+    measured = args.distill.loss == "divergence"
+    if args.critic is not None and (args.method == "qat" or not (args.finetune or measured)):
+        message = (
+            f"--critic: {args.critic}: belongs to the last rung, which --finetune 0 and --method "
+            "qat leave out, and to --distill.loss divergence"
+        )
+        raise PolicyError(message)
+    if args.method != "qat":
+        require_checkpoint(args.distill, args.critic)
 
 
 def _check_axes(args: Args) -> None:

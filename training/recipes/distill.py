@@ -21,7 +21,7 @@ from qpolicy_training.quant.fan_in import Choice
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
-from qpolicy_training.recipes.regress import DistillConfig, adam, fit
+from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import (
@@ -89,11 +89,13 @@ def distill(
     *,
     seed: int,
     evaluate: Callable[[int, QuantActor], float],
+    spreads: Callable[[np.ndarray], torch.Tensor] | None = None,
 ) -> QuantActor:
     """Train a student through ``rounds``; returns it as it stands after the last one.
 
     ``evaluate(round, student)`` returns a mean held-out return and keeps the best students: rounds
-    swing, so the caller chooses among them. After each round ``run`` keeps all that the next one
+    swing, so the caller chooses among them. ``spreads`` gives those of observations, as ``Lesson``
+    has them, for the loss ``divergence``. After each round ``run`` keeps all that the next one
     needs: a killed run goes on exactly, and so does one that is given more rounds behind the same.
     Raises ``DivergedError`` when the loss is not finite; the last good round stays.
     """
@@ -105,20 +107,19 @@ def distill(
         calibrate(student, _normalised(teacher, observations))
         optimiser = adam(student, config)
         state = _State(0, student, optimiser, Choice(student, optimiser), observations)
-    inputs = _normalised(teacher, state.observations)
-    labels = teacher.shares(state.observations)
+    lesson = _lesson(teacher, spreads, state.observations)
     with tqdm(total=len(rounds), initial=state.done, unit="round", desc="distill") as progress:
         for current in rounds[state.done :]:
             # Each round draws from a generator of its own, so that a resume needs no state of it.
             rng = np.random.default_rng((seed, state.done))
             if current.first:
-                sample = inputs[rng.permutation(len(inputs))[:CALIBRATION]]
+                sample = lesson.inputs[rng.permutation(len(lesson.inputs))[:CALIBRATION]]
                 state.student = with_bits(state.student, current.spec, sample)
                 state.optimiser = adam(state.student, config)
                 state.choice = Choice(state.student, state.optimiser)
             start = 0 if current.first else state.done - _stage_start(rounds, state.done)
             place = (start, current.stage_rounds)
-            loss = fit(state.student, state.optimiser, (inputs, labels), config, rng, place)
+            loss = fit(state.student, state.optimiser, lesson, config, rng, place)
             if not math.isfinite(loss):
                 message = (
                     f"{run.folder}: loss: {loss} in round {state.done + 1}: the run diverged; the "
@@ -133,8 +134,7 @@ def distill(
             progress.update()
             new = _drive_student(state.student, teacher, env, config.round_steps, seed + state.done)
             state.observations = np.concatenate((state.observations, new))
-            labels = torch.cat((labels, teacher.shares(new)))
-            inputs = torch.cat((inputs, _normalised(teacher, new)))
+            lesson = lesson.with_more(_lesson(teacher, spreads, new))
             _save(progress_file, state, run)
     return state.student
 
@@ -185,6 +185,15 @@ def _load(path: Path, rounds: Sequence[Round], run: Run) -> _State | None:
         if meta["done"] < len(rounds):
             run.resumes.append({"step": meta["done"], "kind": "exact"})
         return _State(meta["done"], student, optimiser, choice, tensors["observations"].numpy())
+
+
+def _lesson(
+    teacher: Teacher | ForeignTeacher,
+    spreads: Callable[[np.ndarray], torch.Tensor] | None,
+    observations: np.ndarray,
+) -> Lesson:
+    known = None if spreads is None else spreads(observations)
+    return Lesson(_normalised(teacher, observations), teacher.shares(observations), known)
 
 
 def _normalised(teacher: Teacher | ForeignTeacher, observations: np.ndarray) -> torch.Tensor:

@@ -19,7 +19,7 @@ from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.recipes.distill import CALIBRATION, Round, plan
-from qpolicy_training.recipes.regress import DistillConfig, adam, fit
+from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.torch_setup import prepare
@@ -166,7 +166,7 @@ class ForeignCourse(ABC):
                     optimiser = adam(student, options)
                 start = max(i for i in range(done + 1) if rounds[i].first)
                 place = (done - start, current.stage_rounds)
-                loss = fit(student, optimiser, (inputs, targets), options, rng, place)
+                loss = fit(student, optimiser, Lesson(inputs, targets), options, rng, place)
                 if not math.isfinite(loss):
                     message = (
                         f"{run.folder}: loss: {loss} in round {done + 1}: the run diverged; lower "

@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from qpolicy_ros.policy import Baseline, PolicyError
 from qpolicy_ros.sim.environment import Simulation
-from qpolicy_ros.sim.tasks import file_label, resolve_env_id, task_name
+from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.fan_in import keep_choice
@@ -30,6 +29,7 @@ from qpolicy_training.recipes.distill import collect_teacher, distill, plan
 from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.recipes.search import SearchConfig, search
 from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
+from qpolicy_training.recipes.teacher_run import Spreads, adopt_critics
 from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.sac import Learner, SacConfig, train
 from qpolicy_training.rl.torch_setup import prepare
@@ -67,7 +67,8 @@ class StudentConfig:
     start: str = ""
     """Hash of the student that QAT goes on from; empty: from the first step."""
     critic: str = ""
-    """Hash of the checkpoint whose critics QAT goes on from; empty: new critics."""
+    """Hash of the teacher's checkpoint: of the critics that QAT goes on from (empty: new ones), or
+    of the spreads by which distillation measures."""
     policy_starts: int = 0
     """Critic updates before the first update of the actor."""
     further: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)
@@ -90,18 +91,11 @@ class Student:
         return cls(actor, RunningNormaliser.fixed(mean, std))
 
 
-@dataclass(frozen=True)
-class Start:
-    """What QAT goes on from: a student, and perhaps the critics of its teacher's run."""
-
-    student: Student
-    critic: Path | None
-
-
 def train_student(
     config: StudentConfig,
     baseline: Baseline,
-    start: Start | None,
+    start: Student | None,
+    critic: Path | None = None,
     resume_from: Path | None = None,
     *,
     parent: Path | None = None,
@@ -115,6 +109,8 @@ def train_student(
         config: names the run.
         baseline: the teacher, of the same task.
         start: for search, and for QAT that goes on from a student; else None.
+        critic: checkpoint of the teacher's run, for QAT that goes on from its critics and for
+            distillation that measures by its spreads.
         resume_from: a checkpoint to start a new run's folder with.
         parent: folder that the run's folder lies in; left out, ``runs_folder``.
         further: how many of ``config.further`` to go through for now; left out, all of them. A
@@ -151,11 +147,14 @@ def train_student(
         elif config.method == "distill":
             ours = not baseline.steps
             teacher = Teacher.of(baseline) if ours else ForeignTeacher(baseline, env, config.seed)
-            _distil(config, run, env, spec, teacher, further)
+            spreads = None
+            if critic is not None:
+                spreads = Spreads(critic, config.task, (env.observations, env.actions))
+            _distil(config, run, env, spec, teacher, spreads, further)
         elif config.method == "search":
             _search(config, run, env, start, finish=finish)
         else:
-            _reinforce(config, run, env, spec, start, finish=finish)
+            _reinforce(config, run, env, spec, start, critic, finish=finish)
         winner = choose(
             run, config.task, lambda path: _policy(load_student(path, spec), env), final_episodes
         )
@@ -225,6 +224,7 @@ def _distil(
     env: TrainingEnv,
     spec: ActorSpec,
     teacher: Teacher | ForeignTeacher,
+    spreads: Spreads | None,
     further: int | None,
 ) -> None:
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
@@ -236,26 +236,17 @@ def _distil(
         return mean
 
     schedule = plan(spec, config.distill.rounds, config.further[:further])
-    distill(teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate)
-
-
-def _require_task(critic: Path, meta: dict[str, Any], task: str) -> None:
-    """Refuse critics of another task, which may well have the same sizes."""
-    theirs = meta.get("config", {}).get("task")
-    if theirs is None:  # of an earlier version
-        return
-    with restoring(critic):
-        theirs, ours = task_name(resolve_env_id(theirs)), task_name(task)
-    if theirs != ours:
-        message = f"{critic}: --critic: is of {theirs}, not {ours}; give a checkpoint of this task"
-        raise PolicyError(message)
+    distill(
+        teacher, env, schedule, config.distill, run, seed=config.seed, evaluate=evaluate,
+        spreads=spreads,
+    )  # fmt: skip
 
 
 def _search(
-    config: StudentConfig, run: Run, env: TrainingEnv, start: Start | None, *, finish: bool
+    config: StudentConfig, run: Run, env: TrainingEnv, start: Student | None, *, finish: bool
 ) -> None:
     assert start is not None  # the command asks for it
-    actor = start.student.actor
+    actor = start.actor
 
     def held_out(tried: int, normaliser: RunningNormaliser) -> float:
         policy = integer_policy(actor, normaliser, env)
@@ -265,7 +256,7 @@ def _search(
 
     search(
         actor,
-        start.student.normaliser,
+        start.normaliser,
         env,
         Simulation(config.task),
         run,
@@ -281,38 +272,24 @@ def _reinforce(
     run: Run,
     env: TrainingEnv,
     spec: ActorSpec,
-    start: Start | None,
+    start: Student | None,
+    critic: Path | None,
     *,
     finish: bool,
 ) -> None:
     actor = QuantActor(spec)
     normaliser = RunningNormaliser(env.observations)
     if start is not None:
-        actor.load_state_dict(start.student.actor.state_dict())
-        normaliser = start.student.normaliser
+        actor.load_state_dict(start.actor.state_dict())
+        normaliser = start.normaliser
     sizes = (env.observations, env.actions, config.hidden[-1])
     learner = make_learner(actor, sizes, config.sac, config.policy_starts)
     keep_choice(learner.policy_optimiser, actor)
-    if start is not None and start.critic is not None:
+    if critic is not None:
         if not isinstance(learner, Learner):
-            message = f"{start.critic}: --critic: DDPG goes on from no critics; leave it out"
+            message = f"{critic}: --critic: DDPG goes on from no critics; leave it out"
             raise PolicyError(message)
-        tensors, meta = load_state(start.critic)
-        _require_task(start.critic, meta, config.task)
-        try:
-            restore_module("critic", learner.critic, tensors)
-            restore_module("target", learner.target, tensors)
-            learner.changed()
-            with torch.no_grad():
-                learner.log_alpha.copy_(tensors["log_alpha"])
-        except (RuntimeError, KeyError):
-            message = (
-                f"{start.critic}: --critic: holds no critics of {env.observations} + "
-                f"{env.actions} inputs and width {config.sac.critic_width} with --sac.critic-norm "
-                f"{config.sac.critic_norm}; give the teacher's own checkpoint.safetensors and the "
-                "--sac.critic-norm that it was trained with"
-            )
-            raise PolicyError(message) from None
+        adopt_critics(learner, critic, config.task, sizes[:2])
 
     def play() -> float:
         policy = integer_policy(actor, normaliser, env)

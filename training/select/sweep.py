@@ -42,7 +42,7 @@ class Sweep:
         executor: runs the jobs.
         hardware: the FPGA generator's figures.
         limit: processor time after which nothing new begins, s; 0: none.
-        critic: checkpoint for fine-tuning, or None.
+        critic: checkpoint for fine-tuning and the loss ``divergence``, or None.
     """
 
     def __init__(
@@ -168,7 +168,11 @@ class Sweep:
         self, candidate: Candidate, stage: str, rung: int | None, first: int, episodes: int
     ) -> Job:
         student = self._student(candidate, self.config.method)
-        return self._new(student, stage, rung, first, episodes)
+        if student.method != "distill" or self.config.distill.loss == "square":
+            return self._new(student, stage, rung, first, episodes)
+        student = dataclasses.replace(student, critic=self.config.critic)
+        job = self._new(student, stage, rung, first, episodes)
+        return dataclasses.replace(job, critic=self._critic)
 
     def _new(
         self, student: StudentConfig, stage: str, rung: int | None, first: int, episodes: int

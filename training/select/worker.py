@@ -17,7 +17,6 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.student import (
-    Start,
     Student,
     StudentConfig,
     load_student,
@@ -47,7 +46,8 @@ class Job:
         first_seed: of the episodes by which the stage is judged.
         episodes: how many.
         start: snapshot that RL goes on from.
-        critic: checkpoint whose critics RL goes on from.
+        critic: checkpoint whose critics RL goes on from, or whose exploration distillation
+            measures by.
     """
 
     config: StudentConfig
@@ -100,12 +100,12 @@ def train(job: Job) -> tuple[Student, Run, Winner]:
     if job.start is not None:
         widths = (len(teacher.contract.observation), len(teacher.contract.action))
         bits = (job.config.b_in, job.config.b_core, job.config.b_out)
-        student = load_student(job.start, ActorSpec(*widths, job.config.hidden, *bits))
-        start = Start(student, job.critic)
+        start = load_student(job.start, ActorSpec(*widths, job.config.hidden, *bits))
     return train_student(
         job.config,
         teacher.baseline,
         start,
+        job.critic,
         parent=job.folder,
         further=job.rung,
         final_episodes=job.snapshot_episodes,

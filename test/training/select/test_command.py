@@ -288,6 +288,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--method", "qat"], "rungs are made for distillation"),
         (["--task", "hopper", "--algorithm", "ddpg"], "belongs to --method qat"),
         (["--task", "hopper", "--critic", "x", "--finetune", "0"], "belongs to the last rung"),
+        (["--task", "hopper", "--distill.loss", "divergence"], "give its checkpoint by --critic"),
         (["--task", "hopper", "--sac.steps", "9"], "the last rung's options begin with --last"),
         (["--task", "hopper", "--axes.b-core", "1", "2"], "--axes.b-core: (1, 2): give values"),
         (["--task", "hopper", "--axes.b-in", "4", "4"], "a value is given twice"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sweeps import FP32, MadeUp, make_sweep
 
+from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.select.config import Shape
 from qpolicy_training.select.halving import promote, search
 from qpolicy_training.select.ledger import Row
@@ -227,6 +229,15 @@ def test_what_rl_leaves_short_goes_on_from_where_it_ended(monkeypatch) -> None:
     assert row.hash in {run for stage, run in ran if stage == "rl2"}
     assert job.critic is not None
     assert job.critic.name == "checkpoint.safetensors", "its own critics, not the teacher's"
+
+
+@pytest.mark.usefixtures("_no_files")
+@pytest.mark.parametrize(("loss", "given"), [("square", False), ("divergence", True)])
+def test_distillation_that_measures_by_a_checkpoint_gets_it(loss, given, monkeypatch) -> None:
+    distill, critic = DistillConfig(rounds=2, loss=loss), Path("checkpoint.safetensors")
+    with closing(make_sweep(MadeUp(_mean), monkeypatch, critic=critic, distill=distill)) as sweep:
+        job = sweep.rung((Shape((16, 16), 3, 4, 8), 1), 0)
+    assert (job.critic is not None, bool(job.config.critic)) == (given, given)
 
 
 def _row(cost: float, bound: float) -> Row:

@@ -1,0 +1,101 @@
+"""What a student takes from the checkpoint of its teacher's SAC run: critics, and spreads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qpolicy_ros.policy import PolicyError
+from qpolicy_ros.sim.tasks import resolve_env_id, task_name
+from qpolicy_training.experience.normaliser import RunningNormaliser
+from qpolicy_training.rl.networks import Fp32Actor, GaussianHead
+from qpolicy_training.rl.sac import Learner
+from qpolicy_training.runs.state import load_state, restore_module, restoring
+
+_ACTOR, _HEAD = "actor.hidden.", "head.log_std.weight"
+
+
+class Spreads:
+    """How exactly a teacher would have its actions: the spread of its exploration.
+
+    SAC's policy is in proportion to exp(Q / temperature) (Haarnoja et al. 2018), so where its
+    standard deviation is small the value falls off steeply beside its mean. An error of the action
+    before tanh, divided by it, counts as much as what it costs.
+
+    Args:
+        checkpoint: of the teacher's run.
+        task: Gymnasium id that it must be of.
+        sizes: observations and actions.
+
+    Raises ``PolicyError`` where the file holds no such policy.
+    """
+
+    def __init__(self, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
+        tensors, meta = load_state(checkpoint)
+        _require_task(checkpoint, meta, task)
+        layers = sorted(k for k in tensors if k.startswith(_ACTOR) and k.endswith(".weight"))
+        try:
+            hidden = [len(tensors[name]) for name in layers]
+            self._actor = Fp32Actor(*sizes, hidden)
+            self._head = GaussianHead(hidden[-1], sizes[1])
+            self._normaliser = RunningNormaliser(sizes[0])
+            restore_module("actor", self._actor, tensors)
+            restore_module("head", self._head, tensors)
+            self._normaliser.restore(
+                {name: tensors[f"normaliser.{name}"].numpy() for name in self._normaliser.state()}
+            )
+        except (RuntimeError, LookupError, ValueError):
+            message = (
+                f"{checkpoint}: --critic: holds no FP32 actor with an exploration head for "
+                f"{sizes[0]} observations and {sizes[1]} actions, by which --distill.loss "
+                "divergence measures; give the checkpoint.safetensors of the teacher's SAC run"
+            )
+            raise PolicyError(message) from None
+
+    def __call__(self, observations: np.ndarray) -> Tensor:
+        """Standard deviations before tanh ``(k, m)`` where it sees float32 ``(k, n)``."""
+        with torch.no_grad():
+            _, features = self._actor(torch.from_numpy(self._normaliser(observations)))
+            spreads: Tensor = self._head(features).exp()
+            return spreads
+
+
+def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
+    """Let ``learner`` go on from a checkpoint's critics and entropy temperature.
+
+    Raises ``PolicyError`` where they are of another task, width or normalisation.
+    """
+    tensors, meta = load_state(checkpoint)
+    _require_task(checkpoint, meta, task)
+    try:
+        restore_module("critic", learner.critic, tensors)
+        restore_module("target", learner.target, tensors)
+        learner.changed()
+        with torch.no_grad():
+            learner.log_alpha.copy_(tensors["log_alpha"])
+    except (RuntimeError, KeyError):
+        message = (
+            f"{checkpoint}: --critic: holds no critics of {sizes[0]} + {sizes[1]} inputs and width "
+            f"{learner.config.critic_width} with --sac.critic-norm {learner.config.critic_norm}; "
+            "give the teacher's own checkpoint.safetensors and the --sac.critic-norm that it was "
+            "trained with"
+        )
+        raise PolicyError(message) from None
+
+
+def _require_task(checkpoint: Path, meta: dict[str, Any], task: str) -> None:
+    """Refuse a run of another task, which may well have the same sizes."""
+    theirs = meta.get("config", {}).get("task")
+    if theirs is None:  # of an earlier version
+        return
+    with restoring(checkpoint):
+        theirs, ours = task_name(resolve_env_id(theirs)), task_name(task)
+    if theirs != ours:
+        message = (
+            f"{checkpoint}: --critic: is of {theirs}, not {ours}; give a checkpoint of this task"
+        )
+        raise PolicyError(message)
