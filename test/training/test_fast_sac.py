@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from actor_builders import random_actor
+from plain_sac import PlainLearner
 
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.fast_quant import QuantisedOnce, actor_forward, fast_forward
@@ -16,7 +17,7 @@ from qpolicy_training.recipes.teacher import TeacherConfig
 from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
-from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
 from qpolicy_training.runs.config import config_hash
 
@@ -36,10 +37,10 @@ def batch(count: int = 64) -> Batch:
     )
 
 
-def learners(kind: str, config: SacConfig = CONFIG) -> tuple[Learner, FastLearner]:
+def learners(kind: str, config: SacConfig = CONFIG) -> tuple[PlainLearner, FastLearner]:
     """The plain and the fast learner at float32, from the same parameters."""
     made = []
-    for build in (Learner, FastLearner):
+    for build in (PlainLearner, FastLearner):
         torch.manual_seed(7)
         actor = random_actor(SPEC) if kind == "quantised" else Fp32Actor(11, 3, (24, 24))
         more = {"dtype": torch.float32} if build is FastLearner else {}
@@ -179,7 +180,7 @@ def test_a_restored_learner_goes_on_exactly():
         assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("build", [Learner, FastLearner])
+@pytest.mark.parametrize("build", [PlainLearner, FastLearner])
 def test_the_average_is_that_of_the_actors_past_and_resumes(build):
     config = dataclasses.replace(CONFIG, average=4, policy_frequency=1)
     torch.manual_seed(3)
@@ -197,7 +198,9 @@ def test_the_average_is_that_of_the_actors_past_and_resumes(build):
 
 @pytest.mark.parametrize(("returns", "kept"), [((1.0, 2.0), "average"), ((2.0, 1.0), "actor")])
 def test_the_better_of_actor_and_average_is_kept_and_training_goes_on_with_the_actor(returns, kept):
-    learner = Learner(Fp32Actor(11, 3, (24, 24)), SIZES, dataclasses.replace(CONFIG, average=4))
+    learner = PlainLearner(
+        Fp32Actor(11, 3, (24, 24)), SIZES, dataclasses.replace(CONFIG, average=4)
+    )
     learner.average = [mean + 1.0 for mean in learner.average]
     own = learner.actor.mean.bias.detach().clone()
     scores = iter(returns)

@@ -7,8 +7,9 @@ second time. The loop around it is that of ``sac.py``.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
 from qpolicy_training.rl.networks import TwinCritic
 from qpolicy_training.rl.quick_adam import QuickAdam
-from qpolicy_training.rl.sac import SacConfig, gradient_step, passed_through
+from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.state import Parts
 
@@ -148,3 +149,23 @@ class DdpgLearner:
     def scalars(self) -> dict[str, float]:
         """Nothing beside the loss."""
         return {}
+
+
+@contextlib.contextmanager
+def passed_through(parameters: list[Tensor]) -> Iterator[None]:
+    """Let gradients go through a network without taking those of its ``parameters``."""
+    for parameter in parameters:
+        parameter.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(requires_grad=True)
+
+
+def gradient_step(optimiser: QuickAdam, parameters: list[Tensor], loss: Tensor) -> None:
+    """One optimiser step down the gradient of ``loss``."""
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.quick_step()

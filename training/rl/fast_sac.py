@@ -1,4 +1,4 @@
-"""SAC's update in few torch operations: the same rule as ``sac.Learner``, faster.
+"""SAC's update in few torch operations; tests compare it with the same rule by autograd.
 
 The critics' passes are written out (``twin_critic.py``), in C where that can be. Products are taken
 at a lower precision where that is asked for; the quantised actor's integer products stay exact.
@@ -32,7 +32,7 @@ _HALF_RANGE = 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
 
 
 class FastLearner(Learner):
-    """``Learner`` with products at ``dtype``; float32 gives the gradients of ``Learner``."""
+    """The update rule, with products at ``dtype``; float32 gives the gradients of autograd."""
 
     def __init__(
         self,
@@ -56,7 +56,10 @@ class FastLearner(Learner):
         self.forward = self._passes.values
 
     def update(self, batch: Batch) -> float:
-        """See ``Learner.update``."""
+        """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
+
+        ``batch`` holds normalised observations. Returns the critic loss.
+        """
         config = self.config
         with torch.no_grad():
             alpha = self.log_alpha.exp()
@@ -66,6 +69,7 @@ class FastLearner(Learner):
             target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
             done = self._twin.forward(batch.observation, batch.action)
             error = done.q - target
+            # The sum, not the mean, of the two critics' losses, as in CleanRL.
             self._twin.backward(done, error * (2.0 / len(target)))
             self.critic_optimiser.quick_step()
             self._twin.changed()
@@ -80,6 +84,7 @@ class FastLearner(Learner):
         return error.square().sum().item() / len(target)
 
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
+        # Activation statistics are taken here alone, not when acting or bootstrapping.
         self.actor.train()
         if isinstance(self.actor, QuantActor) and not self.actor.calibrated:
             log_probability = self._gradients_by_autograd(observation, alpha)

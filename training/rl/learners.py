@@ -17,7 +17,7 @@ from qpolicy_training.rl.sac import Learner, SacConfig
 
 def make_learner(
     actor: nn.Module, sizes: tuple[int, int, int], config: SacConfig, policy_starts: int = 0
-) -> Learner | DdpgLearner:
+) -> FastLearner | DdpgLearner:
     """The learner that ``config`` asks for; the arguments are those of ``Learner``."""
     if isinstance(config, DdpgConfig):
         forward = actor_forward if isinstance(actor, QuantActor) else None

@@ -8,18 +8,16 @@ of ``Fp32Actor``: the FP32 teacher, or the quantised actor for QAT by RL (the pa
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
 
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
@@ -90,7 +88,7 @@ class Actor(Protocol):
 
 
 class Learner:
-    """Networks, optimisers and the update rule."""
+    """Networks and optimisers; the update rule is ``fast_sac.FastLearner``'s."""
 
     def __init__(
         self,
@@ -122,8 +120,6 @@ class Learner:
         self.policy_optimiser = QuickAdam(self.policy_parameters, config.policy_lr)
         self.critic_optimiser = QuickAdam(self.critic.parameters(), config.critic_lr)
         self.alpha_optimiser = QuickAdam([self.log_alpha], config.critic_lr)
-        self._critic_parameters: list[Tensor] = list(self.critic.parameters())
-        self._target_parameters: list[Tensor] = list(self.target.parameters())
         self._actor_parameters: list[Tensor] = list(actor.parameters())
         self.average: list[Tensor] = []
         if config.average > 1:
@@ -145,44 +141,6 @@ class Learner:
     def scalars(self) -> dict[str, float]:
         """The entropy temperature."""
         return {"alpha": self.log_alpha.exp().item()}
-
-    def update(self, batch: Batch) -> float:
-        """One critic update and, every ``policy_frequency`` calls, one of actor and temperature.
-
-        ``batch`` holds normalised observations. Returns the critic loss.
-        """
-        config = self.config
-        with torch.no_grad():
-            alpha = self.log_alpha.exp()
-            next_action, next_log_probability = self.sample(batch.next_observation)
-            next_q = self.target(batch.next_observation, next_action).min(dim=0).values
-            soft_value = next_q - alpha * next_log_probability
-            target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
-        q = self.critic(batch.observation, batch.action)
-        # Sum, not mean, over the two critics, as in CleanRL.
-        critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
-        gradient_step(self.critic_optimiser, self._critic_parameters, critic_loss)
-
-        self.updates += 1
-        due = self.updates % config.policy_frequency == 0
-        if due and self.updates > self._policy_starts:
-            self._update_policy(batch.observation, alpha)
-            self._update_average()
-        torch._foreach_lerp_(self._target_parameters, self._critic_parameters, config.tau)
-        return critic_loss.item()
-
-    def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
-        # Activation statistics are taken here alone, not when acting or bootstrapping.
-        self.actor.train()
-        action, log_probability = self.sample(observation)
-        self.actor.eval()
-        with passed_through(self._critic_parameters):
-            q = self.critic(observation, action).min(dim=0).values
-        gradient_step(
-            self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
-        )
-        entropy_gap = (log_probability.detach() + self.target_entropy).mean()
-        gradient_step(self.alpha_optimiser, [self.log_alpha], -self.log_alpha.exp() * entropy_gap)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -223,26 +181,6 @@ class Learner:
             for index, mean in enumerate(self.average):  # a run without one begins its average here
                 mean.copy_(tensors.get(f"average.{index}", self._actor_parameters[index]))
         self.updates = updates
-
-
-@contextlib.contextmanager
-def passed_through(parameters: list[Tensor]) -> Iterator[None]:
-    """Let gradients go through a network without taking those of its ``parameters``."""
-    for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(requires_grad=True)
-
-
-def gradient_step(optimiser: QuickAdam, parameters: list[Tensor], loss: Tensor) -> None:
-    """One optimiser step down the gradient of ``loss``."""
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimiser.quick_step()
 
 
 def train(
