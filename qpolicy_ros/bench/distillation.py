@@ -26,8 +26,11 @@ _TASK = "halfcheetah"
 _EPISODES = 100
 OPTIONS = (
     "--teacher halfcheetah/fp32 --method distill --hidden 256 256 --b-in 8 --b-core 3 "
-    "--distill.products bfloat16 --distill.rounds 22 --distill.round-updates 2000"
+    "--distill.loss divergence --critic training/checkpoints/halfcheetah-fp32.safetensors "
+    "--distill.products bfloat16 --distill.rounds 14 --distill.round-updates 2000 "
+    "--distill.learning-rate 0.002"
 )
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(
@@ -80,6 +83,7 @@ def _distil(options: str, file: Path) -> float:
     done = subprocess.run(
         # One episode behind the proof: the figures are played here.
         [*command, "--episodes", "1", "--out", str(file)],
+        cwd=_ROOT,  # where the teacher's checkpoint lies
         env={**os.environ, **threads, "QPOLICY_RUNS": str(file.parent / "runs")},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
