@@ -103,6 +103,8 @@ def test_a_recording_that_is_too_short_says_how_long_it_must_be(tmp_path, teache
         ([], "task: is of no task that can be simulated by itself; give --robot or --bag"),
         (["--robot", "r.xml", "--bag", "b"], "--bag: --robot is given too"),
         (["--robot", "r.xml", "--method", "ptq"], "--method: ptq needs the teacher's own task"),
+        (["--robot", "r.xml", "--critic", "c"], "--critic: --robot and --bag do not know it"),
+        (["--bag", "b", "--distill.loss", "divergence"], "--distill.loss: --robot and --bag do"),
         (["--robot", "none.xml"], "none.xml is no file"),
         (["--bag", "none"], "none: bag: does not exist"),
     ],

@@ -22,10 +22,17 @@ def quantize_foreign(args: Args, teacher: PolicyArtifact) -> int:
     if args.method != "distill":
         message = f"--method: {args.method} needs the teacher's own task; leave it out"
         raise PolicyError(message)
-    if args.fan_in:
-        raise PolicyError("--fan-in: --robot and --bag do not know it; leave it out")
-    if args.distill.loss != "square":
-        raise PolicyError("--distill.loss: --robot and --bag do not know it; leave it out")
+    unknown = (
+        ("--fan-in", bool(args.fan_in)),
+        ("--distill.loss", args.distill.loss != "square"),
+        ("--critic", args.critic is not None),
+        ("--start", args.start is not None),
+        ("--resume-from", args.resume_from is not None),
+        ("--finish", args.finish),
+    )
+    for option, given in unknown:
+        if given:
+            raise PolicyError(f"{option}: --robot and --bag do not know it; leave it out")
     if args.robot and args.bag:
         raise PolicyError("--bag: --robot is given too; give one of them")
     if not teacher.contract.robot:

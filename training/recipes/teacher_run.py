@@ -16,8 +16,6 @@ from qpolicy_training.rl.networks import Fp32Actor, GaussianHead
 from qpolicy_training.rl.sac import Learner
 from qpolicy_training.runs.state import load_state, restore_module, restoring
 
-_ACTOR, _HEAD = "actor.hidden.", "head.log_std.weight"
-
 
 class Spreads:
     """How exactly a teacher would have its actions: the spread of its exploration.
@@ -37,24 +35,27 @@ class Spreads:
     def __init__(self, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
         tensors, meta = load_state(checkpoint)
         _require_task(checkpoint, meta, task)
-        layers = sorted(k for k in tensors if k.startswith(_ACTOR) and k.endswith(".weight"))
+        layers = sum(k.startswith("actor.hidden.") and k.endswith(".weight") for k in tensors)
+        self._normaliser = RunningNormaliser(sizes[0])
         try:
-            hidden = [len(tensors[name]) for name in layers]
+            hidden = [len(tensors[f"actor.hidden.{index}.weight"]) for index in range(layers)]
             self._actor = Fp32Actor(*sizes, hidden)
             self._head = GaussianHead(hidden[-1], sizes[1])
-            self._normaliser = RunningNormaliser(sizes[0])
             restore_module("actor", self._actor, tensors)
             restore_module("head", self._head, tensors)
             self._normaliser.restore(
                 {name: tensors[f"normaliser.{name}"].numpy() for name in self._normaliser.state()}
             )
         except (RuntimeError, LookupError, ValueError):
+            self._normaliser.count = 0
+        if not self._normaliser.count:  # or its statistics were another run's
             message = (
-                f"{checkpoint}: --critic: holds no FP32 actor with an exploration head for "
-                f"{sizes[0]} observations and {sizes[1]} actions, by which --distill.loss "
-                "divergence measures; give the checkpoint.safetensors of the teacher's SAC run"
+                f"{checkpoint}: --critic: holds no FP32 actor with an exploration head and its own "
+                f"statistics for {sizes[0]} observations and {sizes[1]} actions, by which "
+                "--distill.loss divergence measures; give the checkpoint.safetensors of the "
+                "teacher's SAC run"
             )
-            raise PolicyError(message) from None
+            raise PolicyError(message)
 
     def __call__(self, observations: np.ndarray) -> Tensor:
         """Standard deviations before tanh ``(k, m)`` where it sees float32 ``(k, n)``."""
