@@ -238,6 +238,13 @@ def test_a_checkpoint_without_an_exploration_head_is_refused(folder: Path, quant
     assert "headless.safetensors: --critic: holds no FP32 actor with an exploration head" in error
 
 
+def test_spreads_of_another_teachers_run_are_noted(quantize) -> None:
+    other = Path(__file__).parents[2] / "training" / "checkpoints" / "hopper-fp32.safetensors"
+    status, _, error = quantize(*BITS, *MEASURED, "--critic", str(other))
+    assert status == 0
+    assert "note: --critic: its policy is another one than the teacher's" in error
+
+
 def test_critics_with_another_normalisation_are_refused(folder: Path, quantize) -> None:
     critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
     start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(critic)]

@@ -10,9 +10,11 @@ import pytest
 import torch
 from actor_builders import random_actor
 
+from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_training.quant.fast_quant import fast_forward
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.regress import DistillConfig, Lesson, _divergence, _square, adam, fit
+from qpolicy_training.recipes.teacher import Teacher
 from qpolicy_training.recipes.teacher_run import Spreads
 
 CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "hopper-fp32.safetensors"
@@ -97,3 +99,13 @@ def test_spreads_are_those_of_the_runs_exploration_head():
     # The head's range of log standard deviations is -5 to 2.
     assert bool(((found > np.exp(-5)) & (found < np.exp(2))).all())
     assert len(torch.unique(found)) > 50
+
+
+def test_how_far_a_checkpoint_is_from_its_teacher():
+    checkpoint = CHECKPOINT.with_name("halfcheetah-fp32.safetensors")
+    spreads = Spreads(checkpoint, "HalfCheetah-v4", (17, 6))
+    policy = load_policy(find_policy("halfcheetah/fp32"))
+    seen = np.random.default_rng(0).normal(size=(200, 17)).astype(np.float32)
+    shares = Teacher.of(policy.baseline).shares(seen)
+    assert spreads.difference(seen, shares) < 1e-3, "it is the policy that was shipped"
+    assert spreads.difference(seen, -shares) > 2.0

@@ -46,6 +46,8 @@ from qpolicy_training.runs.snapshots import (
 from qpolicy_training.runs.state import load_state, module_state, restore_module, restoring
 
 PTQ_STEPS = 20_000
+_LOOK = 1_000  # observations that tell whose checkpoint it is
+_APART = 0.5
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,14 @@ def _distil(
     spreads: Spreads | None,
     further: int | None,
 ) -> None:
+    if spreads is not None:
+        seen = collect_teacher(teacher, env, _LOOK, config.seed)
+        apart = spreads.difference(seen, teacher.shares(seen))
+        if apart > _APART:
+            run.log.note(
+                "note: --critic: its policy is another one than the teacher's (square error "
+                f"{apart:.2f} of the variance of the teacher's actions): its spreads may mislead"
+            )
     keep = _keeper(config, run, env, teacher.normaliser, config.distill.evaluate_episodes)
 
     def evaluate(done: int, student: QuantActor) -> float:

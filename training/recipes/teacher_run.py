@@ -64,6 +64,17 @@ class Spreads:
             spreads: Tensor = self._head(features).exp()
             return spreads
 
+    def difference(self, observations: np.ndarray, shares: Tensor) -> float:
+        """How far the checkpoint's policy is from the teacher's: square error over variance.
+
+        ``shares`` ``(k, m)`` is what the teacher does where it sees ``(k, n)``. 0: it is the
+        teacher; about 2: nothing in common. A run's best policy may differ from its last.
+        """
+        with torch.no_grad():
+            mean, _ = self._actor(torch.from_numpy(self._normaliser(observations)))
+        error = (torch.tanh(mean) - shares).square().mean()
+        return float(error / (shares - shares.mean(0)).square().mean().clamp(min=1e-9))
+
 
 def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
     """Let ``learner`` go on from a checkpoint's critics and entropy temperature.
