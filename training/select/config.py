@@ -137,7 +137,8 @@ class SelectConfig:
     last: SacConfig = field(default=LAST_RUNG, metadata=ADDED_LATER)
     """Of the last rung; ``sac`` is that of the method qat."""
     critic: str = ""
-    """Hash of the checkpoint whose critics fine-tuning goes on from; empty: new ones."""
+    """Hash of the teacher's checkpoint, whose critics fine-tuning goes on from (empty: new ones)
+    and whose exploration the loss ``divergence`` measures by."""
 
     def __post_init__(self) -> None:
         """Refuse what a sweep cannot be made of, naming the option."""
