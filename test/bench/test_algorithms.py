@@ -7,6 +7,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from qpolicy_ros.bench import algorithms
 from qpolicy_ros.bench.training import TrainingError
@@ -39,6 +40,7 @@ def trained(monkeypatch, tmp_path):
 
     monkeypatch.setattr(subprocess, "run", train)
     monkeypatch.setattr(algorithms, "load_policy", load)
+    monkeypatch.setattr(algorithms, "products_dtype", lambda _: torch.bfloat16)
     return commands
 
 
@@ -79,6 +81,19 @@ def test_rows_of_other_seeds_stay(trained, tmp_path):
     rows = json.loads((tmp_path / "algorithms.json").read_text())
     assert {row["seed"] for row in rows} == {4}
     assert len(trained) == 4 * len(algorithms.VARIANTS)
+
+
+def test_without_bfloat16_it_is_not_trained_twice_under_two_names(trained, tmp_path, monkeypatch):
+    _run(tmp_path, (1,))  # a machine that has it
+    trained.clear()
+    monkeypatch.setattr(algorithms, "products_dtype", lambda _: torch.float32)
+    rows, _ = _run(tmp_path, (2,))
+    assert len(rows) == len(trained) == len(algorithms.VARIANTS) - 2
+    assert not [c for c in trained if "bfloat16" in c]
+    # A seed of more variants would not be the mean of the same seeds in every line.
+    rows = json.loads((tmp_path / "algorithms.json").read_text())
+    assert {row["seed"] for row in rows} == {2}
+    assert "bfloat16 |" not in (tmp_path / "algorithms.md").read_text()
 
 
 @pytest.mark.parametrize("seeds", [["1", "1"], ["-1"]])
