@@ -198,6 +198,7 @@ def test_a_qos_that_cannot_match_is_named(run, watcher, sender):  # noqa: ARG001
     wish = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     watcher.node.create_subscription(Float64MultiArray, "action", lambda _: None, wish)
     run()
+    wait_for_mode(watcher, "standby")
     # Its name is known a moment later than its wish.
     problem(watcher, f"action: the QoS of {watcher.node.get_namespace()}/watcher cannot match")
 
@@ -225,6 +226,7 @@ def test_two_clocks_are_named(run, watcher, other):
     clocks = [n.create_publisher(Clock, "clock", 10) for n in (watcher.node, other)]
     watcher.node.create_timer(0.02, lambda: [clock.publish(Clock()) for clock in clocks])
     run(use_sim_time=True)
+    wait_for_mode(watcher, "standby")  # how long the node takes to start is not the question
     text = problem(watcher, "two senders")["message"]
     space = watcher.node.get_namespace()
     assert f"/clock: the same values from two senders at once, {space}/gui and" in text

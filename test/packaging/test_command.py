@@ -231,16 +231,23 @@ def test_info_loads_neither_torch_nor_a_simulator_nor_ros():
     assert not loaded & {"torch", "brevitas", "gymnasium", "mujoco", "rclpy"}
 
 
-def test_info_starts_within_half_a_second_of_processor_time():
-    seconds = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run([QPOLICY, "info", "--help"], check=True, capture_output=True)
-        after = os.times()
-        spent = after.children_user + after.children_system
-        seconds.append(spent - before.children_user - before.children_system)
-    # Processor time, the best of five: the machine may be busy, the program may not be slow.
-    assert min(seconds) < 0.5
+def _processor_seconds(*command: str) -> float:
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    spent = after.children_user + after.children_system
+    return spent - before.children_user - before.children_system
+
+
+def test_info_takes_less_than_twice_the_processor_time_of_its_libraries():
+    """In turn, the best of five: both are as slow as the machine is just then."""
+    libraries = [sys.executable, "-c", "import numpy, tyro"]
+    rounds = [
+        (_processor_seconds(QPOLICY, "info", "--help"), _processor_seconds(*libraries))
+        for _ in range(5)
+    ]
+    ours, theirs = (min(seconds) for seconds in zip(*rounds, strict=True))
+    assert ours < 2 * theirs
 
 
 @pytest.mark.parametrize(
