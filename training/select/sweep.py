@@ -288,10 +288,11 @@ class Sweep:
         self._show("")
 
     def _show(self, point: str) -> None:
-        """Say beside the bar who leads, and how far a run is that trains."""
+        """Say beside the bar who leads where one is selected, and how far a run is that trains."""
         leader = self.leader()
         best = f"best {leader.shape}" if leader else "none passes yet"
-        self._bar.set_postfix_str("; ".join(filter(None, (best, point))))
+        standing = "" if self.config.scope else best
+        self._bar.set_postfix_str("; ".join(filter(None, (standing, point))))
 
     def _rounds(self, job: Job) -> int:
         """How much a job adds to the progress bar."""

@@ -165,10 +165,14 @@ def test_the_last_rung_is_run_where_the_processor_time_is_used_up(monkeypatch) -
 
 
 @pytest.mark.usefixtures("_no_files")
-def test_every_seed_of_a_shape_is_trained_to_the_end_and_examined(monkeypatch) -> None:
+def test_every_seed_of_a_shape_is_trained_to_the_end_and_examined(monkeypatch, capsys) -> None:
     executor = MadeUp(lambda _, stage: 1.0 if stage == "exam" else -1.0)
-    with closing(make_sweep(executor, monkeypatch, seeds=(3, 1, 2), finetune=1)) as sweep:
+    options = {"seeds": (3, 1, 2), "finetune": 1, "scope": "seeds"}
+    with closing(make_sweep(executor, monkeypatch, **options)) as sweep:
         rows = repeat(sweep)
+        shown = capsys.readouterr().err
+        assert "round" in shown
+        assert "passes" not in shown, "nothing is selected"
         again = repeat(sweep)
     assert [(row.seed, row.stage, round(row.mean)) for row in rows] == [
         (3, "exam", 1),
