@@ -29,12 +29,12 @@ NAME = "algorithms"
 VARIANTS = {
     "SAC": "",
     "SAC, layer normalisation": "--sac.critic-norm layer",
+    "SAC, 25 quantiles": "--sac.quantiles 25",
     "SAC, bfloat16": "--sac.products bfloat16",
-    "SAC, bfloat16, layer normalisation": "--sac.products bfloat16 --sac.critic-norm layer",
     "DDPG": "--algorithm ddpg",
 }
-"""Options of `qpolicy train` by what the table calls them; those with bfloat16 are left out where
-the processor does not multiply it, since they would train what the others do."""
+"""Options of `qpolicy train` by what the table calls them; bfloat16 is left out where the processor
+does not multiply it, since it would train what the first does."""
 TASKS = ("hopper", "halfcheetah", "ant")
 SEEDS = (1, 2, 3)
 EPISODES = 20

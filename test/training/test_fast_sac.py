@@ -52,10 +52,11 @@ def learners(kind: str, config: SacConfig = CONFIG) -> tuple[PlainLearner, FastL
     return plain, fast
 
 
+@pytest.mark.parametrize("quantiles", [{}, {"quantiles": 25}, {"quantiles": 7, "dropped": 0}])
 @pytest.mark.parametrize("norm", ["none", "layer"])
 @pytest.mark.parametrize("kind", ["fp32", "quantised"])
-def test_float32_products_follow_the_plain_learner(kind, norm):
-    plain, fast = learners(kind, dataclasses.replace(CONFIG, critic_norm=norm))
+def test_float32_products_follow_the_plain_learner(kind, norm, quantiles):
+    plain, fast = learners(kind, dataclasses.replace(CONFIG, critic_norm=norm, **quantiles))
     # A quantised actor turns a rounding error into another code: compared as long as it has not.
     for step in range(6 if kind == "fp32" else 2):
         torch.manual_seed(step)
@@ -72,30 +73,32 @@ def test_float32_products_follow_the_plain_learner(kind, norm):
             assert torch.allclose(found[name], value, atol=3e-4), name
 
 
+@pytest.mark.parametrize("quantiles", [1, 25])
 @pytest.mark.parametrize("norm", [False, True])
-def test_gradients_of_the_critics_equal_autograds(norm):
+def test_gradients_of_the_critics_equal_autograds(norm, quantiles):
     torch.manual_seed(1)
-    critic = TwinCritic(11, 3, 48, norm=norm)
-    data, d_q = batch(), torch.randn(2, 64)
+    critic = TwinCritic(11, 3, 48, norm=norm, quantiles=quantiles)
+    data, d_q, d_value = batch(), torch.randn(2, 64, quantiles), torch.randn(2, 64)
     action = data.action.clone().requires_grad_()
     q = critic(data.observation, action)
-    expected = torch.autograd.grad(q, [action, *critic.parameters()], d_q)
+    expected = torch.autograd.grad(q, list(critic.parameters()), d_q, retain_graph=True)
+    (d_action,) = torch.autograd.grad(q.mean(2), action, d_value)
     names = [name for name, _ in critic.named_parameters()]
     flat = FlatTwinCritic(critic, torch.float32)
     with torch.no_grad():
         done = flat.forward(data.observation, data.action)
         assert torch.allclose(done.q, q, rtol=1e-5, atol=1e-6)
         flat.backward(done, d_q)
-        assert torch.allclose(flat.action_gradient(done, d_q, 3), expected[0], atol=1e-5)
+        assert torch.allclose(flat.action_gradient(done, d_value, 3), d_action, atol=1e-5)
         flat.flat.copy_(flat.gradient)  # the critic's parameters are views of it
-    for name, wanted, parameter in zip(names, expected[1:], critic.parameters(), strict=True):
+    for name, wanted, parameter in zip(names, expected, critic.parameters(), strict=True):
         assert torch.allclose(parameter, wanted, rtol=1e-4, atol=1e-4), name
 
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_bfloat16_gradients_are_near(norm):
     torch.manual_seed(1)
-    data, d_q = batch(256), torch.randn(2, 256)
+    data, d_q = batch(256), torch.randn(2, 256, 1)
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         torch.manual_seed(2)

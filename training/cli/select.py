@@ -36,6 +36,7 @@ from qpolicy_training.select.config import (
     PAPER_AXES,
     Axes,
     Cost,
+    LastRung,
     Method,
     Rule,
     Scope,
@@ -114,7 +115,7 @@ class Args:
     finetune: int = 4
     """Finalists that go through the last rung at a time, RL from where distillation left them:
     the cheapest that passes and the best of the cheaper ones that fail. 0: none."""
-    last: SacConfig = field(default_factory=lambda: LAST_RUNG)
+    last: LastRung = field(default_factory=lambda: LAST_RUNG)
     """Hyperparameters of the last rung."""
     last_turns: int = 2
     """How often at most a finalist goes through the last rung: one that fails and is cheaper than

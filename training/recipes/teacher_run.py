@@ -90,11 +90,13 @@ def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[in
         with torch.no_grad():
             learner.log_alpha.copy_(tensors["log_alpha"])
     except (RuntimeError, KeyError):
+        config = learner.config
+        option = config.prefix
         message = (
             f"{checkpoint}: --critic: holds no critics of {sizes[0]} + {sizes[1]} inputs and width "
-            f"{learner.config.critic_width} with --sac.critic-norm {learner.config.critic_norm}; "
-            "give the teacher's own checkpoint.safetensors and the --sac.critic-norm that it was "
-            "trained with"
+            f"{config.critic_width} with {option}.critic-norm {config.critic_norm} and "
+            f"{option}.quantiles {config.quantiles}; give the teacher's own checkpoint.safetensors "
+            f"and the {option}.critic-norm and {option}.quantiles that it was trained with"
         )
         raise PolicyError(message) from None
 

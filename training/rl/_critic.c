@@ -1,7 +1,7 @@
 /* Forward and backward pass of twin critics in one call each, for `twin_critic.py`.
  *
- * Two hidden layers of `width` units, with or without layer normalisation, ReLU, one Q value. What
- * a pass keeps between its rows lies in one block of memory that the caller owns, so that a pass
+ * Two hidden layers of `width` units, with or without layer normalisation, ReLU, one Q value or
+ * several quantiles of the return. What a pass keeps between its rows lies in one block of memory that the caller owns, so that a pass
  * stays in the second-level cache and allocates nothing. Rows go through in blocks of 16.
  */
 #define PY_SSIZE_T_CLEAN
@@ -18,13 +18,14 @@ enum { BLOCK = 16, TWINS = 2 };
 static const float EPSILON = 1e-5f; /* of layer normalisation */
 
 typedef struct {
-    long observations, actions, inputs, width, batch, norm;
+    long observations, actions, inputs, width, quantiles, batch, norm;
     long units; /* that hold the inputs */
     unit *x_rows, *x_panels;
     unit *in1[TWINS], *in2[TWINS], *back2[TWINS], *back_actions[TWINS];
     unit *h1_panels[TWINS];
     half *y1[TWINS], *y2[TWINS]; /* sums before ReLU, normalised */
     float *scale1[TWINS], *scale2[TWINS];
+    float *mean3[TWINS]; /* of the last layer's rows: weights of the Q value */
     unit *d1_panels, *d2_panels, *rows, *more_rows;
     float *sums;
 } Critic;
@@ -35,7 +36,8 @@ typedef struct {
 
 /* The parameters of one twin in a flat tensor: weights and biases layer by layer, both twins'. */
 static Layers layers_of(const Critic *c, float *flat, long twin) {
-    long width = c->width, sizes[] = {width * c->inputs, width, width * width, width, width, 1};
+    long width = c->width, last = c->quantiles;
+    long sizes[] = {width * c->inputs, width, width * width, width, width * last, last};
     float *parts[6];
     for (int i = 0; i < 6; i++) {
         parts[i] = flat + twin * sizes[i];
@@ -62,6 +64,7 @@ static char *lay_out(Critic *c, char *base) {
         c->y2[t] = (half *)take(&at, kept);
         c->scale1[t] = (float *)take(&at, 4 * batch);
         c->scale2[t] = (float *)take(&at, 4 * batch);
+        c->mean3[t] = (float *)take(&at, 4 * width);
     }
     c->d1_panels = (unit *)take(&at, kept);
     c->d2_panels = (unit *)take(&at, kept);
@@ -78,6 +81,11 @@ static TARGET void pack(Critic *c, float *flat, long back) {
         panels_by_input(l.w1, c->width, c->inputs, c->units, c->in1[t]);
         panels_by_input(l.w2, c->width, c->width, c->width / PAIR, c->in2[t]);
         if (!back) continue;
+        for (long j = 0; j < c->width; j += LANES) {
+            vec total = load(l.w3 + j);
+            for (long k = 1; k < c->quantiles; k++) total = add(total, load(l.w3 + k * c->width + j));
+            store(c->mean3[t] + j, quotient(total, all((float)c->quantiles)));
+        }
         panels_by_output(l.w2, c->width, c->width, c->width, c->width / PAIR, c->back2[t]);
         panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / PAIR,
                          c->back_actions[t]);
@@ -141,12 +149,39 @@ INLINE void rectify(const Critic *c, long first_row, half *y, unit *panels) {
     }
 }
 
-/* Q values of the inputs taken; with `keep` what the passes back need too. */
+/* The last layer of a block's rows, whose sums of the second are in `c->sums`: `quantiles` of each
+ * into `q`. What it takes is as exact as products have it, its weights are float32. */
+INLINE void last_layer(const Critic *c, const Layers *l, half *y, float *q) {
+    enum { TOGETHER = 4 };
+    long width = c->width;
+    for (long j = 0; j < BLOCK * width; j += LANES) {
+        halves value = narrow(load(c->sums + j));
+        if (y) store_halves(y + j, value);
+        store(c->sums + j, larger(widen(value), all(0.0f)));
+    }
+    for (int r = 0; r < BLOCK; r += TOGETHER) {
+        const float *h = c->sums + r * width;
+        for (long k = 0; k < c->quantiles; k++) {
+            vec total[TOGETHER] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
+            for (long j = 0; j < width; j += LANES) {
+                vec weights = load(l->w3 + k * width + j);
+                for (int i = 0; i < TOGETHER; i++) {
+                    total[i] = add_product(total[i], load(h + i * width + j), weights);
+                }
+            }
+            for (int i = 0; i < TOGETHER; i++) {
+                q[(r + i) * c->quantiles + k] = sum_of(total[i]) + l->b3[k];
+            }
+        }
+    }
+}
+
+/* Quantiles of the inputs taken; with `keep` what the passes back need too. */
 static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
     long width = c->width, units = width / PAIR;
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
-        for (long b = 0; b < c->batch; b += BLOCK) {
+        for (long b = 0; b < c->batch; b += BLOCK, q += BLOCK * c->quantiles) {
             product(c->x_rows + b * c->units, c->units, 1, c->in1[t], c->units, l.b1, c->sums,
                     width, BLOCK, width);
             for (int r = 0; r < BLOCK; r++) {
@@ -155,16 +190,9 @@ static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
             rectify(c, b, c->y1[t], keep ? c->h1_panels[t] : 0);
             product(c->rows, units, 1, c->in2[t], units, l.b2, c->sums, width, BLOCK, width);
             for (int r = 0; r < BLOCK; r++) {
-                float *sums = c->sums + r * width;
-                c->scale2[t][b + r] = normalise(c, sums);
-                vec total = all(0.0f);
-                for (long j = 0; j < width; j += LANES) {
-                    halves y = narrow(load(sums + j));
-                    if (keep) store_halves(c->y2[t] + (b + r) * width + j, y);
-                    total = add_product(total, larger(widen(y), all(0.0f)), load(l.w3 + j));
-                }
-                q[t * c->batch + b + r] = sum_of(total) + l.b3[0];
+                c->scale2[t][b + r] = normalise(c, c->sums + r * width);
             }
+            last_layer(c, &l, keep ? c->y2[t] + b * width : 0, q);
         }
     }
 }
@@ -206,23 +234,40 @@ INLINE void add_to(float *total, const float *values, long count) {
     for (long j = 0; j < count; j += LANES) store(total + j, add(load(total + j), load(values + j)));
 }
 
-/* Gradients of the second layer's sums, then of the first's, of 16 rows into `c->sums`: where
- * `g` is given, biases and last layer are added to it and panels kept. */
-INLINE void back_block(Critic *c, int t, const Layers *l, const Layers *g, const long *index,
-                       const float *d_q, long first_row) {
+/* Of 16 rows the gradient behind the second layer's ReLU into `c->sums` for that of their
+ * quantiles, and what the last layer's parameters get from it. */
+INLINE void back_last(const Critic *c, const Layers *l, const Layers *g, const half *y,
+                      const float *d_q) {
+    long width = c->width, quantiles = c->quantiles;
+    for (int r = 0; r < BLOCK; r++) {
+        for (long j = 0; j < width; j += LANES) {
+            vec d = mul(all(d_q[r * quantiles]), load(l->w3 + j));
+            for (long k = 1; k < quantiles; k++) {
+                d = add_product(d, all(d_q[r * quantiles + k]), load(l->w3 + k * width + j));
+            }
+            store(c->sums + r * width + j, d);
+        }
+    }
+    for (long k = 0; k < quantiles; k++) {
+        for (long j = 0; j < width; j += LANES) {
+            vec total = load(g->w3 + k * width + j);
+            for (int r = 0; r < BLOCK; r++) {
+                vec h = larger(widen(load_halves(y + r * width + j)), all(0.0f));
+                total = add_product(total, all(d_q[r * quantiles + k]), h);
+            }
+            store(g->w3 + k * width + j, total);
+        }
+        for (int r = 0; r < BLOCK; r++) g->b3[k] += d_q[r * quantiles + k];
+    }
+}
+
+/* From the gradient behind the second layer's ReLU of 16 rows, in `c->sums`, to that of the second
+ * layer's sums and the first's: where `g` is given, biases are added to it and panels kept. */
+INLINE void back_block(Critic *c, int t, const Layers *g, const long *index, long first_row) {
     long width = c->width, units = width / PAIR;
     for (int r = 0; r < BLOCK; r++) {
-        const half *y = c->y2[t] + index[r] * width;
         float *d = c->sums + r * width;
-        vec by = all(d_q[r]);
-        for (long j = 0; j < width; j += LANES) {
-            store(d + j, mul(by, load(l->w3 + j)));
-            if (g) {
-                vec h = larger(widen(load_halves(y + j)), all(0.0f));
-                store(g->w3 + j, add_product(load(g->w3 + j), by, h));
-            }
-        }
-        to_sums(c, d, y, c->scale2[t][index[r]]);
+        to_sums(c, d, c->y2[t] + index[r] * width, c->scale2[t][index[r]]);
         if (g) add_to(g->b2, d, width);
     }
     keep_gradients(c, first_row, c->rows, g ? c->d2_panels : 0);
@@ -238,18 +283,16 @@ INLINE void back_block(Critic *c, int t, const Layers *l, const Layers *g, const
 /* The parameters' gradients into `gradient`, laid out as `flat`. */
 static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gradient) {
     long width = c->width, units = c->batch / PAIR, index[BLOCK];
-    for (int t = 0; t < TWINS; t++, d_q += c->batch) {
+    for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t), g = layers_of(c, gradient, t);
         memset(g.b1, 0, 4 * width);
         memset(g.b2, 0, 4 * width);
-        memset(g.w3, 0, 4 * width);
-        *g.b3 = 0.0f;
-        for (long b = 0; b < c->batch; b += BLOCK) {
-            for (int r = 0; r < BLOCK; r++) {
-                index[r] = b + r;
-                *g.b3 += d_q[b + r];
-            }
-            back_block(c, t, &l, &g, index, d_q + b, b);
+        memset(g.w3, 0, 4 * width * c->quantiles);
+        memset(g.b3, 0, 4 * c->quantiles);
+        for (long b = 0; b < c->batch; b += BLOCK, d_q += BLOCK * c->quantiles) {
+            for (int r = 0; r < BLOCK; r++) index[r] = b + r;
+            back_last(c, &l, &g, c->y2[t] + b * width, d_q);
+            back_block(c, t, &g, index, b);
         }
         for (long i = 0; i < width; i += COLUMNS) {
             product(c->d2_panels + i * units, 1, COLUMNS, c->h1_panels[t], units, 0,
@@ -260,17 +303,17 @@ static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gra
     }
 }
 
-/* Gradient of the actions into `out` (batch, actions): rows whose `d_q` is 0 are left out. */
-static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, float *out) {
-    long units = c->width / PAIR, actions = c->actions, index[BLOCK];
+/* Gradient of the actions into `out` (batch, actions) for that of the Q values: rows where it is 0
+ * are left out. */
+static TARGET void action_gradient(Critic *c, const float *d_value, float *out) {
+    long width = c->width, units = width / PAIR, actions = c->actions, index[BLOCK];
     float by[BLOCK];
     memset(out, 0, 4 * c->batch * actions);
-    for (int t = 0; t < TWINS; t++, d_q += c->batch) {
-        Layers l = layers_of(c, flat, t);
+    for (int t = 0; t < TWINS; t++, d_value += c->batch) {
         int found = 0;
         for (long b = 0; b < c->batch || found > 0; b++) {
-            if (b < c->batch && d_q[b] != 0.0f) {
-                by[found] = d_q[b];
+            if (b < c->batch && d_value[b] != 0.0f) {
+                by[found] = d_value[b];
                 index[found++] = b;
             }
             if (found < BLOCK && b < c->batch) continue;
@@ -279,7 +322,12 @@ static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, flo
                 by[filled] = 0.0f;
                 index[filled] = 0;
             }
-            back_block(c, t, &l, 0, index, by, 0);
+            for (int r = 0; r < BLOCK; r++) {
+                for (long j = 0; j < width; j += LANES) {
+                    store(c->sums + r * width + j, mul(all(by[r]), load(c->mean3[t] + j)));
+                }
+            }
+            back_block(c, t, 0, index, 0);
             for (long j = 0; j < actions; j += COLUMNS) {
                 product(c->more_rows, units, 1, c->back_actions[t] + j * units, units, 0, c->sums,
                         COLUMNS, BLOCK, COLUMNS);
@@ -295,23 +343,60 @@ static TARGET void action_gradient(Critic *c, float *flat, const float *d_q, flo
     }
 }
 
+/* Quantile regression with Huber's loss: returns it, `gradient` is that of `q`; see
+ * `twin_critic.py`. */
+static TARGET float quantile_loss(const float *q, const float *targets, long batch, long quantiles,
+                                  long count, float *gradient) {
+    long filled = (quantiles + LANES - 1) / LANES * LANES;
+    float values[filled], levels[filled], pulls[filled], losses[filled];
+    float size = (float)(batch * count * quantiles);
+    for (long i = 0; i < filled; i++) levels[i] = ((float)i + 0.5f) / (float)quantiles;
+    memset(values, 0, sizeof values);
+    double loss = 0.0;
+    for (long row = 0; row < TWINS * batch; row++, q += quantiles, gradient += quantiles) {
+        const float *samples = targets + row % batch * count;
+        memcpy(values, q, 4 * quantiles);
+        for (long i = 0; i < filled; i += LANES) {
+            vec zero = all(0.0f), pull = zero, lost = zero, value = load(values + i);
+            vec under = load(levels + i), over = sub(all(1.0f), under);
+            for (long k = 0; k < count; k++) {
+                vec gap = sub(all(samples[k]), value);
+                vec near = larger(smaller(gap, all(1.0f)), all(-1.0f));
+                /* What a sample above the quantile weighs, or one below. */
+                vec weight = add(above(under, gap, zero), above(over, zero, gap));
+                vec pulled = mul(weight, near);
+                pull = add(pull, pulled);
+                lost = add_product(lost, pulled, sub_product(gap, all(0.5f), near));
+            }
+            store(pulls + i, pull);
+            store(losses + i, lost);
+        }
+        for (long i = 0; i < quantiles; i++) {
+            gradient[i] = -pulls[i] / size;
+            loss += losses[i];
+        }
+    }
+    return (float)(loss / size);
+}
+
 static Critic described(const long *v) {
-    Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .batch = v[3], .norm = v[4]};
+    Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .quantiles = v[3],
+                .batch = v[4], .norm = v[5]};
     c.inputs = c.observations + c.actions;
     c.units = UNITS(c.inputs);
     return c;
 }
 
 static PyObject *py_size(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[5];
-    if (!exactly(arguments, given, 5, v)) return NULL;
+    long v[6];
+    if (!exactly(arguments, given, 6, v)) return NULL;
     Critic c = described(v);
     return PyLong_FromLong((long)(lay_out(&c, (char *)64) - (char *)64));
 }
 
 static PyObject *py_prepare(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[6];
-    if (!exactly(arguments, given, 6, v)) return NULL;
+    long v[7];
+    if (!exactly(arguments, given, 7, v)) return NULL;
     Critic c = described(v + 1);
     lay_out(&c, (char *)v[0]);
     memcpy((char *)v[0], &c, sizeof c);
@@ -342,10 +427,17 @@ static PyObject *py_backward(PyObject *self, PyObject *const *arguments, Py_ssiz
 }
 
 static PyObject *py_action_gradient(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[4];
-    if (!exactly(arguments, given, 4, v)) return NULL;
-    action_gradient((Critic *)v[0], (float *)v[1], (const float *)v[2], (float *)v[3]);
+    long v[3];
+    if (!exactly(arguments, given, 3, v)) return NULL;
+    action_gradient((Critic *)v[0], (const float *)v[1], (float *)v[2]);
     Py_RETURN_NONE;
+}
+
+static PyObject *py_quantile_loss(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
+    long v[6];
+    if (!exactly(arguments, given, 6, v)) return NULL;
+    return PyFloat_FromDouble(quantile_loss((const float *)v[0], (const float *)v[1], v[2], v[3],
+                                            v[4], (float *)v[5]));
 }
 
 static PyMethodDef methods[] = {
@@ -355,6 +447,7 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)(void (*)(void))py_forward, METH_FASTCALL, NULL},
     {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, NULL},
     {"action_gradient", (PyCFunction)(void (*)(void))py_action_gradient, METH_FASTCALL, NULL},
+    {"quantile_loss", (PyCFunction)(void (*)(void))py_quantile_loss, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,7 +11,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,13 +24,14 @@ from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
 from qpolicy_training.rl.networks import TwinCritic
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.state import Parts
 
 
 @dataclass(frozen=True)
 class DdpgConfig(SacConfig):
     """Hyperparameters; the defaults are CleanRL's."""
+
+    prefix: ClassVar[str] = "--ddpg"
 
     critic_lr: float = 3e-4
     """Learning rate of the critic."""
@@ -41,13 +42,14 @@ class DdpgConfig(SacConfig):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        require_positive(self, "--ddpg")
+        super().__post_init__()
         if self.products != "float32":
             message = f"--ddpg.products: {self.products} is SAC's alone; leave it out"
             raise PolicyError(message)
-        if self.average != 1:
-            message = f"--ddpg.average: {self.average} is SAC's alone; leave it out"
-            raise PolicyError(message)
+        for name in ("average", "quantiles"):
+            if getattr(self, name) != 1:
+                message = f"--ddpg.{name}: {getattr(self, name)} is SAC's alone; leave it out"
+                raise PolicyError(message)
 
 
 class DdpgLearner:
@@ -91,9 +93,9 @@ class DdpgLearner:
         config = self.config
         with torch.no_grad():
             next_action = torch.tanh(self._forward(self.target_actor, batch.next_observation)[0])
-            next_q = self.target(batch.next_observation, next_action)[0]
+            next_q = self.target(batch.next_observation, next_action)[0, :, 0]
             target = batch.reward + (1.0 - batch.terminated) * config.gamma * next_q
-        loss = mse_loss(self.critic(batch.observation, batch.action)[0], target)
+        loss = mse_loss(self.critic(batch.observation, batch.action)[0, :, 0], target)
         gradient_step(self.critic_optimiser, self._critic_parameters, loss)
         self.updates += 1
         if self.updates % config.policy_frequency == 0:

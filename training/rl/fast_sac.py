@@ -64,13 +64,14 @@ class FastLearner(Learner):
         with torch.no_grad():
             alpha = self.log_alpha.exp()
             next_action, next_log_probability = self.sample(batch.next_observation)
-            next_q = torch.amin(self._target_twin.values(batch.next_observation, next_action), 0)
-            soft_value = next_q - alpha * next_log_probability
-            target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
+            next_q = self._target_twin.values(batch.next_observation, next_action)
+            entropy = (alpha * next_log_probability).unsqueeze(1)
+            soft_value = pooled(next_q, config.dropped) - entropy
+            share = ((1.0 - batch.terminated) * config.gamma).unsqueeze(1)
+            target = batch.reward.unsqueeze(1) + share * soft_value
             done = self._twin.forward(batch.observation, batch.action)
-            error = done.q - target
-            # The sum, not the mean, of the two critics' losses, as in CleanRL.
-            self._twin.backward(done, error * (2.0 / len(target)))
+            loss, d_q = self._critic_loss(done.q, target)
+            self._twin.backward(done, d_q)
             self.critic_optimiser.quick_step()
             self._twin.changed()
 
@@ -81,7 +82,14 @@ class FastLearner(Learner):
             self._update_average()
         self._target_twin.flat.lerp_(self._twin.flat, config.tau)
         self._target_twin.changed()
-        return error.square().sum().item() / len(target)
+        return loss
+
+    def _critic_loss(self, q: Tensor, target: Tensor) -> tuple[float, Tensor]:
+        """The sum, not the mean, of the two critics' losses, as in CleanRL; and its gradient."""
+        if self.config.quantiles > 1:
+            return self._twin.quantile_loss(q, target)
+        error = q - target
+        return error.square().sum().item() / len(target), error * (2.0 / len(target))
 
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
         # Activation statistics are taken here alone, not when acting or bootstrapping.
@@ -141,11 +149,14 @@ class FastLearner(Learner):
 
     @torch.no_grad()
     def _action_gradient(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Gradient of minus the mean of the smaller Q value by the actions."""
+        """Gradient of minus the smaller Q value, of quantiles minus the mean of all, by actions."""
         done = self._twin.forward(observation, action)
-        smaller = (done.q[0] <= done.q[1]).float()
-        d_q = torch.stack((smaller, 1.0 - smaller)).mul_(-1.0 / len(action))
-        return self._twin.action_gradient(done, d_q, action.shape[1])
+        if self.config.quantiles > 1:
+            d_value = torch.full(done.q.shape[:2], -0.5 / len(action))
+        else:
+            smaller = (done.q[0, :, 0] <= done.q[1, :, 0]).float()
+            d_value = torch.stack((smaller, 1.0 - smaller)).mul_(-1.0 / len(action))
+        return self._twin.action_gradient(done, d_value, action.shape[1])
 
     def tensors(self) -> dict[str, Tensor]:
         """See ``Learner.tensors``: the same, so that either learner goes on from the other's."""
@@ -178,6 +189,18 @@ class FastLearner(Learner):
         self._twin.changed()
         self._target_twin.changed()
         self._passes.changed()
+
+
+def pooled(next_q: Tensor, dropped: int) -> Tensor:
+    """What the next state is worth ``(batch, k)`` by ``(2, batch, quantiles)`` of both critics.
+
+    The smaller Q value; of quantiles those of both but the ``2 * dropped`` largest (Kuznetsov et
+    al. 2020, arXiv 2005.04269: truncated mixture of quantiles).
+    """
+    if next_q.shape[2] == 1:
+        return torch.amin(next_q, 0)
+    both = torch.cat((next_q[0], next_q[1]), dim=1)
+    return both.sort(dim=1).values[:, : both.shape[1] - 2 * dropped] if dropped else both
 
 
 class Fp32Passes:

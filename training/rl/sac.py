@@ -13,12 +13,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
@@ -39,6 +40,9 @@ _NAMED = 8  # observations that a note lists
 @dataclass(frozen=True)
 class SacConfig:
     """Hyperparameters; the defaults are CleanRL's."""
+
+    prefix: ClassVar[str] = "--sac"
+    """Of its options."""
 
     steps: int = 1_000_000
     """Environment steps."""
@@ -67,6 +71,11 @@ class SacConfig:
     critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
     """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
     long runs."""
+    quantiles: int = field(default=1, metadata=ADDED_LATER)
+    """Above 1: each critic learns so many quantiles of the return in place of its mean (25 is
+    usual), whose largest are left out of the targets, against overestimation."""
+    dropped: int = field(default=2, metadata=ADDED_LATER)
+    """Quantiles that are left out of the targets for each critic."""
     average: int = field(default=1, metadata=ADDED_LATER)
     """Actor updates that a running average of the actor's parameters reaches back; at each
     evaluation it plays beside the actor, and the better of the two is kept. 1: no average."""
@@ -77,7 +86,19 @@ class SacConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        require_positive(self, "--sac")
+        require_positive(self, self.prefix, may_be_zero=("dropped",))
+        if self.quantiles == 1 and self.dropped != SacConfig.dropped:
+            message = (
+                f"{self.prefix}.dropped: {self.dropped}: without {self.prefix}.quantiles there is "
+                "nothing to drop; give it too, or leave this out"
+            )
+            raise PolicyError(message)
+        if 1 < self.quantiles <= self.dropped:
+            message = (
+                f"{self.prefix}.dropped: {self.dropped}: of {self.quantiles} quantiles none would "
+                f"be left; give {self.quantiles - 1} at most"
+            )
+            raise PolicyError(message)
 
 
 class Actor(Protocol):
@@ -109,8 +130,9 @@ class Learner:
         self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
         self.head = GaussianHead(features, actions)
         self.critic = TwinCritic(
-            observations, actions, config.critic_width, norm=config.critic_norm == "layer"
-        )
+            observations, actions, config.critic_width, norm=config.critic_norm == "layer",
+            quantiles=config.quantiles,
+        )  # fmt: skip
         self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
         self.log_alpha = torch.zeros((), requires_grad=True)
         self.target_entropy = -float(actions)

@@ -21,7 +21,7 @@ _EPSILON = 1e-5  # of nn.LayerNorm
 
 
 class Pass(NamedTuple):
-    """A forward pass: Q values ``(2, batch)`` float32, and what the backward passes need."""
+    """A forward pass: ``(2, batch, quantiles)`` float32, and what the backward passes need."""
 
     q: Tensor
     inputs: Tensor  # (2, batch, n + m), dtype of the products
@@ -88,42 +88,66 @@ class FlatTwinCritic:
             self._low.copy_(self.flat)
 
     def forward(self, observation: Tensor, action: Tensor) -> Pass:
-        """Both Q values for normalised observations ``(batch, n)`` and actions ``(batch, m)``."""
+        """Both critics' quantiles of observations ``(batch, n)``, normalised, and actions."""
         low = self._low_parts
         x = torch.cat((observation, action), dim=1).to(self._dtype).expand(2, -1, -1)
         sums: list[tuple[Tensor, Tensor, Tensor]] = []
         first = self._normalise(torch.baddbmm(low.b1, x, low.w1.transpose(1, 2)), sums).relu_()
         second = self._normalise(torch.baddbmm(low.b2, first, low.w2.transpose(1, 2)), sums).relu_()
         # Q values need more than 8 bits of mantissa.
-        q = (second * self._parts.w3).sum(2).add_(self._parts.b3[:, 0])
+        exact = self._parts
+        q = torch.baddbmm(exact.b3, second.float(), exact.w3.transpose(1, 2))
         return Pass(q, x, first, second, sums)
 
     def values(self, observation: Tensor, action: Tensor) -> Tensor:
-        """``forward``'s Q values ``(2, batch)`` alone: of a critic that is only asked for these."""
+        """``forward``'s ``q`` alone: of a critic that is only asked for this."""
         return self.forward(observation, action).q
 
+    def quantile_loss(self, q: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+        """Quantile regression with Huber's loss, and its gradient by ``q``.
+
+        The sum of both critics' losses, each the mean over the batch, its quantiles and targets
+        (Dabney et al. 2018, arXiv 1710.10044, eq. 10).
+
+        Args:
+            q: ``(2, batch, quantiles)``.
+            targets: ``(batch, k)``: samples of the return's distribution.
+        """
+        quantiles = q.shape[2]
+        levels = (torch.arange(quantiles) + 0.5).div_(quantiles).unsqueeze(1)
+        gap = targets[:, None] - q.unsqueeze(3)  # (2, batch, quantiles, k)
+        near = gap.clamp(-1.0, 1.0)
+        pull = (levels - (gap < 0.0).float()).abs_().mul_(near)
+        size = targets.numel() * quantiles
+        loss = (pull * (gap - 0.5 * near)).sum().item() / size
+        return loss, pull.sum(3).div_(-size)
+
     def backward(self, done: Pass, d_q: Tensor) -> None:
-        """Fill ``gradient`` for the gradient ``d_q`` ``(2, batch)`` of the Q values."""
+        """Fill ``gradient`` for the gradient ``d_q`` of the quantiles, of the shape of ``q``."""
         low, exact = self._low_gradients, self._gradients
-        d_first, d_second = self._hidden(done, d_q)
+        d_second = torch.bmm(d_q.to(self._dtype), self._low_parts.w3)
+        d_first, d_second = self._hidden(done, d_second)
         torch.bmm(d_second.transpose(1, 2), done.first, out=low.w2)
         torch.sum(d_second, dim=1, keepdim=True, out=low.b2)
         torch.bmm(d_first.transpose(1, 2), done.inputs, out=low.w1)
         torch.sum(d_first, dim=1, keepdim=True, out=low.b1)
         if self._low is not self.flat:
             self.gradient[: self._wide].copy_(self._low_gradient[: self._wide])
-        torch.bmm(d_q.unsqueeze(1), done.second.float(), out=exact.w3)
-        torch.sum(d_q.unsqueeze(1), dim=2, keepdim=True, out=exact.b3)
+        torch.bmm(d_q.transpose(1, 2), done.second.float(), out=exact.w3)
+        torch.sum(d_q, dim=1, keepdim=True, out=exact.b3)
 
-    def action_gradient(self, done: Pass, d_q: Tensor, actions: int) -> Tensor:
-        """Gradient of the last ``actions`` inputs, float32 ``(batch, actions)``."""
-        d_first, _ = self._hidden(done, d_q)
+    def action_gradient(self, done: Pass, d_value: Tensor, actions: int) -> Tensor:
+        """Gradient of the last ``actions`` inputs, float32 ``(batch, actions)``.
+
+        ``d_value`` ``(2, batch)``: that of the Q values, which are the means of the quantiles.
+        """
+        d_second = d_value.unsqueeze(2) * self._parts.w3.mean(1, keepdim=True)
+        d_first, _ = self._hidden(done, d_second.to(self._dtype))
         return torch.bmm(d_first, self._low_parts.w1[:, :, -actions:]).float().sum(0)
 
-    def _hidden(self, done: Pass, d_q: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the sums of the first and of the second layer."""
+    def _hidden(self, done: Pass, d_second: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the sums of the first and of the second layer from that behind them."""
         low = self._low_parts
-        d_second = torch.mul(d_q.to(self._dtype).unsqueeze(2), low.w3)
         d_second = self._to_sums(threshold_backward(d_second, done.second, 0), done, 1)
         d_first = threshold_backward(torch.bmm(d_second, low.w2), done.first, 0)
         return self._to_sums(d_first, done, 0), d_second

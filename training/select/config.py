@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
@@ -99,7 +99,14 @@ PAPER_AXES = Axes(hidden=(8, 16, 32, 64, 128, 256), b_core=BITS, b_in=BITS)
 """What the paper tried: from 8 bits down in the core, then widths, then from 8 input bits down."""
 
 
-LAST_RUNG = SacConfig(
+@dataclass(frozen=True)
+class LastRung(SacConfig):
+    """Hyperparameters of the last rung."""
+
+    prefix: ClassVar[str] = "--last"
+
+
+LAST_RUNG = LastRung(
     steps=150_000, train_frequency=3, policy_lr=1e-4, critic_lr=3e-4, average=2_000
 )
 """RL on a distilled student: at the usual rate of the actor it loses what it was taught."""
@@ -134,7 +141,7 @@ class SelectConfig:
     finetune: int = 4
     distill: DistillConfig = field(default_factory=DistillConfig)
     sac: SacConfig = field(default_factory=SacConfig)
-    last: SacConfig = field(default=LAST_RUNG, metadata=ADDED_LATER)
+    last: LastRung = field(default=LAST_RUNG, metadata=ADDED_LATER)
     """Of the last rung; ``sac`` is that of the method qat."""
     critic: str = ""
     """Hash of the teacher's checkpoint, whose critics fine-tuning goes on from (empty: new ones)
