@@ -110,7 +110,7 @@ def passes(source: str, products: str) -> Extension:
         f"qpolicy_{package}.{module.replace('/', '.')}_{products}",
         [source],
         depends=[
-            *sorted(path.as_posix() for path in Path("training/quant").glob("*.h")),
+            *sorted(path.as_posix() for path in Path("training").glob("*/*.h")),
             "setup.py",
         ],
         define_macros=[(f"PRODUCTS_{products.upper()}", None)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,12 +27,14 @@ from qpolicy_training.runs.folder import runs_folder
 Say = Callable[[str], None]
 
 NAME = "algorithms"
+_SPARSE = "--sac.train-frequency 4"
 VARIANTS = {
     "SAC": "",
-    "SAC, layer normalisation": "--sac.critic-norm layer",
-    "SAC, 25 quantiles": "--sac.quantiles 25",
-    "SAC, bfloat16": "--sac.products bfloat16",
     "DDPG": "--algorithm ddpg",
+    "SAC, bfloat16": "--sac.products bfloat16",
+    "SAC, an update every 4 steps": _SPARSE,
+    "the same, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
+    "the same, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
 }
 """Options of `qpolicy train` by what the table calls them; bfloat16 is left out where the processor
 does not multiply it, since it would train what the first does."""
@@ -74,7 +77,8 @@ def run(
         for task in tasks:
             for name, options in variants.items():
                 say(f"{task}, seed {seed}: {name}, {minutes:g} CPU minutes")
-                file = folder / f"{task}-{seed}-{list(VARIANTS).index(name)}.safetensors"
+                label = re.sub(r"[^a-z0-9.]+", "-", options).strip("-") or "defaults"
+                file = folder / f"{task}-{seed}-{label}.safetensors"
                 _train(task, seed, options, minutes, file)
                 rows.append(_row(name, task, seed, file))
     facts = conditions(minutes=minutes, episodes=EPISODES, threads=1)

@@ -1,8 +1,9 @@
 /* Forward and backward pass of twin critics in one call each, for `twin_critic.py`.
  *
  * Two hidden layers of `width` units, with or without layer normalisation, ReLU, one Q value or
- * several quantiles of the return. What a pass keeps between its rows lies in one block of memory that the caller owns, so that a pass
- * stays in the second-level cache and allocates nothing. Rows go through in blocks of 16.
+ * several quantiles of the return. What a pass keeps between its rows lies in one block of memory
+ * that the caller owns, so that a pass stays in the second-level cache and allocates nothing. Rows
+ * go through in blocks of 16.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -14,103 +15,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 16, TWINS = 2 };
+#include "_critic_block.h"
+#include "_quantile_loss.h"
+
 static const float EPSILON = 1e-5f; /* of layer normalisation */
-
-typedef struct {
-    long observations, actions, inputs, width, quantiles, batch, norm;
-    long units; /* that hold the inputs */
-    unit *x_rows, *x_panels;
-    unit *in1[TWINS], *in2[TWINS], *back2[TWINS], *back_actions[TWINS];
-    unit *h1_panels[TWINS];
-    half *y1[TWINS], *y2[TWINS]; /* sums before ReLU, normalised */
-    float *scale1[TWINS], *scale2[TWINS];
-    float *mean3[TWINS]; /* of the last layer's rows: weights of the Q value */
-    unit *d1_panels, *d2_panels, *rows, *more_rows;
-    float *sums;
-} Critic;
-
-typedef struct {
-    float *w1, *b1, *w2, *b2, *w3, *b3;
-} Layers;
-
-/* The parameters of one twin in a flat tensor: weights and biases layer by layer, both twins'. */
-static Layers layers_of(const Critic *c, float *flat, long twin) {
-    long width = c->width, last = c->quantiles;
-    long sizes[] = {width * c->inputs, width, width * width, width, width * last, last};
-    float *parts[6];
-    for (int i = 0; i < 6; i++) {
-        parts[i] = flat + twin * sizes[i];
-        flat += TWINS * sizes[i];
-    }
-    return (Layers){parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]};
-}
-
-/* Lay out the block; with `base` 0 the result's end is its size. */
-static char *lay_out(Critic *c, char *base) {
-    char *at = base;
-    long width = c->width, batch = c->batch;
-    long matrix = sizeof(half) * width * width, kept = sizeof(half) * batch * width;
-    take(&at, sizeof(Critic));
-    c->x_rows = (unit *)take(&at, sizeof(unit) * batch * c->units);
-    c->x_panels = (unit *)take(&at, sizeof(half) * batch * FILLED(c->inputs));
-    for (int t = 0; t < TWINS; t++) {
-        c->in1[t] = (unit *)take(&at, sizeof(unit) * c->units * width);
-        c->in2[t] = (unit *)take(&at, matrix);
-        c->back2[t] = (unit *)take(&at, matrix);
-        c->back_actions[t] = (unit *)take(&at, sizeof(half) * width * FILLED(c->actions));
-        c->h1_panels[t] = (unit *)take(&at, kept);
-        c->y1[t] = (half *)take(&at, kept);
-        c->y2[t] = (half *)take(&at, kept);
-        c->scale1[t] = (float *)take(&at, 4 * batch);
-        c->scale2[t] = (float *)take(&at, 4 * batch);
-        c->mean3[t] = (float *)take(&at, 4 * width);
-    }
-    c->d1_panels = (unit *)take(&at, kept);
-    c->d2_panels = (unit *)take(&at, kept);
-    c->rows = (unit *)take(&at, sizeof(half) * BLOCK * width);
-    c->more_rows = (unit *)take(&at, sizeof(half) * BLOCK * width);
-    c->sums = (float *)take(&at, 4 * BLOCK * (width > COLUMNS ? width : COLUMNS));
-    return at;
-}
-
-/* Weights as panels; those of the passes back where `back`. */
-static TARGET void pack(Critic *c, float *flat, long back) {
-    for (int t = 0; t < TWINS; t++) {
-        Layers l = layers_of(c, flat, t);
-        panels_by_input(l.w1, c->width, c->inputs, c->units, c->in1[t]);
-        panels_by_input(l.w2, c->width, c->width, c->width / PAIR, c->in2[t]);
-        if (!back) continue;
-        for (long j = 0; j < c->width; j += LANES) {
-            vec total = load(l.w3 + j);
-            for (long k = 1; k < c->quantiles; k++) total = add(total, load(l.w3 + k * c->width + j));
-            store(c->mean3[t] + j, quotient(total, all((float)c->quantiles)));
-        }
-        panels_by_output(l.w2, c->width, c->width, c->width, c->width / PAIR, c->back2[t]);
-        panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / PAIR,
-                         c->back_actions[t]);
-    }
-}
-
-/* Observations and actions, float32 rows of any stride, as rows and as panels of units. */
-static TARGET void take_inputs(Critic *c, const float *observations, long observation_row,
-                               const float *actions, long action_row) {
-    long columns = FILLED(c->inputs), width = PAIR * c->units;
-    float lines[PAIR * columns];
-    memset(lines, 0, sizeof lines);
-    for (long b = 0; b < c->batch; b += PAIR) {
-        for (int r = 0; r < PAIR; r++) {
-            float *line = lines + r * columns;
-            memcpy(line, observations + (b + r) * observation_row, 4 * c->observations);
-            memcpy(line + c->observations, actions + (b + r) * action_row, 4 * c->actions);
-            half *row = (half *)(c->x_rows + (b + r) * c->units);
-            for (long j = 0; j < width; j += LANES) {
-                store_first_halves(row + j, width - j, narrow(load(line + j)));
-            }
-        }
-        panel_rows(lines, columns, columns, c->batch / PAIR, b / PAIR, c->x_panels);
-    }
-}
 
 /* Normalise one row of sums in place, where the critic has it; returns 1 / its spread. */
 INLINE float normalise(const Critic *c, float *sums) {
@@ -341,42 +249,6 @@ static TARGET void action_gradient(Critic *c, const float *d_value, float *out) 
             found = 0;
         }
     }
-}
-
-/* Quantile regression with Huber's loss: returns it, `gradient` is that of `q`; see
- * `twin_critic.py`. */
-static TARGET float quantile_loss(const float *q, const float *targets, long batch, long quantiles,
-                                  long count, float *gradient) {
-    long filled = (quantiles + LANES - 1) / LANES * LANES;
-    float values[filled], levels[filled], pulls[filled], losses[filled];
-    float size = (float)(batch * count * quantiles);
-    for (long i = 0; i < filled; i++) levels[i] = ((float)i + 0.5f) / (float)quantiles;
-    memset(values, 0, sizeof values);
-    double loss = 0.0;
-    for (long row = 0; row < TWINS * batch; row++, q += quantiles, gradient += quantiles) {
-        const float *samples = targets + row % batch * count;
-        memcpy(values, q, 4 * quantiles);
-        for (long i = 0; i < filled; i += LANES) {
-            vec zero = all(0.0f), pull = zero, lost = zero, value = load(values + i);
-            vec under = load(levels + i), over = sub(all(1.0f), under);
-            for (long k = 0; k < count; k++) {
-                vec gap = sub(all(samples[k]), value);
-                vec near = larger(smaller(gap, all(1.0f)), all(-1.0f));
-                /* What a sample above the quantile weighs, or one below. */
-                vec weight = add(above(under, gap, zero), above(over, zero, gap));
-                vec pulled = mul(weight, near);
-                pull = add(pull, pulled);
-                lost = add_product(lost, pulled, sub_product(gap, all(0.5f), near));
-            }
-            store(pulls + i, pull);
-            store(losses + i, lost);
-        }
-        for (long i = 0; i < quantiles; i++) {
-            gradient[i] = -pulls[i] / size;
-            loss += losses[i];
-        }
-    }
-    return (float)(loss / size);
 }
 
 static Critic described(const long *v) {
