@@ -30,6 +30,36 @@ def test_a_number_that_no_memory_holds_is_refused(options, wrong, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+DDPG = ["train", "--task", "hopper", "--algorithm", "ddpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["train", "--sac.quantiles", "0"], "--sac.quantiles: 0 is too small"),
+        (["train", "--sac.quantiles", "4096"], "--sac.quantiles: 4096 is too large; give 1024"),
+        (["train", "--sac.quantiles", "5", "--sac.dropped", "5"], "none would be left; give 4"),
+        (["train", "--sac.dropped", "0"], "--sac.dropped: 0: without --sac.quantiles there is"),
+        (["train", "--sac.dropped", "-1"], "--sac.dropped: -1 is too small"),
+        (["select", "--last.quantiles", "3", "--last.dropped", "4"], "--last.dropped: 4: of 3"),
+        (["select", "--last.steps", "-5"], "--last.steps: -5 is too small"),
+        ([*DDPG, "--ddpg.quantiles", "25"], "--ddpg.quantiles: 25 is SAC's alone; leave it out"),
+        ([*DDPG, "--ddpg.critic-norm", "layer"], "--ddpg.critic-norm: layer is SAC's alone"),
+        ([*DDPG, "--ddpg.products", "bfloat16"], "--ddpg.products: bfloat16 is SAC's alone"),
+        ([*DDPG, "--ddpg.average", "9"], "--ddpg.average: 9 is SAC's alone; leave it out"),
+    ],
+)
+def test_critics_that_cannot_be_are_refused(options, wrong, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
+    command, *more = options
+    task = [] if "--task" in more else ["--task", "hopper"]
+    assert main([command, *task, *more, "--out", str(tmp_path / "made.safetensors")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith(f"qpolicy {command}: error: ")
+    assert wrong in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_where_nothing_can_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "x.safetensors"

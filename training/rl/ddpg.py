@@ -42,14 +42,12 @@ class DdpgConfig(SacConfig):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
+        for name in ("products", "critic_norm", "quantiles", "dropped", "average"):
+            value = getattr(self, name)
+            if value != getattr(SacConfig, name):
+                option = f"{self.prefix}.{name.replace('_', '-')}"
+                raise PolicyError(f"{option}: {value} is SAC's alone; leave it out")
         super().__post_init__()
-        if self.products != "float32":
-            message = f"--ddpg.products: {self.products} is SAC's alone; leave it out"
-            raise PolicyError(message)
-        for name in ("average", "quantiles"):
-            if getattr(self, name) != 1:
-                message = f"--ddpg.{name}: {getattr(self, name)} is SAC's alone; leave it out"
-                raise PolicyError(message)
 
 
 class DdpgLearner:
