@@ -15,6 +15,8 @@ SHARE = f"share/{PACKAGE}"
 KERNEL = "qpolicy_ros/policy/_kernel.c"
 PASSES = ("training/quant/_actor.c", "training/rl/_critic.c")
 PRODUCTS = ("bfloat16", "float32")  # each of the passes is built for both
+# No product and sum in one where the source does not say so: bits must equal those of NumPy.
+FLAGS = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
 
 # The import name of a top-level folder that is no package name of its own: nothing called
 # `training` or `fpga` may land in site-packages.
@@ -103,8 +105,7 @@ def extensions() -> list[Extension]:
 
 
 def passes(source: str, products: str) -> Extension:
-    """Return a learner's passes; no product and sum in one where the source does not say so."""
-    flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
+    """Return a learner's passes, built for these products."""
     package, _, module = source[: -len(".c")].partition("/")
     return Extension(
         f"qpolicy_{package}.{module.replace('/', '.')}_{products}",
@@ -114,14 +115,13 @@ def passes(source: str, products: str) -> Extension:
             "setup.py",
         ],
         define_macros=[(f"PRODUCTS_{products.upper()}", None)],
-        extra_compile_args=flags,
+        extra_compile_args=FLAGS,
         optional=True,
     )
 
 
 def kernel() -> Extension:
-    """Return the C kernel; no fused multiply-add, as bits must equal those of NumPy."""
-    flags = ["-O3", "-ffp-contract=off"] if sys.platform != "win32" else ["/O2", "/fp:precise"]
+    """Return the C kernel."""
     name = KERNEL[: -len(".c")].replace("/", ".")
     headers = sorted(path.as_posix() for path in Path(KERNEL).parent.glob("*.h"))
     # `qpolicy verify` asks whether the kernel is that of the source beside it.
@@ -132,7 +132,7 @@ def kernel() -> Extension:
         [KERNEL],
         depends=[*headers, "setup.py"],
         define_macros=[macro],
-        extra_compile_args=flags,
+        extra_compile_args=FLAGS,
         optional=True,
     )
 
