@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 
+_ONE = torch.tensor(1.0)  # a number would be made a tensor anew for each of the steps
+
+
 class QuickAdam(torch.optim.Adam):
     """``torch.optim.Adam(parameters, rate, fused=True)`` of one group, and ``quick_step``."""
 
@@ -35,7 +38,7 @@ class QuickAdam(torch.optim.Adam):
             moments = ([s[name] for s in states] for name in ("exp_avg", "exp_avg_sq", "step"))
             self._prepared, self._lists = self.state, (with_gradient, *moments)
             return
-        torch._foreach_add_(steps, 1)
+        torch._foreach_add_(steps, _ONE, alpha=1.0)
         beta1, beta2 = group["betas"]
         torch._fused_adam_(
             parameters, [p.grad for p in with_gradient], means, squares, [], steps,
