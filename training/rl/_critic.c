@@ -142,31 +142,74 @@ INLINE void add_to(float *total, const float *values, long count) {
     for (long j = 0; j < count; j += LANES) store(total + j, add(load(total + j), load(values + j)));
 }
 
-/* Of 16 rows the gradient behind the second layer's ReLU into `c->sums` for that of their
- * quantiles, and what the last layer's parameters get from it. */
+/* Of `rows` the gradient behind the second layer's ReLU into `d` for that of their quantiles. */
+INLINE void before_last(const Critic *c, const float *w3, const float *d_q, float *d,
+                        const int rows) {
+    long width = c->width, quantiles = c->quantiles;
+    for (long j = 0; j < width; j += 2 * LANES) {
+        vec low[4], high[4];
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) low[r] = high[r] = all(0.0f);
+        for (long k = 0; k < quantiles; k++) {
+            vec w0 = load(w3 + k * width + j), w1 = load(w3 + k * width + j + LANES);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) {
+                vec by = all(d_q[r * quantiles + k]);
+                low[r] = add_product(low[r], by, w0);
+                high[r] = add_product(high[r], by, w1);
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            store(d + r * width + j, low[r]);
+            store(d + r * width + j + LANES, high[r]);
+        }
+    }
+}
+
+/* What the last layer's parameters of `count` quantiles from `first` on get from a block. */
+INLINE void into_last(const Critic *c, const Layers *g, const half *y, const float *d_q,
+                      long first, const int count) {
+    long width = c->width, quantiles = c->quantiles;
+    for (long j = 0; j < width; j += 2 * LANES) {
+        float *into = g->w3 + first * width + j;
+        vec low[4], high[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++) {
+            low[k] = load(into + k * width);
+            high[k] = load(into + k * width + LANES);
+        }
+        for (int r = 0; r < BLOCK; r++) {
+            vec h0 = larger(widen(load_halves(y + r * width + j)), all(0.0f));
+            vec h1 = larger(widen(load_halves(y + r * width + j + LANES)), all(0.0f));
+#pragma GCC unroll 4
+            for (int k = 0; k < count; k++) {
+                vec by = all(d_q[r * quantiles + first + k]);
+                low[k] = add_product(low[k], by, h0);
+                high[k] = add_product(high[k], by, h1);
+            }
+        }
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++) {
+            store(into + k * width, low[k]);
+            store(into + k * width + LANES, high[k]);
+        }
+    }
+    for (int r = 0; r < BLOCK; r++) {
+        for (int k = 0; k < count; k++) g->b3[first + k] += d_q[r * quantiles + first + k];
+    }
+}
+
+/* Of a block the gradient behind the second layer's ReLU into `c->sums` for that of its quantiles,
+ * and what the last layer's parameters get from it. */
 INLINE void back_last(const Critic *c, const Layers *l, const Layers *g, const half *y,
                       const float *d_q) {
-    long width = c->width, quantiles = c->quantiles;
-    for (int r = 0; r < BLOCK; r++) {
-        for (long j = 0; j < width; j += LANES) {
-            vec d = mul(all(d_q[r * quantiles]), load(l->w3 + j));
-            for (long k = 1; k < quantiles; k++) {
-                d = add_product(d, all(d_q[r * quantiles + k]), load(l->w3 + k * width + j));
-            }
-            store(c->sums + r * width + j, d);
-        }
+    for (int r = 0; r < BLOCK; r += 4) {
+        before_last(c, l->w3, d_q + r * c->quantiles, c->sums + r * c->width, 4);
     }
-    for (long k = 0; k < quantiles; k++) {
-        for (long j = 0; j < width; j += LANES) {
-            vec total = load(g->w3 + k * width + j);
-            for (int r = 0; r < BLOCK; r++) {
-                vec h = larger(widen(load_halves(y + r * width + j)), all(0.0f));
-                total = add_product(total, all(d_q[r * quantiles + k]), h);
-            }
-            store(g->w3 + k * width + j, total);
-        }
-        for (int r = 0; r < BLOCK; r++) g->b3[k] += d_q[r * quantiles + k];
-    }
+    long k = 0;
+    for (; k + 4 <= c->quantiles; k += 4) into_last(c, g, y, d_q, k, 4);
+    for (; k < c->quantiles; k++) into_last(c, g, y, d_q, k, 1);
 }
 
 /* From the gradient behind the second layer's ReLU of 16 rows, in `c->sums`, to that of the second
