@@ -29,12 +29,12 @@ Say = Callable[[str], None]
 NAME = "algorithms"
 _SPARSE = "--sac.train-frequency 4"
 VARIANTS = {
+    "SAC, an update every 4 steps": _SPARSE,
+    "the same, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
+    "the same, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
+    "the same, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",
-    "SAC, bfloat16": "--sac.products bfloat16",
-    "SAC, an update every 4 steps": _SPARSE,
-    "the same, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
-    "the same, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
 }
 """Options of `qpolicy train` by what the table calls them; bfloat16 is left out where the processor
 does not multiply it, since it would train what the first does."""

@@ -54,7 +54,7 @@ class Args:
     """Observations of the soak."""
     steps: int = 25_000
     """Environment steps of each run of the returns."""
-    minutes: float = 5.0
+    minutes: float = 10.0
     """CPU time of each run of the algorithms, minutes."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Training seeds of the algorithms; rows of other seeds that OUT has stay."""
