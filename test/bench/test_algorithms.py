@@ -58,7 +58,8 @@ def test_every_option_gets_the_same_time_and_every_seed_counts(trained, tmp_path
     assert all(c[c.index("--cpu-minutes") + 1] == "2" for c in trained)
     page = (tmp_path / "algorithms.md").read_text()
     # The first option was trained first and behind all others of the first seed.
-    assert f"| {next(iter(algorithms.VARIANTS))} | {(1 + 1 + count) / 2:,.0f} (1 to {1 + count}; 1 k) |" in page
+    first = next(iter(algorithms.VARIANTS))
+    assert f"| {first} | {(1 + 1 + count) / 2:,.0f} (1 to {1 + count}; 1 k) |" in page
     assert [row["seed"] for row in json.loads((tmp_path / "algorithms.json").read_text())]
     assert not [p for p in tmp_path.glob("runs/*/*") if p.is_dir()], "replay buffers are gone"
 

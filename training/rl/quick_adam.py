@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 _ONE = torch.tensor(1.0)  # a number would be made a tensor anew for each of the steps
 
 
