@@ -104,17 +104,24 @@ def extensions() -> list[Extension]:
     return found + [passes(source, products) for source in sources for products in PRODUCTS]
 
 
+def digest(paths: list[str]) -> str:
+    """Return a C literal of the SHA-256 of these files: whether a build is that of its sources."""
+    source = b"".join(Path(path).read_bytes() for path in sorted(paths))
+    return f'"{hashlib.sha256(source).hexdigest()}"'
+
+
 def passes(source: str, products: str) -> Extension:
     """Return a learner's passes, built for these products."""
     package, _, module = source[: -len(".c")].partition("/")
+    headers = [path.as_posix() for path in Path("training").glob("*/*.h")]
     return Extension(
         f"qpolicy_{package}.{module.replace('/', '.')}_{products}",
         [source],
-        depends=[
-            *sorted(path.as_posix() for path in Path("training").glob("*/*.h")),
-            "setup.py",
+        depends=[*headers, "setup.py"],
+        define_macros=[
+            (f"PRODUCTS_{products.upper()}", None),
+            ("PASSES_SOURCE", digest([source, *headers])),
         ],
-        define_macros=[(f"PRODUCTS_{products.upper()}", None)],
         extra_compile_args=FLAGS,
         optional=True,
     )
@@ -124,9 +131,7 @@ def kernel() -> Extension:
     """Return the C kernel."""
     name = KERNEL[: -len(".c")].replace("/", ".")
     headers = sorted(path.as_posix() for path in Path(KERNEL).parent.glob("*.h"))
-    # `qpolicy verify` asks whether the kernel is that of the source beside it.
-    source = b"".join(Path(path).read_bytes() for path in sorted([KERNEL, *headers]))
-    macro = ("KERNEL_SOURCE", f'"{hashlib.sha256(source).hexdigest()}"')
+    macro = ("KERNEL_SOURCE", digest([KERNEL, *headers]))  # `qpolicy verify` asks for it
     return Extension(
         name,
         [KERNEL],

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from qpolicy_ros.bench.figure import draw_bars
 from qpolicy_ros.bench.report import conditions, describe, write
@@ -21,7 +20,7 @@ from qpolicy_ros.bench.training import TrainingError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.quant.processor import products_dtype
+from qpolicy_training.quant.processor import multiplies_bfloat16
 from qpolicy_training.runs.folder import runs_folder
 
 Say = Callable[[str], None]
@@ -30,9 +29,9 @@ NAME = "algorithms"
 _SPARSE = "--sac.train-frequency 4"
 VARIANTS = {
     "SAC, an update every 4 steps": _SPARSE,
-    "the same, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
-    "the same, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
-    "the same, bfloat16": f"{_SPARSE} --sac.products bfloat16",
+    "SAC, every 4 steps, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
+    "SAC, every 4 steps, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
+    "SAC, every 4 steps, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",
 }
@@ -46,7 +45,8 @@ _HOW = (
     f"included: mean of {{seeds}} seeds, each the mean of {EPISODES} episodes (seeds 0, 1, ...) of "
     "the best snapshot; in parentheses the lowest and the highest seed, and the environment steps "
     "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column "
-    "names; bfloat16 is measured only where the processor multiplies it (AVX512-BF16)."
+    "names, and only what every seed has: bfloat16 is left out where a processor does not multiply "
+    "it (AVX512-BF16)."
 )
 _STEPS = 400_000  # more than any of them comes to
 _EVERY = 5_000
@@ -70,7 +70,7 @@ def run(
         TrainingError: a run failed.
     """
     folder = make_folder(runs_folder() / f"bench-{NAME}-{minutes:g}")
-    native = products_dtype("bfloat16") == torch.bfloat16
+    native = multiplies_bfloat16()
     variants = {name: o for name, o in VARIANTS.items() if native or "bfloat16" not in o}
     rows: list[dict[str, Any]] = []
     for seed in seeds:  # outermost, so that the machine's hours are the same for all
@@ -83,33 +83,34 @@ def run(
                 rows.append(_row(name, task, seed, file))
     facts = conditions(minutes=minutes, episodes=EPISODES, threads=1)
     rows = [row | {"conditions": facts} for row in rows]
-    rows += _measured(out, minutes, seeds, set(variants))
+    rows += _measured(out, minutes, seeds)
     rows.sort(key=lambda row: row["seed"])
     write(out, NAME, rows, facts, _table(rows))
     bars = {
-        task: {name: float(np.mean(_returns(rows, task, name))) for name in variants}
+        task: {name: float(np.mean(_returns(rows, task, name))) for name in _shared(rows)}
         for task in tasks
     }
     draw_bars(bars, f"mean return after {minutes:g} CPU minutes", out / f"{NAME}.png")
     return rows
 
 
-def _measured(
-    out: Path, minutes: float, seeds: Sequence[int], variants: set[str]
-) -> list[dict[str, Any]]:
-    """Rows of other seeds that an earlier call left in ``out``, where it had the same variants."""
+def _measured(out: Path, minutes: float, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of other seeds that an earlier call left in ``out``."""
     file = out / f"{NAME}.json"
-    before: list[dict[str, Any]] = json.loads(file.read_bytes()) if file.exists() else []
-    same = [
+    before = json.loads(file.read_bytes()) if file.exists() else []
+    return [
         row
         for row in before
         if row["seed"] not in seeds
         and (row["conditions"]["minutes"], row["conditions"]["episodes"]) == (minutes, EPISODES)
     ]
-    subjects: dict[int, set[str]] = {}
-    for row in same:
-        subjects.setdefault(row["seed"], set()).add(row["subject"])
-    return [row for row in same if subjects[row["seed"]] == variants]
+
+
+def _shared(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The variants that every seed has: a mean of other seeds says nothing beside the rest."""
+    seeds = {row["seed"] for row in rows}
+    subjects = dict.fromkeys(row["subject"] for row in rows)
+    return [s for s in subjects if {row["seed"] for row in rows if row["subject"] == s} == seeds]
 
 
 def _train(task: str, seed: int, options: str, minutes: float, file: Path) -> None:
@@ -172,7 +173,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"| options | {' | '.join(tasks)} |",
         "|---|" + "---:|" * len(tasks),
     ]
-    for name in dict.fromkeys(row["subject"] for row in rows):
+    for name in _shared(rows):
         cells = []
         for task in tasks:
             found = _of(rows, task, name)

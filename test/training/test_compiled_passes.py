@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -219,6 +220,18 @@ def test_what_no_panel_fits_and_other_products_stay_with_torch():
         assert type(quantised_once(wide, dtype)) is QuantisedOnce
     assert type(flat_twin_critic(TwinCritic(11, 3, 64), torch.float64)) is FlatTwinCritic
     assert type(quantised_once(random_actor(SPECS[0]), torch.float64)) is QuantisedOnce
+
+
+def test_a_module_of_other_sources_is_left_alone_and_said(dtype, monkeypatch, capsys):
+    module = compiled_passes(CRITIC, dtype)
+    old = ModuleType(module.__name__)
+    old.__file__, old.available, old.source = module.__file__, 1, "0" * 64
+    monkeypatch.setitem(sys.modules, module.__name__, old)
+    for _ in range(2):
+        assert type(flat_twin_critic(TwinCritic(11, 3, 64), dtype)) is FlatTwinCritic
+    said = capsys.readouterr().err
+    assert said.count("is not built from the source beside it, so torch takes the passes") == 1
+    assert said.endswith("run `pip install -e .` again\n")
 
 
 def test_without_the_extension_torch_takes_the_passes(monkeypatch):

@@ -245,12 +245,13 @@ def test_spreads_of_another_teachers_run_are_noted(quantize) -> None:
     assert "note: --critic: its policy is another one than the teacher's" in error
 
 
-def test_critics_with_another_normalisation_are_refused(folder: Path, quantize) -> None:
+@pytest.mark.parametrize("option", ["critic-norm layer", "quantiles 25"])
+def test_critics_of_another_kind_are_refused(folder: Path, quantize, option: str) -> None:
     critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
     start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(critic)]
-    status, _, error = quantize(*BITS, *QAT, *start, "--sac.critic-norm", "layer")
+    status, _, error = quantize(*BITS, *QAT, *start, *f"--sac.{option}".split())
     assert status == 2
-    assert "with --sac.critic-norm layer" in error
+    assert f" --sac.{option}" in error.partition("; give")[0]
 
 
 def test_critics_of_another_task_are_refused_though_they_have_the_same_sizes(

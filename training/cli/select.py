@@ -8,13 +8,10 @@ interrupted; docs/selection.md has the rule, the seeds and the ledger.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from qpolicy_fpga.explore.estimate import check_part, hardware_figures
 from qpolicy_ros.common.errors import InputError
@@ -22,26 +19,16 @@ from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_ros.sim import Simulation, resolve_env_id, task_name
 from qpolicy_training.cli.options import check_options
+from qpolicy_training.cli.select_args import Args
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.deliver import deliver
-from qpolicy_training.recipes.regress import DistillConfig, require_checkpoint
+from qpolicy_training.recipes.regress import require_checkpoint
 from qpolicy_training.recipes.student import load_student
+from qpolicy_training.recipes.teacher_run import Spreads, require_critics
 from qpolicy_training.report.statistics import estimate
-from qpolicy_training.rl.ddpg import DdpgConfig
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
-from qpolicy_training.select.config import (
-    HARDWARE_COSTS,
-    LAST_RUNG,
-    PAPER_AXES,
-    Axes,
-    Cost,
-    LastRung,
-    Method,
-    Rule,
-    Scope,
-    SelectConfig,
-)
+from qpolicy_training.select.config import HARDWARE_COSTS, SelectConfig
 from qpolicy_training.select.executors import Executor, LocalExecutor, RayExecutor
 from qpolicy_training.select.greedy import greedy, table
 from qpolicy_training.select.halving import search
@@ -50,117 +37,12 @@ from qpolicy_training.select.repeat import repeat
 from qpolicy_training.select.sweep import Sweep
 
 
-@dataclass(frozen=True)
-class AxesOptions:
-    """Values to choose among; an axis that is left out is that of the rule."""
-
-    hidden: tuple[int, ...] | None = None
-    """Widths; every hidden layer of a policy has the same (16 to 256; paper rule: 8 to 256)."""
-    b_core: tuple[int, ...] | None = None
-    """Bits of weights and hidden activations (2 3 4; paper rule: 2 to 8)."""
-    b_in: tuple[int, ...] | None = None
-    """Bits of the input codes (3 4 6 8; paper rule: 2 to 8)."""
-    b_out: tuple[int, ...] = (8,)
-    """Bits of the output codes."""
-    layers: int = 2
-    """Hidden layers."""
-
-    def of(self, rule: Rule) -> Axes:
-        """The axes of a sweep by ``rule``; ``PolicyError`` where a value is out of range."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return dataclasses.replace(PAPER_AXES if rule == "paper" else Axes(), **given)
-
-
-@dataclass(frozen=True)
-class Args:
-    """Arguments of `qpolicy select`."""
-
-    task: str
-    """Task name (hopper, ...) or Gymnasium id."""
-    teacher: str = ""
-    """FP32 policy to start from: a name or a file (default: <task>/fp32)."""
-    rule: Rule = "bound"
-    """bound: joint search, lower confidence bound of the return; paper: one axis at a time, mean at
-    or above the FP32 mean less one SD."""
-    cost: Cost = "hardware"
-    """What is minimised: hardware (cycles times look-up tables), cycles, lut, bytes or macs."""
-    part: str = "xc7a15t"
-    """Device that the policy must fit, where hardware counts."""
-    clock_mhz: float = 100.0
-    """Its clock, MHz."""
-    axes: AxesOptions = field(default_factory=AxesOptions)
-    """Values to choose among."""
-    margin: float = 5.0
-    """What may be lost of the FP32 mean, %."""
-    confidence: float = 95.0
-    """Of the one-sided lower bound, %."""
-    floor: float | None = None
-    """Return that is asked for, instead of one from the FP32 policy."""
-    candidates: int = 12
-    """Shapes in the first bracket, at most so many in each further one."""
-    wave: int = 4
-    """Candidates of a rung that train before those still waiting, dearer ones, are reconsidered."""
-    keep: float = 1 / 3
-    """Share of a rung's candidates that train on."""
-    further: tuple[int, ...] = (6, 12)
-    """Rounds that each rung adds to the first one's (--distill.rounds)."""
-    rung_episodes: int = 20
-    """Episodes by which a rung is judged."""
-    snapshot_episodes: int = 10
-    """Episodes in which a candidate's best snapshots compete in a rung."""
-    exam_episodes: int = 100
-    """Episodes of the final decision."""
-    finalists: int = 4
-    """Candidates that may sit the exam; they share the rule's error."""
-    finetune: int = 4
-    """Finalists that go through the last rung at a time, RL from where distillation left them:
-    the cheapest that passes and the best of the cheaper ones that fail. 0: none."""
-    last: LastRung = field(default_factory=lambda: LAST_RUNG)
-    """Hyperparameters of the last rung."""
-    last_turns: int = 2
-    """How often at most a finalist goes through the last rung: one that fails and is cheaper than
-    the best goes on from where its RL ended."""
-    critic: Path | None = None
-    """Checkpoint of the teacher's run: the last rung goes on from its critics (give its
-    --last.critic-norm and --last.quantiles too), --distill.loss divergence measures by its
-    exploration."""
-    method: Method = "distill"
-    """paper rule and --scope: qat trains every candidate by RL from the first step."""
-    scope: Scope | None = None
-    """Select nothing. all, input, core, output: train 2 to 8 bits there, the rest at 8 (the paper's
-    sweeps). seeds: train the one shape that --axes names by the whole recipe with each of --seeds,
-    examine every one, and write the best to --out."""
-    seeds: tuple[int, ...] = (1,)
-    """Training seeds of each shape."""
-    distill: DistillConfig = field(default_factory=lambda: DistillConfig(rounds=6))
-    """Hyperparameters of distillation."""
-    algorithm: Literal["sac", "ddpg"] = "sac"
-    """RL algorithm of qat."""
-    sac: SacConfig = field(default_factory=SacConfig)
-    """Hyperparameters of qat by SAC."""
-    ddpg: DdpgConfig = field(default_factory=DdpgConfig)
-    """Hyperparameters of qat by DDPG."""
-    cpu_minutes: float = 0.0
-    """Processor time after which no bracket or rung begins but the last one, minutes; 0: no
-    limit."""
-    executor: Literal["local", "ray"] = "local"
-    """Where candidates train: processes of this machine, or a Ray cluster."""
-    jobs: int = 1
-    """Candidates at a time (local, and a Ray that is started here)."""
-    ray_address: str | None = None
-    """Ray cluster to join, as ray.init takes it (default: start one here)."""
-    out: Path | None = None
-    """Policy file to write (default: selected.safetensors in the sweep's folder)."""
-    episodes: int = 100
-    """Episodes of the final evaluation of each backend, seeds 0, 1, ..."""
-    json: bool = False
-    """Print the result as one JSON object."""
-
-
 def main(args: Args) -> int:
     """Run `qpolicy select`; 0 if a policy was selected (or a table made), 1 if none passed."""
     _check(args)
     teacher = _teacher(args)
+    if args.critic is not None:
+        _check_checkpoint(args, args.critic, teacher)
     executor: Executor
     if args.executor == "ray":
         executor = RayExecutor(args.ray_address, args.jobs)
@@ -245,6 +127,16 @@ def _check_critic(args: Args) -> None:
         raise PolicyError(message)
     if args.method != "qat":
         require_checkpoint(args.distill, args.critic)
+
+
+def _check_checkpoint(args: Args, critic: Path, teacher: PolicyArtifact) -> None:
+    """Refuse now what a worker would refuse when its candidates are distilled."""
+    contract = teacher.contract
+    sizes = len(contract.observation), len(contract.action)
+    if args.finetune:
+        require_critics(critic, contract.env_id, sizes, args.last)
+    if args.distill.loss == "divergence":
+        Spreads(critic, contract.env_id, sizes)
 
 
 def _check_axes(args: Args) -> None:

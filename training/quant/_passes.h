@@ -15,7 +15,12 @@
 #define MODULE_INIT(name) PyMODINIT_FUNC PyInit_##name##_bfloat16(void)
 #endif
 
-/* The module, with `available`: whether this processor runs its passes. */
+#ifndef PASSES_SOURCE
+#define PASSES_SOURCE "" /* setup.py gives the SHA-256 of the module's source and all headers */
+#endif
+
+/* The module, with `available`: whether this processor runs its passes; `source`: what it is built
+ * from. */
 static PyObject *module_of(struct PyModuleDef *definition) {
     int available = 0;
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -23,7 +28,8 @@ static PyObject *module_of(struct PyModuleDef *definition) {
     available = supported();
 #endif
     PyObject *module = PyModule_Create(definition);
-    if (module && PyModule_AddIntConstant(module, "available", available) < 0) {
+    if (module && (PyModule_AddIntConstant(module, "available", available) < 0 ||
+                   PyModule_AddStringConstant(module, "source", PASSES_SOURCE) < 0)) {
         Py_DECREF(module);
         return NULL;
     }

@@ -7,7 +7,11 @@ in C are built twice: for AVX512-BF16, and for AVX2 with products of float32.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +25,22 @@ def compiled_passes(of: str, dtype: torch.dtype) -> Any:
         module = importlib.import_module(f"{of}_{str(dtype).removeprefix('torch.')}")
     except ImportError:  # installed without a C compiler
         return None
-    return module if module.available else None
+    return module if module.available and _is_of_its_source(module, of) else None
+
+
+@functools.cache
+def _is_of_its_source(module: Any, of: str) -> bool:
+    """Whether the module was built from the source beside it; where that is not, it was."""
+    source = Path(module.__file__).with_name(of.rpartition(".")[2] + ".c")
+    if not source.exists():
+        return True
+    paths = sorted([source, *source.parents[1].glob("*/*.h")])
+    found = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    if found == getattr(module, "source", ""):
+        return True
+    text = "is not built from the source beside it, so torch takes the passes, slower"
+    sys.stderr.write(f"notice: {module.__file__}: {text}; run `pip install -e .` again\n")
+    return False
 
 
 def products_dtype(products: str) -> torch.dtype:
@@ -29,8 +48,13 @@ def products_dtype(products: str) -> torch.dtype:
 
     bfloat16 only where it has AVX512-BF16; float32 is the more exact of the two.
     """
-    fast = products == "bfloat16" and _has("avx512_bf16")
+    fast = products == "bfloat16" and multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether products of bfloat16 are faster than those of float32."""
+    return _has("avx512_bf16")
 
 
 def multiplies_bytes() -> bool:

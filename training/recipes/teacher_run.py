@@ -13,8 +13,10 @@ from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.rl.networks import Fp32Actor, GaussianHead
-from qpolicy_training.rl.sac import Learner
+from qpolicy_training.rl.sac import Learner, SacConfig, critics_of
 from qpolicy_training.runs.state import load_state, restore_module, restoring
+
+_CRITICS = ("critic", "target")
 
 
 class Spreads:
@@ -79,18 +81,32 @@ class Spreads:
 def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
     """Let ``learner`` go on from a checkpoint's critics and entropy temperature.
 
-    Raises ``PolicyError`` where they are of another task, width or normalisation.
+    Raises ``PolicyError`` as ``require_critics`` does.
+    """
+    tensors = require_critics(checkpoint, task, sizes, learner.config)
+    restore_module("critic", learner.critic, tensors)
+    restore_module("target", learner.target, tensors)
+    learner.changed()
+    with torch.no_grad():
+        learner.log_alpha.copy_(tensors["log_alpha"])
+
+
+def require_critics(
+    checkpoint: Path, task: str, sizes: tuple[int, int], config: SacConfig
+) -> dict[str, Tensor]:
+    """Tensors of ``checkpoint``, which holds critics that a learner of ``config`` can go on from.
+
+    Raises ``PolicyError`` where they are of another task, width, normalisation or number of
+    quantiles.
     """
     tensors, meta = load_state(checkpoint)
     _require_task(checkpoint, meta, task)
-    try:
-        restore_module("critic", learner.critic, tensors)
-        restore_module("target", learner.target, tensors)
-        learner.changed()
-        with torch.no_grad():
-            learner.log_alpha.copy_(tensors["log_alpha"])
-    except (RuntimeError, KeyError):
-        config = learner.config
+    critic = critics_of(*sizes, config)
+    wanted = {
+        f"{part}.{name}": t.shape for part in _CRITICS for name, t in critic.state_dict().items()
+    }
+    found = {n: t.shape for n, t in tensors.items() if n.partition(".")[0] in _CRITICS}
+    if found != wanted or "log_alpha" not in tensors:
         option = config.prefix
         message = (
             f"{checkpoint}: --critic: holds no critics of {sizes[0]} + {sizes[1]} inputs and width "
@@ -98,7 +114,8 @@ def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[in
             f"{option}.quantiles {config.quantiles}; give the teacher's own checkpoint.safetensors "
             f"and the {option}.critic-norm and {option}.quantiles that it was trained with"
         )
-        raise PolicyError(message) from None
+        raise PolicyError(message)
+    return tensors
 
 
 def _require_task(checkpoint: Path, meta: dict[str, Any], task: str) -> None:

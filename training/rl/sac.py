@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
 
 _NAMED = 8  # observations that a note lists
+_DROPPED = 2  # of 25 quantiles, as on most tasks of Kuznetsov et al. 2020
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,10 @@ class SacConfig:
     long runs."""
     quantiles: int = field(default=1, metadata=ADDED_LATER)
     """Above 1: each critic learns so many quantiles of the return in place of its mean (25 is
-    usual), whose largest are left out of the targets, against overestimation."""
-    dropped: int = field(default=2, metadata=ADDED_LATER)
-    """Quantiles that are left out of the targets for each critic."""
+    usual), and those of both, without the largest, are the targets (TQC)."""
+    drop_quantiles: int | None = field(default=None, metadata=ADDED_LATER)
+    """Largest quantiles that targets leave out, for each of the critics (default: 2): more of them
+    where values are overestimated."""
     average: int = field(default=1, metadata=ADDED_LATER)
     """Actor updates that a running average of the actor's parameters reaches back; at each
     evaluation it plays beside the actor, and the better of the two is kept. 1: no average."""
@@ -86,19 +88,20 @@ class SacConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        require_positive(self, self.prefix, may_be_zero=("dropped",))
-        if self.quantiles == 1 and self.dropped != SacConfig.dropped:
-            message = (
-                f"{self.prefix}.dropped: {self.dropped}: without {self.prefix}.quantiles there is "
-                "nothing to drop; give it too, or leave this out"
-            )
-            raise PolicyError(message)
-        if 1 < self.quantiles <= self.dropped:
-            message = (
-                f"{self.prefix}.dropped: {self.dropped}: of {self.quantiles} quantiles none would "
-                f"be left; give {self.quantiles - 1} at most"
-            )
-            raise PolicyError(message)
+        require_positive(self, self.prefix, may_be_zero=("drop_quantiles",))
+        option, dropped = f"{self.prefix}.drop-quantiles", self.drop_quantiles
+        if dropped is not None and self.quantiles == 1:
+            wrong = f"without {self.prefix}.quantiles there are none to drop; give it too"
+            raise PolicyError(f"{option}: {dropped}: {wrong}")
+        if dropped is not None and dropped >= self.quantiles:
+            wrong = f"of {self.quantiles} quantiles none would be left"
+            raise PolicyError(f"{option}: {dropped}: {wrong}; give {self.quantiles - 1} at most")
+
+    @property
+    def dropped(self) -> int:
+        """Quantiles that targets leave out, for each of the critics."""
+        few = min(_DROPPED, self.quantiles - 1)
+        return few if self.drop_quantiles is None else self.drop_quantiles
 
 
 class Actor(Protocol):
@@ -106,6 +109,14 @@ class Actor(Protocol):
 
     def __call__(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
         """Forward pass."""
+
+
+def critics_of(observations: int, actions: int, config: SacConfig) -> TwinCritic:
+    """New critics as ``config`` has them."""
+    return TwinCritic(
+        observations, actions, config.critic_width, norm=config.critic_norm == "layer",
+        quantiles=config.quantiles,
+    )  # fmt: skip
 
 
 class Learner:
@@ -129,10 +140,7 @@ class Learner:
         self.actor = actor.eval()
         self.forward: Actor = actor  # replaced by a faster, equal forward where there is one
         self.head = GaussianHead(features, actions)
-        self.critic = TwinCritic(
-            observations, actions, config.critic_width, norm=config.critic_norm == "layer",
-            quantiles=config.quantiles,
-        )  # fmt: skip
+        self.critic = critics_of(observations, actions, config)
         self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
         self.log_alpha = torch.zeros((), requires_grad=True)
         self.target_entropy = -float(actions)

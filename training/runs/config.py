@@ -48,7 +48,7 @@ def lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 # A batch and a layer are matrices in memory.
-_MOST = {"batch": 65_536, "critic_width": 16_384, "quantiles": 1_024}
+_MOST = {"batch": 65_536, "critic_width": 16_384, "quantiles": 200}
 _MOST_COUNT = 10**9
 
 
@@ -59,10 +59,10 @@ def require_positive(config: Any, prefix: str, may_be_zero: Sequence[str] = ()) 
     """
     for name, value in asdict(config).items():
         option, most = f"{prefix}.{name.replace('_', '-')}", _MOST.get(name, _MOST_COUNT)
-        if name in may_be_zero and value == 0:
-            continue
-        if isinstance(value, (int, float)) and not value > 0:
-            message = f"{option}: {value} is too small; give a value above 0"
+        zero = name in may_be_zero
+        if isinstance(value, (int, float)) and not (value > 0 or (zero and value == 0)):
+            least = "0 or more" if zero else "a value above 0"
+            message = f"{option}: {value} is too small; give {least}"
             raise PolicyError(message)
         if isinstance(value, int) and value > most:
             message = f"{option}: {value} is too large; give {most} at most"

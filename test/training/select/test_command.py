@@ -19,7 +19,8 @@ from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy
-from qpolicy_training.cli.select import Args, AxesOptions, _config, run_sweep
+from qpolicy_training.cli.select import _config, run_sweep
+from qpolicy_training.cli.select_args import Args, AxesOptions
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes import distill as distill_module
 from qpolicy_training.recipes.regress import DistillConfig
@@ -289,6 +290,26 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--algorithm", "ddpg"], "belongs to --method qat"),
         (["--task", "hopper", "--critic", "x", "--finetune", "0"], "belongs to the last rung"),
         (["--task", "hopper", "--distill.loss", "divergence"], "give its checkpoint by --critic"),
+        (
+            ["--task", "hopper", "--critic", str(CRITIC), "--last.quantiles", "25"],
+            "11 + 3 inputs and width 256 with --last.critic-norm none and --last.quantiles 25",
+        ),
+        (
+            ["--task", "hopper", "--critic", str(CRITIC), "--last.critic-norm", "layer"],
+            "with --last.critic-norm layer and --last.quantiles 1; give the teacher's own",
+        ),
+        (["--task", "walker2d", "--critic", str(CRITIC)], "holds no critics of 17 + 6 inputs"),
+        (
+            [
+                *("--task", "walker2d", "--critic", str(CRITIC), "--finetune", "0"),
+                *("--distill.loss", "divergence"),
+            ],
+            "holds no FP32 actor with an exploration head",
+        ),
+        (
+            ["--task", "hopper", "--critic", str(TEACHER.parent)],
+            "checkpoint: is not a regular file",
+        ),
         (["--task", "hopper", "--sac.steps", "9"], "the last rung's options begin with --last"),
         (["--task", "hopper", "--axes.b-core", "1", "2"], "--axes.b-core: (1, 2): give values"),
         (["--task", "hopper", "--axes.b-in", "4", "4"], "a value is given twice"),
