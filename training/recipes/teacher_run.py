@@ -101,7 +101,8 @@ def require_critics(
     """
     tensors, meta = load_state(checkpoint)
     _require_task(checkpoint, meta, task)
-    critic = critics_of(*sizes, config)
+    with torch.device("meta"):  # shapes alone: no memory, no random numbers
+        critic = critics_of(*sizes, config)
     wanted = {
         f"{part}.{name}": t.shape for part in _CRITICS for name, t in critic.state_dict().items()
     }
