@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from qpolicy_ros.common.built import is_built_from
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.policy.engines import engine_kinds
 
@@ -61,11 +62,11 @@ def check_kernel() -> None:
         PolicyError: it was.
     """
     room = room_folder("qpolicy_ros.policy")
-    files = sorted([*room.glob("*.c"), *room.glob("*.h")])  # as setup.py has them
+    files = [*room.glob("*.c"), *room.glob("*.h")]  # as setup.py has them
     if not files or "c" not in engine_kinds():
         return
     kernel = importlib.import_module("qpolicy_ros.policy._kernel")
-    if kernel.source != hashlib.sha256(b"".join(map(Path.read_bytes, files))).hexdigest():
+    if not is_built_from(kernel, files):
         wrong = "was built from other source than lies beside it"
         raise PolicyError.at(str(kernel.__file__), "kernel", wrong, "install the package again")
 

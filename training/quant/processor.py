@@ -8,13 +8,14 @@ in C are built twice: for AVX512-BF16, and for AVX2 with products of float32.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from qpolicy_ros.common.built import is_built_from
 
 ACTOR, CRITIC = "qpolicy_training.quant._actor", "qpolicy_training.rl._critic"
 
@@ -34,9 +35,7 @@ def _is_of_its_source(module: Any, of: str) -> bool:
     source = Path(module.__file__).with_name(of.rpartition(".")[2] + ".c")
     if not source.exists():
         return True
-    paths = sorted([source, *source.parents[1].glob("*/*.h")])
-    found = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-    if found == getattr(module, "source", ""):
+    if is_built_from(module, [source, *source.parents[1].glob("*/*.h")]):
         return True
     text = "is not built from the source beside it, so torch takes the passes, slower"
     sys.stderr.write(f"notice: {module.__file__}: {text}; run `pip install -e .` again\n")
