@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_nothing_but_named_errors(name, tmp_path, full):
     executions = EXECUTIONS[name] * (100 if full else 1)
     code, said = run(str(RUN), name, str(tmp_path), str(executions))
     assert code == 0, said[-3000:]
-    assert f"stat::number_of_executed_units: {executions}" in said
+    # libFuzzer may end a few executions late, never early.
+    assert int(re.findall(r"stat::number_of_executed_units: (\d+)", said)[-1]) >= executions
 
 
 def test_a_reader_that_crashes_is_found(tmp_path):
