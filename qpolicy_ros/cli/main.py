@@ -297,18 +297,19 @@ def _nearest_option(args_class: type, arguments: list[str]) -> str:
 
 
 def _unbox(text: str) -> str:
-    """Return the message inside the frame that the argument parser draws, as one line."""
-    title, words = "", []
-    for line in text.splitlines():
-        if line.startswith("╭"):
-            title = line.strip("╭╮─ ") + ":"
-        elif line.startswith("│"):
-            content = line.strip("│ ")
-            if content.startswith("──"):
-                break
-            words.append(content)
-    message = " ".join(words) or " ".join(text.split())
-    return message if message.startswith(title) else f"{title} {message}"
+    """Return the first paragraph in the frame that the argument parser draws, as one line.
+
+    Where the terminal is not UTF-8, its frame is a line of hyphens below the title.
+    """
+    title, *lines = [line.strip("╭╮╰╯│─ ") for line in text.splitlines()] or [""]
+    while lines and not lines[0].strip("-"):
+        del lines[0]
+    end = next((i for i, line in enumerate(lines) if not line.strip("-")), len(lines))
+    message = " ".join(lines[:end])
+    if value := re.match(r"Error parsing (\S+: )(.+)", message):
+        field, reason = value.groups()
+        return reason if reason.startswith("--") else field + reason  # ours names its option
+    return message if message.startswith(f"{title}:") else f"{title}: {message}"
 
 
 def _help() -> str:

@@ -170,6 +170,22 @@ def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):
     assert cli.main(["probe"]) == 130
 
 
+def test_a_wrong_option_reads_alike_in_every_encoding():
+    """The argument parser frames its message otherwise where the terminal is not UTF-8."""
+    said = [
+        subprocess.run(
+            [str(QPOLICY), "train", "--task", "hopper", "--sac.steps", "-5"],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            check=False,
+            capture_output=True,
+            text=True,
+        ).stderr
+        for encoding in ("utf-8", "ascii")
+    ]
+    assert said[0] == said[1]
+    assert said[0].startswith("qpolicy train: error: --sac.steps: -5 is too small")
+
+
 def test_a_closed_standard_output_is_no_error():
     done = subprocess.run(
         ["sh", "-c", '"$0" --version >&-', str(QPOLICY)], check=False, stderr=subprocess.PIPE

@@ -57,7 +57,7 @@ def test_critics_that_cannot_be_are_refused(options, wrong, tmp_path, monkeypatc
     task = [] if "--task" in more else ["--task", "hopper"]
     assert main([command, *task, *more, "--out", str(tmp_path / "made.safetensors")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith(f"qpolicy {command}: error: ")
+    assert error.startswith(f"qpolicy {command}: error: --")
     assert wrong in error
     assert not list(tmp_path.iterdir())
 

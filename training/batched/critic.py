@@ -87,12 +87,12 @@ def _normalise(h: jax.Array, bias: jax.Array) -> jax.Array:
     return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
 
 
-def target_weights(drop: np.ndarray, count: int, size: int) -> np.ndarray:
+def target_weights(drop_quantiles: np.ndarray, count: int, size: int) -> np.ndarray:
     """Weights ``(runs, count * size)`` of sorted pooled quantiles: the largest are left out.
 
-    ``drop`` ``(runs,)`` is how many a critic of ``size`` quantiles.
+    ``drop_quantiles`` ``(runs,)`` is how many a critic of ``size`` quantiles.
     """
-    kept = count * (size - np.asarray(drop))[:, None]
+    kept = count * (size - np.asarray(drop_quantiles))[:, None]
     return ((np.arange(count * size) < kept) / kept).astype(np.float32)
 
 

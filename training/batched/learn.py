@@ -143,9 +143,8 @@ def _critic_update(
     action, log_probability = actors.sample(state["actor"], mean, features, noise, mask)
     z = quantiles(state["target"], batch.following, action, setting.dtype)
     atoms = jnp.sort(jnp.moveaxis(z, 1, 2).reshape(layout.runs, setting.batch, -1), axis=-1)
-    weights = jnp.asarray(
-        target_weights(np.array([t.drop for t in setting.tasks]), size.count, size.quantiles)
-    )
+    dropped = np.array([t.drop_quantiles for t in setting.tasks])
+    weights = jnp.asarray(target_weights(dropped, size.count, size.quantiles))
     entropy = jnp.exp(state["log_alpha"])[:, None] * log_probability
     future = setting.values("gamma")[:, None] * (1.0 - batch.terminated)
     reward = batch.reward * setting.values("reward_scale")[:, None]

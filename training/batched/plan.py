@@ -15,7 +15,7 @@ NARROW = 64
 class TaskSettings:
     """What differs between tasks in the learner."""
 
-    drop: int = 2
+    drop_quantiles: int = 2
     """Quantiles a critic left out of the targets, the largest: pessimism (TQC)."""
     gamma: float = 0.99
     reward_scale: float = 0.1
@@ -24,10 +24,10 @@ class TaskSettings:
     """Target entropy, in units of minus the number of actions."""
 
 
-#: TQC's own choices of ``drop``.
+#: TQC's own choices of ``drop_quantiles``.
 SETTINGS = {
-    "hopper": TaskSettings(drop=5),
-    "halfcheetah": TaskSettings(drop=0),
+    "hopper": TaskSettings(drop_quantiles=5),
+    "halfcheetah": TaskSettings(drop_quantiles=0),
 }
 
 #: Observation and action lengths of the tasks that a plan may name.
