@@ -11,7 +11,7 @@ from qpolicy_ros.policy.sources import CMD_VEL
 from qpolicy_ros.replay.assembly import ABSENT, same
 from qpolicy_ros.replay.checks_of_commands import Finding, found
 from qpolicy_ros.replay.explain_inputs import explain_observation
-from qpolicy_ros.replay.replayed import Kind, Replay, Reported
+from qpolicy_ros.replay.replayed import MISSING, Kind, Replay, Reported
 from qpolicy_ros.replay.ticks import NONE, Flags, Indexes
 
 
@@ -31,7 +31,7 @@ def lost_messages(replay: Replay) -> Iterator[Finding]:
     yield from found(
         np.flatnonzero(blind),
         "sensor",
-        lambda t: f"a message is missing: {what} (stamp {replay.stamps[t] / 1e9:.9g} s)",
+        lambda t: f"{MISSING}: {what} (stamp {replay.stamps[t] / 1e9:.9g} s)",
     )
     owed = _owed(replay)
     at = np.searchsorted(places, recording.observations.places[owed])
@@ -50,7 +50,7 @@ def lost_messages(replay: Replay) -> Iterator[Finding]:
         lost,
         "sensor",
         lambda t: (
-            f"a message is missing: the policy answered stamp {replay.stamps[t] / 1e9:.9g} s,"
+            f"{MISSING}: the policy answered stamp {replay.stamps[t] / 1e9:.9g} s,"
             " its command is not in the recording"
         ),
     )
@@ -99,7 +99,7 @@ def _say_unanswered(replay: Replay, index: int) -> tuple[str, str]:
             f"{total[timing] / 1e3:.3g} ms of a control period of {period / 1e3:g} ms"
         )
     return "sensor", (
-        f"a message is missing: the observation of stamp {stamp:.9g} s was never answered, so it "
+        f"{MISSING}: the observation of stamp {stamp:.9g} s was never answered, so it "
         "did not reach the policy"
     )
 
@@ -119,7 +119,7 @@ def wrong_observations(replay: Replay) -> Iterator[Finding]:
             if isinstance(stamps, np.ndarray) and timing != NONE:
                 stamp += stamps[timing] / 1e6
             return (
-                f"a message is missing: the tick used {name} of stamp {stamp:.9g} s, which is not "
+                f"{MISSING}: the tick used {name} of stamp {stamp:.9g} s, which is not "
                 "in the recording"
             )
 

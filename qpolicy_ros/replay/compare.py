@@ -21,7 +21,7 @@ from qpolicy_ros.replay.checks_of_commands import (
 )
 from qpolicy_ros.replay.checks_of_messages import lost_messages, wrong_observations
 from qpolicy_ros.replay.checks_of_time import late_ticks, set_clocks
-from qpolicy_ros.replay.replayed import Replay
+from qpolicy_ros.replay.replayed import MISSING, Replay
 
 CLASSES = ("sensor", "timing", "engine", "contract", "safety")
 
@@ -40,6 +40,11 @@ class Difference(NamedTuple):
     tick: int
     kind: str
     text: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is only a message which is not in the recording."""
+        return self.text.startswith(MISSING)
 
 
 class _Found(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from qpolicy_ros.nodes.serving.modes import INTENDED, Reason
-from qpolicy_ros.replay.replayed import Kind, Replay, Reported
+from qpolicy_ros.replay.replayed import MISSING, Kind, Replay, Reported
 from qpolicy_ros.replay.sensors import Sensor
 from qpolicy_ros.replay.ticks import NONE, Indexes
 
@@ -96,7 +96,7 @@ def _feature(replay: Replay, counts: _Counts, tick: int) -> Why | None:  # noqa:
             return _classed(reason, counts.after(place, "last_reason") or reason)
     if observation == NONE:
         return "sensor", (
-            f"a message is missing: {_SENT} to stamp {replay.stamps[tick] / 1e9:.9g} s, whose "
+            f"{MISSING}: {_SENT} to stamp {replay.stamps[tick] / 1e9:.9g} s, whose "
             "observation is not in the recording"
         )
     return "safety", f"{_SENT} and the recording does not say why"

@@ -17,6 +17,9 @@ from qpolicy_ros.replay.recording import Recording
 from qpolicy_ros.replay.sensors import Nanos
 from qpolicy_ros.replay.ticks import Flags, Indexes, Ticks
 
+MISSING = "a message is missing"
+"""How each difference begins that is only a message which is not in the recording."""
+
 
 class Kind(enum.IntEnum):
     """What sent a command."""
