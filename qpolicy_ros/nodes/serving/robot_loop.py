@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped, WrenchStamped
 from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
@@ -91,31 +92,23 @@ class RobotLoop(Loop):
         self._made.append((lambda made: made.close(), writer))
         wanted = {name: self._wanted(name) for name in self.inputs.topics}
         for name, topic in wanted.items():
-            callback = partial(self._on_message, name)
-            taken = node.create_subscription(
-                topic.kind, name, callback, topic.profile, event_callbacks=qos.only()
-            )
-            self._made.append((node.destroy_subscription, hot(taken)))
-        heard = node.create_subscription(
-            JointState, "action_stamped", self._on_command, qos.HEARD, event_callbacks=qos.only()
-        )
-        self._made.append((node.destroy_subscription, hot(heard)))
+            self._hear(topic.kind, name, partial(self._on_message, name), topic.profile)
+        self._hear(JointState, "action_stamped", self._on_command, qos.HEARD)
         if self._clock is not None:
             wanted["/clock"] = CLOCK
-            taken = node.create_subscription(
-                Clock,
-                "/clock",
-                self._on_clock,
-                wanted["/clock"].profile,
-                event_callbacks=qos.only(),
-            )
-            self._made.append((node.destroy_subscription, hot(taken)))
+            self._hear(Clock, "/clock", self._on_clock, CLOCK.profile)
         elif not lockstep:
             timer = node.create_timer(self.period_ns / SECOND_NS, self._tick, clock=self.steady)
             self._made.append((node.destroy_timer, hot(timer)))
         sent = sent_topics(lockstep=lockstep, deadline=self.options.deadline)
         self._neighbours = Neighbours(node, wanted, sent)
         self._last_tick_ns = self.now()
+
+    def _hear(self, kind: type, topic: str, callback: Any, profile: QoSProfile) -> None:
+        taken = self.node.create_subscription(
+            kind, topic, callback, profile, event_callbacks=qos.only()
+        )
+        self._made.append((self.node.destroy_subscription, hot(taken)))
 
     def close(self) -> None:
         """See ``Loop.close``."""
