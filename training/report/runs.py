@@ -76,7 +76,7 @@ class Made(NamedTuple):
         function: hash of what it computes.
         method: of its training; of a selected policy the one that its candidate was trained by.
         rounds: of a selected policy's candidate; empty if not known.
-        curve_end: last step of its curve; None without one.
+        curve_end: last step of its curve; None without one, or where it has the chosen step alone.
     """
 
     policy: str
@@ -313,7 +313,7 @@ def _made(
         artifact.function_hash,
         (row.method if row else "") or str(facts.get("method", "")),
         "" if row is None or row.rounds is None else str(row.rounds),
-        curve[-1][0] if curve else None,
+        curve[-1][0] if curve and len(curve) > 1 else None,
     )
 
 

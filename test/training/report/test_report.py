@@ -189,6 +189,13 @@ def test_a_selected_policys_length_is_that_of_its_candidate(policies):
     assert row[5] == "not stated"
 
 
+def test_a_curve_of_the_chosen_step_alone_does_not_say_how_long_a_run_was(policies):
+    assert gather(policies, None).made[0].curve_end is None
+    curve = policies / "hopper" / "paper.csv"
+    curve.write_text(curve.read_text() + "20,5.4,2\n")
+    assert gather(policies, None).made[0].curve_end == 20
+
+
 def _repetition(teacher, means):
     """The ledger of `qpolicy select --scope seeds`; None: a seed that diverged."""
     config = {"scope": "seeds", "teacher": teacher}
