@@ -54,7 +54,7 @@ def test_every_parameter_is_documented(source, title):
 def test_every_topic_and_service_is_documented(source):
     found = (ROOT / "qpolicy_ros" / "nodes").rglob(f"{source}.py")
     text = next(iter(found)).read_text(encoding="utf-8")
-    names = re.findall(r'create(?:_\w+)?\(\s*[A-Z]\w+,\s*"([^"]+)"', text)
+    names = re.findall(r'(?:create(?:_\w+)?|_hear)\(\s*[A-Z]\w+,\s*"([^"]+)"', text)
     assert names
     assert [name for name in names if f"`{name}`" not in ROS2] == []
 
