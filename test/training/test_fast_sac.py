@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from actor_builders import random_actor
 from plain_sac import PlainLearner
 
+from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.fast_quant import QuantisedOnce, actor_forward, fast_forward
 from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.teacher import TeacherConfig
+from qpolicy_training.recipes.teacher_run import adopt_critics
 from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.learners import better, make_learner
-from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
+from qpolicy_training.rl.networks import Fp32Actor, GaussianHead, TwinCritic
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
 from qpolicy_training.runs.config import config_hash
+from qpolicy_training.runs.state import load_state, save_state
 
 # With scales that are powers of two no product is rounded, so no code depends on how it is summed.
 SPEC = ActorSpec(11, 3, (24, 24), 6, 3, power_of_two=True)
@@ -75,6 +79,35 @@ def test_float32_products_follow_the_plain_learner(kind, norm, quantiles, width)
         if "adam" not in name:
             # Adam divides by the gradient's size: where that is rounding noise, so is the step.
             assert torch.allclose(found[name], value, atol=3e-4), name
+
+
+@pytest.mark.parametrize("width", [48, 64])
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_scaled_rewards_are_the_same_values_in_another_unit(norm, width, tmp_path):
+    """A run may go on from critics of another scale."""
+    losses, log_alphas = [], []
+    file = tmp_path / "checkpoint.safetensors"
+    for scale in (1.0, 0.25):  # a power of two, so nothing is rounded
+        torch.manual_seed(7)
+        config = SacConfig(critic_width=width, critic_norm=norm, reward_scale=scale)
+        learner = FastLearner(Fp32Actor(11, 3, (24, 24)), SIZES, config, dtype=torch.float32)
+        assert learner.log_alpha.item() == pytest.approx(math.log(scale))
+        if scale == 1.0:
+            learner.update(batch())
+            save_state(file, learner.tensors(), {"config": {"task": "hopper"}})
+        adopt_critics(learner, file, "Hopper-v4", SIZES[:2])
+        log_alphas.append(learner.log_alpha.item())
+        torch.manual_seed(8)
+        learner.actor.load_state_dict(Fp32Actor(11, 3, (24, 24)).state_dict())
+        learner.head.load_state_dict(GaussianHead(24, 3).state_dict())
+        learner.changed()
+        losses.append(learner.update(batch()))
+    assert losses[1] == pytest.approx(losses[0] / 16, rel=1e-6)
+    assert log_alphas[1] - log_alphas[0] == pytest.approx(math.log(0.25))
+    tensors, meta = load_state(file)
+    save_state(file, tensors | {"reward_scale": torch.tensor(math.nan)}, meta)
+    with pytest.raises(PolicyError, match="reward_scale: nan; give an undamaged checkpoint"):
+        adopt_critics(learner, file, "Hopper-v4", SIZES[:2])
 
 
 @pytest.mark.parametrize("quantiles", [1, 25])

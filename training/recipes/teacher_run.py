@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,27 @@ class Spreads:
 def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[int, int]) -> None:
     """Let ``learner`` go on from a checkpoint's critics and entropy temperature.
 
-    Raises ``PolicyError`` as ``require_critics`` does.
+    Where that run had another ``reward_scale`` both are brought to the learner's. Raises
+    ``PolicyError`` as ``require_critics`` does.
     """
     tensors = require_critics(checkpoint, task, sizes, learner.config)
     restore_module("critic", learner.critic, tensors)
     restore_module("target", learner.target, tensors)
+    ratio = learner.config.reward_scale / _reward_scale(checkpoint, tensors)
+    for critic in (learner.critic, learner.target):
+        critic.scale_values(ratio)
     learner.changed()
     with torch.no_grad():
-        learner.log_alpha.copy_(tensors["log_alpha"])
+        learner.log_alpha.copy_(tensors["log_alpha"] + math.log(ratio))
+
+
+def _reward_scale(checkpoint: Path, tensors: dict[str, Tensor]) -> float:
+    """What the run's critics were given of a reward."""
+    scale = float(tensors.get("reward_scale", torch.ones(())))  # earlier versions had 1 alone
+    if not 0.0 < scale < math.inf:
+        message = f"{checkpoint}: reward_scale: {scale}; give an undamaged checkpoint to --critic"
+        raise PolicyError(message)
+    return scale
 
 
 def require_critics(

@@ -42,7 +42,10 @@ class DdpgConfig(SacConfig):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        for name in ("products", "critic_norm", "quantiles", "drop_quantiles", "average"):
+        for name in (
+            *("products", "critic_norm", "quantiles", "drop_quantiles", "reward_scale"),
+            "average",
+        ):
             value = getattr(self, name)
             if value != getattr(SacConfig, name):
                 option = f"{self.prefix}.{name.replace('_', '-')}"

@@ -68,7 +68,7 @@ class FastLearner(Learner):
             entropy = (alpha * next_log_probability).unsqueeze(1)
             soft_value = pooled(next_q, config.dropped) - entropy
             share = ((1.0 - batch.terminated) * config.gamma).unsqueeze(1)
-            target = batch.reward.unsqueeze(1) + share * soft_value
+            target = batch.reward.unsqueeze(1) * config.reward_scale + share * soft_value
             done = self._twin.forward(batch.observation, batch.action)
             loss, d_q = self._critic_loss(done.q, target)
             self._twin.backward(done, d_q)

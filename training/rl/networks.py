@@ -89,6 +89,14 @@ class TwinCritic(nn.Module):
         x = torch.cat((normalised, action), dim=1)
         return torch.stack([critic(x) for critic in self.critics])
 
+    @torch.no_grad()
+    def scale_values(self, by: float) -> None:
+        """Multiply everything that it gives."""
+        for critic in self.critics:
+            assert isinstance(critic, nn.Sequential)
+            for parameter in critic[-1].parameters():
+                parameter.mul_(by)
+
 
 def sample_action(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
     """Reparameterised squashed-Gaussian sample in ``[-1, 1]`` and its log-probability.

@@ -78,6 +78,9 @@ class SacConfig:
     drop_quantiles: int | None = field(default=None, metadata=ADDED_LATER)
     """Largest quantiles that targets leave out, for each of the critics (default: 2): more of them
     where values are overestimated."""
+    reward_scale: float = field(default=1.0, metadata=ADDED_LATER)
+    """What critics are given of a reward, and where the entropy temperature begins. Values of some
+    tens are learnt sooner than of hundreds, above all under layer normalisation (0.1)."""
     average: int = field(default=1, metadata=ADDED_LATER)
     """Actor updates that a running average of the actor's parameters reaches back; at each
     evaluation it plays beside the actor, and the better of the two is kept. 1: no average."""
@@ -142,7 +145,7 @@ class Learner:
         self.head = GaussianHead(features, actions)
         self.critic = critics_of(observations, actions, config)
         self.target = copy.deepcopy(self.critic).requires_grad_(requires_grad=False)
-        self.log_alpha = torch.zeros((), requires_grad=True)
+        self.log_alpha = torch.tensor(math.log(config.reward_scale), requires_grad=True)
         self.target_entropy = -float(actions)
         # Quantiser scales that do not exist yet (statistics phase) must not be missed by Adam, so
         # the actor has all its parameters from the start.
@@ -201,7 +204,13 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
         averages = {f"average.{index}": mean for index, mean in enumerate(self.average)}
-        return {**self._parts().tensors(), "log_alpha": self.log_alpha, **averages}
+        scale = torch.tensor(self.config.reward_scale)
+        return {
+            **self._parts().tensors(),
+            "log_alpha": self.log_alpha,
+            "reward_scale": scale,
+            **averages,
+        }
 
     def restore(self, tensors: dict[str, Tensor], updates: int) -> None:
         """Undo ``tensors``."""

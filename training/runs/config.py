@@ -64,6 +64,6 @@ def require_positive(config: Any, prefix: str, may_be_zero: Sequence[str] = ()) 
             least = "0 or more" if zero else "a value above 0"
             message = f"{option}: {value} is too small; give {least}"
             raise PolicyError(message)
-        if isinstance(value, int) and value > most:
+        if isinstance(value, (int, float)) and value > most:
             message = f"{option}: {value} is too large; give {most} at most"
             raise PolicyError(message)
