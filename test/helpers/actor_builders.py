@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
@@ -28,6 +31,18 @@ def finish_statistics(actor: QuantActor) -> None:
     """End the statistics phase after the batches seen: ranges become parameters."""
     for scaling in actor.scalings():
         scaling.init_scale()
+
+
+def shorten_statistics(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+    """Let ranges be measured over so many training batches, not 300, each of which takes 20 ms."""
+    made = QuantActor.__init__
+
+    def make(self: QuantActor, *args: Any, **more: Any) -> None:
+        made(self, *args, **more)
+        for scaling in self.scalings():
+            scaling.collect_stats_steps = batches
+
+    monkeypatch.setattr(QuantActor, "__init__", make)
 
 
 def random_statistics(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

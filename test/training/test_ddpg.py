@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from actor_builders import shorten_statistics
 
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.policy import load_policy
@@ -24,12 +25,12 @@ from qpolicy_training.runs.state import load_state
 
 POLICIES = Path(__file__).parents[2] / "config" / "policies"
 SHORT = DdpgConfig(
-    steps=630,
+    steps=430,
     batch=32,
     learning_starts=300,
     policy_frequency=1,
     critic_width=32,
-    evaluate_every=630,
+    evaluate_every=430,
     evaluate_episodes=1,
 )
 
@@ -113,12 +114,13 @@ def test_a_killed_run_resumes_exactly_within_the_statistics_phase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "CHECKPOINT_SECONDS", 0.0)
+    shorten_statistics(monkeypatch, 100)
     unbroken = _train(tmp_path / "unbroken")
     save = sac.save_if_due
 
     def kill(run: Run, step: int, parts: Resumable, *, force: bool) -> None:
         save(run, step, parts, force=force)
-        if step > 350:
+        if step > 310:
             raise Killed
 
     with monkeypatch.context() as patch:
@@ -129,7 +131,7 @@ def test_a_killed_run_resumes_exactly_within_the_statistics_phase(
     expected, _ = load_state(unbroken / "checkpoint.safetensors")
     tensors, meta = load_state(broken / "checkpoint.safetensors")
     assert [resume["kind"] for resume in meta["resumes"]] == ["exact"]
-    assert 350 < meta["resumes"][0]["step"] < 600, "within the statistics phase"
+    assert 310 < meta["resumes"][0]["step"] < 400, "within the statistics phase"
     assert tensors.keys() == expected.keys()
     for name, value in tensors.items():
         assert torch.equal(value, expected[name]), name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from actor_builders import finish_statistics, random_actor
+from actor_builders import finish_statistics, random_actor, shorten_statistics
 
 from qpolicy_training.quant.quant_actor import (
     ActorSpec,
@@ -61,8 +61,9 @@ def test_statistics_phase_ends_after_300_training_batches():
     assert actor.calibrated
 
 
-@pytest.mark.parametrize("batches", [0, 5, 300, 305])
-def test_resume_from_state_dict_continues_the_statistics_exactly(batches):
+@pytest.mark.parametrize("batches", [0, 5, 30, 35])
+def test_resume_from_state_dict_continues_the_statistics_exactly(batches, monkeypatch):
+    shorten_statistics(monkeypatch, 30)
     torch.manual_seed(3)
     actor = QuantActor(SPEC).train()
     for i in range(batches):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from actor_builders import random_actor
+from actor_builders import random_actor, shorten_statistics
 
 from qpolicy_training.quant.fast_quant import actor_forward, fast_forward
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
@@ -86,9 +86,10 @@ def test_refused_while_statistics_are_collected():
         fast_forward(QuantActor(SPECS[0]), torch.randn(8, 17))
 
 
-def test_actor_forward_trains_through_the_statistics_phase():
+def test_actor_forward_trains_through_the_statistics_phase(monkeypatch):
+    shorten_statistics(monkeypatch, 30)
     actor = QuantActor(SPECS[0]).train()
-    for _ in range(301):
+    for _ in range(31):
         actor_forward(actor, torch.randn(32, 17))
     assert actor.calibrated
     u, _ = actor_forward(actor, torch.randn(32, 17))

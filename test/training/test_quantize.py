@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from actor_builders import shorten_statistics
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.cli.main import main
@@ -171,14 +172,16 @@ def test_ptq_at_another_width_is_refused(quantize) -> None:
     assert "ptq keeps the teacher's widths" in error
 
 
-def test_qat_from_the_first_step(quantize) -> None:
+def test_qat_from_the_first_step(quantize, monkeypatch) -> None:
+    shorten_statistics(monkeypatch, 30)
     status, result, _ = quantize(*BITS, *QAT)
     assert status == 0
     assert result["method"] == "qat"
     assert load_policy(result["policy"]).network is not None
 
 
-def test_qat_can_be_finished_as_it_stands(quantize) -> None:
+def test_qat_can_be_finished_as_it_stands(quantize, monkeypatch) -> None:
+    shorten_statistics(monkeypatch, 30)
     run = Path(quantize(*BITS, *QAT)[1]["run"])
     tensors, meta = load_state(run / "checkpoint.safetensors")
     save_state(run / "checkpoint.safetensors", tensors, {**meta, "step": 900})
