@@ -29,6 +29,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 2)
     return tmp_path / "runs"
 
 
