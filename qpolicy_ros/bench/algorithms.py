@@ -27,10 +27,13 @@ Say = Callable[[str], None]
 
 NAME = "algorithms"
 _SPARSE = "--sac.train-frequency 4"
+_SCALED = f"{_SPARSE} --sac.reward-scale 0.1"
+_NORMALISED = f"{_SCALED} --sac.critic-norm layer"
 VARIANTS = {
     "SAC, an update every 4 steps": _SPARSE,
-    "SAC, every 4 steps, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
-    "SAC, every 4 steps, layer normalisation": f"{_SPARSE} --sac.critic-norm layer",
+    "the same, reward scale 0.1": _SCALED,
+    "the same, layer normalisation too": _NORMALISED,
+    "the same, 25 quantiles too": f"{_NORMALISED} --sac.quantiles 25",
     "SAC, every 4 steps, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",
