@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
@@ -64,6 +65,6 @@ def require_positive(config: Any, prefix: str, may_be_zero: Sequence[str] = ()) 
             least = "0 or more" if zero else "a value above 0"
             message = f"{option}: {value} is too small; give {least}"
             raise PolicyError(message)
-        if isinstance(value, (int, float)) and value > most:
+        if (isinstance(value, int) and value > most) or value == math.inf:
             message = f"{option}: {value} is too large; give {most} at most"
             raise PolicyError(message)
