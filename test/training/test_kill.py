@@ -6,12 +6,14 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from policy_builders import random_baseline
+from tqdm import tqdm
 
 from qpolicy_ros.sim import Simulation
 from qpolicy_training.recipes.regress import DistillConfig
@@ -57,6 +59,8 @@ def killed_after(seconds: float, work) -> bool:
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        # tqdm's lock is shared with the parent, which would wait for ever if this one dies with it.
+        tqdm.set_lock(threading.RLock())
         try:
             work()
         except BaseException:  # noqa: BLE001  the parent sees it in the status
