@@ -108,6 +108,19 @@ def test_scaled_rewards_are_the_same_values_in_another_unit(norm, width, tmp_pat
     save_state(file, tensors | {"reward_scale": torch.tensor(math.nan)}, meta)
     with pytest.raises(PolicyError, match="reward_scale: nan; give an undamaged checkpoint"):
         adopt_critics(learner, file, "Hopper-v4", SIZES[:2])
+    save_state(file, tensors | {"reward_scale": torch.ones(2)}, meta)
+    with pytest.raises(PolicyError, match=r"checkpoint\.safetensors"):
+        adopt_critics(learner, file, "Hopper-v4", SIZES[:2])
+
+
+def test_critics_of_the_same_scale_are_taken_bit_for_bit(tmp_path):
+    config = SacConfig(critic_width=48, reward_scale=0.1)
+    made = [FastLearner(Fp32Actor(11, 3, (24, 24)), SIZES, config) for _ in range(2)]
+    file = tmp_path / "checkpoint.safetensors"
+    save_state(file, made[0].tensors(), {"config": {"task": "hopper"}})
+    adopt_critics(made[1], file, "Hopper-v4", SIZES[:2])
+    for ours, theirs in zip(made[1].critic.parameters(), made[0].critic.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("quantiles", [1, 25])

@@ -98,7 +98,8 @@ def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[in
 
 def _reward_scale(checkpoint: Path, tensors: dict[str, Tensor]) -> float:
     """What the run's critics were given of a reward."""
-    scale = float(tensors.get("reward_scale", torch.ones(())))  # earlier versions had 1 alone
+    with restoring(checkpoint):
+        scale = float(tensors.get("reward_scale", torch.ones(())))  # earlier versions had 1 alone
     if not 0.0 < scale < math.inf:
         message = f"{checkpoint}: reward_scale: {scale}; give an undamaged checkpoint to --critic"
         raise PolicyError(message)
@@ -130,6 +131,7 @@ def require_critics(
             f"and the {option}.critic-norm and {option}.quantiles that it was trained with"
         )
         raise PolicyError(message)
+    _reward_scale(checkpoint, tensors)
     return tensors
 
 

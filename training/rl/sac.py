@@ -204,7 +204,7 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resume needs."""
         averages = {f"average.{index}": mean for index, mean in enumerate(self.average)}
-        scale = torch.tensor(self.config.reward_scale)
+        scale = torch.tensor(self.config.reward_scale, dtype=torch.float64)  # exactly
         return {
             **self._parts().tensors(),
             "log_alpha": self.log_alpha,
