@@ -301,8 +301,13 @@ def _unbox(text: str) -> str:
 
     Where the terminal is not UTF-8, its frame is a line of hyphens below the title.
     """
-    title, *lines = [line.strip("╭╮╰╯│─ ") for line in text.splitlines()] or [""]
-    while lines and not lines[0].strip("-"):
+    rows = text.splitlines()
+    tops = [at for at, row in enumerate(rows) if row.startswith("╭")]
+    rules = [at - 1 for at, row in enumerate(rows) if at and row.strip() and not row.strip("- ")]
+    if not tops and not rules:
+        return " ".join(text.split())
+    title, *lines = [row.strip("╭╮╰╯│─ ") for row in rows[(tops or rules)[0] :]]
+    if not tops:
         del lines[0]
     end = next((i for i, line in enumerate(lines) if not line.strip("-")), len(lines))
     message = " ".join(lines[:end])
