@@ -60,10 +60,11 @@ def test_the_targets_ranges_are_the_actors_while_they_are_measured() -> None:
     assert torch.equal(learner.actor.get_extra_state(), learner.target_actor.get_extra_state())
 
 
-def test_ranges_are_learned_when_the_statistics_end_and_the_target_follows() -> None:
+def test_ranges_are_learned_when_the_statistics_end_and_the_target_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shorten_statistics(monkeypatch, 20)
     learner = _learner()
-    for scaling in (*learner.actor.scalings(), *learner.target_actor.scalings()):
-        scaling.collect_stats_steps = 20
     batch = _batch()
     for _ in range(21):
         learner.update(batch)

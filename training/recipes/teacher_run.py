@@ -88,22 +88,12 @@ def adopt_critics(learner: Learner, checkpoint: Path, task: str, sizes: tuple[in
     tensors = require_critics(checkpoint, task, sizes, learner.config)
     restore_module("critic", learner.critic, tensors)
     restore_module("target", learner.target, tensors)
-    ratio = learner.config.reward_scale / _reward_scale(checkpoint, tensors)
+    ratio = learner.config.reward_scale / float(tensors["reward_scale"])
     for critic in (learner.critic, learner.target):
         critic.scale_values(ratio)
     learner.changed()
     with torch.no_grad():
         learner.log_alpha.copy_(tensors["log_alpha"] + math.log(ratio))
-
-
-def _reward_scale(checkpoint: Path, tensors: dict[str, Tensor]) -> float:
-    """What the run's critics were given of a reward."""
-    with restoring(checkpoint):
-        scale = float(tensors.get("reward_scale", torch.ones(())))  # earlier versions had 1 alone
-    if not 0.0 < scale < math.inf:
-        message = f"{checkpoint}: reward_scale: {scale}; give an undamaged checkpoint to --critic"
-        raise PolicyError(message)
-    return scale
 
 
 def require_critics(
@@ -131,7 +121,12 @@ def require_critics(
             f"and the {option}.critic-norm and {option}.quantiles that it was trained with"
         )
         raise PolicyError(message)
-    _reward_scale(checkpoint, tensors)
+    tensors.setdefault("reward_scale", torch.ones(()))  # earlier versions had 1 alone
+    with restoring(checkpoint):
+        scale = float(tensors["reward_scale"])
+    if not 0.0 < scale < math.inf:
+        message = f"{checkpoint}: reward_scale: {scale}; give an undamaged checkpoint to --critic"
+        raise PolicyError(message)
     return tensors
 
 

@@ -26,6 +26,15 @@ from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.state import Parts
 
+_SACS_ALONE = (
+    "products",
+    "critic_norm",
+    "quantiles",
+    "drop_quantiles",
+    "reward_scale",
+    "average",
+)
+
 
 @dataclass(frozen=True)
 class DdpgConfig(SacConfig):
@@ -42,10 +51,7 @@ class DdpgConfig(SacConfig):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        for name in (
-            *("products", "critic_norm", "quantiles", "drop_quantiles", "reward_scale"),
-            "average",
-        ):
+        for name in _SACS_ALONE:
             value = getattr(self, name)
             if value != getattr(SacConfig, name):
                 option = f"{self.prefix}.{name.replace('_', '-')}"
