@@ -22,7 +22,8 @@ from qpolicy_ros.bench.measure import DisagreementError, Latency, interleave, su
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.common.machine import scheduler
 from qpolicy_ros.common.plots import colour
-from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
+from qpolicy_ros.harness.domains import use_free_domain
+from qpolicy_ros.harness.processes import children_end_with_us
 from qpolicy_ros.policy.baseline import fp32_tolerance
 
 Say = Callable[[str], None]

@@ -19,7 +19,8 @@ from qpolicy_ros.bench.cases import random_case
 from qpolicy_ros.bench.exchange import ECHO, Exchange, exchanges
 from qpolicy_ros.bench.report import conditions, describe, write
 from qpolicy_ros.common.errors import NodeError
-from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
+from qpolicy_ros.harness.domains import use_free_domain
+from qpolicy_ros.harness.processes import children_end_with_us
 
 Say = Callable[[str], None]
 

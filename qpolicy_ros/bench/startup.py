@@ -21,7 +21,8 @@ from qpolicy_ros.bench.measure import Latency, summary
 from qpolicy_ros.bench.report import Row, compare, conditions, describe, write
 from qpolicy_ros.common.errors import InputError, NodeError
 from qpolicy_ros.common.files import scratch_folder
-from qpolicy_ros.harness.processes import Child, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.domains import use_free_domain
+from qpolicy_ros.harness.processes import Child, children_end_with_us
 from qpolicy_ros.policy import save_policy
 
 Say = Callable[[str], None]

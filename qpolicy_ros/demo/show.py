@@ -21,7 +21,8 @@ from qpolicy_ros.demo.figure import draw
 from qpolicy_ros.demo.film import FilmJob
 from qpolicy_ros.demo.recorded import recording, replayed
 from qpolicy_ros.harness.closed_loop import Job, Micros, Run, Swap, offline_actions, play, swap
-from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
+from qpolicy_ros.harness.domains import use_free_domain
+from qpolicy_ros.harness.processes import children_end_with_us
 from qpolicy_ros.policy import (
     PolicyArtifact,
     engine_kinds,

@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,35 +15,9 @@ from pathlib import Path
 from qpolicy_ros.common.errors import NodeError
 
 _PATIENCE = 5.0  # s for a node to end by itself after SIGINT
-_DOMAINS = 101  # higher ones collide with the ephemeral ports of Linux
-_PORT_BASE, _PORTS_PER_DOMAIN, _UNICAST = 7400, 250, (10, 12)  # DDS-RTPS 2.2, section 9.6.1.1
 _LOG_PREFIX = re.compile(r"^(\[[^\]]*\] ?)+: ?")
 
 Value = str | bool | int | float | list[str] | list[float]
-
-
-def use_free_domain() -> int:
-    """Choose a ROS domain that nobody uses, for this process and its children; return it.
-
-    Discovery is kept on this machine.
-    """
-    candidates = sorted(range(1, _DOMAINS + 1), key=lambda _: secrets.randbits(32))
-    domain = next(filter(_is_free, candidates), candidates[0])
-    os.environ["ROS_DOMAIN_ID"] = str(domain)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.pop("ROS_LOCALHOST_ONLY", None)  # the older way to say so would win
-    return domain
-
-
-def _is_free(domain: int) -> bool:
-    """Whether the ports of the domain's first participants are unused."""
-    for offset in _UNICAST:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", _PORT_BASE + _PORTS_PER_DOMAIN * domain + offset))
-            except OSError:
-                return False
-    return True
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.common.files import scratch_folder
 from qpolicy_ros.harness.closed_loop import Job, pair_of_nodes
+from qpolicy_ros.harness.domains import use_free_domain
 from qpolicy_ros.harness.observer import Episode
-from qpolicy_ros.harness.processes import Value, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import Value, children_end_with_us
 from qpolicy_ros.harness.recorder import Recorder
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim.commanded import FALLEN_BELOW, Command, Walked

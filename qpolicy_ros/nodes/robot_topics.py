@@ -68,7 +68,7 @@ class RobotTopics:
         self._commanding, self._count = True, 0
         create = node.create_publisher
         # Found first, so that who has found a sensor knows that somebody commands.
-        self._command_publisher = create(Twist, CMD_VEL, qos.COMMAND)
+        self._command_publisher = create(Twist, CMD_VEL, qos.FIGURES)
         self._publishers = [
             (create(Imu, IMU, qos.FIGURES), self._imu),
             (create(Odometry, ODOM, qos.FIGURES), self._odom),

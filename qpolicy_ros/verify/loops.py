@@ -74,10 +74,8 @@ def check_loops(
 def _over_ros(artifact: PolicyArtifact, episodes: int) -> list[float]:
     """The returns with policy and simulator in processes of their own, in lock-step."""
     from qpolicy_ros.harness.closed_loop import Job, play  # noqa: PLC0415  as above
-    from qpolicy_ros.harness.processes import (  # noqa: PLC0415  needs rclpy
-        children_end_with_us,
-        use_free_domain,
-    )
+    from qpolicy_ros.harness.domains import use_free_domain  # noqa: PLC0415  as above
+    from qpolicy_ros.harness.processes import children_end_with_us  # noqa: PLC0415  as above
 
     use_free_domain()
     with scratch_folder() as logs, children_end_with_us():

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 
 import pytest
 
 from qpolicy_ros.common.errors import NodeError
 from qpolicy_ros.harness import processes
-from qpolicy_ros.harness.processes import (
-    Child,
-    children_end_with_us,
-    last_error,
-    use_free_domain,
-)
+from qpolicy_ros.harness.processes import Child, children_end_with_us, last_error
 
 
 def child(tmp_path, source):
@@ -88,14 +81,3 @@ def test_parameters_reach_the_node_as_yaml(tmp_path):
     )
     assert node.wait(180) == 2
     assert "'a: 'b'' is not known" in last_error(tmp_path / "log").replace('"', "'")
-
-
-def test_the_domain_is_one_whose_ports_are_free(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    monkeypatch.setattr(processes, "_DOMAINS", 2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("", 0))  # a port that nobody had: the first one of domain 1
-        first = taken.getsockname()[1] - 10 - 250
-        monkeypatch.setattr(processes, "_PORT_BASE", first)
-        assert use_free_domain() == 2
-    assert os.environ["ROS_DOMAIN_ID"] == "2"

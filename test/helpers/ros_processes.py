@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +25,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from qpolicy_ros.harness.domains import reserved_domain
 from qpolicy_ros.nodes import qos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,26 +33,6 @@ FAST_DISCOVERY = Path(__file__).with_name("fastdds.xml")
 HANDSHAKE = 999_999  # stamp, s
 SILENCE = 30.0  # s until a service is asked again; its work may take a while
 PATIENCE = 90.0  # s until a wait has failed; an idle machine starts a node in one
-
-
-@contextlib.contextmanager
-def reserved_domain() -> Iterator[int]:
-    """A ROS domain that nobody uses, held against other test runs on this machine.
-
-    Its ports are below the ephemeral ones of Linux.
-    """
-    while True:
-        domain = 1 + secrets.randbelow(101)
-        name = Path(tempfile.gettempdir(), f"ros_domain_{domain}.lock")
-        with name.open("w") as lock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                probe.bind(("", 7400 + 250 * domain + 10))  # its first participant's port
-            except OSError:
-                continue
-            probe.close()
-            yield domain
-        return
 
 
 class Place(NamedTuple):

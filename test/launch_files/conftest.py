@@ -15,7 +15,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ros_processes import FAST_DISCOVERY, ROOT, reserved_domain
+from ros_processes import FAST_DISCOVERY, ROOT
+
+from qpolicy_ros.harness.domains import reserved_domain
 
 LIMIT = 240  # s
 
