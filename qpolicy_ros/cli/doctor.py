@@ -23,7 +23,7 @@ from qpolicy_ros.policy import find_policy, load_policy
 class Args:
     """Arguments of `qpolicy doctor`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Shipped policy (go2) or a .safetensors file, of a robot's contract."""
     robot: str
     """Robot: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""

@@ -32,7 +32,7 @@ from qpolicy_ros.sim.likeness import Beside, beside, commands_within
 class Args:
     """Arguments of `qpolicy evaluate`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Task name (hopper), task/variant (hopper/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga."""

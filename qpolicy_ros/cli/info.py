@@ -25,7 +25,7 @@ _ACTION_UNITS = {POSITION: "rad", VELOCITY: "rad/s", EFFORT: "N m"}
 class Args:
     """Show what is inside a policy file; everything in it is checked first."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/fp32`."""
     contract: bool = False
     """Show every value and action: source, unit, offset, scale, limits, gains."""

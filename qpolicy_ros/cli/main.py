@@ -15,7 +15,6 @@ import importlib
 import inspect
 import io
 import os
-import re
 import shlex
 import signal
 import sys
@@ -23,9 +22,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qpolicy_ros import __version__
+from qpolicy_ros.cli.parsing import parse
 from qpolicy_ros.common.errors import InputError, NodeError, ObservationError, UsageError
 
 EXIT_CHECK_FAILED = 1
@@ -231,7 +230,7 @@ def _run(name: str, arguments: list[str]) -> int:
     """Import the subcommand, parse its arguments and run it."""
     module_name, _, function = COMMANDS[name].target.partition(":")
     module = importlib.import_module(module_name)
-    args = _parse(module.Args, name, module.__doc__ or "", _spelt_anew(name, arguments))
+    args = parse(module.Args, name, module.__doc__ or "", _spelt_anew(name, arguments))
     return int(getattr(module, function)(args))
 
 
@@ -252,69 +251,6 @@ def _spelt_anew(name: str, arguments: list[str]) -> list[str]:
             raise UsageError(f"{word}: the policy is the first argument; write `{new}`")
         return anew
     return arguments
-
-
-def _parse(args_class: type, name: str, description: str, arguments: list[str]) -> Any:
-    """Parse `arguments` into `args_class`; a wrong call raises UsageError with one line."""
-    import tyro  # noqa: PLC0415  not needed by --help and --version
-
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(
-                args_class,
-                prog=f"qpolicy {name}",
-                description=description,
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        wrong = _unbox(errors.getvalue()) + _nearest_option(args_class, arguments)
-        raise UsageError(f"{wrong}; see `qpolicy {name} --help`") from None
-
-
-def _nearest_option(args_class: type, arguments: list[str]) -> str:
-    """Return a hint for the first option that does not exist; empty if all do, or none is near."""
-    import tyro  # noqa: PLC0415  as above
-
-    text = io.StringIO()
-    chosen = [word for word in arguments[:1] if not word.startswith("-")]  # a subcommand has more
-    with (
-        contextlib.redirect_stdout(text),
-        contextlib.redirect_stderr(text),
-        contextlib.suppress(SystemExit),
-    ):
-        tyro.cli(args_class, args=[*chosen, "--help"])
-    known = set(re.findall(r"--[a-z][\w.-]*", text.getvalue()))
-    for word in arguments:
-        option = word.partition("=")[0]
-        if option.startswith("--") and option.replace("_", "-") not in known:
-            near = difflib.get_close_matches(option, sorted(known), n=1)
-            return f"; did you mean {near[0]}?" if near else ""
-    return ""
-
-
-def _unbox(text: str) -> str:
-    """Return the first paragraph in the frame that the argument parser draws, as one line.
-
-    Where the terminal is not UTF-8, its frame is a line of hyphens below the title.
-    """
-    rows = text.splitlines()
-    tops = [at for at, row in enumerate(rows) if row.startswith("╭")]
-    rules = [at - 1 for at, row in enumerate(rows) if at and row.strip() and not row.strip("- ")]
-    if not tops and not rules:
-        return " ".join(text.split())
-    title, *lines = [row.strip("╭╮╰╯│─ ") for row in rows[(tops or rules)[0] :]]
-    if not tops:
-        del lines[0]
-    end = next((i for i, line in enumerate(lines) if not line.strip("-")), len(lines))
-    message = " ".join(lines[:end])
-    if value := re.match(r"Error parsing (\S+: )(.+)", message):
-        field, reason = value.groups()
-        return reason if reason.startswith("--") else field + reason  # ours names its option
-    return message if message.startswith(f"{title}:") else f"{title}: {message}"
 
 
 def _help() -> str:

@@ -28,7 +28,7 @@ _LONGEST, _MOST = 1e6, 10**12
 class Args:
     """Arguments of `qpolicy prove`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/selected`."""
     property: Path
     """The property's YAML file."""

@@ -18,7 +18,7 @@ from qpolicy_ros.policy.renaming import joints_of, rename_joints
 class Args:
     """Arguments of `qpolicy rename`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Policy file, or a shipped policy's name."""
     joints: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Joints as OLD=NEW: FL_hip_joint=front_left_hip FR_hip_joint=front_right_hip"""

@@ -26,7 +26,7 @@ _MOST_EPISODES = 100_000
 class Args:
     """Arguments of `qpolicy seen`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/selected`."""
     episodes: int = 10
     """Episodes that the policy plays in its task."""

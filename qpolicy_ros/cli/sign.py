@@ -24,7 +24,7 @@ _OTHERS = 0o077
 class Args:
     """Arguments of `qpolicy sign`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/fp32`."""
     key: Path | None = None
     """Ed25519 private key, PEM or OpenSSH (`openssl genpkey -algorithm ed25519 -out robot.key`);

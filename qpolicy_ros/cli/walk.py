@@ -43,7 +43,7 @@ _USUAL = (0.5, 0.0, 0.0)  # m/s, m/s, rad/s
 class Args:
     """Arguments of `qpolicy walk`."""
 
-    policy: Annotated[str, tyro.conf.Positional]
+    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     robot: str = ""
     """Robot to walk on: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""

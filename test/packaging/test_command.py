@@ -170,11 +170,20 @@ def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):
     assert cli.main(["probe"]) == 130
 
 
-def test_a_wrong_option_reads_alike_in_every_encoding():
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--task", "hopper", "--sac.steps", "-5"], "--sac.steps: -5 is too small"),
+        (["export"], "PATH and --out PATH are missing; see"),
+        (["walk"], "POLICY is missing; see"),
+        (["select", "--seeds", "1"], "--task STR is missing; see"),
+    ],
+)
+def test_a_wrong_call_reads_alike_in_every_encoding(arguments, says):
     """The argument parser frames its message otherwise where the terminal is not UTF-8."""
     said = [
         subprocess.run(
-            [str(QPOLICY), "train", "--task", "hopper", "--sac.steps", "-5"],
+            [str(QPOLICY), *arguments],
             env={**os.environ, "PYTHONIOENCODING": encoding},
             check=False,
             capture_output=True,
@@ -183,7 +192,7 @@ def test_a_wrong_option_reads_alike_in_every_encoding():
         for encoding in ("utf-8", "ascii")
     ]
     assert said[0] == said[1]
-    assert said[0].startswith("qpolicy train: error: --sac.steps: -5 is too small")
+    assert said[0].startswith(f"qpolicy {arguments[0]}: error: {says}")
 
 
 def test_a_closed_standard_output_is_no_error():
