@@ -28,12 +28,11 @@ Say = Callable[[str], None]
 NAME = "algorithms"
 _SPARSE = "--sac.train-frequency 4"
 _SCALED = f"{_SPARSE} --sac.reward-scale 0.1"
-_NORMALISED = f"{_SCALED} --sac.critic-norm layer"
 VARIANTS = {
     "SAC, an update every 4 steps": _SPARSE,
     "SAC, every 4 steps, reward scale 0.1": _SCALED,
-    "SAC, every 4 steps, scale, layer normalisation": _NORMALISED,
-    "SAC, every 4 steps, scale, normalisation, 25 quantiles": f"{_NORMALISED} --sac.quantiles 25",
+    "SAC, every 4 steps, scale, layer normalisation": f"{_SCALED} --sac.critic-norm layer",
+    "SAC, every 4 steps, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
     "SAC, every 4 steps, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",
