@@ -176,7 +176,6 @@ def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):
         (["train", "--task", "hopper", "--sac.steps", "-5"], "--sac.steps: -5 is too small"),
         (["export"], "PATH and --out PATH are missing; see"),
         (["walk"], "POLICY is missing; see"),
-        (["select", "--seeds", "1"], "--task STR is missing; see"),
     ],
 )
 def test_a_wrong_call_reads_alike_in_every_encoding(arguments, says):
