@@ -21,11 +21,8 @@ from qpolicy_ros.latency.trace import read_trace
 def record(folder: Path, name: str) -> Path:
     """Record an episode in lock-step with the project's own recorder; return the bag."""
     from qpolicy_ros.harness.closed_loop import Job, play  # noqa: PLC0415  needs ROS 2
-    from qpolicy_ros.harness.processes import (  # noqa: PLC0415
-        Child,
-        children_end_with_us,
-        use_free_domain,
-    )
+    from qpolicy_ros.harness.domains import use_free_domain  # noqa: PLC0415
+    from qpolicy_ros.harness.processes import Child, children_end_with_us  # noqa: PLC0415
     from qpolicy_ros.policy import find_policy, load_policy  # noqa: PLC0415
 
     use_free_domain()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from qpolicy_ros.cli.main import run_script
 from qpolicy_ros.harness.closed_loop import Job, play, swap
-from qpolicy_ros.harness.processes import children_end_with_us, use_free_domain
+from qpolicy_ros.harness.domains import use_free_domain
+from qpolicy_ros.harness.processes import children_end_with_us
 from qpolicy_ros.policy import find_policy, load_policy
 
 

@@ -15,8 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from qpolicy_ros.harness.domains import use_free_domain
 from qpolicy_ros.harness.observer import Observer
-from qpolicy_ros.harness.processes import Child, children_end_with_us, use_free_domain
+from qpolicy_ros.harness.processes import Child, Value, children_end_with_us
 
 BACKENDS = ["integer", "fp32", "fpga"]
 PATIENCE = 240.0  # s: generating and compiling the RTL takes a minute on a busy machine
@@ -27,10 +28,13 @@ def main(bag: str, seconds: float = 5.0, turns: int = 4, task: str = "hopper") -
     use_free_domain()
     logs = Path(tempfile.mkdtemp())
     with children_end_with_us(), contextlib.closing(Observer(actions=True)) as observer:
-        parameters = {"policy": task, "backend": BACKENDS[0], "preload": BACKENDS}
-        policy = Child.node(
-            "policy_node", {**parameters, "autostart": True}, logs / "policy_node.log"
-        )
+        parameters: dict[str, Value] = {
+            "policy": task,
+            "backend": BACKENDS[0],
+            "preload": BACKENDS,
+            "autostart": True,
+        }
+        policy = Child.node("policy_node", parameters, logs / "policy_node.log")
         recorder = Child.node("bag_recorder", {"output": bag}, logs / "bag_recorder.log")
         end = time.monotonic() + PATIENCE
         while not (observer.finds_policy() and observer.hears("timing")):

@@ -7,4 +7,6 @@ links=.venv/typecheck
 mkdir -p "$links"
 ln -sfn ../../training "$links/qpolicy_training"
 ln -sfn ../../fpga "$links/qpolicy_fpga"
-MYPYPATH=$links exec .venv/bin/mypy "$@" -p qpolicy_ros -p qpolicy_training -p qpolicy_fpga
+export MYPYPATH=$links
+.venv/bin/mypy "$@" -p qpolicy_ros -p qpolicy_training -p qpolicy_fpga
+exec .venv/bin/mypy "$@" examples/*.py scripts/*.py
