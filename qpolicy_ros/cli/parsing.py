@@ -69,7 +69,7 @@ def _unbox(text: str) -> str:
         del lines[0]
     end = next((i for i, line in enumerate(lines) if not line.strip("-")), len(lines))
     message = " ".join(lines[:end])
-    if title == "Required options":
+    if message.startswith("Missing from"):
         return _missing(rows)
     if value := re.match(r"Error parsing (\S+: )(.+)", message):
         field, reason = value.groups()
