@@ -21,7 +21,6 @@ from guard import MARK, start_guard
 from qpolicy_ros.harness.domains import reserved_domain
 
 _GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
-_DOMAIN = pytest.StashKey[contextlib.ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,19 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # after both. A test run imports everything into one process; a command never does.
     with contextlib.suppress(ImportError):
         importlib.import_module("ortools.sat.python.cp_model")
-    domain = config.stash[_DOMAIN] = contextlib.ExitStack()
+    domain = contextlib.ExitStack()
+    config.add_cleanup(domain.close)
     os.environ["ROS_DOMAIN_ID"] = str(domain.enter_context(reserved_domain()))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ.pop("ROS_LOCALHOST_ONLY", None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let the guard end what is left, and wait for it; free the domain."""
+    """Let the guard end what is left, and wait for it."""
     guard = config.stash.get(_GUARD, None)
     if guard is not None:
         guard.communicate()
         os.environ.pop(MARK, None)
-    config.stash[_DOMAIN].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

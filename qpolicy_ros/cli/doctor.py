@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Annotated
 
-import tyro
-
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.doctor.examine import Finding, examine
 from qpolicy_ros.policy import find_policy, load_policy
 
@@ -23,7 +21,7 @@ from qpolicy_ros.policy import find_policy, load_policy
 class Args:
     """Arguments of `qpolicy doctor`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Shipped policy (go2) or a .safetensors file, of a robot's contract."""
     robot: str
     """Robot: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""

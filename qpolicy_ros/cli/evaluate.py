@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import (
     PolicyArtifact,
@@ -32,7 +31,7 @@ from qpolicy_ros.sim.likeness import Beside, beside, commands_within
 class Args:
     """Arguments of `qpolicy evaluate`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Task name (hopper), task/variant (hopper/fp32) or a .safetensors file."""
     backend: str = "integer"
     """What computes the actions: integer, fp32 or fpga."""

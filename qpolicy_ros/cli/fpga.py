@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tqdm import tqdm
 
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import writing_into
 from qpolicy_ros.policy import find_policy, load_policy
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # `qpolicy --help` needs no generator
 class Generate:
     """Write the Verilog of a policy, with a manifest, into a folder."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name, as `qpolicy info` takes it."""
     out: Path
     """Folder for the sources; made if it is missing, files of the same name are replaced."""
@@ -55,7 +56,7 @@ class Build:
     met, and then there is no bitstream.
     """
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name, as `qpolicy info` takes it."""
     board: str
     """ulx3s-25f, ulx3s-85f, orangecrab, icebreaker, tang-nano-20k, arty-a7-35t or arty-a7-100t."""

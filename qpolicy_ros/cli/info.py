@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.policy import Baseline, Contract, Gait, PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.policy.activations import LINEAR
 from qpolicy_ros.policy.layout import metadata_of
@@ -25,7 +24,7 @@ _ACTION_UNITS = {POSITION: "rad", VELOCITY: "rad/s", EFFORT: "N m"}
 class Args:
     """Show what is inside a policy file; everything in it is checked first."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/fp32`."""
     contract: bool = False
     """Show every value and action: source, unit, offset, scale, limits, gains."""

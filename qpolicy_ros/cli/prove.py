@@ -12,10 +12,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.prove.property import Property
@@ -28,7 +27,7 @@ _LONGEST, _MOST = 1e6, 10**12
 class Args:
     """Arguments of `qpolicy prove`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/selected`."""
     property: Path
     """The property's YAML file."""

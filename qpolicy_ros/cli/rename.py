@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy, save_policy
 from qpolicy_ros.policy.renaming import joints_of, rename_joints
@@ -18,7 +19,7 @@ from qpolicy_ros.policy.renaming import joints_of, rename_joints
 class Args:
     """Arguments of `qpolicy rename`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name."""
     joints: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Joints as OLD=NEW: FL_hip_joint=front_left_hip FR_hip_joint=front_right_hip"""

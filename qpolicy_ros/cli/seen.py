@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import InputError, UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy, make_engine
 from qpolicy_ros.policy.model import Float32
@@ -26,7 +26,7 @@ _MOST_EPISODES = 100_000
 class Args:
     """Arguments of `qpolicy seen`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/selected`."""
     episodes: int = 10
     """Episodes that the policy plays in its task."""

@@ -10,10 +10,8 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import find_policy, load_policy
 
@@ -24,7 +22,7 @@ _OTHERS = 0o077
 class Args:
     """Arguments of `qpolicy sign`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Policy file, or a shipped policy's name: `hopper` (its `paper` one) or `hopper/fp32`."""
     key: Path | None = None
     """Ed25519 private key, PEM or OpenSSH (`openssl genpkey -algorithm ed25519 -out robot.key`);

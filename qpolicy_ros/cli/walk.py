@@ -22,12 +22,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
+from qpolicy_ros.cli.arguments import PolicyName
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy
 from qpolicy_ros.sim import Simulation, tracking
@@ -43,7 +42,7 @@ _USUAL = (0.5, 0.0, 0.0)  # m/s, m/s, rad/s
 class Args:
     """Arguments of `qpolicy walk`."""
 
-    policy: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="POLICY")]
+    policy: PolicyName
     """Shipped policy (go2, go2/fp32) or a .safetensors file."""
     robot: str = ""
     """Robot to walk on: a name of config/robots, a description (.yaml) or an MJCF file (.xml)."""

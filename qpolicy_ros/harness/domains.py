@@ -19,21 +19,18 @@ _held = contextlib.ExitStack()
 def reserved_domain() -> Iterator[int]:
     """Yield a ROS domain that nobody uses, held against everybody who reserves one this way.
 
-    Held by a port, so whatever ends the process frees it.
+    Held by a port, so whatever ends the process frees it. Where none is free, any one, not held.
     """
     candidates = sorted(range(1, _DOMAINS + 1), key=lambda _: secrets.randbits(32))
-    with contextlib.ExitStack() as stack:
-        for domain in candidates:
-            guard = _bind(domain, _GUARD)
-            if guard is None:
-                continue
-            stack.enter_context(guard)
+    for domain in candidates:
+        guard = _bind(domain, _GUARD)
+        if guard is None:
+            continue
+        with guard:
             if _is_free(domain):
-                break
-            stack.close()
-        else:
-            domain = candidates[0]
-        yield domain
+                yield domain
+                return
+    yield candidates[0]
 
 
 def use_free_domain() -> int:

@@ -177,17 +177,20 @@ def test_an_interrupt_that_an_import_made_another_error_of_is_exit_130(command):
         (["export"], "PATH and --out PATH are missing; see"),
     ],
 )
-def test_a_wrong_call_is_one_line_where_the_terminal_is_not_utf8(arguments, says):
-    """The argument parser frames its message otherwise there."""
-    done = subprocess.run(
-        [str(QPOLICY), *arguments],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"qpolicy {arguments[0]}: error: {says}")
+def test_a_wrong_call_reads_alike_in_every_encoding(arguments, says):
+    """The argument parser frames its message otherwise where the terminal is not UTF-8."""
+    said = [
+        subprocess.run(
+            [str(QPOLICY), *arguments],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            check=False,
+            capture_output=True,
+            text=True,
+        ).stderr
+        for encoding in ("utf-8", "ascii")
+    ]
+    assert said[0] == said[1]
+    assert said[0].startswith(f"qpolicy {arguments[0]}: error: {says}")
 
 
 def test_a_closed_standard_output_is_no_error():
