@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import atheris
@@ -60,12 +61,17 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def main(name: str, folder: Path, executions: int) -> None:
-    """Fuzz one target; does not return."""
-    with atheris.instrument_imports(include=INSTRUMENTED[name]):
-        for module in INSTRUMENTED[name]:
+def prepare(names: Iterable[str]) -> None:
+    """Import what these targets read with, watched by the fuzzer."""
+    modules = {module for name in names for module in INSTRUMENTED[name]}
+    with atheris.instrument_imports(include=sorted(modules)):
+        for module in sorted(modules):
             importlib.import_module(module)
-        targets, mutations = map(importlib.import_module, ("targets", "mutate"))
+
+
+def fuzz(name: str, folder: Path, executions: int) -> None:
+    """Fuzz one target, which is prepared; does not return."""
+    targets, mutations = map(importlib.import_module, ("targets", "mutate"))
     target = targets.TARGETS[name]
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
@@ -95,6 +101,31 @@ def main(name: str, folder: Path, executions: int) -> None:
     own = {} if target.kind == "bytes" else {"custom_mutator": shape}
     atheris.Setup(options, once, **own)
     atheris.Fuzz()
+
+
+def main(name: str, folder: Path, executions: int) -> None:
+    """Fuzz one target; does not return."""
+    prepare([name])
+    fuzz(name, folder, executions)
+
+
+def several(folder: Path, executions: dict[str, int]) -> dict[str, int]:
+    """Fuzz targets one after another, in children of this process: what they import is read once.
+
+    Returns their exit statuses; what each said is in ``folder``, TARGET.txt.
+    """
+    prepare(executions)
+    importlib.import_module("targets")
+    statuses = {}
+    for name, count in executions.items():
+        child = os.fork()
+        if not child:
+            with (folder / f"{name}.txt").open("w") as said:
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+            fuzz(name, folder / name, count)
+        statuses[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return statuses
 
 
 if __name__ == "__main__":

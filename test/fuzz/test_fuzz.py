@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -33,24 +34,33 @@ EXECUTIONS = {
 }
 
 
-def run(*command):
-    """Return exit status and what was said on either stream."""
-    process = subprocess.run(
-        [sys.executable, *command],
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
+SEVERAL = (
+    "import json, sys; from pathlib import Path;"
+    "sys.path.insert(0, sys.argv[1]); import run;"
+    "print(json.dumps(run.several(Path(sys.argv[2]), json.loads(sys.argv[3]))))"
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory, full):
+    """Fuzz every target; return the executions asked for, the exit status and the words of each."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    executions = {name: count * (100 if full else 1) for name, count in EXECUTIONS.items()}
+    words = [str(RUN.parent), str(folder), json.dumps(executions)]
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, *words], check=False, capture_output=True, text=True
     )
-    return process.returncode, process.stdout
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = {name: (folder / f"{name}.txt").read_text(errors="replace") for name in executions}
+    statuses = json.loads(done.stdout.splitlines()[-1])
+    return {name: (executions[name], statuses[name], said[name]) for name in executions}
 
 
+@pytest.mark.timeout(7200)  # with the full counts the first test waits for all
 @pytest.mark.parametrize("name", EXECUTIONS)
-def test_nothing_but_named_errors(name, tmp_path, full):
-    executions = EXECUTIONS[name] * (100 if full else 1)
-    code, said = run(str(RUN), name, str(tmp_path), str(executions))
-    assert code == 0, said[-3000:]
+def test_nothing_but_named_errors(name, fuzzed):
+    executions, status, said = fuzzed[name]
+    assert status == 0, said[-3000:]
     # libFuzzer may end a few executions late, never early.
     assert int(re.findall(r"stat::number_of_executed_units: (\d+)", said)[-1]) >= executions
 
@@ -63,7 +73,9 @@ def test_a_reader_that_crashes_is_found(tmp_path):
         "frames.Decoder.feed = lambda self, data: [frames.Frame(1, 2, b'')];"
         f"run.main('frames', Path({str(tmp_path)!r}), 20_000)"
     )
-    code, said = run("-c", spoil)
-    assert code != 0
-    assert "AssertionError" in said
+    done = subprocess.run(
+        [sys.executable, "-c", spoil], check=False, capture_output=True, text=True, errors="replace"
+    )
+    assert done.returncode != 0
+    assert "AssertionError" in done.stdout + done.stderr
     assert list(tmp_path.glob("crash-*"))

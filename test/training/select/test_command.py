@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import tyro
@@ -39,6 +40,7 @@ SHORT_LAST = [
     *("--last.learning-starts", "300", "--last.evaluate-every", "400"),
     *("--last.evaluate-episodes", "1", "--last.train-frequency", "1"),
 ]
+EPISODE_STEPS = 200  # the teacher falls in none of its 1000
 TINY = DistillConfig(rounds=4, round_steps=300, round_updates=20, evaluate_episodes=1)
 SHORT = [
     *("--task", "hopper", "--cost", "bytes", "--axes.hidden", "8", "--axes.b-core", "3", "4"),
@@ -52,6 +54,7 @@ SHORT = [
 def _short(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("QPOLICY_RUNS", str(folder / "runs"))
     patch.setattr("qpolicy_training.runs.snapshots.FINAL_EPISODES", 1)
+    patch.setattr(gymnasium.spec("Hopper-v4"), "max_episode_steps", EPISODE_STEPS)
 
 
 @pytest.fixture(autouse=True)
