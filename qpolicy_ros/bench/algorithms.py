@@ -32,7 +32,6 @@ VARIANTS = {
     "SAC, an update every 4 steps": _SPARSE,
     "SAC, every 4 steps, reward scale 0.1": _SCALED,
     "SAC, every 4 steps, scale, layer normalisation": f"{_SCALED} --sac.critic-norm layer",
-    "SAC, every 4 steps, 25 quantiles": f"{_SPARSE} --sac.quantiles 25",
     "SAC, every 4 steps, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",

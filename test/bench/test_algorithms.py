@@ -95,7 +95,7 @@ def test_without_bfloat16_it_is_not_trained_twice_under_two_names(trained, tmp_p
     # Means of one seed and of two say nothing beside each other.
     page = (tmp_path / "algorithms.md").read_text()
     assert "SAC, every 4 steps, bfloat16 |" not in page
-    assert "SAC, every 4 steps, 25 quantiles |" in page
+    assert "SAC, every 4 steps, scale, layer normalisation |" in page
 
 
 @pytest.mark.parametrize("seeds", [["1", "1"], ["-1"]])

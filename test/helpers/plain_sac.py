@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss, smooth_l1_loss
+from torch.nn.functional import mse_loss
 
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.rl.ddpg import gradient_step, passed_through
 from qpolicy_training.rl.sac import Learner
-
-
-def quantile_loss(q: Tensor, target: Tensor) -> Tensor:
-    """Of ``(batch, quantiles)`` for samples ``(batch, k)``: Dabney et al. 2018, eq. 10."""
-    levels = (torch.arange(q.shape[1]) + 0.5) / q.shape[1]
-    gap = target[:, None, :] - q[:, :, None]
-    huber = smooth_l1_loss(
-        q[:, :, None].expand_as(gap), target[:, None, :].expand_as(gap), reduction="none"
-    )
-    return ((levels[:, None] - (gap.detach() < 0).float()).abs() * huber).mean()
 
 
 class PlainLearner(Learner):
@@ -30,16 +20,12 @@ class PlainLearner(Learner):
         with torch.no_grad():
             alpha = self.log_alpha.exp()
             next_action, next_log_probability = self.sample(batch.next_observation)
-            next_q = self._pooled(self.target(batch.next_observation, next_action))
-            soft_value = next_q - alpha * next_log_probability[:, None]
-            going_on = (1.0 - batch.terminated)[:, None]
-            target = batch.reward[:, None] + going_on * config.gamma * soft_value
+            next_q = self.target(batch.next_observation, next_action).min(dim=0).values
+            soft_value = next_q - alpha * next_log_probability
+            target = batch.reward + (1.0 - batch.terminated) * config.gamma * soft_value
         q = self.critic(batch.observation, batch.action)
         # Sum, not mean, over the two critics, as in CleanRL.
-        if config.quantiles == 1:
-            critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
-        else:
-            critic_loss = quantile_loss(q[0], target) + quantile_loss(q[1], target)
+        critic_loss = 2.0 * mse_loss(q, target.expand_as(q))
         critics = list(self.critic.parameters())
         gradient_step(self.critic_optimiser, critics, critic_loss)
 
@@ -51,21 +37,13 @@ class PlainLearner(Learner):
         torch._foreach_lerp_(list(self.target.parameters()), critics, config.tau)
         return critic_loss.item()
 
-    def _pooled(self, q: Tensor) -> Tensor:
-        """The smaller Q value; of quantiles those of both critics without the largest."""
-        if self.config.quantiles == 1:
-            return q.min(dim=0).values
-        both = q.permute(1, 0, 2).flatten(1)
-        return both.topk(both.shape[1] - 2 * self.config.dropped, largest=False).values
-
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
         # Activation statistics are taken here alone, not when acting or bootstrapping.
         self.actor.train()
         action, log_probability = self.sample(observation)
         self.actor.eval()
         with passed_through(list(self.critic.parameters())):
-            q = self.critic(observation, action)
-            q = q.mean((0, 2)) if self.config.quantiles > 1 else q[..., 0].min(dim=0).values
+            q = self.critic(observation, action).min(dim=0).values
         gradient_step(
             self.policy_optimiser, self.policy_parameters, (alpha * log_probability - q).mean()
         )

@@ -107,23 +107,23 @@ def test_an_actor_is_packed_again_when_its_parameters_have_changed(dtype):
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize(
-    ("observations", "actions", "width", "batch", "quantiles"),
-    [(11, 3, 64, 64, 1), (17, 45, 96, 48, 25), (63, 1, 32, 16, 3)],
+    ("observations", "actions", "width", "batch"),
+    [(11, 3, 64, 64), (17, 45, 96, 48), (63, 1, 32, 16)],
 )
 def test_gradients_of_the_critics_are_about_as_near_float32_as_torchs(
-    dtype, observations, actions, width, batch, quantiles, norm
+    dtype, observations, actions, width, batch, norm
 ):
     torch.manual_seed(3)
     observation, action = torch.randn(batch, observations), torch.rand(batch, 2 * actions) * 2 - 1
     action = action[:, ::2] if actions == 1 else action[:, :actions]  # rows that do not touch
-    d_q = torch.randn(2, batch, quantiles)
+    d_q = torch.randn(2, batch)
     first = (torch.rand(batch) < 0.5).float()
     chosen = torch.stack((first, 1.0 - first))
     found = []
     with torch.no_grad():
         for kind in ("float32", "torch", "compiled"):
             torch.manual_seed(4)
-            critic = TwinCritic(observations, actions, width, norm=norm, quantiles=quantiles)
+            critic = TwinCritic(observations, actions, width, norm=norm)
             if kind == "compiled":
                 flat = compiled_critic(critic, dtype)
             else:
@@ -136,20 +136,6 @@ def test_gradients_of_the_critics_are_about_as_near_float32_as_torchs(
         ("q", "parameters", "actions"), exact, torchs, ours, strict=True
     ):
         assert apart(gradient, wanted) < 2.0 * apart(theirs, wanted) + 2e-3, name
-
-
-@pytest.mark.parametrize(("quantiles", "targets"), [(25, 46), (2, 1), (16, 32), (33, 66)])
-def test_the_loss_of_quantiles_and_its_gradient_are_torchs(dtype, quantiles, targets):
-    torch.manual_seed(8)
-    critic = TwinCritic(11, 3, 64, quantiles=quantiles)
-    plain, compiled = FlatTwinCritic(critic, dtype), compiled_critic(critic, dtype)
-    q, samples = 3.0 * torch.randn(2, 30, quantiles), 3.0 * torch.randn(30, targets)
-    q[0, 0, 0] = samples[0, 0]  # no gap at all
-    (loss, gradient), (wanted, expected) = (
-        of.quantile_loss(q, samples) for of in (compiled, plain)
-    )
-    assert loss == pytest.approx(wanted, rel=1e-5)
-    assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-8)
 
 
 def test_a_batch_that_no_block_fits_goes_through_torch_and_the_next_one_does_not(dtype):
@@ -174,7 +160,7 @@ def test_values_alone_are_those_of_a_whole_pass_and_leave_the_next_one_whole(dty
         torch.manual_seed(7)
         critic = compiled_critic(TwinCritic(11, 3, 64, norm=True), dtype)
         observation, action = torch.randn(batch, 11), torch.rand(batch, 3)
-        d_q, d_value = torch.randn(2, batch, 1), torch.randn(2, batch)
+        d_q, d_value = torch.randn(2, batch), torch.randn(2, batch)
         found = []
         for _ in range(2):  # the second time around with other parameters
             if values_first:

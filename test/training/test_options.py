@@ -31,25 +31,18 @@ def test_a_number_that_no_memory_holds_is_refused(options, wrong, tmp_path, monk
 
 
 DDPG = ["train", "--task", "hopper", "--algorithm", "ddpg"]
-TRAIN_5 = ["train", "--sac.quantiles", "5"]
 
 
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        (["train", "--sac.quantiles", "0"], "--sac.quantiles: 0 is too small"),
-        (["train", "--sac.quantiles", "400"], "--sac.quantiles: 400 is too large; give 200 at"),
-        ([*TRAIN_5, "--sac.drop-quantiles", "5"], "none would be left; give 4 at most"),
-        ([*TRAIN_5, "--sac.drop-quantiles", "-1"], "-1 is too small; give 0 or more"),
+        (["train", "--sac.critic-width", "0"], "--sac.critic-width: 0 is too small"),
+        (["train", "--sac.critic-width", "20000"], "--sac.critic-width: 20000 is too large; give"),
         (["train", "--sac.reward-scale", "0"], "--sac.reward-scale: 0.0 is too small; give a v"),
         (["train", "--sac.reward-scale", "nan"], "--sac.reward-scale: nan is too small; give a"),
         (["train", "--sac.reward-scale", "inf"], "--sac.reward-scale: inf is too large; give 1"),
         ([*DDPG, "--ddpg.reward-scale", "0.1"], "--ddpg.reward-scale: 0.1 is SAC's alone; leav"),
-        (["train", "--sac.drop-quantiles", "2"], "-quantiles: 2: without --sac.quantiles there"),
-        (["select", "--last.quantiles", "3", "--last.drop-quantiles", "4"], "--last.drop-quantil"),
         (["select", "--last.steps", "-5"], "--last.steps: -5 is too small"),
-        ([*DDPG, "--ddpg.quantiles", "25"], "--ddpg.quantiles: 25 is SAC's alone; leave it out"),
-        ([*DDPG, "--ddpg.drop-quantiles", "1"], "--ddpg.drop-quantiles: 1 is SAC's alone"),
         ([*DDPG, "--ddpg.critic-norm", "layer"], "--ddpg.critic-norm: layer is SAC's alone"),
         ([*DDPG, "--ddpg.products", "bfloat16"], "--ddpg.products: bfloat16 is SAC's alone"),
         ([*DDPG, "--ddpg.average", "9"], "--ddpg.average: 9 is SAC's alone; leave it out"),

@@ -248,13 +248,12 @@ def test_spreads_of_another_teachers_run_are_noted(quantize) -> None:
     assert "note: --critic: its policy is another one than the teacher's" in error
 
 
-@pytest.mark.parametrize("option", ["critic-norm layer", "quantiles 25"])
-def test_critics_of_another_kind_are_refused(folder: Path, quantize, option: str) -> None:
+def test_critics_of_another_kind_are_refused(folder: Path, quantize) -> None:
     critic = next((folder / "runs").glob("hopper-fp32-sac-*/checkpoint.safetensors"))
     start = ["--start", str(folder / "paper.qat.safetensors"), "--critic", str(critic)]
-    status, _, error = quantize(*BITS, *QAT, *start, *f"--sac.{option}".split())
+    status, _, error = quantize(*BITS, *QAT, *start, "--sac.critic-norm", "layer")
     assert status == 2
-    assert f" --sac.{option}" in error.partition("; give")[0]
+    assert " --sac.critic-norm layer" in error.partition("; give")[0]
 
 
 def test_critics_of_another_task_are_refused_though_they_have_the_same_sizes(

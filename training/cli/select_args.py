@@ -94,8 +94,7 @@ class Args:
     the best goes on from where its RL ended."""
     critic: Path | None = None
     """Checkpoint of the teacher's run: the last rung goes on from its critics (give its
-    --last.critic-norm and --last.quantiles too), --distill.loss divergence measures by its
-    exploration."""
+    --last.critic-norm too), --distill.loss divergence measures by its exploration."""
     method: Method = "distill"
     """paper rule and --scope: qat trains every candidate by RL from the first step."""
     scope: Scope | None = None

@@ -101,8 +101,7 @@ def require_critics(
 ) -> dict[str, Tensor]:
     """Tensors of ``checkpoint``, which holds critics that a learner of ``config`` can go on from.
 
-    Raises ``PolicyError`` where they are of another task, width, normalisation or number of
-    quantiles.
+    Raises ``PolicyError`` where they are of another task, width or normalisation.
     """
     tensors, meta = load_state(checkpoint)
     _require_task(checkpoint, meta, task)
@@ -116,9 +115,9 @@ def require_critics(
         option = config.prefix
         message = (
             f"{checkpoint}: --critic: holds no critics of {sizes[0]} + {sizes[1]} inputs and width "
-            f"{config.critic_width} with {option}.critic-norm {config.critic_norm} and "
-            f"{option}.quantiles {config.quantiles}; give the teacher's own checkpoint.safetensors "
-            f"and the {option}.critic-norm and {option}.quantiles that it was trained with"
+            f"{config.critic_width} with {option}.critic-norm {config.critic_norm}; give the "
+            f"teacher's own checkpoint.safetensors and its {option}.critic-width and "
+            f"{option}.critic-norm"
         )
         raise PolicyError(message)
     tensors.setdefault("reward_scale", torch.ones(()))  # earlier versions had 1 alone

@@ -1,7 +1,7 @@
 /* Forward and backward pass of twin critics in one call each, for `twin_critic.py`.
  *
- * Two hidden layers of `width` units, with or without layer normalisation, ReLU, one Q value or
- * several quantiles of the return. What a pass keeps between its rows lies in one block of memory
+ * Two hidden layers of `width` units, with or without layer normalisation, ReLU, one Q value. What
+ * a pass keeps between its rows lies in one block of memory
  * that the caller owns, so that a pass stays in the second-level cache and allocates nothing. Rows
  * go through in blocks of 16.
  */
@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "_critic_block.h"
-#include "_quantile_loss.h"
 
 static const float EPSILON = 1e-5f; /* of layer normalisation */
 
@@ -57,7 +56,7 @@ INLINE void rectify(const Critic *c, long first_row, half *y, unit *panels) {
     }
 }
 
-/* The last layer of a block's rows, whose sums of the second are in `c->sums`: `quantiles` of each
+/* The last layer of a block's rows, whose sums of the second are in `c->sums`: a Q value of each
  * into `q`. What it takes is as exact as products have it, its weights are float32. */
 INLINE void last_layer(const Critic *c, const Layers *l, half *y, float *q) {
     enum { TOGETHER = 4 };
@@ -69,27 +68,23 @@ INLINE void last_layer(const Critic *c, const Layers *l, half *y, float *q) {
     }
     for (int r = 0; r < BLOCK; r += TOGETHER) {
         const float *h = c->sums + r * width;
-        for (long k = 0; k < c->quantiles; k++) {
-            vec total[TOGETHER] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
-            for (long j = 0; j < width; j += LANES) {
-                vec weights = load(l->w3 + k * width + j);
-                for (int i = 0; i < TOGETHER; i++) {
-                    total[i] = add_product(total[i], load(h + i * width + j), weights);
-                }
-            }
+        vec total[TOGETHER] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};
+        for (long j = 0; j < width; j += LANES) {
+            vec weights = load(l->w3 + j);
             for (int i = 0; i < TOGETHER; i++) {
-                q[(r + i) * c->quantiles + k] = sum_of(total[i]) + l->b3[k];
+                total[i] = add_product(total[i], load(h + i * width + j), weights);
             }
         }
+        for (int i = 0; i < TOGETHER; i++) q[r + i] = sum_of(total[i]) + l->b3[0];
     }
 }
 
-/* Quantiles of the inputs taken; with `keep` what the passes back need too. */
+/* Q values of the inputs taken; with `keep` what the passes back need too. */
 static TARGET void forward(Critic *c, float *flat, float *q, long keep) {
     long width = c->width, units = width / PAIR;
     for (int t = 0; t < TWINS; t++) {
         Layers l = layers_of(c, flat, t);
-        for (long b = 0; b < c->batch; b += BLOCK, q += BLOCK * c->quantiles) {
+        for (long b = 0; b < c->batch; b += BLOCK, q += BLOCK) {
             product(c->x_rows + b * c->units, c->units, 1, c->in1[t], c->units, l.b1, c->sums,
                     width, BLOCK, width);
             for (int r = 0; r < BLOCK; r++) {
@@ -142,74 +137,22 @@ INLINE void add_to(float *total, const float *values, long count) {
     for (long j = 0; j < count; j += LANES) store(total + j, add(load(total + j), load(values + j)));
 }
 
-/* Of `rows` the gradient behind the second layer's ReLU into `d` for that of their quantiles. */
-INLINE void before_last(const Critic *c, const float *w3, const float *d_q, float *d,
-                        const int rows) {
-    long width = c->width, quantiles = c->quantiles;
-    for (long j = 0; j < width; j += 2 * LANES) {
-        vec low[4], high[4];
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) low[r] = high[r] = all(0.0f);
-        for (long k = 0; k < quantiles; k++) {
-            vec w0 = load(w3 + k * width + j), w1 = load(w3 + k * width + j + LANES);
-#pragma GCC unroll 4
-            for (int r = 0; r < rows; r++) {
-                vec by = all(d_q[r * quantiles + k]);
-                low[r] = add_product(low[r], by, w0);
-                high[r] = add_product(high[r], by, w1);
-            }
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            store(d + r * width + j, low[r]);
-            store(d + r * width + j + LANES, high[r]);
-        }
-    }
-}
-
-/* What the last layer's parameters of `count` quantiles from `first` on get from a block. */
-INLINE void into_last(const Critic *c, const Layers *g, const half *y, const float *d_q,
-                      long first, const int count) {
-    long width = c->width, quantiles = c->quantiles;
-    for (long j = 0; j < width; j += 2 * LANES) {
-        float *into = g->w3 + first * width + j;
-        vec low[4], high[4];
-#pragma GCC unroll 4
-        for (int k = 0; k < count; k++) {
-            low[k] = load(into + k * width);
-            high[k] = load(into + k * width + LANES);
-        }
-        for (int r = 0; r < BLOCK; r++) {
-            vec h0 = larger(widen(load_halves(y + r * width + j)), all(0.0f));
-            vec h1 = larger(widen(load_halves(y + r * width + j + LANES)), all(0.0f));
-#pragma GCC unroll 4
-            for (int k = 0; k < count; k++) {
-                vec by = all(d_q[r * quantiles + first + k]);
-                low[k] = add_product(low[k], by, h0);
-                high[k] = add_product(high[k], by, h1);
-            }
-        }
-#pragma GCC unroll 4
-        for (int k = 0; k < count; k++) {
-            store(into + k * width, low[k]);
-            store(into + k * width + LANES, high[k]);
-        }
-    }
-    for (int r = 0; r < BLOCK; r++) {
-        for (int k = 0; k < count; k++) g->b3[first + k] += d_q[r * quantiles + first + k];
-    }
-}
-
-/* Of a block the gradient behind the second layer's ReLU into `c->sums` for that of its quantiles,
+/* Of a block the gradient behind the second layer's ReLU into `c->sums` for that of its Q values,
  * and what the last layer's parameters get from it. */
 INLINE void back_last(const Critic *c, const Layers *l, const Layers *g, const half *y,
                       const float *d_q) {
-    for (int r = 0; r < BLOCK; r += 4) {
-        before_last(c, l->w3, d_q + r * c->quantiles, c->sums + r * c->width, 4);
+    long width = c->width;
+    for (long j = 0; j < width; j += LANES) {
+        vec weights = load(l->w3 + j), into = load(g->w3 + j);
+        for (int r = 0; r < BLOCK; r++) {
+            vec by = all(d_q[r]);
+            store(c->sums + r * width + j, mul(by, weights));
+            vec h = larger(widen(load_halves(y + r * width + j)), all(0.0f));
+            into = add_product(into, by, h);
+        }
+        store(g->w3 + j, into);
     }
-    long k = 0;
-    for (; k + 4 <= c->quantiles; k += 4) into_last(c, g, y, d_q, k, 4);
-    for (; k < c->quantiles; k++) into_last(c, g, y, d_q, k, 1);
+    for (int r = 0; r < BLOCK; r++) g->b3[0] += d_q[r];
 }
 
 /* From the gradient behind the second layer's ReLU of 16 rows, in `c->sums`, to that of the second
@@ -238,9 +181,9 @@ static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gra
         Layers l = layers_of(c, flat, t), g = layers_of(c, gradient, t);
         memset(g.b1, 0, 4 * width);
         memset(g.b2, 0, 4 * width);
-        memset(g.w3, 0, 4 * width * c->quantiles);
-        memset(g.b3, 0, 4 * c->quantiles);
-        for (long b = 0; b < c->batch; b += BLOCK, d_q += BLOCK * c->quantiles) {
+        memset(g.w3, 0, 4 * width);
+        g.b3[0] = 0.0f;
+        for (long b = 0; b < c->batch; b += BLOCK, d_q += BLOCK) {
             for (int r = 0; r < BLOCK; r++) index[r] = b + r;
             back_last(c, &l, &g, c->y2[t] + b * width, d_q);
             back_block(c, t, &g, index, b);
@@ -256,11 +199,12 @@ static TARGET void backward(Critic *c, float *flat, const float *d_q, float *gra
 
 /* Gradient of the actions into `out` (batch, actions) for that of the Q values: rows where it is 0
  * are left out. */
-static TARGET void action_gradient(Critic *c, const float *d_value, float *out) {
+static TARGET void action_gradient(Critic *c, float *flat, const float *d_value, float *out) {
     long width = c->width, units = width / PAIR, actions = c->actions, index[BLOCK];
     float by[BLOCK];
     memset(out, 0, 4 * c->batch * actions);
     for (int t = 0; t < TWINS; t++, d_value += c->batch) {
+        Layers l = layers_of(c, flat, t);
         int found = 0;
         for (long b = 0; b < c->batch || found > 0; b++) {
             if (b < c->batch && d_value[b] != 0.0f) {
@@ -275,7 +219,7 @@ static TARGET void action_gradient(Critic *c, const float *d_value, float *out) 
             }
             for (int r = 0; r < BLOCK; r++) {
                 for (long j = 0; j < width; j += LANES) {
-                    store(c->sums + r * width + j, mul(all(by[r]), load(c->mean3[t] + j)));
+                    store(c->sums + r * width + j, mul(all(by[r]), load(l.w3 + j)));
                 }
             }
             back_block(c, t, 0, index, 0);
@@ -295,23 +239,23 @@ static TARGET void action_gradient(Critic *c, const float *d_value, float *out) 
 }
 
 static Critic described(const long *v) {
-    Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .quantiles = v[3],
-                .batch = v[4], .norm = v[5]};
+    Critic c = {.observations = v[0], .actions = v[1], .width = v[2], .batch = v[3],
+                .norm = v[4]};
     c.inputs = c.observations + c.actions;
     c.units = UNITS(c.inputs);
     return c;
 }
 
 static PyObject *py_size(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[6];
-    if (!exactly(arguments, given, 6, v)) return NULL;
+    long v[5];
+    if (!exactly(arguments, given, 5, v)) return NULL;
     Critic c = described(v);
     return PyLong_FromLong((long)(lay_out(&c, (char *)64) - (char *)64));
 }
 
 static PyObject *py_prepare(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[7];
-    if (!exactly(arguments, given, 7, v)) return NULL;
+    long v[6];
+    if (!exactly(arguments, given, 6, v)) return NULL;
     Critic c = described(v + 1);
     lay_out(&c, (char *)v[0]);
     memcpy((char *)v[0], &c, sizeof c);
@@ -342,17 +286,10 @@ static PyObject *py_backward(PyObject *self, PyObject *const *arguments, Py_ssiz
 }
 
 static PyObject *py_action_gradient(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[3];
-    if (!exactly(arguments, given, 3, v)) return NULL;
-    action_gradient((Critic *)v[0], (const float *)v[1], (float *)v[2]);
+    long v[4];
+    if (!exactly(arguments, given, 4, v)) return NULL;
+    action_gradient((Critic *)v[0], (float *)v[1], (const float *)v[2], (float *)v[3]);
     Py_RETURN_NONE;
-}
-
-static PyObject *py_quantile_loss(PyObject *self, PyObject *const *arguments, Py_ssize_t given) {
-    long v[6];
-    if (!exactly(arguments, given, 6, v)) return NULL;
-    return PyFloat_FromDouble(quantile_loss((const float *)v[0], (const float *)v[1], v[2], v[3],
-                                            v[4], (float *)v[5]));
 }
 
 static PyMethodDef methods[] = {
@@ -362,7 +299,6 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)(void (*)(void))py_forward, METH_FASTCALL, NULL},
     {"backward", (PyCFunction)(void (*)(void))py_backward, METH_FASTCALL, NULL},
     {"action_gradient", (PyCFunction)(void (*)(void))py_action_gradient, METH_FASTCALL, NULL},
-    {"quantile_loss", (PyCFunction)(void (*)(void))py_quantile_loss, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,14 +8,13 @@
 enum { BLOCK = 16, TWINS = 2 };
 
 typedef struct {
-    long observations, actions, inputs, width, quantiles, batch, norm;
+    long observations, actions, inputs, width, batch, norm;
     long units; /* that hold the inputs */
     unit *x_rows, *x_panels;
     unit *in1[TWINS], *in2[TWINS], *back2[TWINS], *back_actions[TWINS];
     unit *h1_panels[TWINS];
     half *y1[TWINS], *y2[TWINS]; /* sums before ReLU, normalised */
     float *scale1[TWINS], *scale2[TWINS];
-    float *mean3[TWINS]; /* of the last layer's rows: weights of the Q value */
     unit *d1_panels, *d2_panels, *rows, *more_rows;
     float *sums;
 } Critic;
@@ -26,8 +25,8 @@ typedef struct {
 
 /* The parameters of one twin in a flat tensor: weights and biases layer by layer, both twins'. */
 static Layers layers_of(const Critic *c, float *flat, long twin) {
-    long width = c->width, last = c->quantiles;
-    long sizes[] = {width * c->inputs, width, width * width, width, width * last, last};
+    long width = c->width;
+    long sizes[] = {width * c->inputs, width, width * width, width, width, 1};
     float *parts[6];
     for (int i = 0; i < 6; i++) {
         parts[i] = flat + twin * sizes[i];
@@ -54,7 +53,6 @@ static char *lay_out(Critic *c, char *base) {
         c->y2[t] = (half *)take(&at, kept);
         c->scale1[t] = (float *)take(&at, 4 * batch);
         c->scale2[t] = (float *)take(&at, 4 * batch);
-        c->mean3[t] = (float *)take(&at, 4 * width);
     }
     c->d1_panels = (unit *)take(&at, kept);
     c->d2_panels = (unit *)take(&at, kept);
@@ -71,11 +69,6 @@ static TARGET void pack(Critic *c, float *flat, long back) {
         panels_by_input(l.w1, c->width, c->inputs, c->units, c->in1[t]);
         panels_by_input(l.w2, c->width, c->width, c->width / PAIR, c->in2[t]);
         if (!back) continue;
-        for (long j = 0; j < c->width; j += LANES) {
-            vec total = load(l.w3 + j);
-            for (long k = 1; k < c->quantiles; k++) total = add(total, load(l.w3 + k * c->width + j));
-            store(c->mean3[t] + j, quotient(total, all((float)c->quantiles)));
-        }
         panels_by_output(l.w2, c->width, c->width, c->width, c->width / PAIR, c->back2[t]);
         panels_by_output(l.w1 + c->observations, c->width, c->inputs, c->actions, c->width / PAIR,
                          c->back_actions[t]);

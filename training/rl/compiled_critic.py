@@ -37,7 +37,7 @@ class CompiledTwinCritic(FlatTwinCritic):
 
     def __init__(self, critic: TwinCritic, dtype: torch.dtype, passes: Any) -> None:
         self._passes = passes
-        self._sizes = critic.observations, critic.actions, critic.width, critic.quantiles
+        self._sizes = critic.observations, critic.actions, critic.width
         self._norm = critic.norm
         self._batch = 0
         self._back = False  # a target network never goes back
@@ -69,8 +69,8 @@ class CompiledTwinCritic(FlatTwinCritic):
         return self._q(observation, action, keep=False)
 
     def _q(self, observation: Tensor, action: Tensor, *, keep: bool) -> Tensor:
-        """Quantiles; with ``keep`` the block has afterwards what the passes back need."""
-        q = torch.empty(2, len(observation), self._sizes[3])
+        """Q values; with ``keep`` the block has afterwards what the passes back need."""
+        q = torch.empty(2, len(observation))
         observation, action = _rows(observation), _rows(action)
         self._passes.forward(
             self._block.data_ptr(), self.flat.data_ptr(), observation.data_ptr(),
@@ -78,16 +78,8 @@ class CompiledTwinCritic(FlatTwinCritic):
         )  # fmt: skip
         return q
 
-    def quantile_loss(self, q: Tensor, targets: Tensor) -> tuple[float, Tensor]:
-        """See ``FlatTwinCritic.quantile_loss``."""
-        q, targets, gradient = q.contiguous(), targets.contiguous(), torch.empty_like(q)
-        loss: float = self._passes.quantile_loss(
-            q.data_ptr(), targets.data_ptr(), *q.shape[1:], targets.shape[1], gradient.data_ptr()
-        )
-        return loss, gradient
-
     def backward(self, done: Pass, d_q: Tensor) -> None:
-        """Fill ``gradient`` for the gradient ``d_q`` of the quantiles, of the shape of ``q``."""
+        """See ``FlatTwinCritic.backward``."""
         if not self._batch:
             super().backward(done, d_q)
             return
@@ -101,7 +93,9 @@ class CompiledTwinCritic(FlatTwinCritic):
         if not self._batch:
             return super().action_gradient(done, d_value, actions)
         d_value, result = d_value.contiguous(), torch.empty(d_value.shape[1], actions)
-        self._passes.action_gradient(self._block.data_ptr(), d_value.data_ptr(), result.data_ptr())
+        self._passes.action_gradient(
+            self._block.data_ptr(), self.flat.data_ptr(), d_value.data_ptr(), result.data_ptr()
+        )
         return result
 
     def _prepare(self, batch: int, *, back: bool) -> None:
@@ -112,8 +106,7 @@ class CompiledTwinCritic(FlatTwinCritic):
         self._back = back
         self._batch = batch if batch % _BLOCK == 0 else 0
         if self._batch:
-            observations, actions, width, quantiles = self._sizes
-            sizes = (observations, actions, width, quantiles, batch, int(self._norm))
+            sizes = (*self._sizes, batch, int(self._norm))
             self._block = torch.empty(self._passes.size(*sizes), dtype=torch.uint8)
             self._passes.prepare(self._block.data_ptr(), *sizes)
         self.changed()

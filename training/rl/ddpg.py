@@ -26,14 +26,7 @@ from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.state import Parts
 
-_SACS_ALONE = (
-    "products",
-    "critic_norm",
-    "quantiles",
-    "drop_quantiles",
-    "reward_scale",
-    "average",
-)
+_SACS_ALONE = ("products", "critic_norm", "reward_scale", "average")
 
 
 @dataclass(frozen=True)
@@ -100,9 +93,9 @@ class DdpgLearner:
         config = self.config
         with torch.no_grad():
             next_action = torch.tanh(self._forward(self.target_actor, batch.next_observation)[0])
-            next_q = self.target(batch.next_observation, next_action)[0, :, 0]
+            next_q = self.target(batch.next_observation, next_action)[0]
             target = batch.reward + (1.0 - batch.terminated) * config.gamma * next_q
-        loss = mse_loss(self.critic(batch.observation, batch.action)[0, :, 0], target)
+        loss = mse_loss(self.critic(batch.observation, batch.action)[0], target)
         gradient_step(self.critic_optimiser, self._critic_parameters, loss)
         self.updates += 1
         if self.updates % config.policy_frequency == 0:

@@ -65,13 +65,14 @@ class FastLearner(Learner):
             alpha = self.log_alpha.exp()
             next_action, next_log_probability = self.sample(batch.next_observation)
             next_q = self._target_twin.values(batch.next_observation, next_action)
-            entropy = (alpha * next_log_probability).unsqueeze(1)
-            soft_value = pooled(next_q, config.dropped) - entropy
-            share = ((1.0 - batch.terminated) * config.gamma).unsqueeze(1)
-            target = batch.reward.unsqueeze(1) * config.reward_scale + share * soft_value
+            soft_value = torch.amin(next_q, 0) - alpha * next_log_probability
+            share = (1.0 - batch.terminated) * config.gamma
+            target = batch.reward * config.reward_scale + share * soft_value
             done = self._twin.forward(batch.observation, batch.action)
-            loss, d_q = self._critic_loss(done.q, target)
-            self._twin.backward(done, d_q)
+            error = done.q - target
+            # The sum, not the mean, of the two critics' losses, as in CleanRL.
+            loss = error.square().sum().item() / len(target)
+            self._twin.backward(done, error * (2.0 / len(target)))
             self.critic_optimiser.quick_step()
             self._twin.changed()
 
@@ -83,13 +84,6 @@ class FastLearner(Learner):
         self._target_twin.flat.lerp_(self._twin.flat, config.tau)
         self._target_twin.changed()
         return loss
-
-    def _critic_loss(self, q: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        """The sum, not the mean, of the two critics' losses, as in CleanRL; and its gradient."""
-        if self.config.quantiles > 1:
-            return self._twin.quantile_loss(q, target)
-        error = q - target
-        return error.square().sum().item() / len(target), error * (2.0 / len(target))
 
     def _update_policy(self, observation: Tensor, alpha: Tensor) -> None:
         # Activation statistics are taken here alone, not when acting or bootstrapping.
@@ -149,13 +143,10 @@ class FastLearner(Learner):
 
     @torch.no_grad()
     def _action_gradient(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Gradient of minus the smaller Q value, of quantiles minus the mean of all, by actions."""
+        """Gradient of minus the smaller Q value, by actions."""
         done = self._twin.forward(observation, action)
-        if self.config.quantiles > 1:
-            d_value = torch.full(done.q.shape[:2], -0.5 / len(action))
-        else:
-            smaller = (done.q[0, :, 0] <= done.q[1, :, 0]).float()
-            d_value = torch.stack((smaller, 1.0 - smaller)).mul_(-1.0 / len(action))
+        smaller = (done.q[0] <= done.q[1]).float()
+        d_value = torch.stack((smaller, 1.0 - smaller)).mul_(-1.0 / len(action))
         return self._twin.action_gradient(done, d_value, action.shape[1])
 
     def tensors(self) -> dict[str, Tensor]:
@@ -189,18 +180,6 @@ class FastLearner(Learner):
         self._twin.changed()
         self._target_twin.changed()
         self._passes.changed()
-
-
-def pooled(next_q: Tensor, dropped: int) -> Tensor:
-    """What the next state is worth ``(batch, k)`` by ``(2, batch, quantiles)`` of both critics.
-
-    The smaller Q value; of quantiles those of both but the ``2 * dropped`` largest (Kuznetsov et
-    al. 2020, arXiv 2005.04269: truncated mixture of quantiles).
-    """
-    if next_q.shape[2] == 1:
-        return torch.amin(next_q, 0)
-    both = torch.cat((next_q[0], next_q[1]), dim=1)
-    return both.sort(dim=1).values[:, : both.shape[1] - 2 * dropped] if dropped else both
 
 
 class Fp32Passes:

@@ -56,8 +56,6 @@ class TwinCritic(nn.Module):
 
     ``norm``: each hidden layer's sums are normalised over its units before ReLU (layer
     normalisation without parameters), which keeps units alive over millions of updates.
-    ``quantiles``: numbers that each gives in place of one Q value: those of the return's
-    distribution at equal distances, whose mean is the Q value.
     """
 
     def __init__(
@@ -68,7 +66,6 @@ class TwinCritic(nn.Module):
         count: int = 2,
         *,
         norm: bool = False,
-        quantiles: int = 1,
     ) -> None:
         super().__init__()
 
@@ -77,17 +74,16 @@ class TwinCritic(nn.Module):
             return [nn.Linear(inputs, width), *between, nn.ReLU(inplace=True)]
 
         self.observations, self.actions, self.width, self.norm = observations, actions, width, norm
-        self.quantiles = quantiles
         inputs = observations + actions
         self.critics = nn.ModuleList(
-            nn.Sequential(*hidden(inputs), *hidden(width), nn.Linear(width, quantiles))
+            nn.Sequential(*hidden(inputs), *hidden(width), nn.Linear(width, 1))
             for _ in range(count)
         )
 
     def forward(self, normalised: Tensor, action: Tensor) -> Tensor:
-        """All quantiles, ``(count, batch, quantiles)``."""
+        """All Q values, ``(count, batch)``."""
         x = torch.cat((normalised, action), dim=1)
-        return torch.stack([critic(x) for critic in self.critics])
+        return torch.stack([critic(x).squeeze(1) for critic in self.critics])
 
     @torch.no_grad()
     def scale_values(self, by: float) -> None:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
@@ -35,7 +34,6 @@ if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
 
 _NAMED = 8  # observations that a note lists
-_DROPPED = 2  # of 25 quantiles, as on most tasks of Kuznetsov et al. 2020
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,6 @@ class SacConfig:
     critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
     """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
     long runs."""
-    quantiles: int = field(default=1, metadata=ADDED_LATER)
-    """Above 1: each critic learns so many quantiles of the return in place of its mean (25 is
-    usual), and those of both, without the largest, are the targets (TQC)."""
-    drop_quantiles: int | None = field(default=None, metadata=ADDED_LATER)
-    """Largest quantiles that targets leave out, for each of the critics (default: 2): more of them
-    where values are overestimated."""
     reward_scale: float = field(default=1.0, metadata=ADDED_LATER)
     """What critics are given of a reward, and where the entropy temperature begins. Values of some
     tens are learnt sooner than of hundreds, above all under layer normalisation (0.1)."""
@@ -91,20 +83,7 @@ class SacConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
-        require_positive(self, self.prefix, may_be_zero=("drop_quantiles",))
-        option, dropped = f"{self.prefix}.drop-quantiles", self.drop_quantiles
-        if dropped is not None and self.quantiles == 1:
-            wrong = f"without {self.prefix}.quantiles there are none to drop; give it too"
-            raise PolicyError(f"{option}: {dropped}: {wrong}")
-        if dropped is not None and dropped >= self.quantiles:
-            wrong = f"of {self.quantiles} quantiles none would be left"
-            raise PolicyError(f"{option}: {dropped}: {wrong}; give {self.quantiles - 1} at most")
-
-    @property
-    def dropped(self) -> int:
-        """Quantiles that targets leave out, for each of the critics."""
-        few = min(_DROPPED, self.quantiles - 1)
-        return few if self.drop_quantiles is None else self.drop_quantiles
+        require_positive(self, self.prefix)
 
 
 class Actor(Protocol):
@@ -117,9 +96,8 @@ class Actor(Protocol):
 def critics_of(observations: int, actions: int, config: SacConfig) -> TwinCritic:
     """New critics as ``config`` has them."""
     return TwinCritic(
-        observations, actions, config.critic_width, norm=config.critic_norm == "layer",
-        quantiles=config.quantiles,
-    )  # fmt: skip
+        observations, actions, config.critic_width, norm=config.critic_norm == "layer"
+    )
 
 
 class Learner:

@@ -21,7 +21,7 @@ _EPSILON = 1e-5  # of nn.LayerNorm
 
 
 class Pass(NamedTuple):
-    """A forward pass: ``(2, batch, quantiles)`` float32, and what the backward passes need."""
+    """A forward pass: ``(2, batch)`` float32, and what the backward passes need."""
 
     q: Tensor
     inputs: Tensor  # (2, batch, n + m), dtype of the products
@@ -88,7 +88,7 @@ class FlatTwinCritic:
             self._low.copy_(self.flat)
 
     def forward(self, observation: Tensor, action: Tensor) -> Pass:
-        """Both critics' quantiles of observations ``(batch, n)``, normalised, and actions."""
+        """Both critics' Q values of observations ``(batch, n)``, normalised, and actions."""
         low = self._low_parts
         x = torch.cat((observation, action), dim=1).to(self._dtype).expand(2, -1, -1)
         sums: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -97,33 +97,15 @@ class FlatTwinCritic:
         # Q values need more than 8 bits of mantissa.
         exact = self._parts
         q = torch.baddbmm(exact.b3, second.float(), exact.w3.transpose(1, 2))
-        return Pass(q, x, first, second, sums)
+        return Pass(q.squeeze(2), x, first, second, sums)
 
     def values(self, observation: Tensor, action: Tensor) -> Tensor:
         """``forward``'s ``q`` alone: of a critic that is only asked for this."""
         return self.forward(observation, action).q
 
-    def quantile_loss(self, q: Tensor, targets: Tensor) -> tuple[float, Tensor]:
-        """Quantile regression with Huber's loss, and its gradient by ``q``.
-
-        The sum of both critics' losses, each the mean over the batch, its quantiles and targets
-        (Dabney et al. 2018, arXiv 1710.10044, eq. 10).
-
-        Args:
-            q: ``(2, batch, quantiles)``.
-            targets: ``(batch, k)``: samples of the return's distribution.
-        """
-        quantiles = q.shape[2]
-        levels = (torch.arange(quantiles) + 0.5).div_(quantiles).unsqueeze(1)
-        gap = targets[:, None] - q.unsqueeze(3)  # (2, batch, quantiles, k)
-        near = gap.clamp(-1.0, 1.0)
-        pull = (levels - (gap < 0.0).float()).abs_().mul_(near)
-        size = targets.numel() * quantiles
-        loss = (pull * (gap - 0.5 * near)).sum().item() / size
-        return loss, pull.sum(3).div_(-size)
-
     def backward(self, done: Pass, d_q: Tensor) -> None:
-        """Fill ``gradient`` for the gradient ``d_q`` of the quantiles, of the shape of ``q``."""
+        """Fill ``gradient`` for the gradient ``d_q`` ``(2, batch)`` of the Q values."""
+        d_q = d_q.unsqueeze(2)
         low, exact = self._low_gradients, self._gradients
         d_second = torch.bmm(d_q.to(self._dtype), self._low_parts.w3)
         d_first, d_second = self._hidden(done, d_second)
@@ -139,9 +121,9 @@ class FlatTwinCritic:
     def action_gradient(self, done: Pass, d_value: Tensor, actions: int) -> Tensor:
         """Gradient of the last ``actions`` inputs, float32 ``(batch, actions)``.
 
-        ``d_value`` ``(2, batch)``: that of the Q values, which are the means of the quantiles.
+        ``d_value`` ``(2, batch)``: that of the Q values.
         """
-        d_second = d_value.unsqueeze(2) * self._parts.w3.mean(1, keepdim=True)
+        d_second = d_value.unsqueeze(2) * self._parts.w3
         d_first, _ = self._hidden(done, d_second.to(self._dtype))
         return torch.bmm(d_first, self._low_parts.w1[:, :, -actions:]).float().sum(0)
 

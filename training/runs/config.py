@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
@@ -49,21 +49,19 @@ def lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 # A batch and a layer are matrices in memory.
-_MOST = {"batch": 65_536, "critic_width": 16_384, "quantiles": 200}
+_MOST = {"batch": 65_536, "critic_width": 16_384}
 _MOST_COUNT = 10**9
 
 
-def require_positive(config: Any, prefix: str, may_be_zero: Sequence[str] = ()) -> None:
+def require_positive(config: Any, prefix: str) -> None:
     """Refuse a configuration with a number that is not above 0, or that no memory could hold.
 
-    ``prefix`` is its option's; ``may_be_zero`` names fields.
+    ``prefix`` is its option's.
     """
     for name, value in asdict(config).items():
         option, most = f"{prefix}.{name.replace('_', '-')}", _MOST.get(name, _MOST_COUNT)
-        zero = name in may_be_zero
-        if isinstance(value, (int, float)) and not (value > 0 or (zero and value == 0)):
-            least = "0 or more" if zero else "a value above 0"
-            message = f"{option}: {value} is too small; give {least}"
+        if isinstance(value, (int, float)) and not value > 0:
+            message = f"{option}: {value} is too small; give a value above 0"
             raise PolicyError(message)
         if (isinstance(value, int) and value > most) or value == math.inf:
             message = f"{option}: {value} is too large; give {most} at most"

@@ -294,12 +294,12 @@ def test_a_full_disk_ends_the_sweep_and_leaves_what_there_is(
         (["--task", "hopper", "--critic", "x", "--finetune", "0"], "belongs to the last rung"),
         (["--task", "hopper", "--distill.loss", "divergence"], "give its checkpoint by --critic"),
         (
-            ["--task", "hopper", "--critic", str(CRITIC), "--last.quantiles", "25"],
-            "11 + 3 inputs and width 256 with --last.critic-norm none and --last.quantiles 25",
+            ["--task", "hopper", "--critic", str(CRITIC), "--last.critic-width", "64"],
+            "11 + 3 inputs and width 64 with --last.critic-norm none; give the teacher's own",
         ),
         (
             ["--task", "hopper", "--critic", str(CRITIC), "--last.critic-norm", "layer"],
-            "with --last.critic-norm layer and --last.quantiles 1; give the teacher's own",
+            "with --last.critic-norm layer; give the teacher's own",
         ),
         (["--task", "walker2d", "--critic", str(CRITIC)], "holds no critics of 17 + 6 inputs"),
         (
