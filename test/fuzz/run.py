@@ -65,7 +65,7 @@ def prepare(names: Iterable[str]) -> None:
     """Import what these targets read with, watched by the fuzzer."""
     modules = {module for name in names for module in INSTRUMENTED[name]}
     with atheris.instrument_imports(include=sorted(modules)):
-        for module in sorted(modules):
+        for module in (*sorted(modules), "targets", "mutate"):
             importlib.import_module(module)
 
 
@@ -115,7 +115,6 @@ def several(folder: Path, executions: dict[str, int]) -> dict[str, int]:
     Returns their exit statuses; what each said is in ``folder``, TARGET.txt.
     """
     prepare(executions)
-    importlib.import_module("targets")
     statuses = {}
     for name, count in executions.items():
         child = os.fork()

@@ -41,22 +41,32 @@ SEVERAL = (
 )
 
 
+def run(code, *words, timeout=None):
+    """Run Python code; return the process as it ended."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+    )
+
+
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory, full):
     """Fuzz every target; return the executions asked for, the exit status and the words of each."""
     folder = tmp_path_factory.mktemp("fuzzed")
     executions = {name: count * (100 if full else 1) for name, count in EXECUTIONS.items()}
     words = [str(RUN.parent), str(folder), json.dumps(executions)]
-    done = subprocess.run(
-        [sys.executable, "-c", SEVERAL, *words], check=False, capture_output=True, text=True
-    )
+    done = run(SEVERAL, *words, timeout=7000 if full else 500)
     assert done.returncode == 0, done.stderr[-3000:]
     said = {name: (folder / f"{name}.txt").read_text(errors="replace") for name in executions}
     statuses = json.loads(done.stdout.splitlines()[-1])
     return {name: (executions[name], statuses[name], said[name]) for name in executions}
 
 
-@pytest.mark.timeout(7200)  # with the full counts the first test waits for all
+@pytest.mark.timeout(7200)  # the first test waits for all; `fuzzed` has a limit of its own
 @pytest.mark.parametrize("name", EXECUTIONS)
 def test_nothing_but_named_errors(name, fuzzed):
     executions, status, said = fuzzed[name]
@@ -73,9 +83,7 @@ def test_a_reader_that_crashes_is_found(tmp_path):
         "frames.Decoder.feed = lambda self, data: [frames.Frame(1, 2, b'')];"
         f"run.main('frames', Path({str(tmp_path)!r}), 20_000)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", spoil], check=False, capture_output=True, text=True, errors="replace"
-    )
+    done = run(spoil)
     assert done.returncode != 0
     assert "AssertionError" in done.stdout + done.stderr
     assert list(tmp_path.glob("crash-*"))

@@ -233,35 +233,31 @@ def test_every_command_has_help(name, capsys):
     assert f"usage: qpolicy {name}" in capsys.readouterr().out
 
 
-def imports_of(*arguments: str) -> set[str]:
-    """Return the modules that are loaded when `qpolicy` has run."""
-    code = (
-        "import sys, json\n"
-        "from qpolicy_ros.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\n"
-        "except SystemExit:\n    pass\n"
-        "print(json.dumps(sorted(sys.modules)))"
-    )
+INFO = """
+from qpolicy_ros.cli.main import main
+try:
+    main(["info", "--help"])
+except SystemExit:
+    pass
+"""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that are loaded when ``code`` has run."""
+    code += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-def test_info_loads_neither_torch_nor_a_simulator_nor_ros():
-    loaded = imports_of("info", "--help")
+def test_info_loads_neither_torch_nor_a_simulator_nor_ros_and_little_beside_its_libraries():
+    """What it takes to start is measured by `qpolicy bench startup`."""
+    loaded, libraries = loaded_by(INFO), loaded_by("import numpy, safetensors, tyro")
     assert "qpolicy_ros.cli.info" in loaded
     assert not loaded & {"torch", "brevitas", "gymnasium", "mujoco", "rclpy"}
-
-
-def test_info_loads_little_beside_its_libraries():
-    """What it takes to start is measured by `qpolicy bench startup`."""
-    code = "import json, sys, numpy, safetensors, tyro; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    libraries = {name.partition(".")[0] for name in json.loads(done.stdout)}
-    loaded = imports_of("info", "--help")
-    others = {name.partition(".")[0] for name in loaded} - libraries - sys.stdlib_module_names
-    assert others == {"qpolicy_ros"}
+    top, theirs = ({name.partition(".")[0] for name in names} for names in (loaded, libraries))
+    assert top - theirs - sys.stdlib_module_names == {"qpolicy_ros"}
     assert len([name for name in loaded if name.startswith("qpolicy_ros")]) < 60
 
 
