@@ -11,12 +11,17 @@ import pytest
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+QUICK = [
+    *("--hidden", "16", "16", "--distill.rounds", "2", "--distill.round-steps", "300"),
+    *("--distill.round-updates", "100", "--distill.evaluate-episodes", "1"),
+    *("--distill.evaluate-last", "1", "--distill.finalists", "1", "--distill.walks", "1"),
+]
 # What each is given, and what it then says; {} is an empty folder.
 RUNS = {
     "play.py": (["hopper", "50"], "hopper (2 bits): return 84.9 after 50 steps"),
     "evaluate.py": (["hopper", "1"], "hopper integer     3181.8 over 1 episodes"),
     "quantize.py": (
-        ["{}/p.safetensors", "hopper/fp32", "ptq", "--episodes", "1"],
+        ["{}/p.safetensors", "hopper/fp32", "distill", "--episodes", "1", *QUICK],
         "the teacher's",
     ),
     "verilog.py": (["{}/verilog"], "cycles   8"),

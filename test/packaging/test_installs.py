@@ -58,6 +58,16 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in helping}
 
 
+def quick_compiler(folder: Path) -> dict[str, str]:
+    """Return the environment for the compiler without its optimisation, which takes most time."""
+    if shutil.which("cc") is None:
+        return {}
+    compiler = folder / "cc"
+    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n')
+    compiler.chmod(0o755)
+    return {"CC": str(compiler)}
+
+
 class Install:
     """One way of installing a copy of the tree, with what it takes to use it."""
 
@@ -72,6 +82,8 @@ class Install:
             shutil.copytree(ROOT / part, self.tree / part, ignore=ignored)
         for file in FILES:
             shutil.copy(ROOT / file, self.tree / file)
+        self.environment = bare_environment()
+        self.building = self.environment | quick_compiler(folder)
         if way.startswith("colcon"):
             self._colcon()
         else:
@@ -93,13 +105,14 @@ class Install:
         target = ["-e", str(self.tree)]
         if self.way == "wheel":
             wheels = self.folder / "wheels"
-            call(*pip, "wheel", *offline, "-w", wheels, self.tree, cwd=self.folder)
+            wheel = [*pip, "wheel", *offline, "-w", wheels, self.tree]
+            call(*wheel, cwd=self.folder, env=self.building)
             (self.wheel,) = wheels.glob("*.whl")
             # The wheel has to do without the tree that it came from.
             shutil.rmtree(self.tree)
             target = [str(self.wheel)]
-        call(*pip, "--python", self.python, "install", *offline, *target, cwd=self.folder)
-        self.environment = bare_environment()
+        install = [*pip, "--python", self.python, "install", *offline, *target]
+        call(*install, cwd=self.folder, env=self.building)
 
     def _colcon(self) -> None:
         built = self.folder / "install"
@@ -108,7 +121,7 @@ class Install:
         command += ["--install-base", built]
         if self.way == "colcon-symlink":
             command.append("--symlink-install")
-        call(*command, cwd=self.folder, env=bare_environment())
+        call(*command, cwd=self.folder, env=self.building)
         if self.way == "colcon":
             shutil.rmtree(self.tree)
         self.python = Path(sys.executable)
@@ -119,7 +132,7 @@ class Install:
             f"source '{built}/setup.bash' && '{self.python}' -c "
             "'import json, os; print(json.dumps(dict(os.environ)))'",
             cwd=self.elsewhere,
-            env=bare_environment(),
+            env=self.environment,
         )
         self.environment = json.loads(sourced.splitlines()[-1])
 

@@ -6,17 +6,16 @@ import dataclasses
 import errno
 import itertools
 import math
+import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from training_child import train_in_child
 
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
@@ -38,28 +37,21 @@ SHORT = SacConfig(
 )
 CONFIG = TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
 
-CHILD = textwrap.dedent(
-    """
-    import sys
-    from qpolicy_training.runs import checkpoint, snapshots
-    from qpolicy_training.rl.sac import SacConfig
-    from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
-
-    checkpoint.CHECKPOINT_SECONDS = 0.0
-    snapshots.FINAL_EPISODES = 1
-    sac = SacConfig(
-        steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
-    )
-    train_teacher(TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=sac))
-    """
-)
+# Children are forked from a process that imports torch once, and has computed nothing.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload([train_teacher.__module__])
 
 
-def _child(runs: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "QPOLICY_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD], env=environment, stderr=subprocess.DEVNULL
-    )
+def _child(runs: Path) -> BaseProcess:
+    child = FORKED.Process(target=train_in_child, args=(CONFIG, runs))
+    child.start()
+    return child
+
+
+def _end(child: BaseProcess) -> int | None:
+    """Wait for its exit status."""
+    child.join(timeout=300)
+    return child.exitcode
 
 
 def _folder(runs: Path) -> Path:
@@ -69,7 +61,7 @@ def _folder(runs: Path) -> Path:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("unbroken")
-    assert _child(runs).wait(timeout=300) == 0
+    assert _end(_child(runs)) == 0
     return _folder(runs)
 
 
@@ -82,14 +74,14 @@ def test_a_killed_run_resumes_exactly(unbroken: Path, tmp_path: Path) -> None:
     child = _child(tmp_path)
     deadline = time.monotonic() + 120
     while not (folder / "candidate_000000750.safetensors").exists():
-        assert child.poll() is None, "the run ended before it could be killed"
+        assert child.is_alive(), "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.kill()
+    child.join()
     stopped_at = load_state(folder / "checkpoint.safetensors")[1]["step"]
     assert 300 < stopped_at < 1500
-    assert _child(tmp_path).wait(timeout=300) == 0
+    assert _end(_child(tmp_path)) == 0
 
     assert _curve_values(folder) == _curve_values(unbroken)
     tensors, meta = load_state(folder / "checkpoint.safetensors")

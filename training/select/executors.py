@@ -24,6 +24,7 @@ from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.worker import Job, work
 
 MAX_DEATHS = 3
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 # One thread a worker, and no progress bars of its own.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
@@ -72,9 +73,14 @@ class LocalExecutor:
 
     def _submit(self, jobs: Sequence[Job]) -> dict[Future[Row], Job]:
         if self._pool is None:
-            # spawn: a forked torch may deadlock.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, context, initializer=_end_with_parent)
+            # Forked from a process that has imported all and done nothing: one that has computed
+            # may deadlock, and a fresh one would take seconds to import torch.
+            context = multiprocessing.get_context(START)
+            if START == "forkserver":
+                context.set_forkserver_preload([work.__module__])
+            self._pool = ProcessPoolExecutor(
+                self._count, context, initializer=_begin, initargs=(dict(os.environ),)
+            )
         with _environment():
             return {self._pool.submit(work, job): job for job in jobs}
 
@@ -149,11 +155,13 @@ def report_death(deaths: int, jobs: Sequence[Job]) -> None:
     tqdm.write(f"a worker died; going on with {which}", file=sys.stderr)
 
 
-def _end_with_parent() -> None:
-    """In a worker: end as soon as the sweep's process has ended, however that was.
+def _begin(environment: dict[str, str]) -> None:
+    """In a worker: take the sweep's environment, and end as soon as its process has ended.
 
-    Its queue does not say so, and a worker that goes on would hold its run against the next try.
+    What workers are forked from has that of the first sweep. A worker's queue does not say that
+    the sweep's process is gone, and one that goes on would hold its run against the next try.
     """
+    os.environ.update(environment | ENVIRONMENT)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
