@@ -77,9 +77,10 @@ def train_ours(task: str, steps: int, gate: Gate, *, quantised: bool, products: 
     from qpolicy_training.experience.normaliser import RunningNormaliser
     from qpolicy_training.experience.task_env import TrainingEnv
     from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
+    from qpolicy_training.rl.config import SacConfig
     from qpolicy_training.rl.learners import make_learner
     from qpolicy_training.rl.networks import Fp32Actor
-    from qpolicy_training.rl.sac import SacConfig, train
+    from qpolicy_training.rl.sac import train
     from qpolicy_training.rl.torch_setup import prepare
     from qpolicy_training.runs.folder import Run
 

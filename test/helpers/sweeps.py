@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qpolicy_ros.policy import IntegerNetwork, load_policy
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.select.config import Axes, SelectConfig, Shape
 from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.sweep import Sweep

@@ -261,6 +261,13 @@ def test_info_loads_neither_torch_nor_a_simulator_nor_ros_and_little_beside_its_
     assert len([name for name in loaded if name.startswith("qpolicy_ros")]) < 60
 
 
+def test_no_command_waits_for_torch_before_it_has_read_its_arguments():
+    targets = {command.target.partition(":")[0] for command in cli.COMMANDS.values()}
+    loaded = loaded_by(f"import {', '.join(sorted(targets))}")
+    assert targets < loaded
+    assert not loaded & {"torch", "brevitas", "rclpy", "matplotlib", "onnx", "ortools"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

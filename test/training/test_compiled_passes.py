@@ -16,9 +16,9 @@ from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.processor import ACTOR, CRITIC, compiled_passes
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 from qpolicy_training.rl.compiled_critic import CompiledTwinCritic, flat_twin_critic
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.networks import Fp32Actor, TwinCritic
-from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

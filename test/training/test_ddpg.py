@@ -16,7 +16,8 @@ from qpolicy_training.quant.fast_quant import actor_forward
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor
 from qpolicy_training.recipes.student import StudentConfig, train_student
 from qpolicy_training.rl import sac
-from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
+from qpolicy_training.rl.config import DdpgConfig
+from qpolicy_training.rl.ddpg import DdpgLearner
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.runs import checkpoint as run_module
 from qpolicy_training.runs.checkpoint import Resumable

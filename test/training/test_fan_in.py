@@ -20,10 +20,11 @@ from qpolicy_training.quant.fan_in import Choice, keep_choice
 from qpolicy_training.quant.qat_file import QatPolicy, load_qat, save_qat
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
 from qpolicy_training.quant.snapped import snap
-from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
-from qpolicy_training.recipes.search import SearchConfig, _Search
+from qpolicy_training.recipes.config import DistillConfig, SearchConfig
+from qpolicy_training.recipes.regress import Lesson, adam, fit
+from qpolicy_training.recipes.search import _Search
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.learners import make_learner
-from qpolicy_training.rl.sac import SacConfig
 
 SPEC = ActorSpec(11, 3, (24, 16), 6, 2, fan_in=(1, 3, 5))
 CONFIG = DistillConfig(round_updates=60, batch=32, learning_rate=3e-2)

@@ -17,10 +17,10 @@ from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes.teacher import TeacherConfig
 from qpolicy_training.recipes.teacher_run import adopt_critics
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.fast_sac import FastLearner
 from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor, GaussianHead, TwinCritic
-from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.rl.twin_critic import FlatTwinCritic
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.state import load_state, save_state

@@ -13,7 +13,8 @@ from qpolicy_ros.backends import create_backend
 from qpolicy_ros.policy import PolicyError, find_policy, load_policy
 from qpolicy_training.cli.train import Args, main
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.imitate import ImitateConfig, ImitationConfig, imitate
+from qpolicy_training.recipes.config import ImitateConfig
+from qpolicy_training.recipes.imitate import ImitationConfig, imitate
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.folder import DivergedError
 

@@ -16,7 +16,7 @@ from policy_builders import random_baseline
 from tqdm import tqdm
 
 from qpolicy_ros.sim import Simulation
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig, train_student
 from qpolicy_training.runs import snapshots
 from qpolicy_training.runs.curve import read_curve

@@ -13,7 +13,8 @@ from actor_builders import random_actor
 from qpolicy_ros.policy import find_policy, load_policy
 from qpolicy_training.quant.fast_quant import fast_forward
 from qpolicy_training.quant.quant_actor import ActorSpec
-from qpolicy_training.recipes.regress import DistillConfig, Lesson, _divergence, _square, adam, fit
+from qpolicy_training.recipes.config import DistillConfig
+from qpolicy_training.recipes.regress import Lesson, _divergence, _square, adam, fit
 from qpolicy_training.recipes.teacher import Teacher
 from qpolicy_training.recipes.teacher_run import Spreads
 

@@ -21,8 +21,8 @@ from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.fast_sac import FastLearner
-from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs import checkpoint as run_module
 from qpolicy_training.runs.config import config_hash
 from qpolicy_training.runs.curve import read_curve

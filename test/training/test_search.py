@@ -15,7 +15,8 @@ from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec
 from qpolicy_training.recipes import search as search_module
-from qpolicy_training.recipes.search import SearchConfig, search
+from qpolicy_training.recipes.config import SearchConfig
+from qpolicy_training.recipes.search import search
 from qpolicy_training.runs.folder import Run
 
 STEPS = 8

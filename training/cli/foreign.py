@@ -11,9 +11,9 @@ from typing import Any
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.cli.quantize_args import Args
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.deliver_foreign import deliver_foreign, files_digest
 from qpolicy_training.recipes.foreign import ForeignConfig, ForeignCourse, Trained
-from qpolicy_training.recipes.regress import DistillConfig
 from qpolicy_training.runs.provenance import teacher_facts
 
 

@@ -18,7 +18,7 @@ from qpolicy_ros.policy import (
 )
 from qpolicy_training.cli.foreign import robot_digest
 from qpolicy_training.experience.experts import Expert, PolicyExpert, RememberingExpert
-from qpolicy_training.recipes.dagger import ImitateConfig
+from qpolicy_training.recipes.config import ImitateConfig
 from qpolicy_training.recipes.robot_imitation import (
     ROBOTS,
     RobotImitation,

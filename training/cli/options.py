@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from qpolicy_ros.common.errors import InputError
+from qpolicy_ros.common.files import make_folder, resolved
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.runs.state import ensure_writable
 
 SUFFIX = ".safetensors"
 MOST_SEED = 2**63 - 1  # torch's
@@ -29,7 +30,7 @@ def check_options(*, seed: int, episodes: int, hidden: tuple[int, ...], out: Pat
         message = f"--hidden: {hidden}: give a width from 1 to {MOST_UNITS} for each hidden layer"
         raise PolicyError(message)
     check_out(out)
-    ensure_writable(out)
+    _ensure_writable(out)
 
 
 def fan_in_of(given: tuple[int, ...], hidden: tuple[int, ...]) -> tuple[int, ...]:
@@ -75,3 +76,18 @@ def check_out(out: Path | None) -> None:
         stem = out.name.removesuffix(f".qat{SUFFIX}")
         message = f"--out: {out}: the trained module gets this name; give {stem}{SUFFIX}"
         raise PolicyError(message)
+
+
+def _ensure_writable(path: Path | None) -> None:
+    """Make the folder of an output file now, not after hours of training.
+
+    Raises ``PolicyError`` where it cannot be made or written.
+    """
+    if path is None:
+        return
+    try:
+        make_folder(path.parent)
+        resolved(path)
+    except InputError as error:
+        message = f"--out: {error}"
+        raise PolicyError(message) from None

@@ -18,14 +18,11 @@ from typing import TYPE_CHECKING
 from qpolicy_ros.policy import PolicyArtifact, PolicyError, find_policy, load_policy
 from qpolicy_training.cli.options import check_options, fan_in_of, refuse_unused
 from qpolicy_training.cli.quantize_args import Args
-from qpolicy_training.quant.qat_file import load_qat
-from qpolicy_training.recipes.regress import DistillConfig, require_checkpoint
-from qpolicy_training.recipes.search import SearchConfig
-from qpolicy_training.rl.ddpg import DdpgConfig
-from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.recipes.config import DistillConfig, SearchConfig, require_checkpoint
+from qpolicy_training.rl.config import DdpgConfig, SacConfig
 from qpolicy_training.runs.provenance import beside_teacher, file_digest, teacher_facts
 
-if TYPE_CHECKING:  # a student of a recording needs no simulator
+if TYPE_CHECKING:  # torch takes seconds to import: a wrong call is answered before
     from qpolicy_training.recipes.student import Student, StudentConfig
 
 
@@ -42,6 +39,7 @@ def main(args: Args) -> int:
     if not teacher.contract.env_id:
         wrong = "is of no task that can be simulated by itself"
         raise PolicyError.at(teacher.path, "task", wrong, "give --robot or --bag")
+    _check(args)
     # What needs Gymnasium and MuJoCo, which recordings do without.
     from qpolicy_training.recipes.deliver import deliver  # noqa: PLC0415
     from qpolicy_training.recipes.student import train_student  # noqa: PLC0415
@@ -98,8 +96,8 @@ def _teacher(args: Args) -> PolicyArtifact:
     return artifact
 
 
-def _check_method(args: Args) -> None:
-    """Refuse options that belong to another method or algorithm."""
+def _check(args: Args) -> None:
+    """Refuse options that do not go together, or belong to another method or algorithm."""
     method, rl = args.method, args.method == "qat"
     either, sac = rl or method == "search", args.algorithm == "sac"
     measured = args.distill.loss == "divergence"
@@ -126,15 +124,6 @@ def _check_method(args: Args) -> None:
     if args.method == "search" and args.start is None:
         message = "--start: --method search goes on from a student; give its .qat.safetensors"
         raise PolicyError(message)
-
-
-def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Student | None]:
-    from qpolicy_training.recipes.student import (  # noqa: PLC0415 as above
-        Student,
-        StudentConfig,
-    )
-
-    _check_method(args)
     if args.further and (args.method != "distill" or min(args.further) < 1):
         message = f"--further: {args.further}: give rounds of 1 or more, with --method distill"
         raise PolicyError(message)
@@ -143,6 +132,12 @@ def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Student
     if args.method == "qat" and args.critic and not args.start:
         message = "--critic: give --start too: trained critics would be spoilt by a random actor"
         raise PolicyError(message)
+
+
+def _config(args: Args, teacher: PolicyArtifact) -> tuple[StudentConfig, Student | None]:
+    from qpolicy_training.quant.qat_file import load_qat  # noqa: PLC0415 as above
+    from qpolicy_training.recipes.student import Student, StudentConfig  # noqa: PLC0415
+
     start, few = None, fan_in_of(args.fan_in, args.hidden)
     if args.start is not None:
         loaded = load_qat(args.start)

@@ -8,11 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from qpolicy_training.recipes.dagger import ImitateConfig
-from qpolicy_training.recipes.regress import DistillConfig
-from qpolicy_training.recipes.search import SearchConfig
-from qpolicy_training.rl.ddpg import DdpgConfig
-from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.recipes.config import DistillConfig, ImitateConfig, SearchConfig
+from qpolicy_training.rl.config import DdpgConfig, SacConfig
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from qpolicy_training.recipes.regress import DistillConfig
-from qpolicy_training.rl.ddpg import DdpgConfig
-from qpolicy_training.rl.sac import SacConfig
+from qpolicy_training.recipes.config import DistillConfig
+from qpolicy_training.rl.config import DdpgConfig, SacConfig
 from qpolicy_training.select.config import (
     LAST_RUNG,
     PAPER_AXES,

@@ -11,30 +11,21 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.errors import UsageError
 from qpolicy_ros.common.files import write_atomically
-from qpolicy_ros.policy import (
-    PolicyArtifact,
-    find_policy,
-    load_policy,
-    make_artifact,
-    save_policy,
-)
+from qpolicy_ros.policy import PolicyArtifact, find_policy, load_policy, make_artifact, save_policy
 from qpolicy_ros.policy.sources import MAX_HISTORY
 from qpolicy_training.cli.options import check_options, refuse_unused
-from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.dagger import ImitateConfig
-from qpolicy_training.recipes.imitate import ImitationConfig, imitate
-from qpolicy_training.recipes.teacher import Teacher, TeacherConfig, train_teacher
-from qpolicy_training.rl.ddpg import DdpgConfig
-from qpolicy_training.rl.sac import SacConfig
-from qpolicy_training.runs.folder import Run
-from qpolicy_training.runs.golden import golden_observations, measured_returns
+from qpolicy_training.recipes.config import ImitateConfig
+from qpolicy_training.rl.config import DdpgConfig, SacConfig
 from qpolicy_training.runs.provenance import provenance, teacher_facts
-from qpolicy_training.runs.snapshots import Winner
+
+if TYPE_CHECKING:  # torch takes seconds to import: a wrong call is answered before
+    from qpolicy_training.recipes.teacher import Teacher
+    from qpolicy_training.runs.folder import Run
+    from qpolicy_training.runs.snapshots import Winner
 
 _WALKS = 20  # at each command, where --episodes says no less
 
@@ -101,6 +92,10 @@ def main(args: Args) -> int:
         message = f"--cpu-minutes: {args.cpu_minutes} is no time; give minutes, or 0 for no limit"
         raise UsageError(message)
     expert = load_policy(find_policy(args.teacher)) if args.teacher else None
+    from qpolicy_ros.backends import create_backend  # noqa: PLC0415 as above
+    from qpolicy_training.experience.task_env import TrainingEnv  # noqa: PLC0415
+    from qpolicy_training.runs.golden import golden_observations, measured_returns  # noqa: PLC0415
+
     kind, steps_trained, (teacher, run, winner) = _train(args, expert)
     env = TrainingEnv(args.task)
     baseline = teacher.baseline()
@@ -191,6 +186,9 @@ def _train(
     args: Args, expert: PolicyArtifact | None
 ) -> tuple[str, int, tuple[Teacher, Run, Winner]]:
     """Return the kind of training, the steps asked for (0: as far as it came), and its result."""
+    from qpolicy_training.recipes.imitate import ImitationConfig, imitate  # noqa: PLC0415 as above
+    from qpolicy_training.recipes.teacher import TeacherConfig, train_teacher  # noqa: PLC0415
+
     if args.method == "imitate":
         learnt = expert.function_hash if expert else ""
         config = ImitationConfig(args.task, args.seed, args.hidden, args.imitate, teacher=learnt)

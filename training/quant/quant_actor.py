@@ -34,8 +34,7 @@ from brevitas.quant.fixed_point import (
 from torch import Tensor, nn
 
 from qpolicy_ros.policy import PolicyError
-
-MIN_BITS, MAX_BITS = 2, 8
+from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 
 # By default Brevitas builds new quantisers when a state dict is loaded; an optimiser would go on
 # with the old range parameters, and ranges would silently stop learning after a resume.

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from qpolicy_training.quant.fan_in import Choice
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
-from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
+from qpolicy_training.recipes.regress import Lesson, adam, fit
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import (

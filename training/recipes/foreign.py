@@ -18,8 +18,9 @@ from qpolicy_ros.policy import IntegerNetwork, PolicyArtifact
 from qpolicy_ros.policy.baseline import baseline_actions
 from qpolicy_training.quant.export import export_network
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, calibrate, with_bits
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.distill import CALIBRATION, Round, plan
-from qpolicy_training.recipes.regress import DistillConfig, Lesson, adam, fit
+from qpolicy_training.recipes.regress import Lesson, adam, fit
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.torch_setup import prepare

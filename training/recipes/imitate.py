@@ -20,7 +20,8 @@ from qpolicy_ros.policy import PolicyArtifact, require_task
 from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
-from qpolicy_training.recipes.dagger import EXPERT_NOISE, ImitateConfig, fit
+from qpolicy_training.recipes.config import ImitateConfig
+from qpolicy_training.recipes.dagger import EXPERT_NOISE, fit
 from qpolicy_training.recipes.teacher import Teacher, load_snapshot
 from qpolicy_training.rl.networks import Fp32Actor
 from qpolicy_training.rl.torch_setup import prepare

@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import QuantActor
-from qpolicy_training.recipes.dagger import DaggerConfig
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.rl.quick_adam import QuickAdam
-from qpolicy_training.runs.config import ADDED_LATER
-
-
-@dataclass(frozen=True)
-class DistillConfig(DaggerConfig):
-    """Hyperparameters of distillation."""
-
-    prefix = "--distill"
-
-    rounds: int = 24
-    """Rounds of: the student drives, the teacher labels, the student trains."""
-    loss: Literal["square", "divergence"] = field(default="square", metadata=ADDED_LATER)
-    """Of an action: square error, or the divergence (Kullback and Leibler's) from the teacher's own
-    exploration, whose spread says how much an error costs; divergence takes --critic."""
-    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
-    """Precision of the backward pass' matrix products, as --sac.products."""
-    evaluate_last: int = field(default=10**6, metadata=ADDED_LATER)
-    """On a robot: how many of the last rounds are played and compete."""
-    finalists: int = field(default=3, metadata=ADDED_LATER)
-    """On a robot: how many students compete on fresh seeds at the end."""
-    walks: int = field(default=20, metadata=ADDED_LATER)
-    """On a robot: walks at each command by which those are judged."""
-
-
-def require_checkpoint(config: DistillConfig, critic: Path | None) -> None:
-    """Refuse a loss that measures by a checkpoint where none is given; ``PolicyError``."""
-    if config.loss == "divergence" and critic is None:
-        message = (
-            "--distill.loss: divergence: measures by the exploration of the teacher's run; give "
-            "its checkpoint by --critic"
-        )
-        raise PolicyError(message)
 
 
 class Lesson(NamedTuple):

@@ -19,7 +19,8 @@ from qpolicy_ros.policy.sources import CONSTANT, HISTORY
 from qpolicy_training.experience.experts import Expert
 from qpolicy_training.experience.fleet import Fleet
 from qpolicy_training.experience.normaliser import CLIP
-from qpolicy_training.recipes.dagger import ImitateConfig, fit
+from qpolicy_training.recipes.config import ImitateConfig
+from qpolicy_training.recipes.dagger import fit
 from qpolicy_training.recipes.likeness import SECONDS, Likeness, judged_commands, judging_seeds
 from qpolicy_training.recipes.scaling import Scaling
 from qpolicy_training.rl.networks import Fp32Actor

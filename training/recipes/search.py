@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +22,8 @@ from qpolicy_training.experience.normaliser import RunningNormaliser
 from qpolicy_training.quant.fast_quant import activation_step, weight_step
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import QuantActor
+from qpolicy_training.recipes.config import SearchConfig
 from qpolicy_training.runs.checkpoint import CHECKPOINT_SECONDS, require_own
-from qpolicy_training.runs.config import require_positive
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.runs.state import load_state, restoring, save_state
 
@@ -44,24 +43,6 @@ _GROWTH, _DECAY, _LEAST, _MOST = 1.3, 0.985, 0.01, 1.0
 
 Point = list[np.ndarray]
 """Ranges, weights and biases as ``flat_parameters`` has them, then mean and std of the input."""
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """Hyperparameters of direct search."""
-
-    proposals: int = 4_000
-    """Changes tried."""
-    episodes: int = 32
-    """Episodes that a change must be better on; a sixteenth and a quarter of them come first."""
-    evaluate_every: int = 100
-    """Changes between evaluations on held-out seeds."""
-    evaluate_episodes: int = 20
-    """Episodes per evaluation."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be searched with."""
-        require_positive(self, "--search")
 
 
 class _Search:

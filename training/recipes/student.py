@@ -25,13 +25,14 @@ from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.quant.fan_in import keep_choice
 from qpolicy_training.quant.integer_policy import integer_policy
 from qpolicy_training.quant.quant_actor import ActorSpec, QuantActor, from_float
+from qpolicy_training.recipes.config import DistillConfig, SearchConfig
 from qpolicy_training.recipes.distill import collect_teacher, distill, plan
-from qpolicy_training.recipes.regress import DistillConfig
-from qpolicy_training.recipes.search import SearchConfig, search
+from qpolicy_training.recipes.search import search
 from qpolicy_training.recipes.teacher import ForeignTeacher, Teacher
 from qpolicy_training.recipes.teacher_run import Spreads, adopt_critics
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.learners import better, make_learner
-from qpolicy_training.rl.sac import Learner, SacConfig, train
+from qpolicy_training.rl.sac import Learner, train
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import adopt
 from qpolicy_training.runs.config import ADDED_LATER

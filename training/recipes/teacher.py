@@ -16,9 +16,10 @@ from qpolicy_ros.sim.tasks import file_label
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.task_env import TrainingEnv
 from qpolicy_training.recipes.dagger import EXPERT_NOISE
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.learners import better, make_learner
 from qpolicy_training.rl.networks import Fp32Actor
-from qpolicy_training.rl.sac import SacConfig, train
+from qpolicy_training.rl.sac import train
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import adopt
 from qpolicy_training.runs.folder import Run

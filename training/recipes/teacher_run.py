@@ -13,8 +13,9 @@ from torch import Tensor
 from qpolicy_ros.policy import PolicyError
 from qpolicy_ros.sim.tasks import resolve_env_id, task_name
 from qpolicy_training.experience.normaliser import RunningNormaliser
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.networks import Fp32Actor, GaussianHead
-from qpolicy_training.rl.sac import Learner, SacConfig, critics_of
+from qpolicy_training.rl.sac import Learner, critics_of
 from qpolicy_training.runs.state import load_state, restore_module, restoring
 
 _CRITICS = ("critic", "target")

@@ -10,46 +10,19 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from qpolicy_ros.policy import PolicyError
 from qpolicy_training.experience.replay import Batch
 from qpolicy_training.quant.quant_actor import QuantActor, set_statistics
+from qpolicy_training.rl.config import DdpgConfig
 from qpolicy_training.rl.networks import TwinCritic
 from qpolicy_training.rl.quick_adam import QuickAdam
-from qpolicy_training.rl.sac import SacConfig
 from qpolicy_training.runs.state import Parts
-
-_SACS_ALONE = ("products", "critic_norm", "reward_scale", "average")
-
-
-@dataclass(frozen=True)
-class DdpgConfig(SacConfig):
-    """Hyperparameters; the defaults are CleanRL's."""
-
-    prefix: ClassVar[str] = "--ddpg"
-
-    critic_lr: float = 3e-4
-    """Learning rate of the critic."""
-    learning_starts: int = 25_000
-    """Environment steps before the first update; actions are random until then."""
-    noise: float = 0.1
-    """Standard deviation of the exploration noise, of full scale."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        for name in _SACS_ALONE:
-            value = getattr(self, name)
-            if value != getattr(SacConfig, name):
-                option = f"{self.prefix}.{name.replace('_', '-')}"
-                raise PolicyError(f"{option}: {value} is SAC's alone; leave it out")
-        super().__post_init__()
 
 
 class DdpgLearner:

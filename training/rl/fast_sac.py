@@ -16,6 +16,7 @@ from qpolicy_training.quant.compiled_actor import quantised_once
 from qpolicy_training.quant.fast_quant import QuantisedOnce
 from qpolicy_training.quant.quant_actor import QuantActor
 from qpolicy_training.rl.compiled_critic import flat_twin_critic
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.networks import (
     LOG_STD_MAX,
     LOG_STD_MIN,
@@ -23,7 +24,7 @@ from qpolicy_training.rl.networks import (
     log_probability_of,
 )
 from qpolicy_training.rl.quick_adam import QuickAdam
-from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.rl.sac import Learner
 from qpolicy_training.rl.twin_critic import threshold_backward
 
 _ADAM = ("step", "exp_avg", "exp_avg_sq")

@@ -10,9 +10,10 @@ from torch import nn
 from qpolicy_training.quant.fast_quant import actor_forward
 from qpolicy_training.quant.processor import products_dtype
 from qpolicy_training.quant.quant_actor import QuantActor
-from qpolicy_training.rl.ddpg import DdpgConfig, DdpgLearner
+from qpolicy_training.rl.config import DdpgConfig, SacConfig
+from qpolicy_training.rl.ddpg import DdpgLearner
 from qpolicy_training.rl.fast_sac import FastLearner
-from qpolicy_training.rl.sac import Learner, SacConfig
+from qpolicy_training.rl.sac import Learner
 
 
 def make_learner(

@@ -12,8 +12,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,11 +21,11 @@ from torch import Tensor, nn
 from qpolicy_training.experience.agent import Agent
 from qpolicy_training.experience.normaliser import CLIP, STD_FLOOR, RunningNormaliser
 from qpolicy_training.experience.replay import Batch, ReplayBuffer
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.rl.networks import GaussianHead, TwinCritic, perturbed, sample_action
 from qpolicy_training.rl.quick_adam import QuickAdam
 from qpolicy_training.rl.torch_setup import prepare
 from qpolicy_training.runs.checkpoint import Resumable, resume, save_if_due
-from qpolicy_training.runs.config import ADDED_LATER, require_positive
 from qpolicy_training.runs.folder import DivergedError, Run
 from qpolicy_training.runs.state import Parts
 
@@ -34,56 +33,6 @@ if TYPE_CHECKING:  # a student of a recording needs no simulator
     from qpolicy_training.experience.task_env import TrainingEnv
 
 _NAMED = 8  # observations that a note lists
-
-
-@dataclass(frozen=True)
-class SacConfig:
-    """Hyperparameters; the defaults are CleanRL's."""
-
-    prefix: ClassVar[str] = "--sac"
-    """Of its options."""
-
-    steps: int = 1_000_000
-    """Environment steps."""
-    batch: int = 256
-    """Transitions per update."""
-    gamma: float = 0.99
-    """Discount factor."""
-    tau: float = 0.005
-    """Share of the critic that enters its target at each update."""
-    policy_lr: float = 3e-4
-    """Learning rate of the actor and its exploration head."""
-    critic_lr: float = 1e-3
-    """Learning rate of the critics and the entropy temperature."""
-    learning_starts: int = 5_000
-    """Environment steps before the first update; actions are random until then."""
-    policy_frequency: int = 2
-    """Critic updates per actor update."""
-    train_frequency: int = field(default=1, metadata=ADDED_LATER)
-    """Environment steps per update: simulated steps are cheap beside updates."""
-    products: Literal["float32", "bfloat16"] = field(default="float32", metadata=ADDED_LATER)
-    """bfloat16: on processors with AVX512-BF16 or AMX, which do that twice as fast, matrix
-    products take inputs of 8 bits of mantissa and sum in float32; elsewhere they stay float32.
-    The quantised actor's integer products stay exact."""
-    critic_width: int = 256
-    """Units in each of the critics' two hidden layers."""
-    critic_norm: Literal["none", "layer"] = field(default="none", metadata=ADDED_LATER)
-    """layer: layer normalisation in the critics' hidden layers, which keeps their units alive in
-    long runs."""
-    reward_scale: float = field(default=1.0, metadata=ADDED_LATER)
-    """What critics are given of a reward, and where the entropy temperature begins. Values of some
-    tens are learnt sooner than of hundreds, above all under layer normalisation (0.1)."""
-    average: int = field(default=1, metadata=ADDED_LATER)
-    """Actor updates that a running average of the actor's parameters reaches back; at each
-    evaluation it plays beside the actor, and the better of the two is kept. 1: no average."""
-    evaluate_every: int = 10_000
-    """Environment steps between evaluations on held-out seeds."""
-    evaluate_episodes: int = 5
-    """Episodes per evaluation."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained with."""
-        require_positive(self, self.prefix)
 
 
 class Actor(Protocol):

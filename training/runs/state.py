@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qpolicy_ros.common.errors import InputError
-from qpolicy_ros.common.files import make_folder, resolved, write_atomically
+from qpolicy_ros.common.files import write_atomically
 from qpolicy_ros.policy import PolicyError
 
 _MISFITS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
@@ -31,21 +31,6 @@ def save_state(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> 
         metadata={"json": json.dumps(meta)},
     )
     write_atomically(path, payload)
-
-
-def ensure_writable(path: Path | None) -> None:
-    """Make the folder of an output file now, not after hours of training.
-
-    Raises ``PolicyError`` where it cannot be made or written.
-    """
-    if path is None:
-        return
-    try:
-        make_folder(path.parent)
-        resolved(path)
-    except InputError as error:
-        message = f"--out: {error}"
-        raise PolicyError(message) from None
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from qpolicy_ros.policy import PolicyError
-from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
-from qpolicy_training.recipes.regress import DistillConfig
-from qpolicy_training.rl.sac import SacConfig
+from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
+from qpolicy_training.recipes.config import DistillConfig
+from qpolicy_training.rl.config import SacConfig
 from qpolicy_training.runs.config import ADDED_LATER
 
 # Environment seeds of selection, apart from training's (1,000,000: snapshots, 2,000,000: finalists

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qpolicy_training.quant.quant_actor import MAX_BITS, MIN_BITS
+from qpolicy_ros.policy.model import MAX_BITS, MIN_BITS
 from qpolicy_training.select.config import RUNG_SEED, Axes, Scope, Shape
 from qpolicy_training.select.ledger import Row
 from qpolicy_training.select.rule import paper_rule

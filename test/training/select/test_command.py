@@ -20,11 +20,11 @@ from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.cli.main import main
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy
-from qpolicy_training.cli.select import _config, run_sweep
 from qpolicy_training.cli.select_args import Args, AxesOptions
+from qpolicy_training.cli.sweep import _config, run_sweep
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes import distill as distill_module
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.folder import Run
 from qpolicy_training.select.config import Axes

@@ -18,9 +18,9 @@ import tyro
 from sweeps import TEACHER, Inline
 
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.cli.select import run_sweep
 from qpolicy_training.cli.select_args import Args
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.cli.sweep import run_sweep
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.state import load_state
 from qpolicy_training.select import executors

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sweeps import FP32, MadeUp, make_sweep
 
-from qpolicy_training.recipes.regress import DistillConfig
+from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.select.config import Shape
 from qpolicy_training.select.halving import promote, search
 from qpolicy_training.select.ledger import Row
