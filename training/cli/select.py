@@ -24,7 +24,7 @@ def main(args: Args) -> int:
     """Run `qpolicy select`."""
     _check(args)
     teacher = _teacher(args)
-    from qpolicy_training.cli.sweep import run  # noqa: PLC0415 torch takes seconds to import
+    from qpolicy_training.cli.select_run import run  # noqa: PLC0415 torch takes seconds to import
 
     return run(args, teacher)
 

@@ -21,7 +21,7 @@ from qpolicy_ros.cli.main import main
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.policy import PolicyError, load_policy
 from qpolicy_training.cli.select_args import Args, AxesOptions
-from qpolicy_training.cli.sweep import _config, run_sweep
+from qpolicy_training.cli.select_run import _config, run_sweep
 from qpolicy_training.quant.qat_file import load_qat
 from qpolicy_training.recipes import distill as distill_module
 from qpolicy_training.recipes.config import DistillConfig

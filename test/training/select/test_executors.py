@@ -19,7 +19,7 @@ from sweeps import TEACHER, Inline
 
 from qpolicy_ros.policy import load_policy
 from qpolicy_training.cli.select_args import Args
-from qpolicy_training.cli.sweep import run_sweep
+from qpolicy_training.cli.select_run import run_sweep
 from qpolicy_training.recipes.config import DistillConfig
 from qpolicy_training.recipes.student import StudentConfig
 from qpolicy_training.runs.state import load_state
