@@ -26,6 +26,7 @@ from pathlib import Path
 from qpolicy_ros import __version__
 from qpolicy_ros.cli.parsing import parse
 from qpolicy_ros.common.errors import InputError, NodeError, ObservationError, UsageError
+from qpolicy_ros.common.invocation import invoked
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the end
     _print_anything()
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(), invoked(arguments):
             status = _dispatch(arguments)
         sys.stdout.flush()
     except BrokenPipeError:

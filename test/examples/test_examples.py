@@ -22,7 +22,7 @@ RUNS = {
     "evaluate.py": (["hopper", "1"], "hopper integer     3181.8 over 1 episodes"),
     "quantize.py": (
         ["{}/p.safetensors", "hopper/fp32", "distill", "--episodes", "1", *QUICK],
-        "the teacher's",
+        "qpolicy quantize hopper/fp32 --method distill",
     ),
     "verilog.py": (["{}/verilog"], "cycles   8"),
     "serve.py": (["hopper", "50", "100"], "equals the same actions offline: True"),

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.invocation import invocation
 from qpolicy_training.batched.plan import (
     DESCRIPTIONS,
     SIZES,
@@ -116,7 +117,7 @@ def _train(chosen: argparse.Namespace) -> int:
     from qpolicy_training.batched.results import Results  # noqa: PLC0415
 
     facts = {
-        "command": ["python", "-m", "qpolicy_training.batched", *sys.argv[1:]],
+        "command": invocation(),
         "device": jax.devices()[0].device_kind,
         "cores": os.cpu_count(),
         "python": platform.python_version(),

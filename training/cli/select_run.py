@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 
 from qpolicy_fpga.explore.estimate import hardware_figures
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.invocation import invocation
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_training.cli.select_args import Args
 from qpolicy_training.quant.quant_actor import ActorSpec
@@ -56,7 +56,7 @@ def run_sweep(args: Args, teacher: PolicyArtifact, executor: Executor) -> int:
                 hash=sweep.run.hash,
                 cpu_seconds=0.0,
                 more={
-                    "command": sys.argv[1:],
+                    "command": invocation()[1:],
                     "cpu_minutes": args.cpu_minutes,
                     "jobs": args.jobs,
                     "executor": args.executor,

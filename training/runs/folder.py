@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from qpolicy_ros.common.files import cache_folder, write_atomically
+from qpolicy_ros.common.invocation import invocation
 from qpolicy_ros.policy import PolicyError
 from qpolicy_training.runs.config import config_hash, hashed
 from qpolicy_training.runs.curve import write_curve
@@ -72,7 +72,7 @@ class Run:
             raise PolicyError(message) from None
         for leftover in self.folder.glob(".*.safetensors.*"):  # of a process that was killed
             leftover.unlink(missing_ok=True)
-        description = {"command": sys.argv, "config": asdict(config), "hash": self.hash}
+        description = {"command": invocation(), "config": asdict(config), "hash": self.hash}
         write_atomically(
             self.folder / "config.json", json.dumps(description, indent=1, default=str).encode()
         )

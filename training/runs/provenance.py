@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qpolicy_ros.common.invocation import invocation
 from qpolicy_ros.common.revision import revision
 from qpolicy_ros.policy import PolicyArtifact, PolicyError
 
@@ -21,7 +21,7 @@ _PACKAGES = ("mujoco", "gymnasium", "torch", "brevitas")
 def provenance(**facts: Any) -> dict[str, Any]:
     """Command, git revision and versions of this process, and the ``facts`` given."""
     return {
-        "command": shlex.join(["qpolicy", *sys.argv[1:]]),
+        "command": shlex.join(invocation()),
         "git_revision": revision(Path(__file__).resolve().parent),
         **{f"{name}_version": _version(name) for name in _PACKAGES},
         "python_version": platform.python_version(),

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from qpolicy_ros.backends import create_backend
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.invocation import invocation
 from qpolicy_ros.policy import PolicyArtifact
 from qpolicy_ros.sim import evaluate
 from qpolicy_ros.sim.tasks import file_label
@@ -73,7 +74,7 @@ class Sweep:
         )
         if self.ledger.find(self.run.hash, "sweep") is None:
             settings = json.loads(json.dumps(dataclasses.asdict(config)))
-            more = {"command": sys.argv[1:], "config": settings}
+            more = {"command": invocation()[1:], "config": settings}
             self.ledger.add(Row(stage="sweep", hash=self.run.hash, cpu_seconds=0.0, more=more))
 
     @property
