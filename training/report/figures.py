@@ -113,7 +113,8 @@ def seeds(axis: Axes, runs: Runs, task: str) -> None:
     for group in groups(runs.repeats):
         if group.task == task and group.means:
             what = "students" if group.differ == STUDENT else "pipelines"
-            columns.append((f"ours,\n{what}", group.means, "#d55e00"))
+            scale = "" if group.reward_scale == 1 else f"\nrewards {group.reward_scale:g}"
+            columns.append((f"ours,\n{what}{scale}", group.means, "#d55e00"))
     for at, (_, returns, shade) in enumerate(columns):
         found = estimate([returns])
         axis.plot([at] * len(returns), returns, "o", ms=4, color=shade, alpha=0.5, mec="none")

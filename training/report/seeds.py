@@ -22,6 +22,8 @@ class Repeated(NamedTuple):
     Attributes:
         task: short name.
         shape: width, input, core and output bits.
+        reward_scale: what critics of the last rung are given of a reward; with another one it is
+            another recipe.
         teacher: hash of the FP32 policy's function.
         seed: of the student.
         mean: of its exam's episodes; None if it diverged.
@@ -30,6 +32,7 @@ class Repeated(NamedTuple):
 
     task: str
     shape: tuple[int, int, int, int]
+    reward_scale: float
     teacher: str
     seed: int
     mean: float | None
@@ -37,10 +40,11 @@ class Repeated(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What is put together: one shape of a task, by what its runs differ in."""
+    """What is put together: one shape and recipe of a task, by what its runs differ in."""
 
     task: str
     shape: tuple[int, int, int, int]
+    reward_scale: float
     differ: str
     runs: list[Repeated]
 
@@ -57,30 +61,34 @@ def is_repetition(rows: Iterable[Row]) -> bool:
 
 def repeated(task: str, rows: list[Row]) -> list[Repeated]:
     """The last row of every seed, whatever became of it."""
-    teacher = str(_config(rows).get("teacher", ""))
-    last = {(row.shape, row.seed): row for row in rows if row.is_candidate}
+    config = _config(rows)
+    last = config.get("last")
+    # Absent in ledgers that are older than the option.
+    scale = last.get("reward_scale", 1.0) if isinstance(last, dict) else 1.0
+    latest = {(row.shape, row.seed): row for row in rows if row.is_candidate}
     return [
         Repeated(
             task,
             (max(row.shape.hidden), row.shape.b_in, row.shape.b_core, row.shape.b_out),
-            teacher,
+            float(scale),
+            str(config.get("teacher", "")),
             row.seed,
             row.mean if row.returns else None,
             len(row.returns),
         )
-        for row in last.values()
+        for row in latest.values()
     ]
 
 
 def groups(runs: list[Repeated]) -> list[Group]:
     """Students of one teacher; and, of two teachers or more, the first student of each."""
     found = []
-    for task, shape in dict.fromkeys((run.task, run.shape) for run in runs):
-        mine = [run for run in runs if (run.task, run.shape) == (task, shape)]
+    for recipe in dict.fromkeys(run[:3] for run in runs):
+        mine = [run for run in runs if run[:3] == recipe]
         teachers = {name: [r for r in mine if r.teacher == name] for name in _names(mine)}
-        found += [Group(task, shape, STUDENT, own) for own in teachers.values() if len(own) > 1]
+        found += [Group(*recipe, STUDENT, own) for own in teachers.values() if len(own) > 1]
         if len(teachers) > 1:
-            found.append(Group(task, shape, PIPELINE, [own[0] for own in teachers.values()]))
+            found.append(Group(*recipe, PIPELINE, [own[0] for own in teachers.values()]))
     return found
 
 
@@ -102,11 +110,11 @@ def table_row(group: Group, paper: list[float], fp32: list[float]) -> list[str]:
     hidden, b_in, b_core, b_out = group.shape
     means, asked = group.means, float(np.mean(fp32))
     ours = estimate([means]) if means else None
-    lost = len(group.runs) - len(means)
+    lost, usual = len(group.runs) - len(means), group.reward_scale == 1
     return [
         group.task,
         f"{hidden}, {b_in} / {b_core} / {b_out}",
-        group.differ,
+        group.differ + ("" if usual else f", reward scale {group.reward_scale:g}"),
         f"{len(group.runs)}" + (f", {lost} diverged" if lost else ""),
         str(ours or "-"),
         f"{min(means):,.0f} to {max(means):,.0f}" if means else "-",

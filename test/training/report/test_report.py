@@ -196,9 +196,9 @@ def test_a_curve_of_the_chosen_step_alone_does_not_say_how_long_a_run_was(polici
     assert gather(policies, None).made[0].curve_end == 20
 
 
-def _repetition(teacher, means):
+def _repetition(teacher, means, **last):
     """The ledger of `qpolicy select --scope seeds`; None: a seed that diverged."""
-    config = {"scope": "seeds", "teacher": teacher}
+    config = {"scope": "seeds", "teacher": teacher, "last": last}
     shape = {"hidden": [16, 16], "b_in": 6, "b_core": 2, "b_out": 8, "cpu_seconds": 1.0}
     rows = [{"stage": "sweep", "hash": "s", "cpu_seconds": 0.0, "config": config}]
     for seed, mean in enumerate(means, 1):
@@ -228,6 +228,14 @@ def test_seeds_stand_beside_the_papers_and_none_is_dropped(policies, tmp_path):
     assert pipelines[5] == "1,000 to 3,000"
     axis, _ = _panel(seeds, policies, tmp_path)
     assert [3000.0, 2000.0] in [list(line.get_ydata()) for line in axis.lines]
+
+
+def test_students_by_scaled_rewards_are_another_recipe(policies):
+    for teacher, scale in (("a", {}), ("b", {"reward_scale": 0.1}), ("c", {"reward_scale": 0.1})):
+        path = policies / "hopper" / f"teacher-{teacher}.ledger.jsonl"
+        path.write_text(_repetition(teacher, [3000.0], **scale))
+    _, (pipelines,) = seeds_table(gather(policies, None))
+    assert pipelines[2:4] == ["whole pipeline, reward scale 0.1", "2"]
 
 
 def test_hardware_figures_find_their_policy(policies, tmp_path):
