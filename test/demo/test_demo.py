@@ -21,7 +21,6 @@ from qpolicy_ros.demo.recorded import recording
 from qpolicy_ros.policy import load_policy
 
 EPISODES, STEPS = 2, 40
-HEARD = 100  # actions before the swap: half of ten seconds, by HalfCheetah's 50 ms
 ENDLESS = ("--episodes", "1000", "--no-film", "--backends", "integer", "fp32")
 
 
@@ -107,9 +106,7 @@ def test_the_backend_is_swapped_between_two_steps_of_a_run(finished):
     assert (swap["before"], swap["after"]) == ("integer", "fp32")
     assert 0 < swap["step"] < swap["steps"]
     assert swap["returns"] == swap["offline_returns"]
-    # The swap is asked for when so many actions were heard. How many more the observer hears, which
-    # is kept out of the loop, is up to the machine's load.
-    assert swap["observed"] >= HEARD
+    assert swap["observed"] > swap["steps"] // 2
 
 
 def test_the_recording_of_the_swap_is_reproduced_bit_for_bit(finished):

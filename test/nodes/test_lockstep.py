@@ -106,7 +106,7 @@ def test_observations_sent_again_change_nothing(start, watcher, policies):
 
 
 def test_a_policy_that_dies_and_another_in_its_place_change_nothing(start, watcher, policies):
-    policy, steps = str(policies["halfcheetah"]), 1500
+    policy, steps = str(policies["halfcheetah"]), 3000
     act = create_backend("integer", load_policy(policy)).act
     offline = evaluate(act, "halfcheetah", 1, 9, max_episode_steps=steps)
     simulator = start(
