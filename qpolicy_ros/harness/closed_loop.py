@@ -27,7 +27,7 @@ Micros = npt.NDArray[np.float64]
 
 _POLL = 0.05  # s
 _STALL = 60.0  # s without any news: more than the nodes' own patience with each other
-_LAST_MESSAGES = 2.0  # s for what is still under way when the simulator has ended
+_LAST_MESSAGES = 2.0  # s for what is still under way when a run has ended
 _NANOSECONDS = 1_000_000_000
 
 
@@ -135,12 +135,10 @@ def play(job: Job, backend: str, episodes: int, say: Say, recorder: Recorder | N
                 )
         if pair.simulator.code:
             raise NodeError(pair.simulator.complaint())
-        end = time.monotonic() + _LAST_MESSAGES
-        while time.monotonic() < end and (
-            len(observer.episodes) < episodes
-            or len(observer.timing) < sum(episode.length for episode in observer.episodes)
-        ):
-            observer.spin(_POLL)
+        pair.catch_up(
+            lambda: len(observer.episodes) >= episodes
+            and len(observer.timing) >= sum(episode.length for episode in observer.episodes)
+        )
     if len(observer.episodes) < episodes or not observer.timing or not observer.round_trips:
         raise NodeError("messages of the nodes were lost; is this machine overloaded?")
     stages = np.array([values.tolist() for values in observer.timing])
@@ -189,12 +187,21 @@ def swap(
         pair.until(lambda: next(reversed(observer.backends.values()), "") == after)
         last = max(2 * step, next(reversed(observer.backends)) // _period(job))
         pair.until(lambda: sum(episode.length for episode in observer.episodes) >= last)
+        # The episode's result may overtake actions that wait to be taken.
+        steps = sum(episode.length for episode in observer.episodes)
+        pair.catch_up(lambda: _observed(job, observer, steps) >= steps)
     return _replay(job, observer, (before, after), observer.episodes, response)
 
 
 def _period(job: Job) -> int:
     """Control period, ns of simulated time."""
     return round(job.artifact.contract.period * _NANOSECONDS)
+
+
+def _observed(job: Job, observer: Observer, steps: int) -> int:
+    """Count the actions that reached the observer, of the first ``steps``."""
+    period = _period(job)
+    return sum(stamp <= steps * period for stamp in observer.actions)
 
 
 def offline_actions(job: Job, backend: str, steps: int) -> npt.NDArray[np.float32]:
@@ -250,7 +257,7 @@ def _replay(
     if swapped < 0:
         raise NodeError(f"policy_node: no action of {after.name} followed the swap")
     offline = [result.return_ for result in session.results]
-    observed = sum(given <= len(played) * period for given in observer.actions)
+    observed = _observed(job, observer, len(played))
     return Swap(*names, swapped, np.array(played), observed, episodes, offline, response)
 
 
@@ -284,6 +291,12 @@ class _Pair:
         """Spin until ``condition`` holds."""
         while not condition():
             self.spin()
+
+    def catch_up(self, condition: Callable[[], object]) -> None:
+        """Take what was sent already, until ``condition`` holds, at most two seconds long."""
+        end = time.monotonic() + _LAST_MESSAGES
+        while time.monotonic() < end and not condition():
+            self.observer.spin(_POLL)
 
     def activate(self, recorder: Recorder | None = None) -> None:
         """Bring the policy node to life once everyone has found everyone.

@@ -107,7 +107,7 @@ def watched(start, policy, scene, watcher):
 def test_publisher_killed(scene, fault_table):
     running = scene()
     since = time.monotonic()
-    running.robot.send(signal.SIGKILL)
+    running.robot.tell("die")
     said, took = running.goes_safe(since)
     assert "stale: nothing usable on 'joint_states'" in said
     fault_table.add("the robot's publisher is killed", said, took)
