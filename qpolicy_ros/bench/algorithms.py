@@ -20,7 +20,6 @@ from qpolicy_ros.bench.training import TrainingError
 from qpolicy_ros.common.errors import InputError
 from qpolicy_ros.common.files import make_folder
 from qpolicy_ros.policy import load_policy
-from qpolicy_training.quant.processor import multiplies_bfloat16
 from qpolicy_training.runs.folder import runs_folder
 
 Say = Callable[[str], None]
@@ -32,12 +31,10 @@ VARIANTS = {
     "SAC, an update every 4 steps": _SPARSE,
     "SAC, every 4 steps, reward scale 0.1": _SCALED,
     "SAC, every 4 steps, scale, layer normalisation": f"{_SCALED} --sac.critic-norm layer",
-    "SAC, every 4 steps, bfloat16": f"{_SPARSE} --sac.products bfloat16",
     "SAC": "",
     "DDPG": "--algorithm ddpg",
 }
-"""Options of `qpolicy train` by what the table calls them; bfloat16 is left out where the processor
-does not multiply it, since it would train what the first does."""
+"""Options of `qpolicy train` by what the table calls them."""
 TASKS = ("hopper", "halfcheetah", "ant")
 SEEDS = (1, 2, 3)
 EPISODES = 20
@@ -45,9 +42,7 @@ _HOW = (
     "An FP32 policy of 256-256 after {minutes:g} CPU minutes of one core, evaluation on the way "
     f"included: mean of {{seeds}} seeds, each the mean of {EPISODES} episodes (seeds 0, 1, ...) of "
     "the best snapshot; in parentheses the lowest and the highest seed, and the environment steps "
-    "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column "
-    "names, and only what every seed has: bfloat16 is left out where a processor does not multiply "
-    "it (AVX512-BF16)."
+    "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column names."
 )
 _STEPS = 400_000  # more than any of them comes to
 _EVERY = 5_000
@@ -71,12 +66,10 @@ def run(
         TrainingError: a run failed.
     """
     folder = make_folder(runs_folder() / f"bench-{NAME}-{minutes:g}")
-    native = multiplies_bfloat16()
-    variants = {name: o for name, o in VARIANTS.items() if native or "bfloat16" not in o}
     rows: list[dict[str, Any]] = []
     for seed in seeds:  # outermost, so that the machine's hours are the same for all
         for task in tasks:
-            for name, options in variants.items():
+            for name, options in VARIANTS.items():
                 say(f"{task}, seed {seed}: {name}, {minutes:g} CPU minutes")
                 label = re.sub(r"[^a-z0-9.]+", "-", options).strip("-") or "defaults"
                 file = folder / f"{task}-{seed}-{label}.safetensors"
@@ -88,7 +81,7 @@ def run(
     rows.sort(key=lambda row: row["seed"])
     write(out, NAME, rows, facts, _table(rows))
     bars = {
-        task: {name: float(np.mean(_returns(rows, task, name))) for name in _shared(rows)}
+        task: {name: float(np.mean(_returns(rows, task, name))) for name in VARIANTS}
         for task in tasks
     }
     draw_bars(bars, f"mean return after {minutes:g} CPU minutes", out / f"{NAME}.png")
@@ -105,13 +98,6 @@ def _measured(out: Path, minutes: float, seeds: Sequence[int]) -> list[dict[str,
         if row["seed"] not in seeds
         and (row["conditions"]["minutes"], row["conditions"]["episodes"]) == (minutes, EPISODES)
     ]
-
-
-def _shared(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The variants that every seed has: a mean of other seeds says nothing beside the rest."""
-    seeds = {row["seed"] for row in rows}
-    subjects = dict.fromkeys(row["subject"] for row in rows)
-    return [s for s in subjects if {row["seed"] for row in rows if row["subject"] == s} == seeds]
 
 
 def _train(task: str, seed: int, options: str, minutes: float, file: Path) -> None:
@@ -174,7 +160,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"| options | {' | '.join(tasks)} |",
         "|---|" + "---:|" * len(tasks),
     ]
-    for name in _shared(rows):
+    for name in VARIANTS:
         cells = []
         for task in tasks:
             found = _of(rows, task, name)

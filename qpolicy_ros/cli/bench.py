@@ -42,8 +42,7 @@ class Args:
     cortex: instructions of the C header on simulated microcontrollers, beside a float MLP.
     distill: CPU time of a 3-bit student, and what it reaches (some minutes).
     returns: what short training runs of all of them reach (half an hour).
-    algorithms: what each option of RL reaches after equal CPU time (15 runs of MINUTES a seed; 18
-    where the processor multiplies bfloat16).
+    algorithms: what each option of RL reaches after equal CPU time (15 runs of MINUTES a seed).
     soak: a node's memory over many ticks, with its backend swapped under them.
     targets: every target beside the rows that are in OUT, and the tables of docs/results.md from
     them where OUT is docs/benchmarks; measures nothing, and is part of every run."""

@@ -39,7 +39,6 @@ def trained(monkeypatch, tmp_path):
 
     monkeypatch.setattr(subprocess, "run", train)
     monkeypatch.setattr(algorithms, "load_policy", load)
-    monkeypatch.setattr(algorithms, "multiplies_bfloat16", lambda: True)
     return commands
 
 
@@ -81,21 +80,6 @@ def test_rows_of_other_seeds_stay(trained, tmp_path):
     rows = json.loads((tmp_path / "algorithms.json").read_text())
     assert {row["seed"] for row in rows} == {4}
     assert len(trained) == 4 * len(algorithms.VARIANTS)
-
-
-def test_without_bfloat16_it_is_not_trained_twice_under_two_names(trained, tmp_path, monkeypatch):
-    _run(tmp_path, (1,))  # a machine that has it
-    trained.clear()
-    monkeypatch.setattr(algorithms, "multiplies_bfloat16", lambda: False)
-    _run(tmp_path, (2,))
-    assert len(trained) == len(algorithms.VARIANTS) - 1
-    assert not [c for c in trained if "bfloat16" in c]
-    rows = json.loads((tmp_path / "algorithms.json").read_text())
-    assert len(rows) == 2 * len(algorithms.VARIANTS) - 1, "what was measured stays"
-    # Means of one seed and of two say nothing beside each other.
-    page = (tmp_path / "algorithms.md").read_text()
-    assert "SAC, every 4 steps, bfloat16 |" not in page
-    assert "SAC, every 4 steps, scale, layer normalisation |" in page
 
 
 @pytest.mark.parametrize("seeds", [["1", "1"], ["-1"]])
