@@ -42,7 +42,8 @@ _HOW = (
     "An FP32 policy of 256-256 after {minutes:g} CPU minutes of one core, evaluation on the way "
     f"included: mean of {{seeds}} seeds, each the mean of {EPISODES} episodes (seeds 0, 1, ...) of "
     "the best snapshot; in parentheses the lowest and the highest seed, and the environment steps "
-    "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column names."
+    "that came of it, in thousands. `qpolicy train`'s defaults but for what the first column "
+    "names, and SAC's bfloat16 products, which are float32 where the processor has none."
 )
 _STEPS = 400_000  # more than any of them comes to
 _EVERY = 5_000
@@ -107,9 +108,11 @@ def _train(task: str, seed: int, options: str, minutes: float, file: Path) -> No
     except InputError:
         runs = file.with_suffix("")
         algorithm = "ddpg" if "ddpg" in options else "sac"
-        lengths = f"--{algorithm}.steps {_STEPS} --{algorithm}.evaluate-every {_EVERY}"
+        common = f"--{algorithm}.steps {_STEPS} --{algorithm}.evaluate-every {_EVERY}"
+        if algorithm == "sac":  # the other one has no such option
+            common += " --sac.products bfloat16"
         command = (
-            f"train --task {task} --seed {seed} --cpu-minutes {minutes:g} {lengths} {options} "
+            f"train --task {task} --seed {seed} --cpu-minutes {minutes:g} {common} {options} "
             f"--episodes {EPISODES}"
         )
         done = subprocess.run(
