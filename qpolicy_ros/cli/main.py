@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  until the end
     _print_anything()
     try:
-        with _terminated_as_interrupted(), invoked(arguments):
+        with _terminated_as_interrupted(), invoked(["qpolicy", *arguments]):
             status = _dispatch(arguments)
         sys.stdout.flush()
     except BrokenPipeError:

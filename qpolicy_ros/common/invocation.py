@@ -11,9 +11,9 @@ _GIVEN: ContextVar[tuple[str, ...]] = ContextVar("given")
 
 
 @contextlib.contextmanager
-def invoked(arguments: Sequence[str]) -> Iterator[None]:
-    """Within this `qpolicy` runs with ``arguments``, whoever called it."""
-    token = _GIVEN.set(tuple(arguments))
+def invoked(words: Sequence[str]) -> Iterator[None]:
+    """Within this the command ``words`` runs, whoever called it and in whatever process."""
+    token = _GIVEN.set(tuple(words))
     try:
         yield
     finally:
@@ -21,6 +21,6 @@ def invoked(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def invocation() -> list[str]:
-    """Return the words of the `qpolicy` command that runs; without one, Python's own."""
+    """Return the words of the command that runs; where nobody named one, Python's own."""
     given = _GIVEN.get(None)
-    return ["python", *sys.orig_argv[1:]] if given is None else ["qpolicy", *given]
+    return ["python", *sys.orig_argv[1:]] if given is None else list(given)

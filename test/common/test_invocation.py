@@ -14,7 +14,7 @@ print(invocation())
 
 
 def test_a_command_is_named_as_it_was_given_even_by_a_script():
-    with invoked(["quantize", "hopper/fp32"]):
+    with invoked(["qpolicy", "quantize", "hopper/fp32"]):
         assert invocation() == ["qpolicy", "quantize", "hopper/fp32"]
     assert invocation()[0] == "python"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from qpolicy_ros.common.files import write_atomically
+from qpolicy_ros.common.invocation import invocation, invoked
 from qpolicy_ros.policy import load_policy
 from qpolicy_ros.sim import evaluate, task_name
 from qpolicy_training.experience.task_env import TrainingEnv
@@ -48,6 +49,7 @@ class Job:
         start: snapshot that RL goes on from.
         critic: checkpoint whose critics RL goes on from, or whose exploration distillation
             measures by.
+        command: of the sweep, which the runs name as theirs in whatever process they train.
     """
 
     config: StudentConfig
@@ -60,6 +62,7 @@ class Job:
     episodes: int
     start: Path | None = None
     critic: Path | None = None
+    command: tuple[str, ...] = field(default_factory=lambda: tuple(invocation()))
 
     @property
     def hash(self) -> str:
@@ -82,7 +85,8 @@ def work(job: Job) -> Row:
         return read_row(finished)
     row = _description(job)
     try:
-        student, run, winner = train(job)
+        with invoked(job.command):
+            student, run, winner = train(job)
     except DivergedError as error:
         row = replace(row, error=str(error), cpu_seconds=_since(began))
     else:

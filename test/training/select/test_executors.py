@@ -35,6 +35,7 @@ SWEEP = [
     *("--distill.evaluate-episodes", "1", "--rung-episodes", "2", "--snapshot-episodes", "1"),
     *("--exam-episodes", "2", "--episodes", "2"),
 ]
+COMMAND = ("qpolicy", "select", "--task", "hopper")
 SHORT = DistillConfig(rounds=4, round_steps=300, round_updates=60, evaluate_episodes=1)
 
 
@@ -49,6 +50,7 @@ def _jobs(folder: Path) -> list[Job]:
             snapshot_episodes=1,
             first_seed=4_000_000,
             episodes=2,
+            command=COMMAND,
         )
         for seed in (1, 2)
     ]
@@ -85,6 +87,8 @@ def _check(rows: list[Row], folder: Path, unbroken: Path) -> None:
         assert row.returns == expected.returns
         (state,) = folder.glob(f"*{job.hash}/distill.safetensors")
         assert load_state(state)[1]["done"] == 4
+        made = json.loads((state.parent / "config.json").read_text())
+        assert made["command"] == list(COMMAND), "in a worker's process too"
     assert sum(row.interruptions for row in rows) >= 1, "it went on, and did not begin again"
 
 
