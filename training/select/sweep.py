@@ -105,10 +105,11 @@ class Sweep:
     def finetune(self, row: Row) -> Job:
         """Go on from a row's snapshot by RL.
 
-        From a rung with the teacher's critics, from RL with that run's own.
+        From a rung with the teacher's critics, from RL with that run's own and half its rate for
+        the actor: what one rate has brought to the edge of a gait, the same rate throws back.
         """
         start = self.folder / row.snapshot
-        turn = _turn(row) + 1
+        turn, last = _turn(row) + 1, self.config.last
         critic, digest = self._critic, self.config.critic
         if turn > 1:
             critic = start.with_name("checkpoint.safetensors")
@@ -118,9 +119,9 @@ class Sweep:
             distill=type(self.config.distill)(),
             further=(),
             start=file_digest(start),
-            sac=self.config.last,
+            sac=dataclasses.replace(last, policy_lr=last.policy_lr / 2 ** (turn - 1)),
             critic=digest,
-            policy_starts=self.config.last.learning_starts,
+            policy_starts=last.learning_starts,
         )
         first = RUNG_SEED + (len(self.config.rungs) + turn - 1) * RUNG_STRIDE
         stage = LAST if turn == 1 else f"{LAST}{turn}"
