@@ -105,11 +105,10 @@ class Sweep:
     def finetune(self, row: Row) -> Job:
         """Go on from a row's snapshot by RL.
 
-        From a rung with the teacher's critics, from RL with that run's own and half its rate for
-        the actor: what one rate has brought to the edge of a gait, the same rate throws back.
+        From a rung with the teacher's critics, from RL with that run's own.
         """
         start = self.folder / row.snapshot
-        turn, last = _turn(row) + 1, self.config.last
+        turn = _turn(row) + 1
         critic, digest = self._critic, self.config.critic
         if turn > 1:
             critic = start.with_name("checkpoint.safetensors")
@@ -119,9 +118,9 @@ class Sweep:
             distill=type(self.config.distill)(),
             further=(),
             start=file_digest(start),
-            sac=dataclasses.replace(last, policy_lr=last.policy_lr / 2 ** (turn - 1)),
+            sac=self.config.last,
             critic=digest,
-            policy_starts=last.learning_starts,
+            policy_starts=self.config.last.learning_starts,
         )
         first = RUNG_SEED + (len(self.config.rungs) + turn - 1) * RUNG_STRIDE
         stage = LAST if turn == 1 else f"{LAST}{turn}"

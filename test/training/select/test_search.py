@@ -227,9 +227,6 @@ def test_what_rl_leaves_short_goes_on_from_where_it_ended(monkeypatch) -> None:
         row = search(sweep, turns=2)
         ran = [(r.stage, r.hash) for r in sweep.ledger.rows if r.is_candidate]
         job = sweep.finetune(next(r for r in sweep.ledger.rows if r.stage == "rl"))
-        third = sweep.finetune(next(r for r in sweep.ledger.rows if r.stage == "rl2"))
-        rate = sweep.config.last.policy_lr
-    assert (job.config.sac.policy_lr, third.config.sac.policy_lr) == (rate / 2, rate / 4)
     assert [stage for stage, _ in ran].count("rl2") == 2
     assert row is not None
     assert row.shape.hidden[0] == 16
