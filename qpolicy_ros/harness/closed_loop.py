@@ -136,8 +136,10 @@ def play(job: Job, backend: str, episodes: int, say: Say, recorder: Recorder | N
         if pair.simulator.code:
             raise NodeError(pair.simulator.complaint())
         pair.catch_up(
-            lambda: len(observer.episodes) >= episodes
-            and len(observer.timing) >= sum(episode.length for episode in observer.episodes)
+            lambda: (
+                len(observer.episodes) >= episodes
+                and len(observer.timing) >= sum(episode.length for episode in observer.episodes)
+            )
         )
     if len(observer.episodes) < episodes or not observer.timing or not observer.round_trips:
         raise NodeError("messages of the nodes were lost; is this machine overloaded?")
