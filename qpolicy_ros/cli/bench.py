@@ -55,7 +55,7 @@ class Args:
     steps: int = 25_000
     """Environment steps of each run of the returns."""
     minutes: float = 10.0
-    """CPU time of each run of the algorithms, minutes."""
+    """CPU time of each run of the algorithms, minutes; Ant gets twice that."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Training seeds of the algorithms; rows of other seeds that OUT has stay."""
     cleanrl: Path | None = None
