@@ -276,6 +276,11 @@ def test_its_history_has_the_order_that_it_says(priority, history, first, tmp_pa
     assert [channel.name for channel in contract.observation[:4]] == first
 
 
+def test_what_it_leaves_empty_is_missing(tmp_path):
+    with pytest.raises(InputError, match="default_dof_pos: is missing"):
+        read(rl_sar(tmp_path, default_dof_pos=None), 12, robot=None)
+
+
 # mjlab
 
 

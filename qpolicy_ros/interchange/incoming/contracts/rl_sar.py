@@ -44,7 +44,7 @@ def read_rl_sar(content: Mapping[str, Any], path: Path, context: Context) -> Con
     """
     config = dict(_inner(content) or {})
     reader = Reader(path)
-    missing = sorted(_NEEDED - config.keys())
+    missing = sorted(name for name in _NEEDED if config.get(name) is None)
     if missing:
         wrong = "is missing: this is the robot's base.yaml" if "dt" in config else "is missing"
         raise reader.fail(missing[0], wrong, "give the policy's config.yaml")
