@@ -84,7 +84,7 @@ def read_bundle(content: Mapping[str, Any], file: Path) -> Bundle:
         raise reader.fail(f"{where}.parameters.model_path", wrong, "copy the whole folder")
     inputs = [port["name"] for port in _ports(reader, node, where, "inputs")]
     outputs = _ports(reader, node, where, "outputs")
-    targets = [port["name"] for port in outputs if port.get("kind") in _TARGETS]
+    targets = [port["name"] for port in outputs if str(port.get("kind")) in _TARGETS]
     if len(targets) != 1:
         wrong = f"{len(targets)} outputs command joints ({', '.join(targets)}); one does"
         raise reader.fail(f"{where}.outputs", wrong)
@@ -140,7 +140,11 @@ def read_leapp(
     count = len(joints)
     period = context.period
     if not period:
-        period = 1 / reader.number(configs["frequency"], "pipeline.configs.frequency")
+        hertz = reader.number(configs["frequency"], "pipeline.configs.frequency")
+        if hertz <= 0:
+            wrong = f"{hertz:g} Hz is no rate"
+            raise reader.fail("pipeline.configs.frequency", wrong, "give --period")
+        period = 1 / hertz
     return Contract(
         task=task_name(context, file),
         env_id="",
