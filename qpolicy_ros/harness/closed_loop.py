@@ -138,7 +138,7 @@ def play(job: Job, backend: str, episodes: int, say: Say, recorder: Recorder | N
         pair.catch_up(
             lambda: (
                 len(observer.episodes) >= episodes
-                and len(observer.timing) >= sum(episode.length for episode in observer.episodes)
+                and len(observer.timing) >= _steps(observer.episodes)
             )
         )
     if len(observer.episodes) < episodes or not observer.timing or not observer.round_trips:
@@ -188,11 +188,11 @@ def swap(
         # to the end of that episode.
         pair.until(lambda: next(reversed(observer.backends.values()), "") == after)
         last = max(2 * step, next(reversed(observer.backends)) // _period(job))
-        pair.until(lambda: sum(episode.length for episode in observer.episodes) >= last)
-        # The episode's result may overtake actions that wait to be taken.
-        steps = sum(episode.length for episode in observer.episodes)
-        pair.catch_up(lambda: _observed(job, observer, steps) >= steps)
-    return _replay(job, observer, (before, after), observer.episodes, response)
+        pair.until(lambda: _steps(observer.episodes) >= last)
+        # These count; the nodes play on. A result may overtake actions that wait to be taken.
+        episodes = list(observer.episodes)
+        pair.catch_up(lambda: _steps(episodes) * _period(job) in observer.actions)
+    return _replay(job, observer, (before, after), episodes, response)
 
 
 def _period(job: Job) -> int:
@@ -200,10 +200,9 @@ def _period(job: Job) -> int:
     return round(job.artifact.contract.period * _NANOSECONDS)
 
 
-def _observed(job: Job, observer: Observer, steps: int) -> int:
-    """Count the actions that reached the observer, of the first ``steps``."""
-    period = _period(job)
-    return sum(stamp <= steps * period for stamp in observer.actions)
+def _steps(episodes: list[Episode]) -> int:
+    """Control steps of finished episodes."""
+    return sum(episode.length for episode in episodes)
 
 
 def offline_actions(job: Job, backend: str, steps: int) -> npt.NDArray[np.float32]:
@@ -237,7 +236,7 @@ def _replay(
     session = Session(Simulation(job.task, max_episode_steps=job.max_episode_steps), job.seed)
     serving, swapped = before, -1
     played = []
-    for index in range(sum(episode.length for episode in episodes)):
+    for index in range(_steps(episodes)):
         stamp = (index + 1) * period
         if serving is before and observer.backends.get(stamp) == after.name:
             serving, swapped = after, index
@@ -259,7 +258,7 @@ def _replay(
     if swapped < 0:
         raise NodeError(f"policy_node: no action of {after.name} followed the swap")
     offline = [result.return_ for result in session.results]
-    observed = _observed(job, observer, len(played))
+    observed = sum(stamp <= len(played) * period for stamp in observer.actions)
     return Swap(*names, swapped, np.array(played), observed, episodes, offline, response)
 
 
