@@ -273,7 +273,7 @@ static PyObject *py_forward(PyObject *self, PyObject *const *arguments, Py_ssize
     long v[8];
     if (!exactly(arguments, given, 8, v)) return NULL;
     Critic *c = (Critic *)v[0];
-    take_inputs(c, (const float *)v[2], v[3], (const float *)v[4], v[5]);
+    take_inputs(c, (const float *)v[2], v[3], (const float *)v[4], v[5], v[7]);
     forward(c, (float *)v[1], (float *)v[6], v[7]);
     Py_RETURN_NONE;
 }

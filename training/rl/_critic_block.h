@@ -75,9 +75,10 @@ static TARGET void pack(Critic *c, float *flat, long back) {
     }
 }
 
-/* Observations and actions, float32 rows of any stride, as rows and as panels of units. */
+/* Observations and actions, float32 rows of any stride, as rows of units; with `keep` as panels
+ * too, for the passes back. */
 static TARGET void take_inputs(Critic *c, const float *observations, long observation_row,
-                               const float *actions, long action_row) {
+                               const float *actions, long action_row, long keep) {
     long columns = FILLED(c->inputs), width = PAIR * c->units;
     float lines[PAIR * columns];
     memset(lines, 0, sizeof lines);
@@ -91,7 +92,7 @@ static TARGET void take_inputs(Critic *c, const float *observations, long observ
                 store_first_halves(row + j, width - j, narrow(load(line + j)));
             }
         }
-        panel_rows(lines, columns, columns, c->batch / PAIR, b / PAIR, c->x_panels);
+        if (keep) panel_rows(lines, columns, columns, c->batch / PAIR, b / PAIR, c->x_panels);
     }
 }
 
