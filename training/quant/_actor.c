@@ -1,8 +1,9 @@
 /* Forward and backward pass of a quantised actor in one call each, for `compiled_actor.py`.
  *
- * The same values as `fast_quant.py`: codes are small integers, which bfloat16 holds, and sums of
- * their products stay below 2**24, so float32 holds them; products of gradients take bfloat16 or
- * float32. Widths are filled up to whole panels with zeros, batches to blocks of 16.
+ * The same values as `fast_quant.py`: codes are multiplied as bytes or as float32, and sums of their
+ * products stay below 2**24, so float32 holds them; products of gradients take bfloat16, which
+ * holds codes too, or float32. Widths are filled up to whole panels with zeros, batches to blocks
+ * of 16.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -18,6 +19,7 @@ enum { BLOCK = 16, MOST = 6 }; /* rows that go through together; layers */
 
 typedef struct {
     float *weights, *biases, *rounded, *residuals; /* given; rounded biases; what rounding added */
+    float *start; /* of the sums: what is added to codes that have a sign comes off here */
     unit *in, *back;
     unit *d_panels;
     double step, slope, bias_step;
@@ -28,6 +30,7 @@ typedef struct {
     float *scaled; /* values by their step, before rounding */
     unit *rows, *panels;
     double step, slope, low, high, last; /* codes' range; below `last` no gradient passes */
+    float shift; /* added to the codes in `rows` */
 } Quantiser;
 
 typedef struct {
@@ -57,6 +60,7 @@ static char *lay_out(Actor *a, char *base) {
         l->in = (unit *)take(&at, sizeof(half) * inputs * outputs);
         l->back = (unit *)take(&at, sizeof(half) * inputs * outputs);
         l->d_panels = (unit *)take(&at, sizeof(half) * a->batch * outputs);
+        l->start = (float *)take(&at, 4 * outputs);
         l->rounded = (float *)take(&at, 4 * outputs);
         l->residuals = (float *)take(&at, 4 * outputs);
         largest = inputs * outputs > largest ? inputs * outputs : largest;
@@ -85,7 +89,13 @@ static TARGET void quantise_layer(Actor *a, long i, float levels) {
     float largest = high >= -low ? high : low;
     for (l->at = 0; l->at < count - 1 && l->weights[l->at] != largest;) l->at++;
     l->slope = copysign(l->slope, largest);
-    panels_by_input(a->codes, outputs, inputs, a->widths[i] / PAIR, l->in);
+    code_panels(a->codes, outputs, inputs, a->widths[i] / QUAD, l->in);
+    for (long j = 0; j < outputs && a->quantiser[i].shift > 0.0f; j++) {
+        vec total = all(0.0f);
+        const float *line = a->codes + j * inputs;
+        for (long k = 0; k < inputs; k += LANES) total = add(total, load_first(line + k, inputs - k));
+        l->start[j] = -a->quantiser[i].shift * sum_of(total);
+    }
     panels_by_output(a->codes, outputs, inputs, inputs, a->widths[i + 1] / PAIR, l->back);
     float bias_step = (float)(a->quantiser[i].step * l->step);
     l->bias_step = bias_step;
@@ -116,7 +126,7 @@ INLINE void round_block(const Actor *a, long i, long first_row, long given, long
         for (int part = 0; part < PAIR; part++, codes += width) {
             long row = first_row + r + part;
             round_row(q, q->scaled + row * width, width, codes);
-            unit_row(codes, width, q->rows + row * width / PAIR);
+            code_row(codes, width, q->shift, q->rows + row * width / QUAD);
             if (!out || row >= given) continue;
             for (long j = 0; j < size; j++) out[row * size + j] = codes[j] * (float)q->step;
         }
@@ -144,11 +154,11 @@ static TARGET void forward(Actor *a, const float *x, long x_row, long given, flo
         for (long i = 0; i < last; i++) {
             const Layer *l = &a->layer[i];
             Quantiser *q = &a->quantiser[i + 1];
-            long units = a->widths[i] / PAIR;
+            long units = a->widths[i] / QUAD;
             width = a->widths[i + 1];
             float *scaled = q->scaled + b * width;
-            product(a->quantiser[i].rows + b * units, units, 1, l->in, units, 0, scaled, width,
-                    BLOCK, width);
+            code_product(a->quantiser[i].rows + b * units, units, l->in, units, l->start, scaled,
+                         width, BLOCK, width);
             vec by = all((float)l->bias_step), step = all((float)q->step);
             for (long r = 0; r < BLOCK; r++) {
                 for (long j = 0; j < width; j += LANES) {
@@ -305,6 +315,7 @@ static PyObject *py_pack(PyObject *self, PyObject *const *arguments, Py_ssize_t 
         Quantiser *q = &a->quantiser[i];
         q->step = table[0], q->slope = table[1], q->low = table[2], q->high = table[3];
         q->last = table[4];
+        q->shift = UNSIGNED_CODES ? (float)-q->low : 0.0f;
     }
     for (long i = 0; i < a->layers; i++, table += 3) {
         Layer *l = &a->layer[i];

@@ -12,6 +12,7 @@
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
 enum { LANES = 8, COLUMNS = 16, ROWS = 4, PAIR = 1 };
+enum { QUAD = PAIR, UNSIGNED_CODES = 0 }; /* codes are multiplied as float32 too */
 
 typedef float unit;
 typedef float half; /* a value as products take it */
@@ -93,6 +94,10 @@ INLINE void store_units(unit *to, const halves *lines) { store(to, lines[0]); }
 /* LANES units of neighbours in one line, of which `count` values are given. */
 INLINE vec units_of(const float *line, long count) { return load_first(line, count); }
 
+/* LANES codes as units side by side; units of neighbours in one line. */
+INLINE void store_codes(unit *to, vec codes) { store(to, codes); }
+INLINE vec quads_of(const float *line, long count) { return units_of(line, count); }
+
 /* A square of LANES by LANES with rows and columns exchanged. */
 INLINE void transpose(vec *rows) {
     __m256 pairs[LANES], fours[LANES];
@@ -158,6 +163,12 @@ INLINE void tiles(const unit *left, long by_row, long by_unit, const unit *right
         out += taken * row;
         rows -= taken;
     }
+}
+
+/* `tiles` of units of codes, from `start` (COLUMNS integers). */
+INLINE void code_tiles(const unit *left, long by_row, const unit *right, long units,
+                       const float *start, float *out, long row, long rows, long columns) {
+    tiles(left, by_row, 1, right, units, start, out, row, rows, columns);
 }
 
 #endif

@@ -47,22 +47,48 @@ INLINE void unit_row(const float *values, long length, unit *row) {
 }
 
 /* Panels of units along the columns of `weights` (outputs, inputs), float32: for products with
- * what comes in. `units` hold the inputs, the last may be half empty. */
-static TARGET void panels_by_input(const float *weights, long outputs, long inputs, long units,
-                                   unit *panels) {
+ * what comes in. `units` of `each` neighbours, made by `of`, hold the inputs, the last may not be
+ * full. */
+INLINE void panels_along(const float *weights, long outputs, long inputs, long units, long each,
+                         vec (*of)(const float *, long), unit *panels) {
     for (long j = 0; j < outputs; j += LANES) {
         for (long k = 0; k < units; k += LANES) {
             vec square[LANES];
 #pragma GCC unroll 16
             for (int r = 0; r < LANES; r++) {
-                const float *line = weights + (j + r) * inputs + PAIR * k;
-                square[r] = j + r < outputs ? units_of(line, inputs - PAIR * k) : all(0.0f);
+                const float *line = weights + (j + r) * inputs + each * k;
+                square[r] = j + r < outputs ? of(line, inputs - each * k) : all(0.0f);
             }
             transpose(square);
             for (long i = 0; i < LANES && k + i < units; i++) {
                 store((float *)(panels + PANEL(units, k + i, j)), square[i]);
             }
         }
+    }
+}
+
+INLINE void panels_by_input(const float *weights, long outputs, long inputs, long units,
+                            unit *panels) {
+    panels_along(weights, outputs, inputs, units, PAIR, units_of, panels);
+}
+
+INLINE void code_panels(const float *codes, long outputs, long inputs, long units, unit *panels) {
+    panels_along(codes, outputs, inputs, units, QUAD, quads_of, panels);
+}
+
+/* A row of codes, `shift` added, as units side by side. */
+INLINE void code_row(const float *codes, long length, float shift, unit *row) {
+    for (long j = 0; j < length; j += LANES) {
+        store_codes(row + j / QUAD, add(load(codes + j), all(shift)));
+    }
+}
+
+/* Product of rows of codes by panels of codes, from `start`, a number a column. */
+INLINE void code_product(const unit *left, long by_row, const unit *right, long units,
+                         const float *start, float *out, long row, long rows, long columns) {
+    for (long j = 0; j < columns; j += COLUMNS) {
+        code_tiles(left, by_row, right + j * units, units, start + j, out + j, row, rows,
+                   columns - j);
     }
 }
 
