@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from torch import Tensor
+from torch.optim import Optimizer
 
 from qpolicy_training.experience.replay import Batch
 
@@ -14,6 +15,7 @@ class Agent(Protocol):
     """Networks, optimisers and an update rule: ``sac.Learner`` or ``ddpg.DdpgLearner``."""
 
     updates: int
+    policy_optimiser: Optimizer
 
     def explore(self, normalised: Tensor) -> np.ndarray:
         """Action in [-1, 1] with exploration, float32 ``(m,)``, for observations ``(1, n)``."""
