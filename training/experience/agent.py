@@ -15,7 +15,10 @@ class Agent(Protocol):
     """Networks, optimisers and an update rule: ``sac.Learner`` or ``ddpg.DdpgLearner``."""
 
     updates: int
-    policy_optimiser: Optimizer
+
+    @property
+    def policy_optimiser(self) -> Optimizer:
+        """The actor's, whose learning rate the loop sets."""
 
     def explore(self, normalised: Tensor) -> np.ndarray:
         """Action in [-1, 1] with exploration, float32 ``(m,)``, for observations ``(1, n)``."""
