@@ -76,11 +76,11 @@ class Args:
     further: tuple[int, ...] = (6, 12)
     """Rounds that each rung adds to the first one's (--distill.rounds)."""
     rung_episodes: int = 20
-    """Episodes by which a rung is judged."""
+    """Episodes by which a rung of distillation is judged."""
     snapshot_episodes: int = 10
     """Episodes in which a candidate's best snapshots compete in a rung."""
     exam_episodes: int = 100
-    """Episodes of the final decision."""
+    """Episodes of the final decision, and by which a turn of the last rung is judged."""
     finalists: int = 4
     """Candidates that may sit the exam; they share the rule's error."""
     finetune: int = 4

@@ -103,9 +103,10 @@ class Sweep:
         return self._job(candidate, "whole", None, RUNG_SEED, self.config.exam_episodes)
 
     def finetune(self, row: Row) -> Job:
-        """Go on from a row's snapshot by RL.
+        """Go on from a row's snapshot by RL, judged on as many episodes as an exam.
 
-        From a rung with the teacher's critics, from RL with that run's own.
+        From a rung with the teacher's critics, from RL with that run's own. Such a turn takes
+        minutes, and what falls in one episode of ten fails by chance on the few of a rung.
         """
         start = self.folder / row.snapshot
         turn = _turn(row) + 1
@@ -124,7 +125,7 @@ class Sweep:
         )
         first = RUNG_SEED + (len(self.config.rungs) + turn - 1) * RUNG_STRIDE
         stage = LAST if turn == 1 else f"{LAST}{turn}"
-        job = self._new(config, stage, None, first, self.config.rung_episodes)
+        job = self._new(config, stage, None, first, self.config.exam_episodes)
         return dataclasses.replace(job, start=start, critic=critic)
 
     def exam(self, row: Row) -> Job:

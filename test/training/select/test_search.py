@@ -136,6 +136,7 @@ def test_the_last_rung_is_that_of_the_leader_and_of_the_best_that_are_cheaper_an
     assert row is not None
     assert leader is not None
     assert [r.shape == leader.shape for r in rows] == [True, False, False]
+    assert {len(r.returns) for r in rows} == {sweep.config.exam_episodes}
     assert all(r.price < leader.price for r in rows[1:])
     assert all(r.shape.b_core == 2 or r.shape.hidden[0] < 16 or r.shape.b_in < 6 for r in rows[1:])
 
