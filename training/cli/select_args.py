@@ -78,7 +78,7 @@ class Args:
     rung_episodes: int = 20
     """Episodes by which a rung of distillation is judged."""
     snapshot_episodes: int = 10
-    """Episodes in which a candidate's best snapshots compete in a rung."""
+    """Episodes in which a candidate's best snapshots compete in a rung of distillation."""
     exam_episodes: int = 100
     """Episodes of the final decision, and by which a turn of the last rung is judged."""
     finalists: int = 4

@@ -103,7 +103,7 @@ class Sweep:
         return self._job(candidate, "whole", None, RUNG_SEED, self.config.exam_episodes)
 
     def finetune(self, row: Row) -> Job:
-        """Go on from a row's snapshot by RL, judged on as many episodes as an exam.
+        """Go on from a row's snapshot by RL, chosen and judged on as many episodes as in an exam.
 
         From a rung with the teacher's critics, from RL with that run's own. Such a turn takes
         minutes, and what falls in one episode of ten fails by chance on the few of a rung.
@@ -126,7 +126,7 @@ class Sweep:
         first = RUNG_SEED + (len(self.config.rungs) + turn - 1) * RUNG_STRIDE
         stage = LAST if turn == 1 else f"{LAST}{turn}"
         job = self._new(config, stage, None, first, self.config.exam_episodes)
-        return dataclasses.replace(job, start=start, critic=critic)
+        return dataclasses.replace(job, start=start, critic=critic, snapshot_episodes=None)
 
     def exam(self, row: Row) -> Job:
         """Choose among a candidate's snapshots anew, on seeds that nothing has been chosen on."""
