@@ -42,8 +42,6 @@ DDPG = ["train", "--task", "hopper", "--algorithm", "ddpg"]
         (["train", "--sac.reward-scale", "nan"], "--sac.reward-scale: nan is too small; give a"),
         (["train", "--sac.reward-scale", "inf"], "--sac.reward-scale: inf is too large; give 1"),
         ([*DDPG, "--ddpg.reward-scale", "0.1"], "--ddpg.reward-scale: 0.1 is SAC's alone; leav"),
-        (["train", "--sac.final-lr", "0"], "--sac.final-lr: 0.0 is too small; give a value above"),
-        (["select", "--last.final-lr", "2"], "--last.final-lr: 2.0 is too large; give a share, at"),
         (["select", "--last.steps", "-5"], "--last.steps: -5 is too small"),
         ([*DDPG, "--ddpg.critic-norm", "layer"], "--ddpg.critic-norm: layer is SAC's alone"),
         ([*DDPG, "--ddpg.products", "bfloat16"], "--ddpg.products: bfloat16 is SAC's alone"),

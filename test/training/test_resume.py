@@ -33,9 +33,8 @@ from qpolicy_training.runs.state import load_state, save_state
 pytestmark = pytest.mark.slow
 
 SHORT = SacConfig(
-    steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32,
-    final_lr=0.1,
-)  # fmt: skip
+    steps=1500, learning_starts=300, evaluate_every=250, evaluate_episodes=1, critic_width=32
+)
 CONFIG = TeacherConfig(task="hopper", seed=3, hidden=(32, 32), sac=SHORT)
 
 # Children are forked from a process that imports torch once, and has computed nothing.
@@ -206,27 +205,6 @@ def test_updates_come_every_train_frequency_steps(
     run.close()
     _, meta = load_state(run.checkpoint_path)
     assert meta["updates"] == (700 - 300) // 4 + 1
-
-
-def test_the_actors_learning_rate_falls_by_a_cosine_and_is_constant_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates: list[float] = []
-    update = FastLearner.update
-
-    def watched(learner: FastLearner, batch: Batch) -> float:
-        (group,) = learner.policy_optimiser.param_groups
-        rates.append(group["lr"])
-        return update(learner, batch)
-
-    monkeypatch.setattr(FastLearner, "update", watched)
-    monkeypatch.setenv("QPOLICY_RUNS", str(tmp_path))
-    sac = dataclasses.replace(SHORT, steps=600)
-    train_teacher(dataclasses.replace(CONFIG, sac=sac))[1].close()
-    middle = 3e-4 * (0.1 + 0.9 / 2)  # of the run, where the first update is
-    assert (rates[0], rates[-1]) == (pytest.approx(middle), pytest.approx(3e-5))
-    assert rates == sorted(rates, reverse=True)
-    assert {SacConfig(steps=600).policy_lr_at(step) for step in range(600)} == {3e-4}
 
 
 def test_a_foreign_checkpoint_leaves_the_runs_own_alone(

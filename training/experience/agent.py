@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 from torch import Tensor
-from torch.optim import Optimizer
 
 from qpolicy_training.experience.replay import Batch
 
@@ -15,10 +14,6 @@ class Agent(Protocol):
     """Networks, optimisers and an update rule: ``sac.Learner`` or ``ddpg.DdpgLearner``."""
 
     updates: int
-
-    @property
-    def policy_optimiser(self) -> Optimizer:
-        """The actor's, whose learning rate the loop sets."""
 
     def explore(self, normalised: Tensor) -> np.ndarray:
         """Action in [-1, 1] with exploration, float32 ``(m,)``, for observations ``(1, n)``."""

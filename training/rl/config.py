@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -29,10 +28,6 @@ class SacConfig:
     """Share of the critic that enters its target at each update."""
     policy_lr: float = 3e-4
     """Learning rate of the actor and its exploration head."""
-    final_lr: float = field(default=1.0, metadata=ADDED_LATER)
-    """Share of the actor's learning rate that is left at the last step: it falls by a cosine over
-    the run. A quantised actor, whose weights jump from code to code, settles with it (0.05).
-    1: constant."""
     critic_lr: float = 1e-3
     """Learning rate of the critics and the entropy temperature."""
     learning_starts: int = 5_000
@@ -64,14 +59,6 @@ class SacConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with."""
         require_positive(self, self.prefix)
-        if self.final_lr > 1:
-            option = f"{self.prefix}.final-lr"
-            raise PolicyError(f"{option}: {self.final_lr} is too large; give a share, at most 1")
-
-    def policy_lr_at(self, step: int) -> float:
-        """Learning rate of the actor at a step of the run."""
-        fallen = 0.5 * (1 - math.cos(math.pi * step / self.steps))
-        return self.policy_lr * (1 - (1 - self.final_lr) * fallen)
 
 
 @dataclass(frozen=True)

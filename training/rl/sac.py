@@ -202,8 +202,6 @@ def train(
                 _note_blind(run, normaliser, env)
             if replay.size >= config.learning_starts and step % config.train_frequency == 0:
                 batch = _normalise(replay.sample(config.batch, rng), normaliser)
-                for group in learner.policy_optimiser.param_groups:
-                    group["lr"] = config.policy_lr_at(step)
                 loss = learner.update(batch)
                 _require_finite(run, step, loss)
                 if step % 1000 == 0:

@@ -39,7 +39,7 @@ def hashed(value: Any) -> Any:
 # What a run may change where it goes on from a checkpoint: how exactly products are taken (the
 # processor at hand may be another), the learning rates (it may have stopped getting better), and
 # the average that plays beside the actor.
-_CHANGEABLE = ("products", "policy_lr", "final_lr", "critic_lr", "average")
+_CHANGEABLE = ("products", "policy_lr", "critic_lr", "average")
 
 
 def lasting(config: dict[str, Any]) -> dict[str, Any]:
