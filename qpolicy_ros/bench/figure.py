@@ -84,7 +84,7 @@ def draw_bars(values: Mapping[str, Mapping[str, float]], label: str, path: Path)
         for axis, (case, found) in zip(axes[:, 0], values.items(), strict=True):
             shades = [_COLOURS[0] if name.startswith("ours") else "#999999" for name in found]
             bars = axis.barh(list(found), list(found.values()), color=shades, height=0.7)
-            axis.bar_label(bars, fmt=" {:.3g}", fontsize=9)
+            axis.bar_label(bars, fmt=_figure, fontsize=9)
             axis.invert_yaxis()
             axis.set_title(case, loc="left", fontsize=10)
             axis.grid(visible=False, axis="y")
@@ -133,6 +133,11 @@ def _plain_numbers(axis: Any) -> None:
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=20))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _figure(value: float) -> str:
+    """A bar's value to three digits, or whole."""
+    return f" {value:,.0f}" if value >= 1000 else f" {value:.3g}"
 
 
 def _pyplot() -> Any:
