@@ -141,6 +141,7 @@ def _row(name: str, task: str, seed: int, file: Path) -> dict[str, Any]:
         "subject": name,
         "seed": seed,
         "steps": facts["steps_trained"],
+        "revision": facts["git_revision"],
         "mean_return": facts["returns"]["fp32"]["mean"],
         "std": facts["returns"]["fp32"]["std"],
     }
@@ -182,4 +183,6 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines += ["", f"![return after equal time]({NAME}.png)"]
     for facts, trained in calls.values():
         lines += ["", f"Seed {', '.join(map(str, sorted(trained)))}:", "", *describe(facts)]
-    return lines
+    # A call that finds policies of an earlier one was made at another revision than these.
+    revisions = ", ".join(sorted({str(row["revision"]) for row in rows}))
+    return [*lines, "", f"The policies were trained at the revisions {revisions}."]

@@ -35,7 +35,8 @@ def trained(monkeypatch, tmp_path):
         if not path.exists():
             raise algorithms.InputError(str(path))
         returns = {"fp32": {"mean": float(path.read_text()), "std": 1.0}}
-        return SimpleNamespace(provenance={"steps_trained": STEPS, "returns": returns})
+        facts = {"steps_trained": STEPS, "returns": returns, "git_revision": "0123456789ab"}
+        return SimpleNamespace(provenance=facts)
 
     monkeypatch.setattr(subprocess, "run", train)
     monkeypatch.setattr(algorithms, "load_policy", load)
@@ -58,6 +59,7 @@ def test_every_option_gets_the_same_time_and_every_seed_counts(trained, tmp_path
     # The first option was trained first and behind all others of the first seed.
     first = next(iter(algorithms.VARIANTS))
     assert f"| {first} | {(1 + 1 + count) / 2:,.0f} (1 to {1 + count}; 1 k) |" in page
+    assert "trained at the revisions 0123456789ab." in page
     assert [row["seed"] for row in json.loads((tmp_path / "algorithms.json").read_text())]
     assert not [p for p in tmp_path.glob("runs/*/*") if p.is_dir()], "replay buffers are gone"
 
