@@ -1,5 +1,6 @@
 /* Vectors of 16 float32, and products that take bfloat16 and sum float32: AVX512-BF16. Codes, of 8
- * bits at most, are multiplied as bytes, twice as many at once: AVX512-VNNI, which all of those have.
+ * bits at most, are multiplied as bytes, twice as many at once: AVX512-VNNI, which all of those
+ * have.
  *
  * A unit is two neighbours along the summed index, or four bytes: 32 bits.
  */
